@@ -1,0 +1,144 @@
+"""The contract of an attack: an author writes ``run``; the base makes sure that what comes out is a legal attack."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import torch
+from torch import Tensor, nn
+
+from attacks.passes import Passes, counted
+from attrobust.seeds import ImageStreams, derive_seed
+from attrobust.types import ThreatModel
+
+
+class Explain(Protocol):
+    """What an attack may ask of an explainer; see ``explainers.base.Explainer``."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        target: Tensor,
+        *,
+        create_graph: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """B×C×H×W signed attributions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Everything an attack is told.
+
+    Attributes:
+        model: the network whose maps are scored, in evaluation mode, parameters frozen.
+        explainer: the explainer whose maps are scored.
+        reduce: B×C×H×W attributions to B×H×W maps, as the protocol scores them.
+        threat: what the attacker may do.
+        ids: position of every image in the fixed evaluation list; random numbers belong to positions, not to batches.
+        partners: for every image another one of the list, of another class, B×C×H×W; targets are made of them.
+        seed: of the evaluation.
+    """
+
+    model: nn.Module
+    explainer: Explain
+    reduce: Callable[[Tensor], Tensor]
+    threat: ThreatModel
+    ids: Sequence[int]
+    partners: Tensor
+    seed: int = 0
+
+    def maps(self, x: Tensor, y: Tensor, *, model: nn.Module | None = None, create_graph: bool = False) -> Tensor:
+        """B×H×W maps of class ``y`` as the attacker computes them, of the scored network or of a view of it.
+
+        A stochastic explainer gets draws of the attacker's own, never those the result is scored with.
+        """
+        generator = torch.Generator().manual_seed(derive_seed("attacker's explanation", self.seed))
+        network = self.model if model is None else model
+        return self.reduce(self.explainer(network, x, y, create_graph=create_graph, generator=generator))
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The scored network's predicted class, int64[B]."""
+        with torch.no_grad():
+            classes: Tensor = self.model(x).argmax(dim=1)
+        return classes
+
+    def streams(self, purpose: str) -> ImageStreams:
+        """The random streams of this batch's images for one purpose, e.g. ``"start"``."""
+        return ImageStreams(self.seed, self.ids, purpose)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackOutput:
+    """What an attack achieved, checked by the base class.
+
+    Attributes:
+        x: images, B×C×H×W, each inside the ball and the pixel box, finite, and with its prediction kept where asked.
+        legal: bool[B], whether the attack's own result was legal; where it was not, ``x`` is the clean image.
+        passes: images sent through the network.
+    """
+
+    x: Tensor
+    legal: Tensor
+    passes: Passes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(ABC):
+    """Moves an explanation within a threat model. Subclasses are frozen dataclasses of their settings."""
+
+    @abstractmethod
+    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
+        """What an author writes: images that explain differently, B×C×H×W.
+
+        Args:
+            context: the network, the explainer and the rules.
+            x: clean images, B×C×H×W in [0, 1].
+            y: the explained class of each, int64[B].
+        """
+
+    @final
+    def __call__(self, context: Context, x: Tensor, y: Tensor) -> AttackOutput:
+        """Run the attack and enforce the threat model on its result, image by image.
+
+        The result is projected onto the ball and the box and checked again; an image that is not finite, not inside or, with
+        ``keep_prediction``, predicted differently is replaced by the clean one and reported as not legal. The model's mode,
+        gradients, ``requires_grad`` flags and hooks, and torch's random state, are left as they were.
+        """
+        with _untouched(context.model), torch.random.fork_rng(), counted(context.model) as passes:
+            torch.manual_seed(derive_seed("attack", context.seed))
+            x = x.detach()
+            predicted = context.predict(x)
+            result = self.run(context, x, y).detach()
+            if result.shape != x.shape:
+                raise ValueError(f"{type(self).__name__}.run returned {tuple(result.shape)} for {tuple(x.shape)}")
+            finite = result.flatten(1).isfinite().all(dim=1)
+            legal = finite & context.threat.contains(x, result)
+            candidate = torch.where(finite.view(-1, 1, 1, 1), context.threat.project(x, result), x)
+            legal &= context.threat.contains(x, candidate)
+            if context.threat.keep_prediction:
+                legal &= context.predict(candidate) == predicted
+            checked = torch.where(legal.view(-1, 1, 1, 1), candidate, x)
+        return AttackOutput(x=checked, legal=legal, passes=passes)
+
+
+@contextmanager
+def _untouched(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    try:
+        model.eval()
+        for parameter, _, _ in flags:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, flag, gradient in flags:
+            parameter.requires_grad_(flag)
+            parameter.grad = gradient

@@ -1,0 +1,159 @@
+"""Names to classes, lazily: what is registered is read from the sources, and a module is imported only when it is used.
+
+A class is registered by the decorator of its room, ``@register("aga")``. The names are found by parsing the room's files,
+so a new file is listed without being imported and without a table to edit. Installed packages add names through the
+entry-point group ``attrobust.<room>``; a plug-in file adds them by running the same decorator.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from attrobust.types import UsageError
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type)
+
+
+@dataclass
+class Entry(Generic[T]):
+    """One registered name: its one-line summary, who registered it, and how to load the class."""
+
+    name: str
+    summary: str
+    origin: str
+    load: Callable[[], type[T]]
+    loaded: type[T] | None = field(default=None)
+
+
+class Registry(Generic[T]):
+    """The names of one axis.
+
+    Args:
+        kind: what an entry is, singular, as error messages say it: ``"method"``.
+        package: the room whose files hold the entries: ``"methods"``.
+        group: entry-point group for installed plug-ins; default ``attrobust.<kind>s``.
+    """
+
+    def __init__(self, kind: str, package: str, group: str | None = None) -> None:
+        self.kind = kind
+        self._package = package
+        self._group = group or f"attrobust.{kind}s"
+        self._entries: dict[str, Entry[T]] | None = None
+
+    def register(self, name: str) -> Callable[[C], C]:
+        """Decorator that enters a class under ``name``; raises UsageError where another class holds the name."""
+
+        def enter(cls: C) -> C:
+            entries = self._found()
+            origin = f"{cls.__module__}:{cls.__qualname__}"
+            known = entries.get(name)
+            if known is not None and known.origin != origin:
+                raise UsageError(f"{self.kind} {name!r} of {_file_of(cls)} is already registered by {known.origin}")
+            summary = (inspect.getdoc(cls) or "").partition("\n")[0]
+            entries[name] = Entry(name, summary, origin, lambda: cls, cls)
+            return cls
+
+        return enter
+
+    def names(self) -> list[str]:
+        """All known names, in alphabetical order; imports none of them."""
+        return sorted(self._found())
+
+    def entries(self) -> list[Entry[T]]:
+        """All entries in the order of their names."""
+        return [self._found()[name] for name in self.names()]
+
+    def check(self, name: str) -> None:
+        """Raise UsageError with a suggestion and the known names unless ``name`` is registered. Imports nothing."""
+        if name in self._found():
+            return
+        close = difflib.get_close_matches(name, self.names(), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UsageError(f"unknown {self.kind} {name!r}.{hint} Known: {', '.join(self.names())}")
+
+    def get(self, name: str) -> type[T]:
+        """The class registered under ``name``; imports its module on first use.
+
+        Raises:
+            UsageError: unknown name, or a plug-in that does not load (named in the message).
+        """
+        self.check(name)
+        entry = self._found()[name]
+        if entry.loaded is None:
+            try:
+                loaded = entry.load()
+            except UsageError:
+                raise
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise UsageError(f"{self.kind} {name!r} of {entry.origin} does not load: {problem}") from error
+            self._found()[name].loaded = loaded
+            return loaded
+        return entry.loaded
+
+    def name_of(self, cls: type[T]) -> str:
+        """The name under which ``cls`` is registered; raises KeyError where it is not."""
+        for entry in self._found().values():
+            if entry.loaded is cls:
+                return entry.name
+        raise KeyError(f"{cls.__qualname__} is not a registered {self.kind}")
+
+    def _found(self) -> dict[str, Entry[T]]:
+        if self._entries is None:
+            self._entries = {}
+            for entry in self._built_in():
+                self._entries[entry.name] = entry
+            for point in entry_points(group=self._group):
+                self._entries.setdefault(point.name, self._installed(point))
+        return self._entries
+
+    def _installed(self, point: EntryPoint) -> Entry[T]:
+        distribution = point.dist.name if point.dist is not None else point.value
+        return Entry(point.name, f"plug-in {point.value}", f"distribution {distribution}", point.load)
+
+    def _built_in(self) -> Iterator[Entry[T]]:
+        spec = importlib.util.find_spec(self._package)
+        assert spec is not None and spec.submodule_search_locations is not None
+        for folder in spec.submodule_search_locations:
+            for path in sorted(Path(folder).glob("*.py")):
+                source = path.read_text(encoding="utf-8")
+                if "@register(" not in source:
+                    continue
+                module = f"{self._package}.{path.stem}"
+                for name, cls in _registered_classes(ast.parse(source)):
+                    summary = (ast.get_docstring(cls) or "").partition("\n")[0]
+                    yield Entry(name, summary, f"{module}:{cls.name}", self._importer(module, cls.name))
+
+    def _importer(self, module: str, attribute: str) -> Callable[[], type[T]]:
+        def load() -> type[T]:
+            cls: type[T] = getattr(importlib.import_module(module), attribute)
+            return cls
+
+        return load
+
+
+def _registered_classes(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef]]:
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for decorator in node.decorator_list:
+            match decorator:
+                case ast.Call(func=ast.Name(id="register"), args=[ast.Constant(value=str(name))]):
+                    yield name, node
+
+
+def _file_of(cls: type) -> str:
+    try:
+        return inspect.getfile(cls)
+    except (OSError, TypeError):
+        return cls.__module__

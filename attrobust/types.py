@@ -1,0 +1,220 @@
+"""The values every room speaks of: threat models, amounts, cards and the errors a user sees. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    import torch
+
+CONTAINMENT_TOLERANCE = 1e-6
+"""Slack, in pixel units, for the float32 rounding of ``x0 + delta`` when membership of a ball is checked."""
+
+
+class UsageError(Exception):
+    """A mistake in what the user asked for: printed as one line, exit code 2."""
+
+
+def parse_number(text: str) -> float:
+    """Read a finite number, written as a decimal (``0.03``), in scientific notation or as a fraction (``8/255``).
+
+    Raises:
+        ValueError: the text is neither, divides by zero or is not finite.
+    """
+    numerator, slash, denominator = text.strip().partition("/")
+    try:
+        value = float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{text!r} is not a number (write 0.03 or 8/255)") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not a finite number")
+    return value
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A count of pixels, ``100``, or a share of them, ``10%``.
+
+    Attributes:
+        value: the count, or the percentage.
+        percent: whether ``value`` is a percentage.
+    """
+
+    value: float
+    percent: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``"100"`` or ``"10%"``; raises ValueError outside (0, 100 %] or for a count that is not whole."""
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
+        if match is None:
+            raise ValueError(f"{text!r} is neither a count such as 100 nor a percentage such as 10%")
+        value, percent = float(match[1]), bool(match[2])
+        if value <= 0 or (percent and value > 100):
+            raise ValueError(f"{text!r} must be above 0" + (" and at most 100%" if percent else ""))
+        if not percent and value != int(value):
+            raise ValueError(f"{text!r} must be a whole number of pixels or end in %")
+        return cls(value, percent)
+
+    def of(self, total: int) -> int:
+        """The number of pixels this is out of ``total``: a percentage is rounded to nearest, at least 1.
+
+        Raises:
+            ValueError: a count larger than ``total``.
+        """
+        if self.percent:
+            return max(1, round(total * self.value / 100))
+        if self.value > total:
+            raise ValueError(f"k={self} is more than the {total} pixels of a map")
+        return int(self.value)
+
+    def __str__(self) -> str:
+        return f"{self.value:g}%" if self.percent else f"{self.value:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatModel:
+    """What an attacker may do to an image with pixels in [0, 1].
+
+    Attributes:
+        norm: ``linf`` bounds every pixel's change, ``l2`` the Euclidean norm over channels and pixels.
+        eps: radius of the ball in pixel units, e.g. ``8 / 255``; never in normalised units.
+        keep_prediction: whether the model's predicted class must stay what it was.
+    """
+
+    norm: Literal["linf", "l2"] = "linf"
+    eps: float
+    keep_prediction: bool = True
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("linf", "l2"):
+            raise ValueError(f"norm must be linf or l2, not {self.norm!r}")
+        largest = 1.0 if self.norm == "linf" else math.inf
+        if not 0 <= self.eps <= largest:
+            raise ValueError(f"eps={self.eps:g} must be between 0 and {largest:g} in pixel units (write 8/255, not 8)")
+
+    def project(self, x0: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The point of the ball around ``x0`` and of the pixel box nearest to ``x`` (l2: ball first, then box).
+
+        Args:
+            x0: clean images, B×C×H×W in [0, 1].
+            x: candidates of the same shape.
+        """
+        delta = x - x0
+        if self.norm == "linf":
+            delta = delta.clamp(-self.eps, self.eps)
+        else:
+            length = delta.flatten(1).norm(dim=1).clamp_min(1e-12)
+            delta = delta * (self.eps / length).clamp_max(1.0).view(-1, 1, 1, 1)
+        return (x0 + delta).clamp(0.0, 1.0)
+
+    def contains(self, x0: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """bool[B]: finite, inside the pixel box and, up to rounding, inside the ball."""
+        delta = (x - x0).flatten(1)
+        size = delta.abs().amax(dim=1) if self.norm == "linf" else delta.norm(dim=1)
+        pixels = x.flatten(1)
+        inside = (pixels.amin(dim=1) >= 0) & (pixels.amax(dim=1) <= 1)
+        return pixels.isfinite().all(dim=1) & inside & (size <= self.eps + CONTAINMENT_TOLERANCE)
+
+    def direction(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The unit step of steepest ascent in this norm; zero where the gradient is zero or not finite."""
+        gradient = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        if self.norm == "linf":
+            return gradient.sign()
+        length = gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        return gradient / length.clamp_min(1e-30)
+
+    def scatter(self, x0: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Random points of the ball and the box from ``noise`` uniform on [-1, 1], shaped like ``x0``.
+
+        For ``linf`` the points are uniform in the cube; for ``l2`` they lie on the sphere of radius eps,
+        where almost all of a high-dimensional ball is.
+        """
+        if self.norm == "linf":
+            return self.project(x0, x0 + self.eps * noise)
+        length = noise.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+        return self.project(x0, x0 + self.eps * noise / length)
+
+    def __str__(self) -> str:
+        return f"{self.norm} {format_eps(self.eps)}"
+
+
+def format_eps(eps: float) -> str:
+    """``0.0313725`` as ``8/255`` where it is a whole number of grey levels, else as a decimal."""
+    levels = eps * 255
+    if levels and abs(levels - round(levels)) < 1e-9:
+        return f"{round(levels)}/255"
+    return f"{eps:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Where a training method comes from.
+
+    Attributes:
+        title: paper title; empty for a plug-in that states none.
+        authors: short form, e.g. ``Joo et al.``.
+        year: of publication.
+        arxiv: arXiv identifier.
+        equation: the training loss, in the paper's symbols.
+        cost: cost of one step in forward (F), backward (B) and double-backward (H) passes over the batch.
+        note: units, differences between paper and official code, and which of them is implemented.
+    """
+
+    title: str = ""
+    authors: str = ""
+    year: int | None = None
+    arxiv: str = ""
+    equation: str = ""
+    cost: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One evaluation: everything that decides its scores, and nothing else. Its fingerprint is the key for resuming.
+
+    Attributes:
+        subject: the network: method or checkpoint, architecture, both with all their settings.
+        checkpoint_sha256: of the weights.
+        dataset: name and settings.
+        data_sha256: of the evaluated images, their classes and their order.
+        images: how many.
+        explainer, attack: names and settings; empty for clean accuracy.
+        threat: norm, eps and whether the prediction is kept; empty without an attack.
+        label: which class is explained, ``predicted`` or ``true``.
+        reduction: channels to map.
+        seed: of the evaluation.
+        protocol: name and version.
+        code: digest of the sources that compute the scores; other code is another cell.
+    """
+
+    subject: dict[str, Any]
+    checkpoint_sha256: str
+    dataset: dict[str, Any]
+    data_sha256: str
+    images: int
+    explainer: dict[str, Any]
+    attack: dict[str, Any]
+    threat: dict[str, Any]
+    label: str
+    reduction: str
+    seed: int
+    protocol: str
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """A reason not to trust a number.
+
+    Attributes:
+        name: short, as tables print it.
+        reason: one sentence with the figures that raised it.
+    """
+
+    name: str
+    reason: str

@@ -1,0 +1,77 @@
+"""Networks as attackers and methods see them: normalisation inside the model, activations as modules, smooth views."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalize(nn.Module):
+    """``(x - mean) / std`` per channel, as a model's first layer; its constants are not part of the state dict.
+
+    Args:
+        mean, std: one number per channel, in pixel units.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or min(std) <= 0:
+            raise ValueError(f"mean {list(mean)} and std {list(std)} must be as long as each other, and std positive")
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B×C×H×W pixels in [0, 1] to normalised units."""
+        return (x - self.mean) / self.std
+
+
+def input_scale(model: nn.Module) -> Tensor | float:
+    """What one normalised unit is in pixels, 1×C×1×1, or 1.0 for a model without a ``Normalize`` layer.
+
+    By the chain rule, a gradient in normalised units is the pixel gradient times this; papers that take gradients of the
+    normalised input state their weights in those units.
+    """
+    for module in model.modules():
+        if isinstance(module, Normalize):
+            return module.std
+    return 1.0
+
+
+def is_smooth(model: nn.Module) -> bool:
+    """Whether no activation module of the model is piecewise linear, so that its input Hessian is not zero."""
+    return not any(isinstance(module, nn.ReLU) for module in model.modules())
+
+
+def softplus_view(model: nn.Module, beta: float) -> nn.Module:
+    """A copy of the structure of ``model`` with every ReLU replaced by softplus, sharing all parameters and buffers.
+
+    The model itself is untouched, and training one trains the other.
+
+    Args:
+        model: a network whose activations are ``nn.ReLU`` modules.
+        beta: sharpness, above 0; larger is closer to ReLU.
+
+    Raises:
+        ValueError: beta is not positive, or the model has no ``nn.ReLU`` module to replace.
+    """
+    if not beta > 0:
+        raise ValueError(f"softplus beta must be above 0, not {beta:g}")
+    if is_smooth(model):
+        raise ValueError("the model has no nn.ReLU modules to replace; use activation modules, or attack its own view")
+    shared: dict[int, object] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return replace_relu(copy.deepcopy(model, shared), lambda: nn.Softplus(beta=beta))
+
+
+def replace_relu(model: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
+    """Replace, in place, every ``nn.ReLU`` below ``model`` by a module of its own; returns ``model``."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(parent, name, make())
+    return model

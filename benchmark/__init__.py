@@ -1,0 +1,1 @@
+"""The harness: the only place that knows all four axes."""

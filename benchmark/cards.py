@@ -1,0 +1,66 @@
+"""The card beside a checkpoint: what it is, how it was trained, and the hash its weights must have."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from attrobust.types import UsageError
+from benchmark.files import write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightCard:
+    """Facts about one checkpoint.
+
+    Attributes:
+        key: fingerprint of everything that decides the weights: method, model, data, recipe and seed.
+        sha256: of the weight file.
+        seed: of training.
+        epoch: whose weights were kept, counted from 1.
+        val_accuracy: on the validation split, which chose the epoch.
+        licence: of the weights.
+        code: digest of the training sources.
+        method, model, dataset: names, settings and, for the dataset, hashes of its splits.
+        recipe: schedule, optimiser, augmentation.
+        versions: of the libraries it was trained with.
+    """
+
+    key: str
+    sha256: str
+    seed: int
+    epoch: int
+    val_accuracy: float
+    licence: str
+    code: str
+    method: dict[str, Any]
+    model: dict[str, Any]
+    dataset: dict[str, Any]
+    recipe: dict[str, Any]
+    versions: dict[str, str]
+
+    def write(self, path: Path) -> None:
+        """Write the card as TOML, whole or not at all."""
+        write_atomically(path, _to_toml(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> WeightCard:
+        """Read a card; raises UsageError naming the file where it is damaged."""
+        try:
+            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+            raise UsageError(f"{path}: not a weight card: {error}") from error
+
+
+def _to_toml(table: dict[str, Any], prefix: str = "") -> str:
+    """TOML of nested tables of strings, numbers and booleans; a value of None is left out."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict) and value is not None}
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in plain.items())
+    for key, value in table.items():
+        if isinstance(value, dict):
+            name = f"{prefix}{key}"
+            text += f"\n[{name}]\n{_to_toml(value, f'{name}.')}"
+    return text

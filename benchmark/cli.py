@@ -1,0 +1,180 @@
+"""The command: arguments in, exit code out. 0 all done, 1 something failed, 2 usage, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import attacks
+import explainers
+import methods
+import metrics
+from attrobust.spec import Spec, parse_specs
+from attrobust.types import UsageError
+from benchmark import data, models
+from benchmark.listing import listing
+from benchmark.options import benchmark_parser, formats_of, report_parser, seeds_of, verify_parser
+from benchmark.plugins import load_plugin
+from benchmark.protocol import Protocol, load_protocol
+from benchmark.store import Store
+
+LOG = logging.getLogger("attrobust")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words[:1] == ["report"]:
+            return _report(report_parser().parse_args(words[1:]))
+        if words[:1] == ["verify"]:
+            return _verify(verify_parser().parse_args(words[1:]))
+        return _benchmark(benchmark_parser().parse_args(words), words)
+    except UsageError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
+    for path in options.plugin:
+        load_plugin(path)
+    if options.list is not None:
+        sys.stdout.write(listing(options.list))
+        return 0
+    formats = formats_of(options.export)
+    protocol = _protocol(options)
+    _check_names(protocol)
+
+    from benchmark.request import make_request
+    from benchmark.runner import Runner
+
+    request = make_request(
+        protocol,
+        checkpoints=options.checkpoint,
+        recipe=options.recipe,
+        epochs=options.epochs,
+        data_root=options.data_root,
+        retrain=options.retrain,
+        device=options.device,
+        batch_size=options.batch_size,
+        out=options.out,
+    )
+    if options.dry_run:
+        sys.stdout.write(_dry_run(Runner(request, words)))
+        return 0
+    store = Store(request.out)
+    with store.locked(), _logging(store.folder / "log.txt"):
+        failures = Runner(request, words).run()
+        _tables([store], store.folder, formats, as_json=options.json)
+    for line in failures:
+        sys.stderr.write(f"failed: {line}\n")
+    return 1 if failures else 0
+
+
+def _protocol(options: argparse.Namespace) -> Protocol:
+    protocol = load_protocol(options.protocol)
+
+    def listed(text: str | None, what: str) -> tuple[str, ...] | None:
+        return None if text is None else tuple(str(spec) for spec in parse_specs(text, what))
+
+    dataset = options.dataset
+    if options.image_size is not None:
+        spec = Spec.parse(dataset or protocol.dataset)
+        if spec.name != "imagefolder":
+            raise UsageError(f"--image-size is for --dataset imagefolder; {spec.name} has images of its own size")
+        dataset = str(Spec(spec.name, {**spec.settings, "size": str(options.image_size)}))
+    return protocol.override(
+        dataset=dataset,
+        model=options.model,
+        images=options.images,
+        methods=listed(options.methods, "--methods"),
+        explainers=listed(options.explainers, "--explainers"),
+        attacks=listed(options.attacks, "--attacks"),
+        metrics=listed(options.metrics, "--metrics"),
+        norm=options.norm,
+        eps=options.eps,
+        seeds=None if options.seeds is None else seeds_of(options.seeds),
+    )
+
+
+def _check_names(protocol: Protocol) -> None:
+    """Report an unknown name before anything heavy is imported."""
+    for registry, texts in (
+        (methods.registry, () if protocol.methods == ("none",) else protocol.methods),
+        (explainers.registry, protocol.explainers),
+        (attacks.registry, protocol.attacks),
+        (metrics.registry, protocol.metrics),
+        (data.registry, (protocol.dataset,)),
+        (models.registry, (protocol.model,)),
+    ):
+        for text in texts:
+            registry.check(Spec.parse(text).name)
+
+
+def _dry_run(runner: object) -> str:
+    from benchmark.runner import Runner
+
+    assert isinstance(runner, Runner)
+    lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
+    for subject, origin, done, total in runner.status():
+        seed = "" if subject.seed is None else subject.seed
+        lines.append(f"{subject.label:<24} {seed:>4}  {origin:<9} {f'{done}/{total}':>10}")
+    return "\n".join(lines) + "\n"
+
+
+def _report(options: argparse.Namespace) -> int:
+    formats = formats_of(options.export)
+    stores = [Store(path) for path in options.runs]
+    _tables(stores, options.out or stores[0].folder, formats, as_json=options.json)
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from benchmark.verify import verify
+
+    failed = False
+    for path in options.runs:
+        sound, problems = verify(Store(path))
+        for line in problems:
+            sys.stdout.write(f"{path}: {line}\n")
+        sys.stdout.write(f"{path}: {sound} rows recomputed and equal, {len(problems)} problems\n")
+        failed = failed or bool(problems)
+    return 1 if failed else 0
+
+
+def _tables(stores: Sequence[Store], folder: Path, formats: Sequence[str], *, as_json: bool) -> None:
+    from benchmark.report import leaderboard, text, write
+
+    board = leaderboard.build(stores)
+    paths = write.write(board, folder, formats)
+    sys.stdout.write(write.as_json(board) if as_json else text.terminal(board))
+    sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")
+
+
+@contextmanager
+def _logging(path: Path) -> Iterator[None]:
+    """Progress to stderr, and with times and tracebacks to a file."""
+    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_screen = logging.StreamHandler(sys.stderr)
+    to_screen.addFilter(lambda record: not record.exc_info)
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    handlers = [to_file, to_screen]
+    for handler in handlers:
+        LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            LOG.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,66 @@
+"""From what was typed to objects: every name and setting is checked here, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from attrobust.registry import Registry
+from attrobust.spec import Spec, build, canonical, fingerprint, label
+from attrobust.types import UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Component(Generic[T]):
+    """A registered class with settings.
+
+    Attributes:
+        name: registered name.
+        item: the instance.
+    """
+
+    name: str
+    item: T
+
+    @property
+    def label(self) -> str:
+        """Shortest text that names it, e.g. ``topk:steps=30``."""
+        return label(self.name, self.item)
+
+    @property
+    def canonical(self) -> dict[str, Any]:
+        """Name and every setting, as JSON values."""
+        return canonical(self.name, self.item)
+
+
+def resolve(
+    registry: Registry[T], specs: Sequence[Spec], defaults: Mapping[str, Mapping[str, str]] | None = None
+) -> list[Component[T]]:
+    """Instances of what specs name.
+
+    Args:
+        registry: of the axis.
+        specs: as typed.
+        defaults: per name, settings used where a spec is silent.
+
+    Raises:
+        UsageError: unknown name or setting, a bad value, or two specs that mean the same.
+    """
+    for spec in specs:
+        registry.check(spec.name)
+    found: dict[str, Component[T]] = {}
+    for spec in specs:
+        component = Component(spec.name, build(registry.get(spec.name), spec, (defaults or {}).get(spec.name)))
+        key = fingerprint(component.canonical)
+        if key in found:
+            raise UsageError(f"{registry.kind} {spec} is the same as {found[key].label}; name it once")
+        found[key] = component
+    return list(found.values())
+
+
+def resolve_one(registry: Registry[T], text: str) -> Component[T]:
+    """The instance a single spec names; raises UsageError."""
+    return resolve(registry, [Spec.parse(text)])[0]

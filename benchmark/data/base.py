@@ -1,0 +1,124 @@
+"""The contract of a dataset: images in [0, 1], three fixed splits, and hashes that say exactly which."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SplitName = Literal["train", "val", "test"]
+
+
+class Split(ABC):
+    """Images of one split, in a fixed order that mixes the classes.
+
+    Attributes:
+        labels: int64[N], the true class of every image.
+    """
+
+    labels: Tensor
+
+    @abstractmethod
+    def pixels(self, indices: Sequence[int]) -> Tensor:
+        """uint8 images, B×C×H×W, at these positions of the split."""
+
+    @property
+    @abstractmethod
+    def sha256(self) -> str:
+        """What the split holds: changes when an image, a label or the order does."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """float32 images in [0, 1], B×C×H×W, and their classes, int64[B]."""
+        return self.pixels(indices).float() / 255, self.labels[torch.as_tensor(indices)]
+
+
+class ArraySplit(Split):
+    """A split held in memory.
+
+    Args:
+        images: uint8, N×C×H×W.
+        labels: int64[N].
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self._images = images
+        self.labels = labels
+        digest = hashlib.sha256(images.contiguous().numpy().tobytes())
+        digest.update(labels.numpy().tobytes())
+        self._sha256 = digest.hexdigest()
+
+    def pixels(self, indices: Sequence[int]) -> Tensor:
+        """See ``Split.pixels``."""
+        return self._images[torch.as_tensor(indices)]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of pixels and labels in order."""
+        return self._sha256
+
+
+def evaluation_sha256(split: Split, count: int) -> str:
+    """Hash of the first ``count`` images of a split: their pixels, classes and positions, in order."""
+    digest = hashlib.sha256(f"{count}".encode())
+    for start in range(0, count, 256):
+        indices = range(start, min(start + 256, count))
+        digest.update(split.pixels(indices).contiguous().numpy().tobytes())
+        digest.update(split.labels[torch.as_tensor(indices)].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def fixed_order(count: int) -> list[int]:
+    """The same shuffle of ``range(count)`` on every machine and with every numpy version."""
+    return np.random.RandomState(0).permutation(count).tolist()  # noqa: NPY002
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A dataset read from disk.
+
+    Attributes:
+        splits: train, val and test.
+        classes: class names in label order.
+        channels, size: of an image; H = W = size pixels.
+        mean, std: per channel in pixel units, for networks to normalise with.
+    """
+
+    splits: dict[SplitName, Split]
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(ABC):
+    """Images with classes; the fields of a subclass are its settings.
+
+    Attributes:
+        recipe: name of the training recipe that suits it.
+        augment: whether training flips and shifts its images make sense.
+    """
+
+    recipe: ClassVar[str] = "cifar10"
+
+    @abstractmethod
+    def load(self, root: Path | None) -> Loaded:
+        """Read the images.
+
+        Args:
+            root: the folder the user named, or None for the dataset's own default.
+
+        Raises:
+            UsageError: nothing usable there; says where it looked and what to do.
+        """

@@ -1,0 +1,142 @@
+"""Any tree of class folders, read file by file."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from attrobust.types import UsageError
+from benchmark.data import register
+from benchmark.data.base import Dataset, Loaded, Split, fixed_order
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
+CACHE_BYTES = 2 * 2**30
+
+
+class FolderSplit(Split):
+    """Image files, decoded on demand and kept in memory as long as they fit in a budget of 2 GiB a split.
+
+    Args:
+        root: folder the hashed names are relative to.
+        files: in the order of the split.
+        labels: int64[N].
+        size: every image is scaled so that its shorter side is this and cropped to its centre.
+    """
+
+    def __init__(self, root: Path, files: Sequence[Path], labels: Tensor, size: int) -> None:
+        self.labels = labels
+        self._root, self._files, self._size = root, list(files), size
+        self._cache: dict[int, Tensor] = {}
+        self._room = CACHE_BYTES // (3 * size * size)
+
+    def pixels(self, indices: Sequence[int]) -> Tensor:
+        """See ``Split.pixels``; raises UsageError naming a file that does not decode."""
+        positions = [int(i) for i in indices]
+        missing = [i for i in positions if i not in self._cache]
+        with ThreadPoolExecutor() as pool:
+            fresh = dict(zip(missing, pool.map(self._decode, missing), strict=True))
+        images = torch.stack([self._cache[i] if i in self._cache else fresh[i] for i in positions])
+        for i, image in fresh.items():
+            if len(self._cache) < self._room:
+                self._cache[i] = image
+        return images
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Hash of file names, file sizes, classes, order and image size; not of the bytes, which may be terabytes."""
+        digest = hashlib.sha256(f"{self._size}".encode())
+        for path, label in zip(self._files, self.labels.tolist(), strict=True):
+            digest.update(f"{path.relative_to(self._root).as_posix()} {path.stat().st_size} {label}\n".encode())
+        return digest.hexdigest()
+
+    def _decode(self, index: int) -> Tensor:
+        path = self._files[index]
+        try:
+            with Image.open(path) as opened:
+                image = opened.convert("RGB")
+        except (OSError, UnidentifiedImageError) as error:
+            raise UsageError(f"imagefolder: {path} does not decode ({error}); mend or remove it") from error
+        if image.size != (self._size, self._size):
+            scale = self._size / min(image.size)
+            image = image.resize(
+                (max(self._size, round(image.width * scale)), max(self._size, round(image.height * scale))),
+                Image.Resampling.BILINEAR,
+            )
+            left, top = (image.width - self._size) // 2, (image.height - self._size) // 2
+            image = image.crop((left, top, left + self._size, top + self._size))
+        return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+
+
+@register("imagefolder")
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(Dataset):
+    """Images in ``train/<class>/`` and ``test/<class>/`` or ``val/<class>/`` below --data-root.
+
+    With both val and test each is used as it is; with one of them it is the test split, and a tenth of the training images
+    is held out to validate.
+
+    Attributes:
+        size: width of a square image in pixels; shorter sides are scaled to it and the centre is cropped.
+    """
+
+    size: int = 32
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= 4096:
+            raise ValueError(f"size={self.size} must be between 1 and 4096 pixels")
+
+    def load(self, root: Path | None) -> Loaded:
+        """See ``Dataset.load``."""
+        if root is None:
+            raise UsageError("imagefolder: name the folder that holds train/ and test/ (or val/) with --data-root")
+        if not root.is_dir():
+            raise UsageError(f"imagefolder: --data-root {root} is not a folder")
+        present = [name for name in ("val", "test") if (root / name).is_dir()]
+        if not (root / "train").is_dir() or not present:
+            raise UsageError(f"imagefolder: {root} needs train/ and test/ (or val/), each with a folder per class")
+        classes = tuple(sorted(path.name for path in (root / "train").iterdir() if path.is_dir()))
+        if len(classes) < 2:
+            raise UsageError(f"imagefolder: {root / 'train'} has {len(classes)} class folders; it needs at least 2")
+        train = _shuffled(root / "train", classes)
+        if len(present) == 2:
+            parts = {"train": train, "val": _shuffled(root / "val", classes), "test": _shuffled(root / "test", classes)}
+        else:
+            held_out = max(1, len(train) // 10)
+            parts = {"train": train[held_out:], "val": train[:held_out], "test": _shuffled(root / present[0], classes)}
+        splits: dict[str, Split] = {
+            name: FolderSplit(root, [path for path, _ in part], torch.tensor([label for _, label in part]), self.size)
+            for name, part in parts.items()
+        }
+        return Loaded(
+            splits={"train": splits["train"], "val": splits["val"], "test": splits["test"]},
+            classes=classes,
+            channels=3,
+            size=self.size,
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+        )
+
+
+def _shuffled(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
+    unknown = sorted({path.name for path in folder.iterdir() if path.is_dir()} - set(classes))
+    if unknown:
+        raise UsageError(f"imagefolder: {folder} has a class folder {unknown[0]!r} that train/ lacks")
+    found = [
+        (path, label)
+        for label, name in enumerate(classes)
+        if (folder / name).is_dir()
+        for path in sorted((folder / name).iterdir())
+        if path.suffix.lower() in SUFFIXES
+    ]
+    if not found:
+        raise UsageError(f"imagefolder: {folder} holds no image files ({', '.join(sorted(SUFFIXES))})")
+    return [found[i] for i in fixed_order(len(found))]

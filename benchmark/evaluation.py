@@ -1,0 +1,123 @@
+"""One cell computed: explain, attack, explain again, compare, image by image."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from attacks.base import Attack, Context
+from attacks.passes import Passes
+from attrobust.seeds import derive_seed
+from attrobust.types import ThreatModel
+from explainers.base import Explainer, Reduction, reduce_map
+from metrics.base import Similarity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The fixed list every model is scored on.
+
+    Attributes:
+        x: B×C×H×W in [0, 1].
+        y: true classes, int64[B].
+    """
+
+    x: Tensor
+    y: Tensor
+
+    @functools.cached_property
+    def partners(self) -> list[int]:
+        """For every image the position of the next one, cyclically, of another class; its own where there is none."""
+        labels = self.y.tolist()
+        count = len(labels)
+        found = []
+        for i in range(count):
+            ahead = (j % count for j in range(i + 1, i + count))
+            found.append(next((j for j in ahead if labels[j] != labels[i]), i))
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What is the same for every cell of a run: threat, map, explained class, seed, batch size."""
+
+    threat: ThreatModel
+    reduction: Reduction
+    label: str
+    seed: int
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Per-image results of one cell.
+
+    Attributes:
+        values: one float64[B] for each metric, in order.
+        legal: bool[B], whether the attack's own result obeyed the rules; the clean image was scored where it did not.
+        passes: images the attack sent through the network.
+    """
+
+    values: list[Tensor]
+    legal: Tensor
+    passes: Passes
+
+
+def evaluate(
+    model: nn.Module,
+    explainer: Explainer,
+    attack: Attack,
+    metrics: Sequence[Similarity],
+    images: Images,
+    rules: Rules,
+    label: str = "attack",
+) -> Scores:
+    """Attack every image's explanation and compare the maps of the clean and the attacked image.
+
+    Both maps explain the same class and, for a stochastic explainer, use the same draws, so that without a perturbation they
+    are equal; the draws are not those the attacker saw.
+
+    Args:
+        model: in evaluation mode, on any device.
+        explainer, attack, metrics: what is scored.
+        images, rules: shared by all cells.
+        label: of the progress bar.
+    """
+    device = next(model.parameters()).device
+    count = len(images.y)
+    values: list[list[Tensor]] = [[] for _ in metrics]
+    legal: list[Tensor] = []
+    passes = Passes()
+    starts = range(0, count, rules.batch_size)
+    for start in tqdm(starts, desc=label, unit="batch", leave=False, disable=None):
+        rows = list(range(start, min(start + rules.batch_size, count)))
+        x = images.x[rows].to(device)
+        context = Context(
+            model=model,
+            explainer=explainer,
+            reduce=functools.partial(reduce_map, how=rules.reduction),
+            threat=rules.threat,
+            ids=rows,
+            partners=images.x[[images.partners[i] for i in rows]].to(device),
+            seed=rules.seed,
+        )
+        y = context.predict(x) if rules.label == "predicted" else images.y[rows].to(device)
+        result = attack(context, x, y)
+        before, after = (_scored_maps(model, explainer, rules, image, y) for image in (x, result.x))
+        for scores, metric in zip(values, metrics, strict=True):
+            scores.append(metric(before, after).cpu())
+        legal.append(result.legal.cpu())
+        passes.forward += result.passes.forward
+        passes.backward += result.passes.backward
+        passes.double_backward += result.passes.double_backward
+    return Scores(values=[torch.cat(scores) for scores in values], legal=torch.cat(legal), passes=passes)
+
+
+def _scored_maps(model: nn.Module, explainer: Explainer, rules: Rules, x: Tensor, y: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(derive_seed("scored explanation", rules.seed))
+    return reduce_map(explainer(model, x, y, generator=generator), rules.reduction)

@@ -1,0 +1,59 @@
+"""``--list``: every registered name with its one-line summary, read without importing what it names."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import attacks
+import explainers
+import methods
+import metrics
+from attrobust.registry import Registry
+from attrobust.types import UsageError
+from benchmark import data, models
+from benchmark.options import AXES
+
+HERE = Path(__file__).parent
+REGISTRIES: dict[str, Registry[Any]] = {
+    "methods": methods.registry,
+    "explainers": explainers.registry,
+    "attacks": attacks.registry,
+    "metrics": metrics.registry,
+    "datasets": data.registry,
+    "models": models.registry,
+}
+
+
+def listing(axis: str) -> str:
+    """Names and summaries of one axis, or of ``all``; raises UsageError for another word."""
+    if axis not in (*AXES, "all"):
+        raise UsageError(f"--list {axis!r}: no such axis; use {', '.join(AXES)}")
+    chosen = AXES if axis == "all" else (axis,)
+    blocks = []
+    for name in chosen:
+        lines = _lines(name)
+        width = max(len(key) for key, _ in lines) if lines else 0
+        blocks.append("\n".join([f"{name}:", *(f"  {key:<{width}}  {text}".rstrip() for key, text in lines)]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _lines(axis: str) -> list[tuple[str, str]]:
+    if axis in REGISTRIES:
+        return [(entry.name, entry.summary) for entry in REGISTRIES[axis].entries()]
+    if axis == "checkpoints":
+        cards = sorted((HERE / "checkpoints").glob("*/*.toml"))
+        return [(f"{path.parent.name}/{path.stem}", _card(path)) for path in cards]
+    return [(path.stem, _summary(path)) for path in sorted((HERE / axis).glob("*.toml"))]
+
+
+def _summary(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    first_comment = text.partition("\n")[0].removeprefix("#").strip()
+    return str(tomllib.loads(text).get("summary", first_comment))
+
+
+def _card(path: Path) -> str:
+    card = tomllib.loads(path.read_text(encoding="utf-8"))
+    return f"{card['model']['name']}, seed {card['seed']}, validation accuracy {card['val_accuracy']:.3f}"

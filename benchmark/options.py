@@ -1,0 +1,112 @@
+"""The options of the command line. Imports nothing heavy: ``--help`` and ``--list`` answer at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from attrobust import __version__
+from attrobust.types import UsageError
+
+AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
+FORMATS = ("csv", "latex", "markdown")
+
+EXAMPLES = """examples:
+  run_benchmark.py --methods aga,hessian,pgd-at
+  run_benchmark.py --methods natural,aga:cosd=0.1 --eps 8/255 --attacks noise,topk:k=100
+  run_benchmark.py --dataset imagefolder --data-root photos --image-size 64 --model resnet18 --epochs 5
+  run_benchmark.py --checkpoint mine=weights.pt:lenet --methods natural
+  run_benchmark.py --list attacks
+  run_benchmark.py report results/runs/quick --export latex
+  run_benchmark.py verify results/runs/quick
+
+Names take settings, name:key=value,key=value; numbers may be fractions, 8/255. Other commands: report, verify.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError instead of printing the usage."""
+        raise UsageError(f"{message} (see --help)")
+
+
+def benchmark_parser() -> Parser:
+    """The parser of the main command."""
+    parser = Parser(
+        prog="run_benchmark.py",
+        description="Train or load networks, attack their saliency maps under one threat model, print a leaderboard.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--list", nargs="?", const="all", metavar="AXIS", help=f"print what is registered: {', '.join(AXES)}")
+    add("--methods", metavar="SPECS", help="training methods, the rows; 'none' for checkpoints alone")
+    add("--checkpoint", action="append", default=[], metavar="NAME=FILE[:MODEL]", help="a row from your own state dict")
+    add("--protocol", default="quick", metavar="NAME|FILE", help="evaluation settings (default: quick)")
+    add("--dataset", metavar="SPEC", help="overrides the protocol, as do the next options")
+    add("--data-root", type=Path, metavar="DIR", help="folder of the dataset (default for downloads: $ATTROBUST_DATA)")
+    add("--image-size", type=int, metavar="N", help="width of the images of an imagefolder")
+    add("--model", metavar="SPEC", help="architecture")
+    add("--explainers", metavar="SPECS")
+    add("--attacks", metavar="SPECS")
+    add("--metrics", metavar="SPECS")
+    add("--eps", metavar="E", help="radius in pixel units, e.g. 8/255")
+    add("--norm", choices=("linf", "l2"))
+    add("--images", type=int, metavar="N", help="how many images of the fixed test list are attacked")
+    add("--seeds", metavar="S,S", help="training seeds; each is a row")
+    add("--recipe", metavar="NAME|FILE", help="training settings (default: the dataset's)")
+    add("--epochs", type=int, metavar="N", help="length of training")
+    add("--retrain", action="store_true", help="train instead of using shipped checkpoints")
+    add("--plugin", action="append", default=[], type=Path, metavar="FILE.py", help="register your own classes")
+    add("--batch-size", type=int, default=64, metavar="N", help="images attacked together (default: 64)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
+    add("--out", type=Path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>)")
+    add("--export", default=",".join(FORMATS), metavar="FORMATS", help=f"tables to write (default: {','.join(FORMATS)})")
+    add("--json", action="store_true", help="print JSON instead of the table")
+    add("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    add("--version", action="version", version=f"attrobust {__version__}")
+    return parser
+
+
+def report_parser() -> Parser:
+    """The parser of ``report``: tables again, from rows on disk."""
+    parser = Parser(
+        prog="run_benchmark.py report", description="Write the tables of finished runs again.", allow_abbrev=False
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs with the same protocol")
+    parser.add_argument("--export", default=",".join(FORMATS), metavar="FORMATS")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the first run)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    return parser
+
+
+def verify_parser() -> Parser:
+    """The parser of ``verify``: rows against the scores they summarise."""
+    parser = Parser(
+        prog="run_benchmark.py verify",
+        description="Recompute every stored number from its per-image scores and check every hash.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    return parser
+
+
+def formats_of(text: str) -> list[str]:
+    """The export formats in a comma-separated list; raises UsageError on any other name."""
+    names = text.split(",")
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError(f"--export: unknown format {name!r}; use {', '.join(FORMATS)}")
+    return names
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Training seeds from ``0,1,2``; raises UsageError where one is not a whole number."""
+    try:
+        return tuple(int(piece) for piece in text.split(","))
+    except ValueError:
+        raise UsageError(f"--seeds {text!r} must be whole numbers separated by commas, e.g. 0,1,2") from None

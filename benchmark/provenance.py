@@ -1,0 +1,81 @@
+"""Which code, versions and machine produced a number."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import inspect
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from attrobust import __version__
+
+HOME = Path(__file__).resolve().parent.parent
+EVALUATION = ("attrobust", "explainers", "attacks", "metrics", "benchmark/evaluation.py", "benchmark/models")
+TRAINING = ("attrobust/views.py", "methods", "benchmark/training.py", "benchmark/models")
+LIBRARIES = ("torch", "torchvision", "captum", "numpy", "scipy")
+
+
+@functools.cache
+def source_digest(places: tuple[str, ...]) -> str:
+    """sha256 over the Python files of folders and files below the project's home, names included."""
+    digest = hashlib.sha256()
+    for place in places:
+        path = HOME / place
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.relative_to(HOME).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def plugin_digest(cls: type) -> str:
+    """sha256 of the file a class is written in, or the empty string for a class of this project."""
+    file = Path(inspect.getfile(cls)).resolve()
+    if HOME in file.parents and file.relative_to(HOME).parts[0] in ("methods", "explainers", "attacks", "metrics", "benchmark"):
+        return ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def code_digest(places: tuple[str, ...], plugins: Iterable[type]) -> str:
+    """One digest of our sources and of the plug-in files among ``plugins``."""
+    parts = [source_digest(places), *(plugin_digest(cls) for cls in plugins)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of this package and of the libraries that compute."""
+    found = {"attrobust": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@functools.cache
+def commit() -> dict[str, Any]:
+    """The git commit of the checkout and whether it had changes; empty outside a checkout or without git."""
+    try:
+        revision = _git("rev-parse", "HEAD")
+        dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": revision, "dirty": dirty}
+
+
+def stamp(device: str, threads: int) -> dict[str, Any]:
+    """What is written beside every row: commit, versions, device and the time in UTC."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    machine = f"{platform.system()} {platform.machine()}"
+    return {**commit(), "versions": versions(), "device": device, "threads": threads, "machine": machine, "utc": now}
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", "-C", str(HOME), *words], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

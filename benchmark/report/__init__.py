@@ -1,0 +1,1 @@
+"""Rows to tables: nothing here imports a model or torch."""

@@ -1,0 +1,142 @@
+"""What a command asks for, with every name, number, file and device checked before anything is computed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import attacks
+import explainers
+import methods
+import metrics
+from attacks.base import Attack
+from attrobust.spec import parse_specs
+from attrobust.types import UsageError
+from benchmark import data, models
+from benchmark.components import Component, resolve, resolve_one
+from benchmark.data.base import Dataset
+from benchmark.models.base import ModelFamily
+from benchmark.protocol import Protocol
+from benchmark.recipe import Recipe, load_recipe
+from explainers.base import Explainer
+from methods.base import Method
+from metrics.base import Similarity
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalCheckpoint:
+    """A user's weights: ``--checkpoint NAME=FILE[:model]``."""
+
+    name: str
+    file: Path
+    model: Component[ModelFamily]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One command, resolved.
+
+    Attributes:
+        protocol: how is evaluated.
+        dataset, data_root, model: on what.
+        methods, checkpoints: the rows.
+        explainers, attacks, metrics: the columns.
+        recipe: how missing checkpoints are trained.
+        retrain: whether shipped checkpoints are left aside.
+        device: to compute on.
+        batch_size: images attacked together; changes speed and memory only.
+        out: folder of the run.
+    """
+
+    protocol: Protocol
+    dataset: Component[Dataset]
+    data_root: Path | None
+    model: Component[ModelFamily]
+    methods: list[Component[Method]]
+    checkpoints: list[ExternalCheckpoint]
+    explainers: list[Component[Explainer]]
+    attacks: list[Component[Attack]]
+    metrics: list[Component[Similarity]]
+    recipe: Recipe
+    retrain: bool
+    device: torch.device
+    batch_size: int
+    out: Path
+
+
+def make_request(
+    protocol: Protocol,
+    *,
+    checkpoints: Sequence[str],
+    recipe: str | None,
+    epochs: int | None,
+    data_root: Path | None,
+    retrain: bool,
+    device: str,
+    batch_size: int,
+    out: Path | None,
+) -> Request:
+    """Resolve a protocol and the options of the command line; raises UsageError on the first mistake."""
+    dataset = resolve_one(data.registry, protocol.dataset)
+    model = resolve_one(models.registry, protocol.model)
+    chosen = load_recipe(recipe or type(dataset.item).recipe, epochs)
+    if batch_size < 1:
+        raise UsageError(f"--batch-size {batch_size} must be at least 1")
+    external = [_external(text, model) for text in checkpoints]
+    trained = [] if protocol.methods == ("none",) else parse_specs(",".join(protocol.methods), "--methods")
+    resolved = resolve(methods.registry, trained, chosen.methods)
+    labels = [component.label for component in resolved] + [item.name for item in external]
+    for i, name in enumerate(labels):
+        if name in labels[:i]:
+            raise UsageError(f"two rows would be called {name!r}; give the checkpoint another name")
+    if not labels:
+        raise UsageError("nothing to evaluate: give --methods, --checkpoint or both")
+    return Request(
+        protocol=protocol,
+        dataset=dataset,
+        data_root=data_root,
+        model=model,
+        methods=resolved,
+        checkpoints=external,
+        explainers=resolve(explainers.registry, parse_specs(",".join(protocol.explainers), "--explainers")),
+        attacks=resolve(attacks.registry, parse_specs(",".join(protocol.attacks), "--attacks")),
+        metrics=resolve(metrics.registry, parse_specs(",".join(protocol.metrics), "--metrics")),
+        recipe=chosen,
+        retrain=retrain,
+        device=find_device(device),
+        batch_size=batch_size,
+        out=out or Path("results") / "runs" / protocol.name,
+    )
+
+
+def find_device(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one, else the CPU; raises UsageError for a device this machine lacks."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+))?", name)
+    if match is None or (match[2] and match[1] != "cuda"):
+        raise UsageError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:0 or mps")
+    if match[1] == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: this machine has none; use --device cpu")
+    if match[1] == "cuda" and int(match[2] or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UsageError(f"--device {name}: torch sees {count} CUDA devices here; use --device cpu")
+    return torch.device(name)
+
+
+def _external(text: str, default: Component[ModelFamily]) -> ExternalCheckpoint:
+    name, equals, rest = text.partition("=")
+    if not (name.strip() and equals and rest):
+        raise UsageError(f"--checkpoint {text!r} is not NAME=FILE or NAME=FILE:model")
+    pieces = rest.split(":")
+    for count in range(1, len(pieces) + 1):
+        file = Path(":".join(pieces[:count]))
+        if file.is_file():
+            spec = ":".join(pieces[count:])
+            model = resolve_one(models.registry, spec) if spec else default
+            return ExternalCheckpoint(name=name.strip(), file=file, model=model)
+    raise UsageError(f"--checkpoint {name.strip()}: file {pieces[0]} does not exist")

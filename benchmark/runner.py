@@ -1,0 +1,223 @@
+"""From a request to rows on disk: obtain every network, skip what is done, compute the rest."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from attrobust.types import UsageError
+from benchmark import statistics
+from benchmark.cells import Subject, Task, metric_facts, subjects_of, tasks_of
+from benchmark.data.base import Loaded, evaluation_sha256
+from benchmark.evaluation import Images, Rules, evaluate
+from benchmark.files import file_sha256
+from benchmark.provenance import stamp
+from benchmark.request import ExternalCheckpoint, Request
+from benchmark.store import SCHEMA, Booleans, Floats, Row, Store
+from benchmark.training import correct, image_facts
+from benchmark.zoo import SHIPPED, Checkpoint, find, load_weights, read_state, train_into
+
+LOG = logging.getLogger("attrobust")
+
+Origin = Literal["shipped", "trained", "to train", "file"]
+
+
+class Runner:
+    """Carries out one request.
+
+    Args:
+        request: resolved and checked.
+        argv: as typed, for the record.
+
+    Raises:
+        UsageError: the data cannot be read, has fewer test images than asked for, or does not fit a network.
+    """
+
+    def __init__(self, request: Request, argv: list[str]) -> None:
+        self.request = request
+        self.store = Store(request.out)
+        self._argv = argv
+        self._data: Loaded = request.dataset.item.load(request.data_root)
+        test = self._data.splits["test"]
+        wanted = request.protocol.images
+        if wanted > len(test):
+            raise UsageError(f"--images {wanted}: the test split of {request.dataset.label} has {len(test)} images")
+        self._check_networks()
+        self._data_sha256 = evaluation_sha256(test, wanted)
+        self.subjects = subjects_of(request, self._data)
+        self._known: dict[str, Row] = self.store.rows()
+
+    def status(self) -> list[tuple[Subject, Origin, int, int]]:
+        """For every subject: where its weights come from, how many of its cells are done, and how many there are."""
+        found = []
+        for subject in self.subjects:
+            origin, checkpoint = self._origin(subject)
+            if isinstance(subject.source, ExternalCheckpoint):
+                sha256 = file_sha256(subject.source.file)
+            else:
+                sha256 = checkpoint.card.sha256 if checkpoint else ""
+            tasks = self._tasks(subject, sha256)
+            done = sum(not self._pending(task) for task in tasks) if sha256 else 0
+            found.append((subject, origin, done, len(tasks)))
+        return found
+
+    def run(self) -> list[str]:
+        """Compute what is missing and record the plan; returns one line for every failure."""
+        failures: list[str] = []
+        entries: list[dict[str, Any]] = []
+        subjects: list[dict[str, Any]] = []
+        for position, subject in enumerate(self.subjects):
+            network, sha256 = None, ""
+            try:
+                network, sha256 = self._network(subject)
+            except UsageError:
+                raise
+            except Exception as error:
+                LOG.exception("%s: training failed", subject.label)
+                failures.append(f"{subject.label}: training failed: {_one_line(error)}")
+            tasks = self._tasks(subject, sha256)
+            for task in tasks:
+                entries += task.entries(position)
+                if network is None:
+                    self._fail(task, failures[-1])
+                elif self._pending(task):
+                    failures += self._carry_out(task, network, subject)
+            subjects.append({"label": subject.label, "seed": subject.seed, "sha256": sha256, **subject.facts})
+        self.store.write_plan(self._plan(subjects, entries))
+        return failures
+
+    def _origin(self, subject: Subject) -> tuple[Origin, Checkpoint | None]:
+        if isinstance(subject.source, ExternalCheckpoint):
+            return "file", None
+        if not self.request.retrain and (found := find(subject.source, SHIPPED, any_code=True)):
+            return "shipped", found
+        found = find(subject.source, self.store.folder / "checkpoints", any_code=False)
+        return ("trained", found) if found else ("to train", None)
+
+    def _network(self, subject: Subject) -> tuple[nn.Module, str]:
+        facts, device = image_facts(self._data), self.request.device
+        if isinstance(subject.source, ExternalCheckpoint):
+            file = subject.source.file
+            network = subject.source.model.item.build(facts)
+            load_weights(network, read_state(file), str(file))
+            return network.to(device), file_sha256(file)
+        job = subject.source
+        _, checkpoint = self._origin(subject)
+        if checkpoint is None:
+            LOG.info("%s: training for %d epochs", subject.label, job.recipe.epochs)
+            name = f"{job.method.name}-seed{job.seed}-{job.key[:12]}"
+            checkpoint = train_into(job, self.store.folder / "checkpoints", device, name)
+        return checkpoint.network(job.method.item, job.model.item, facts).to(device), checkpoint.card.sha256
+
+    def _check_networks(self) -> None:
+        """Build every architecture and read every file once, before anything is trained."""
+        facts = image_facts(self._data)
+        try:
+            for method in self.request.methods:
+                method.item.prepare(self.request.model.item.build(facts))
+            for item in self.request.checkpoints:
+                load_weights(item.model.item.build(facts), read_state(item.file), str(item.file))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def _tasks(self, subject: Subject, sha256: str) -> list[Task]:
+        return tasks_of(self.request, self._data, self._data_sha256, subject, sha256)
+
+    def _pending(self, task: Task) -> bool:
+        """Whether a row of the task is missing, failed, or has lost its scores."""
+        rows = [self._known.get(key) for key, _ in task.rows]
+        return any(row is None or row["status"] != "ok" or not self.store.has_scores(row) for row in rows)
+
+    def _carry_out(self, task: Task, network: nn.Module, subject: Subject) -> list[str]:
+        where = f"{subject.label} / {task.label}"
+        started = time.monotonic()
+        try:
+            scores, legal, passes = self._scores(task, network, where)
+        except UsageError:
+            raise
+        except Exception as error:
+            LOG.exception("%s failed", where)
+            self._fail(task, _one_line(error))
+            return [f"{where}: {_one_line(error)}"]
+        seconds = round(time.monotonic() - started, 3)
+        rows = []
+        for (key, facts), values in zip(task.rows, scores, strict=True):
+            estimate = statistics.estimate(values)
+            row = self._row(task, key, facts, status="ok")
+            row |= {"mean": _number(estimate.mean), "ci": [_number(estimate.low), _number(estimate.high)]}
+            row |= {"n": estimate.n, "n_defined": estimate.defined, "n_legal": int(legal.sum())}
+            row |= {"passes": passes, "seconds": seconds, "scores_sha256": self.store.save_scores(key, values, legal)}
+            rows.append(row)
+        self._append(rows)
+        LOG.info("%s: %.1f s", where, seconds)
+        return []
+
+    def _fail(self, task: Task, reason: str) -> None:
+        self._append([self._row(task, key, facts, status="failed", error=reason) for key, facts in task.rows])
+
+    def _append(self, rows: list[Row]) -> None:
+        self.store.append(rows)
+        self._known |= {row["fingerprint"]: row for row in rows}
+
+    def _scores(self, task: Task, network: nn.Module, where: str) -> tuple[list[Floats], Booleans, dict[str, int]]:
+        if task.attack is None or task.explainer is None:
+            test = self._data.splits["test"]
+            hits = correct(network, test, len(test), self.request.device)
+            return [hits.double().numpy()], torch.ones_like(hits).numpy(), {"forward": len(hits)}
+        protocol = self.request.protocol
+        x, y = self._data.splits["test"].batch(range(protocol.images))
+        rules = Rules(
+            threat=protocol.threat,
+            reduction=protocol.reduction,
+            label=protocol.label,
+            seed=protocol.evaluation_seed,
+            batch_size=self.request.batch_size,
+        )
+        metrics = [metric.item for metric in task.metrics]
+        found = evaluate(network, task.explainer.item, task.attack.item, metrics, Images(x=x, y=y), rules, where)
+        return [values.numpy() for values in found.values], found.legal.numpy(), asdict(found.passes)
+
+    def _row(self, task: Task, key: str, facts: dict[str, Any], *, status: str, error: str = "") -> Row:
+        provenance = stamp(str(self.request.device), torch.get_num_threads())
+        return {
+            "schema": SCHEMA,
+            "fingerprint": key,
+            "cell": asdict(task.cell),
+            "metric": facts,
+            "status": status,
+            "error": error,
+            "provenance": {**provenance, "batch_size": self.request.batch_size},
+        }
+
+    def _plan(self, subjects: list[dict[str, Any]], entries: list[dict[str, Any]]) -> dict[str, Any]:
+        request, protocol = self.request, self.request.protocol
+        comparison = {
+            **{"protocol": protocol.title, "dataset": request.dataset.label, "model": request.model.label},
+            **{"data_sha256": self._data_sha256, "images": protocol.images, "label": protocol.label},
+            **{"reduction": protocol.reduction, "threat": str(protocol.threat), "seed": protocol.evaluation_seed},
+            "keep_prediction": protocol.keep_prediction,
+        }
+        return {
+            "schema": SCHEMA,
+            "comparison": comparison,
+            "explainers": [item.label for item in request.explainers],
+            "attacks": [{"label": item.label, "name": item.name} for item in request.attacks],
+            "metrics": [metric_facts(item) for item in request.metrics],
+            "subjects": subjects,
+            "entries": entries,
+            "recipe": request.recipe.shared(),
+            "argv": self._argv,
+        }
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -1,0 +1,133 @@
+"""A run on disk: rows as JSON lines, per-image scores beside them, nothing half-written and nothing lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from attrobust.types import UsageError
+from benchmark.files import file_sha256, write_atomically
+
+SCHEMA = 1
+Row = dict[str, Any]
+"""One metric of one cell, as JSON; the README lists its keys."""
+
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Booleans = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+
+class Store:
+    """The folder of one run: ``run.json``, ``rows.jsonl``, ``scores/``, ``checkpoints/`` and the tables.
+
+    Args:
+        folder: made on first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing this run; raises UsageError where one already does."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".lock", timeout=0):
+                self._sweep()
+                yield
+        except Timeout:
+            raise UsageError(f"another process is writing {self.folder}; wait for it or choose another --out") from None
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise UsageError(f"--out {self.folder} cannot be written: {error.strerror}") from error
+
+    def rows(self) -> dict[str, Row]:
+        """All whole rows by fingerprint; where one was written again, the newest."""
+        path = self.folder / "rows.jsonl"
+        if not path.is_file():
+            return {}
+        found: dict[str, Row] = {}
+        for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise UsageError(f"{path} line {number} is damaged ({error}); remove that line to recompute it") from error
+            if row.get("schema") != SCHEMA:
+                raise UsageError(f"{path} line {number} has schema {row.get('schema')!r}; this version reads {SCHEMA}")
+            found[row["fingerprint"]] = row
+        return found
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows at the end in one write that reaches the disk before this returns."""
+        path = self.folder / "rows.jsonl"
+        data = b"".join(json.dumps(row, sort_keys=True, allow_nan=False).encode() + b"\n" for row in rows)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, data)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def save_scores(self, fingerprint: str, scores: Floats, legal: Booleans) -> str:
+        """Write the per-image scores of a row; returns the file's sha256."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, scores=scores, legal=legal)
+        path = self._scores_path(fingerprint)
+        write_atomically(path, buffer.getvalue())
+        return file_sha256(path)
+
+    def load_scores(self, row: Row) -> tuple[Floats, Booleans]:
+        """Per-image scores and legality of a row.
+
+        Raises:
+            UsageError: the file is missing or is not the one the row was written with.
+        """
+        path = self._scores_path(row["fingerprint"])
+        if not path.is_file():
+            raise UsageError(f"{path} is missing: run the benchmark again to recompute it")
+        if file_sha256(path) != row["scores_sha256"]:
+            raise UsageError(f"{path} is not the file its row was written with: delete it and run the benchmark again")
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["scores"], arrays["legal"]
+
+    def has_scores(self, row: Row) -> bool:
+        """Whether the scores of a row are on disk, unchanged."""
+        path = self._scores_path(row["fingerprint"])
+        return path.is_file() and file_sha256(path) == row["scores_sha256"]
+
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        """Record what was asked for last; the tables of the run show this."""
+        write_atomically(self.folder / "run.json", json.dumps(plan, indent=2, sort_keys=True) + "\n")
+
+    def plan(self) -> dict[str, Any]:
+        """What was asked for last; raises UsageError where the folder holds no run."""
+        path = self.folder / "run.json"
+        if not path.is_file():
+            raise UsageError(f"{self.folder} holds no run: there is no {path.name} in it")
+        try:
+            plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(f"{path} is damaged ({error})") from error
+        if plan.get("schema") != SCHEMA:
+            raise UsageError(f"{path} has schema {plan.get('schema')!r}; this version reads {SCHEMA}")
+        return plan
+
+    def _scores_path(self, fingerprint: str) -> Path:
+        return self.folder / "scores" / f"{fingerprint}.npz"
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left: temporary files, and the torn last line of the rows."""
+        for path in [*self.folder.glob(".*.*"), *self.folder.glob("*/.*.*")]:
+            if path.is_file() and path.name != ".lock":
+                path.unlink()
+        path = self.folder / "rows.jsonl"
+        if path.is_file():
+            whole = path.read_bytes()
+            if whole and not whole.endswith(b"\n"):
+                write_atomically(path, whole[: whole.rfind(b"\n") + 1])

@@ -1,0 +1,196 @@
+"""The one training loop: deterministic for a seed, killed and resumed without a trace."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from attrobust.seeds import derive_seed
+from benchmark.data.base import Loaded, Split
+from benchmark.files import write_atomically
+from benchmark.models.base import ImageFacts, ModelFamily
+from benchmark.recipe import Recipe
+from methods.base import Method
+
+
+class TrainingError(Exception):
+    """Training failed; the message says at which step and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The outcome of training.
+
+    Attributes:
+        model: with the weights of the best epoch, in evaluation mode.
+        epoch: the epoch of highest validation accuracy, counted from 1; the latest among equals.
+        accuracy: on the validation split at that epoch.
+    """
+
+    model: nn.Module
+    epoch: int
+    accuracy: float
+
+
+def image_facts(data: Loaded) -> ImageFacts:
+    """What a network has to know of a dataset."""
+    return ImageFacts(
+        channels=data.channels, size=data.size, classes=len(data.classes), mean=data.mean, std=data.std
+    )
+
+
+def fresh_network(method: Method, family: ModelFamily, data: Loaded, seed: int) -> nn.Module:
+    """The network a method starts from: the same initial weights for every method with the same seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed("initial weights", seed))
+        return method.prepare(family.build(image_facts(data)))
+
+
+def train(
+    method: Method,
+    family: ModelFamily,
+    data: Loaded,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    resume: Path,
+    label: str = "training",
+) -> Trained:
+    """Train one network.
+
+    Args:
+        method: supplies the network and the loss.
+        family, data, recipe: what is trained, on what and how.
+        seed: of initial weights, order, augmentation and the loss's random numbers.
+        device: to train on.
+        resume: file that holds the state after every epoch; continued from when it exists, removed by nobody here.
+        label: of the progress bar.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    model = fresh_network(method, family, data, seed).to(device)
+    optimizer = _optimizer(model, recipe)
+    first, best = 0, Trained(model=model, epoch=0, accuracy=-1.0)
+    best_state = copy.deepcopy(model.state_dict())
+    if resume.exists():
+        state = torch.load(resume, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        first, best_state = state["epoch"], state["best_state"]
+        best = Trained(model=model, epoch=state["best_epoch"], accuracy=state["best_accuracy"])
+    split = data.splits["train"]
+    batches = -(-len(split) // recipe.batch_size)
+    total = recipe.epochs * batches
+    with (
+        tqdm(total=total, initial=first * batches, desc=label, unit="batch", leave=False, disable=None) as bar,
+        _reproducible(device),
+    ):
+        for epoch in range(first, recipe.epochs):
+            torch.manual_seed(derive_seed("torch", seed, epoch))
+            generator = torch.Generator(device).manual_seed(derive_seed("loss", seed, epoch))
+            model.train()
+            for batch, (x, y) in enumerate(_epoch(split, recipe, seed, epoch, device)):
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.rate((epoch * batches + batch) / total)
+                loss = method.loss(model, x, y, generator)
+                if not torch.isfinite(loss.detach()):
+                    raise TrainingError(f"the loss became {float(loss.detach())} in epoch {epoch + 1}")
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                if recipe.clip:
+                    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+                optimizer.step()
+                bar.update()
+            accuracy = float(correct(model, data.splits["val"], len(data.splits["val"]), device).double().mean())
+            bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{accuracy:.3f}")
+            if accuracy >= best.accuracy:
+                best = Trained(model=model, epoch=epoch + 1, accuracy=accuracy)
+                best_state = copy.deepcopy(model.state_dict())
+            save_tensors(
+                resume,
+                {
+                    **{"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1},
+                    **{"best_state": best_state, "best_epoch": best.epoch, "best_accuracy": best.accuracy},
+                },
+            )
+    model.load_state_dict(best_state)
+    model.eval()
+    return best
+
+
+def correct(model: nn.Module, split: Split, count: int, device: torch.device, batch_size: int = 256) -> Tensor:
+    """bool[count]: whether the model, put into evaluation mode, classifies each of the first ``count`` images right."""
+    model.eval()
+    hits = []
+    with torch.no_grad():
+        for start in range(0, count, batch_size):
+            x, y = split.batch(range(start, min(start + batch_size, count)))
+            hits.append(model(x.to(device)).argmax(dim=1).cpu() == y)
+    return torch.cat(hits)
+
+
+def save_tensors(path: Path, value: Any) -> bytes:
+    """Write tensors and plain values so that ``torch.load(weights_only=True)`` reads them; whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(model.parameters(), rate, weight_decay=decay)
+
+
+def _epoch(
+    split: Split, recipe: Recipe, seed: int, epoch: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
+    order: list[int] = torch.randperm(len(split), generator=generator).tolist()
+    for start in range(0, len(order), recipe.batch_size):
+        x, y = split.batch(order[start : start + recipe.batch_size])
+        yield _augment(x, recipe.augment, generator).to(device), y.to(device)
+
+
+def _augment(x: Tensor, how: str, generator: torch.Generator) -> Tensor:
+    if how == "none":
+        return x
+    mirrored = torch.rand(len(x), generator=generator) < 0.5
+    x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(3), x)
+    if how == "crop-flip":
+        shifts = torch.randint(0, 9, (len(x), 2), generator=generator).tolist()
+        padded = F.pad(x, (4, 4, 4, 4))
+        height, width = x.shape[2:]
+        x = torch.stack(
+            [image[:, top : top + height, left : left + width]
+             for image, (top, left) in zip(padded, shifts, strict=True)]
+        )
+    return x
+
+
+@contextmanager
+def _reproducible(device: torch.device) -> Iterator[None]:
+    """Deterministic kernels inside the block (a warning where CUDA has none), torch's global random state as before after."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng():
+        torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warned)

@@ -1,0 +1,26 @@
+"""Plain training: the row every other method is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attrobust.types import Card
+from methods import register
+from methods.base import Method
+
+
+@register("natural")
+@dataclass(frozen=True, kw_only=True)
+class Natural(Method):
+    """Cross-entropy on clean images; activations as the network has them (ReLU)."""
+
+    card: ClassVar[Card] = Card(title="Cross-entropy training", equation="L = CE(f(x), y)", cost="F + B")
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Mean cross-entropy of the batch; a scalar."""
+        return F.cross_entropy(model(x), y)

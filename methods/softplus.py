@@ -1,0 +1,42 @@
+"""Softplus activations with plain training: separates what an architecture does from what a loss does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from attrobust.types import Card
+from attrobust.views import is_smooth, softplus_view
+from methods import register
+from methods.natural import Natural
+
+
+@register("softplus")
+@dataclass(frozen=True, kw_only=True)
+class Softplus(Natural):
+    """Cross-entropy on a network whose every ReLU is a softplus of sharpness beta.
+
+    Attributes:
+        beta: sharpness; the AGA paper trains every network with 3.
+    """
+
+    beta: float = 3.0
+
+    card: ClassVar[Card] = Card(
+        title="Explanations can be manipulated and geometry is to blame",
+        authors="Dombrowski et al.",
+        year=2019,
+        arxiv="1906.07983",
+        equation="relu(z) -> log(1 + exp(beta z)) / beta",
+        cost="F + B",
+    )
+
+    def __post_init__(self) -> None:
+        if not self.beta > 0:
+            raise ValueError(f"beta must be above 0, not {self.beta:g}")
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The same weights behind softplus activations; a network that is already smooth stays as it is."""
+        return model if is_smooth(model) else softplus_view(model, self.beta)

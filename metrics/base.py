@@ -1,0 +1,61 @@
+"""The contract of a similarity: how much two maps of the same image have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity(ABC):
+    """Compares two maps, image by image, in float64. Subclasses are frozen dataclasses of their settings.
+
+    Attributes:
+        higher_is_better: whether a larger value means that the map held still.
+        bounds: smallest and largest possible value.
+        scale, decimals: tables print the value times ``scale`` with so many digits after the point.
+    """
+
+    higher_is_better: ClassVar[bool]
+    bounds: ClassVar[tuple[float, float]]
+    scale: ClassVar[float] = 1.0
+    decimals: ClassVar[int] = 3
+
+    @property
+    def title(self) -> str:
+        """What a table's header says."""
+        return type(self).__name__
+
+    @abstractmethod
+    def compare(self, a: Tensor, b: Tensor) -> Tensor:
+        """What an author writes.
+
+        Args:
+            a, b: float64 maps flattened to B×D; ``a`` is the reference.
+
+        Returns:
+            float64[B]; NaN where undefined.
+        """
+
+    @final
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        """Similarity of maps ``b`` to the reference maps ``a``.
+
+        Args:
+            a, b: B×H×W of any float type, on the same device.
+
+        Returns:
+            float64[B]. NaN where the metric is undefined, and always where either map has a value that is not finite.
+
+        Raises:
+            ValueError: the shapes differ or are not B×H×W.
+        """
+        if a.shape != b.shape or a.dim() != 3:
+            raise ValueError(f"maps must be two B×H×W tensors of one shape, not {tuple(a.shape)} and {tuple(b.shape)}")
+        a, b = a.detach().double().flatten(1), b.detach().double().flatten(1)
+        usable = a.isfinite().all(dim=1) & b.isfinite().all(dim=1)
+        score = self.compare(a.nan_to_num(), b.nan_to_num())
+        return score.masked_fill(~usable, float("nan"))

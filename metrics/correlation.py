@@ -1,0 +1,31 @@
+"""Correlation of rows, and the ranks it is taken of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def average_ranks(values: Tensor) -> Tensor:
+    """Ranks of each row, 1 for the smallest, ties sharing the mean of their places; float64 B×D.
+
+    With everything sorted once, the places of a value are those between its first and its last occurrence.
+    """
+    ordered = values.sort(dim=1).values
+    below = torch.searchsorted(ordered, values, side="left")
+    up_to = torch.searchsorted(ordered, values, side="right")
+    return (below + up_to + 1).double() / 2
+
+
+def pearson(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson's correlation of the rows of two float64 B×D tensors; NaN where a row is constant; float64[B]."""
+    constant = (a.amax(dim=1) == a.amin(dim=1)) | (b.amax(dim=1) == b.amin(dim=1))
+    a = unit(a - a.mean(dim=1, keepdim=True))
+    b = unit(b - b.mean(dim=1, keepdim=True))
+    return (a * b).sum(dim=1).clamp(-1.0, 1.0).masked_fill(constant, float("nan"))
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows scaled to l2 norm 1, safe from overflow and underflow; a zero row becomes NaN."""
+    rows = rows / rows.abs().amax(dim=1, keepdim=True)
+    return rows / rows.norm(dim=1, keepdim=True)

@@ -1,0 +1,8 @@
+"""Train or load, attack, score, print: ``python run_benchmark.py --methods aga,hessian,pgd-at``."""
+
+import sys
+
+from benchmark.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
