@@ -106,9 +106,9 @@ class Attack(ABC):
     def __call__(self, context: Context, x: Tensor, y: Tensor) -> AttackOutput:
         """Run the attack and enforce the threat model on its result, image by image.
 
-        The result is projected onto the ball and the box and checked again; an image that is not finite, not inside or, with
-        ``keep_prediction``, predicted differently is replaced by the clean one and reported as not legal. The model's mode,
-        gradients, ``requires_grad`` flags and hooks, and torch's random state, are left as they were.
+        The result is projected onto the ball and the box and checked again; an image that is not finite, not inside
+        or, with ``keep_prediction``, predicted differently is replaced by the clean one and reported as not legal. The
+        model's mode, gradients, ``requires_grad`` flags and hooks, and torch's random state, are left as they were.
         """
         with _untouched(context.model), torch.random.fork_rng(), counted(context.model) as passes:
             torch.manual_seed(derive_seed("attack", context.seed))

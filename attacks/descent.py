@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -15,6 +16,12 @@ from attrobust.views import is_smooth, softplus_view
 
 Objective = Callable[[Tensor], Tensor]
 """Maps B×H×W to one number per image, float[B]: smaller is a stronger attack."""
+
+Loss = Callable[[Tensor, Callable[[], Tensor]], Tensor]
+"""Maps, and a function that runs the network for its logits, to one number per image."""
+
+Update = Callable[[Tensor, Tensor, int], Tensor]
+"""Point, gradient and iteration, to the next point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,31 @@ class GradientAttack(Attack):
             return model
         return softplus_view(model, self.beta)
 
+    def iterates(
+        self, context: Context, start: Tensor, y: Tensor, loss: Loss, update: Update
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Every point of a descent, the start and the last included.
+
+        Args:
+            context: network, explainer and rules.
+            start: first point, B×C×H×W.
+            y: explained classes.
+            loss: what is differentiated, of the maps and the logits of the differentiated network.
+            update: the next point from a point, its gradient and the number of the iteration.
+
+        Yields:
+            A point, and its maps on the scored network where they are a by-product.
+        """
+        network = self.differentiated(context.model)
+        current = start
+        for iteration in range(self.steps):
+            attached = current.detach().requires_grad_()
+            maps = context.maps(attached, y, model=network, create_graph=True)
+            yield current, maps.detach() if network is context.model else None
+            (gradient,) = torch.autograd.grad(loss(maps, partial(network, attached)).sum(), attached)
+            current = update(current, gradient, iteration)
+        yield current, None
+
 
 @dataclass(frozen=True, kw_only=True)
 class SignedDescent(GradientAttack):
@@ -69,18 +101,17 @@ class SignedDescent(GradientAttack):
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Attack.run``; starts at a random point of the ball."""
+        threat = context.threat
         score = self.objective(context, x, y)
-        network = self.differentiated(context.model)
         best = BestLegal(context, x, y, score)
-        current = context.threat.scatter(x, context.streams("start").uniform(x))
-        for iteration in range(self.steps):
-            attached = current.detach().requires_grad_()
-            maps = context.maps(attached, y, model=network, create_graph=True)
-            best.offer(current, maps.detach() if network is context.model else None)
-            (gradient,) = torch.autograd.grad(score(maps).sum(), attached)
-            size = self.step * context.threat.eps * (1 - iteration / self.steps)
-            current = context.threat.project(x, current - size * context.threat.direction(gradient))
-        best.offer(current)
+
+        def update(current: Tensor, gradient: Tensor, iteration: int) -> Tensor:
+            size = self.step * threat.eps * (1 - iteration / self.steps)
+            return threat.project(x, current - size * threat.direction(gradient))
+
+        start = threat.scatter(x, context.streams("start").uniform(x))
+        for iterate, maps in self.iterates(context, start, y, lambda maps, _: score(maps), update):
+            best.offer(iterate, maps)
         return best.x
 
 

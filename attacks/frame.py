@@ -20,11 +20,11 @@ class Frame(GradientAttack):
     """A map that is 1 on the border and 0 inside: ``min γ ||S(x') - T||² + (1 - γ) MSE(f(x'), f(x))`` by Adam.
 
     S is divided by its maximum. By default every image keeps its best legal iterate in the ball and the pixel box. The
-    official code differs in four ways, all kept by ``variant=paper``: it returns the last iterate, whatever is predicted for
-    it; it clamps to the smallest and largest value of the whole batch, so that an image's result depends on its batch; its
-    loss divides by the batch size; and its eps is ``5 eps / 255`` in normalised units, about ``eps / 255`` in pixels for
-    CIFAR-10 but 1.12 to 1.15 times that for ImageNet. The threat model's eps is used as it is in both variants, so the
-    last point is the caller's.
+    official code differs in four ways, all kept by ``variant=paper``: it returns the last iterate, whatever is
+    predicted for it; it clamps to the smallest and largest value of the whole batch, so that an image's result depends
+    on its batch; its loss divides by the batch size; and its eps is ``5 eps / 255`` in normalised units, about ``eps /
+    255`` in pixels for CIFAR-10 but 1.12 to 1.15 times that for ImageNet. The threat model's eps is used as it is in
+    both variants, so the last point is the caller's.
 
     Attributes:
         width: of the frame in pixels; the paper draws 5 on 32×32 and 35 on 224×224 images.
@@ -48,7 +48,6 @@ class Frame(GradientAttack):
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Attack.run``."""
-        network = self.differentiated(context.model)
         goal = frame(x.shape[-2], x.shape[-1], self.width).to(x)
         with torch.no_grad():
             logits = context.model(x)
@@ -57,21 +56,27 @@ class Frame(GradientAttack):
         def distance(maps: Tensor) -> Tensor:
             return (max_normalized(maps) - goal).square().sum(dim=(1, 2)) / share
 
-        best = BestLegal(context, x, y, distance)
-        current = x.clone().requires_grad_()
-        optimizer = torch.optim.Adam([current], lr=4 * context.threat.eps / self.steps)
+        def loss(maps: Tensor, view_logits: Callable[[], Tensor]) -> Tensor:
+            penalty = (view_logits() - logits).square().mean(dim=1) / share
+            return self.gamma * distance(maps) + (1 - self.gamma) * penalty
+
+        moving = x.clone()
+        optimizer = torch.optim.Adam([moving], lr=4 * context.threat.eps / self.steps)
         project = self._projection(context, x)
-        for _ in range(self.steps):
-            maps = context.maps(current, y, model=network, create_graph=True)
-            penalty = (network(current) - logits).square().mean(dim=1) / share
-            loss = self.gamma * distance(maps) + (1 - self.gamma) * penalty
-            (current.grad,) = torch.autograd.grad(loss.sum(), current)
+
+        def update(current: Tensor, gradient: Tensor, _iteration: int) -> Tensor:
+            moving.copy_(current)
+            moving.grad = gradient
             optimizer.step()
-            with torch.no_grad():
-                current.copy_(project(current))
+            moved = project(moving).clone()
+            return moved
+
+        best = BestLegal(context, x, y, distance)
+        current = x
+        for current, maps in self.iterates(context, x, y, loss, update):
             if self.variant == "corrected":
-                best.offer(current.detach())
-        return best.x if self.variant == "corrected" else current.detach()
+                best.offer(current, maps)
+        return best.x if self.variant == "corrected" else current
 
     def _projection(self, context: Context, x: Tensor) -> Callable[[Tensor], Tensor]:
         if self.variant == "corrected":

@@ -36,7 +36,7 @@ class _Probe(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         ctx.passes.backward += len(gradient)
         return _BackwardProbe.apply(gradient, ctx.passes), None
 
@@ -50,7 +50,7 @@ class _BackwardProbe(torch.autograd.Function):
         return gradient.view_as(gradient)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         ctx.passes.double_backward += len(gradient)
         return gradient, None
 

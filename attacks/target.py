@@ -16,9 +16,9 @@ from attacks.descent import Objective, SignedDescent, sum_normalized
 class Target(SignedDescent):
     """Nearest map to that of another image: ``min ||S(x') - S(x_T)||²``, maps normalised to sum 1 (arXiv 1906.07983).
 
-    The paper bounds only the pixel box and keeps the prediction by a soft penalty; here the ball is the threat model's and
-    the prediction is a hard constraint. The other image is the next one of the fixed list with another class, explained for
-    the class the network predicts for it.
+    The paper bounds only the pixel box and keeps the prediction by a soft penalty; here the ball is the threat model's
+    and the prediction is a hard constraint. The other image is the next one of the fixed list with another class,
+    explained for the class the network predicts for it.
     """
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:  # noqa: ARG002

@@ -38,7 +38,7 @@ _PLACES = {
     "softplus_view": "attrobust.views:softplus_view",
 }
 
-__all__ = sorted(_PLACES)
+__all__ = sorted(_PLACES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
 """Names to classes, lazily: what is registered is read from the sources, and a module is imported only when it is used.
 
-A class is registered by the decorator of its room, ``@register("aga")``. The names are found by parsing the room's files,
-so a new file is listed without being imported and without a table to edit. Installed packages add names through the
-entry-point group ``attrobust.<room>``; a plug-in file adds them by running the same decorator.
+A class is registered by the decorator of its room, ``@register("aga")``. The names are found by parsing the room's
+files, so a new file is listed without being imported and without a table to edit. Installed packages add names through
+the entry-point group ``attrobust.<room>``; a plug-in file adds them by running the same decorator.
 """
 
 from __future__ import annotations

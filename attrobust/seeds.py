@@ -1,4 +1,4 @@
-"""Random numbers that belong to an image, not to a batch: the same image gets the same draws wherever it is computed."""
+"""Random numbers that belong to an image, not to a batch: the same draws wherever the image is computed."""
 
 from __future__ import annotations
 

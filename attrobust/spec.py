@@ -141,28 +141,9 @@ def settings_of(instance: Any) -> dict[str, Any]:
     return {item.name: _plain(getattr(instance, item.name)) for item in dataclasses.fields(instance)}
 
 
-def changed_settings(instance: Any) -> dict[str, Any]:
-    """The fields that differ from their defaults, as JSON values: what has to be typed to get this instance."""
-    changed = {}
-    for item in dataclasses.fields(instance):
-        value = getattr(instance, item.name)
-        if value != item.default:
-            changed[item.name] = _plain(value)
-    return changed
-
-
 def canonical(name: str, instance: Any) -> dict[str, Any]:
     """Name and every setting, defaults included: equal exactly where the two instances compute the same thing."""
     return {"name": name, "settings": settings_of(instance)}
-
-
-def label(name: str, instance: Any) -> str:
-    """The shortest text that names the instance: ``aga`` or ``aga:cosd=0.1``."""
-    return str(Spec(name, {key: _short(value) for key, value in changed_settings(instance).items()}))
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def fingerprint(value: Any) -> str:

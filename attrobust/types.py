@@ -124,7 +124,7 @@ class ThreatModel:
         gradient = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
         if self.norm == "linf":
             return gradient.sign()
-        length = gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        length: torch.Tensor = gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         return gradient / length.clamp_min(1e-30)
 
     def scatter(self, x0: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -34,8 +34,8 @@ class Normalize(nn.Module):
 def input_scale(model: nn.Module) -> Tensor | float:
     """What one normalised unit is in pixels, 1×C×1×1, or 1.0 for a model without a ``Normalize`` layer.
 
-    By the chain rule, a gradient in normalised units is the pixel gradient times this; papers that take gradients of the
-    normalised input state their weights in those units.
+    By the chain rule, a gradient in normalised units is the pixel gradient times this; papers that take gradients of
+    the normalised input state their weights in those units.
     """
     for module in model.modules():
         if isinstance(module, Normalize):

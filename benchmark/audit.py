@@ -11,7 +11,8 @@ from benchmark.store import Floats
 def noise_beats_attack(attack: Floats, noise: Floats, *, higher_is_better: bool) -> Flag | None:
     """Raised where random noise changes the maps at least as much as an attack that follows gradients.
 
-    The attack then says nothing about the model: its gradient is masked, its surrogate far off, or its objective another.
+    The attack then says nothing about the model: its gradient is masked, its surrogate far off, or its objective
+        another.
 
     Args:
         attack, noise: scores of the same images; those undefined in either are left out.

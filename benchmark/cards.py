@@ -17,7 +17,6 @@ class WeightCard:
     """Facts about one checkpoint.
 
     Attributes:
-        key: fingerprint of everything that decides the weights: method, model, data, recipe and seed.
         sha256: of the weight file.
         seed: of training.
         epoch: whose weights were kept, counted from 1.
@@ -26,10 +25,10 @@ class WeightCard:
         code: digest of the training sources.
         method, model, dataset: names, settings and, for the dataset, hashes of its splits.
         recipe: schedule, optimiser, augmentation.
+        plugins: sha256 of the files of a method and a model that are plug-ins; empty for those of this project.
         versions: of the libraries it was trained with.
     """
 
-    key: str
     sha256: str
     seed: int
     epoch: int
@@ -40,6 +39,7 @@ class WeightCard:
     model: dict[str, Any]
     dataset: dict[str, Any]
     recipe: dict[str, Any]
+    plugins: list[str]
     versions: dict[str, str]
 
     def write(self, path: Path) -> None:

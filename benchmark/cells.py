@@ -120,7 +120,7 @@ def tasks_of(request: Request, data: Loaded, data_sha256: str, subject: Subject,
         sha256: of its weights.
     """
     protocol = request.protocol
-    shared = {
+    shared: dict[str, Any] = {
         "subject": subject.facts,
         "checkpoint_sha256": sha256,
         "dataset": request.dataset.canonical,
@@ -132,13 +132,17 @@ def tasks_of(request: Request, data: Loaded, data_sha256: str, subject: Subject,
         **shared,
         data_sha256=test.sha256,
         images=len(test),
-        **{"explainer": {}, "attack": {}, "threat": {}, "label": "", "reduction": ""},
+        explainer={},
+        attack={},
+        threat={},
+        label="",
+        reduction="",
         code=code_digest(EVALUATION, []),
     )
     tasks = [Task(cell=accuracy, explainer=None, attack=None, metrics=[])]
     for explainer in request.explainers:
         for attack in request.attacks:
-            plugins = [type(part.item) for part in (explainer, attack, *request.metrics)]
+            plugins = [type(explainer.item), type(attack.item), *(type(metric.item) for metric in request.metrics)]
             cell = Cell(
                 **shared,
                 data_sha256=data_sha256,

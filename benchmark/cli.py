@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attacks
 import explainers
@@ -21,6 +22,9 @@ from benchmark.options import benchmark_parser, formats_of, report_parser, seeds
 from benchmark.plugins import load_plugin
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.store import Store
+
+if TYPE_CHECKING:
+    from benchmark.runner import Runner
 
 LOG = logging.getLogger("attrobust")
 
@@ -120,10 +124,7 @@ def _check_names(protocol: Protocol) -> None:
             registry.check(Spec.parse(text).name)
 
 
-def _dry_run(runner: object) -> str:
-    from benchmark.runner import Runner
-
-    assert isinstance(runner, Runner)
+def _dry_run(runner: Runner) -> str:
     lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
     for subject, origin, done, total in runner.status():
         seed = "" if subject.seed is None else subject.seed
@@ -169,7 +170,7 @@ def _logging(path: Path) -> Iterator[None]:
     to_screen.addFilter(lambda record: not record.exc_info)
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
-    handlers = [to_file, to_screen]
+    handlers: list[logging.Handler] = [to_file, to_screen]
     for handler in handlers:
         LOG.addHandler(handler)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from attrobust.registry import Registry
-from attrobust.spec import Spec, build, canonical, fingerprint, label
+from attrobust.spec import Spec, build, canonical, fingerprint
 from attrobust.types import UsageError
 
 T = TypeVar("T")
@@ -20,15 +20,12 @@ class Component(Generic[T]):
     Attributes:
         name: registered name.
         item: the instance.
+        label: as it was typed, e.g. ``topk:steps=30``.
     """
 
     name: str
     item: T
-
-    @property
-    def label(self) -> str:
-        """Shortest text that names it, e.g. ``topk:steps=30``."""
-        return label(self.name, self.item)
+    label: str
 
     @property
     def canonical(self) -> dict[str, Any]:
@@ -53,7 +50,9 @@ def resolve(
         registry.check(spec.name)
     found: dict[str, Component[T]] = {}
     for spec in specs:
-        component = Component(spec.name, build(registry.get(spec.name), spec, (defaults or {}).get(spec.name)))
+        component = Component(
+            spec.name, build(registry.get(spec.name), spec, (defaults or {}).get(spec.name)), str(spec)
+        )
         key = fingerprint(component.canonical)
         if key in found:
             raise UsageError(f"{registry.kind} {spec} is the same as {found[key].label}; name it once")

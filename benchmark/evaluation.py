@@ -79,8 +79,8 @@ def evaluate(
 ) -> Scores:
     """Attack every image's explanation and compare the maps of the clean and the attacked image.
 
-    Both maps explain the same class and, for a stochastic explainer, use the same draws, so that without a perturbation they
-    are equal; the draws are not those the attacker saw.
+    Both maps explain the same class and, for a stochastic explainer, use the same draws, so that without a
+    perturbation they are equal; the draws are not those the attacker saw.
 
     Args:
         model: in evaluation mode, on any device.

@@ -41,7 +41,7 @@ def listing(axis: str) -> str:
 
 def _lines(axis: str) -> list[tuple[str, str]]:
     if axis in REGISTRIES:
-        return [(entry.name, entry.summary) for entry in REGISTRIES[axis].entries()]
+        return [(entry.name, entry.summary.replace("``", "")) for entry in REGISTRIES[axis].entries()]
     if axis == "checkpoints":
         cards = sorted((HERE / "checkpoints").glob("*/*.toml"))
         return [(f"{path.parent.name}/{path.stem}", _card(path)) for path in cards]

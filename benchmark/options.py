@@ -65,7 +65,9 @@ def benchmark_parser() -> Parser:
     add("--batch-size", type=int, default=64, metavar="N", help="images attacked together (default: 64)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
     add("--out", type=Path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>)")
-    add("--export", default=",".join(FORMATS), metavar="FORMATS", help=f"tables to write (default: {','.join(FORMATS)})")
+    add(
+        "--export", default=",".join(FORMATS), metavar="FORMATS", help=f"tables to write (default: {','.join(FORMATS)})"
+    )
     add("--json", action="store_true", help="print JSON instead of the table")
     add("--dry-run", action="store_true", help="print what would be done, and do nothing")
     add("--version", action="version", version=f"attrobust {__version__}")

@@ -35,7 +35,13 @@ def source_digest(places: tuple[str, ...]) -> str:
 def plugin_digest(cls: type) -> str:
     """sha256 of the file a class is written in, or the empty string for a class of this project."""
     file = Path(inspect.getfile(cls)).resolve()
-    if HOME in file.parents and file.relative_to(HOME).parts[0] in ("methods", "explainers", "attacks", "metrics", "benchmark"):
+    if HOME in file.parents and file.relative_to(HOME).parts[0] in (
+        "methods",
+        "explainers",
+        "attacks",
+        "metrics",
+        "benchmark",
+    ):
         return ""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 

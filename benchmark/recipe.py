@@ -24,8 +24,8 @@ class Recipe:
         optimizer: ``adam``, ``adamw`` or ``sgd`` (Nesterov momentum 0.9).
         learning_rate: the largest of the schedule.
         weight_decay: of the optimiser.
-        schedule: ``one-cycle`` warms up linearly over the first 30 % from 1/25 of the rate and falls along a cosine to 0;
-            ``steps`` divides by 10 after 50 % and 75 %; ``constant``.
+        schedule: ``one-cycle`` warms up linearly over the first 30 % from 1/25 of the rate and falls along a cosine to
+            0; ``steps`` divides by 10 after 50 % and 75 %; ``constant``.
         clip: largest l2 norm of the whole gradient; 0 does not clip.
         augment: ``none``, ``flip`` (left-right) or ``crop-flip`` (shifts by up to 4 pixels too).
         methods: per method, settings used where the command line is silent; text as typed there.
@@ -78,7 +78,7 @@ class Recipe:
 
 
 def load_recipe(name: str, epochs: int | None = None) -> Recipe:
-    """The shipped recipe ``name``, or a ``.toml`` file, with another number of epochs where given; raises UsageError."""
+    """The shipped recipe ``name`` or a ``.toml`` file, with other epochs where given; raises UsageError."""
     recipe = settings.read(Recipe, settings.find_file("recipe", name, FOLDER))
     if epochs is None:
         return recipe

@@ -57,7 +57,9 @@ class Store:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise UsageError(f"{path} line {number} is damaged ({error}); remove that line to recompute it") from error
+                raise UsageError(
+                    f"{path} line {number} is damaged ({error}); remove that line to recompute it"
+                ) from error
             if row.get("schema") != SCHEMA:
                 raise UsageError(f"{path} line {number} has schema {row.get('schema')!r}; this version reads {SCHEMA}")
             found[row["fingerprint"]] = row

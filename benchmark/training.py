@@ -44,9 +44,7 @@ class Trained:
 
 def image_facts(data: Loaded) -> ImageFacts:
     """What a network has to know of a dataset."""
-    return ImageFacts(
-        channels=data.channels, size=data.size, classes=len(data.classes), mean=data.mean, std=data.std
-    )
+    return ImageFacts(channels=data.channels, size=data.size, classes=len(data.classes), mean=data.mean, std=data.std)
 
 
 def fresh_network(method: Method, family: ModelFamily, data: Loaded, seed: int) -> nn.Module:
@@ -177,15 +175,17 @@ def _augment(x: Tensor, how: str, generator: torch.Generator) -> Tensor:
         padded = F.pad(x, (4, 4, 4, 4))
         height, width = x.shape[2:]
         x = torch.stack(
-            [image[:, top : top + height, left : left + width]
-             for image, (top, left) in zip(padded, shifts, strict=True)]
+            [
+                image[:, top : top + height, left : left + width]
+                for image, (top, left) in zip(padded, shifts, strict=True)
+            ]
         )
     return x
 
 
 @contextmanager
 def _reproducible(device: torch.device) -> Iterator[None]:
-    """Deterministic kernels inside the block (a warning where CUDA has none), torch's global random state as before after."""
+    """Deterministic kernels inside the block, with a warning where CUDA has none; torch's random state is restored."""
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng():

@@ -45,7 +45,13 @@ def _problem(store: Store, row: Row) -> str:
     except UsageError as error:
         return str(error)
     again = asdict(estimate(scores))
-    stored = {"mean": row["mean"], "low": row["ci"][0], "high": row["ci"][1], "n": row["n"], "defined": row["n_defined"]}
+    stored = {
+        "mean": row["mean"],
+        "low": row["ci"][0],
+        "high": row["ci"][1],
+        "n": row["n"],
+        "defined": row["n_defined"],
+    }
     for name, value in stored.items():
         expected = again[name]
         if value is None and math.isnan(expected):

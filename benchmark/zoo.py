@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +58,14 @@ class TrainingJob:
         }
 
     @property
+    def plugins(self) -> list[str]:
+        """Digests of the files of a method and a model that are plug-ins, empty for ours."""
+        return [plugin_digest(type(self.method.item)), plugin_digest(type(self.model.item))]
+
+    @property
     def key(self) -> str:
-        """Fingerprint of the facts, the seed and the file of a method or model that is a plug-in."""
-        plugins = [plugin_digest(type(self.method.item)), plugin_digest(type(self.model.item))]
-        return fingerprint([self.facts, self.seed, plugins])
+        """Fingerprint of all of this."""
+        return fingerprint([self.facts, self.seed, self.plugins])
 
     @property
     def code(self) -> str:
@@ -76,7 +81,7 @@ class Checkpoint:
     card: WeightCard
 
     def network(self, method: Method, family: ModelFamily, facts: ImageFacts) -> nn.Module:
-        """The network with these weights, in evaluation mode; raises UsageError where the file is not what the card says."""
+        """The network with these weights, evaluating; raises UsageError where the file is not what the card says."""
         found = file_sha256(self.weights) if self.weights.is_file() else "no file"
         if found != self.card.sha256:
             raise UsageError(f"{self.weights}: sha256 is {found}, its card says {self.card.sha256}; restore the file")
@@ -91,14 +96,34 @@ def find(job: TrainingJob, folder: Path, *, any_code: bool) -> Checkpoint | None
     Args:
         job: what was trained.
         folder: searched with its subfolders.
-        any_code: accept weights made by other training sources: true of the shipped ones, which are results in their own
-            right, false of those a run made for itself.
+        any_code: accept weights made by other training sources: true of the shipped ones, which are results in their
+            own right, false of those a run made for itself.
     """
     for path in sorted(folder.rglob("*.toml")):
         card = WeightCard.read(path)
-        if card.key == job.key and (any_code or card.code == job.code):
+        if matches(card, job) and (any_code or card.code == job.code):
             return Checkpoint(weights=path.with_suffix(".pt"), card=card)
     return None
+
+
+def matches(card: WeightCard, job: TrainingJob) -> bool:
+    """Whether a card describes what a job would train.
+
+    A setting that the card does not mention was added to its class later; it matches where the job has its default, so
+    that a new setting does not turn away old weights.
+    """
+    if card.seed != job.seed or card.plugins != job.plugins:
+        return False
+    parts: list[tuple[dict[str, Any], dict[str, Any], Any]] = [
+        (card.recipe, job.facts["recipe"], job.recipe),
+        *((getattr(card, name), job.facts[name], getattr(job, name).item) for name in ("method", "model", "dataset")),
+    ]
+    for recorded, wanted, item in parts:
+        old, new = ({**part, **part.get("settings", {}), "settings": None} for part in (recorded, wanted))
+        defaults = {field.name: field.default for field in dataclasses.fields(item)}
+        if set(old) - set(new) or any(old.get(key, defaults.get(key)) != value for key, value in new.items()):
+            return False
+    return True
 
 
 def train_into(job: TrainingJob, folder: Path, device: torch.device, name: str) -> Checkpoint:
@@ -121,13 +146,13 @@ def train_into(job: TrainingJob, folder: Path, device: torch.device, name: str) 
     weights = folder / f"{name}.pt"
     save_tensors(weights, {key: value.cpu() for key, value in trained.model.state_dict().items()})
     card = WeightCard(
-        key=job.key,
         sha256=file_sha256(weights),
         seed=job.seed,
         epoch=trained.epoch,
         val_accuracy=trained.accuracy,
         licence="MIT",
         code=job.code,
+        plugins=job.plugins,
         versions=versions(),
         **job.facts,
     )

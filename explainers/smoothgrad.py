@@ -18,8 +18,8 @@ from explainers.saliency import Saliency
 class SmoothGrad(Explainer):
     """``(1/n) Σ ∇_x f_c(x + s z_k)``, z ~ N(0, I) (Smilkov et al. 2017, arXiv 1706.03825).
 
-    The same n draws are used for every image of a batch, so that an image's map does not depend on its neighbours. For one
-    image the value is that of Captum's ``NoiseTunnel`` around ``Saliency`` with the same draws.
+    The same n draws are used for every image of a batch, so that an image's map does not depend on its neighbours. For
+    one image the value is that of Captum's ``NoiseTunnel`` around ``Saliency`` with the same draws.
 
     Attributes:
         samples: n.
@@ -63,4 +63,4 @@ def smooth_gradient(model: nn.Module, x: Tensor, target: Tensor, noise: Tensor, 
     """
     copies = (x + noise).flatten(0, 1)
     maps = Saliency()(model, copies, target.repeat(len(noise)), create_graph=create_graph)
-    return maps.unflatten(0, (len(noise), len(x))).mean(dim=0)
+    return maps.view(len(noise), *x.shape).mean(dim=0)

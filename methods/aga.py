@@ -21,15 +21,16 @@ from methods.softplus import Softplus
 class AGA(Softplus):
     """Gradients at x and at a random neighbour x + delta kept alike in l2 distance and in direction.
 
-    The gradient is of the true-class logit with respect to the normalised input, so that ``l2`` has the paper's units. As
-    in the official code the neighbour is not clamped to the pixel box and the loss is taken at the clean image.
+    The gradient is of the true-class logit with respect to the normalised input, so that ``l2`` has the paper's units.
+    As in the official code the neighbour is not clamped to the pixel box and the loss is taken at the clean image.
 
     Attributes:
         eps: size of delta in pixels; the paper's 4 means 4/255.
         l2: weight of the squared l2 distance.
         cosd: weight of the cosine distance ``(1 - cos) / 2``.
-        delta: ``uniform`` on [-eps, eps], ``gaussian`` with standard deviation eps, or along the gradient (``grad``) or its
-            sign (``grad-sign``), both with l2 norm eps per image in normalised units, as the official code has them.
+        delta: ``uniform`` on [-eps, eps], ``gaussian`` with standard deviation eps, or along the gradient (``grad``)
+            or its sign (``grad-sign``), both with l2 norm eps per image in normalised units, as the official code has
+            them.
         detach: whether the gradient at x is a constant target; the official code detaches it.
         beta: softplus sharpness.
     """
@@ -45,7 +46,7 @@ class AGA(Softplus):
         authors="Joo et al.",
         year=2023,
         arxiv="2211.15900",
-        equation="L = CE(f(x), y) + l2 mean ||g(x) - g(x+d)||_2^2 + cosd (1 - mean cos(g(x), g(x+d))) / 2, g = grad f_y",
+        equation="L = CE(f(x), y) + l2 mean ||g(x) - g(x+d)||_2^2 + cosd (1 - mean cos(g(x), g(x+d))) / 2, g = df_y/dx",
         cost="2F + 2B + H + B",
         note="Official CIFAR-10 settings: LeNet eps 4, l2 0.01, cosd 1.0; ResNet-18 eps 4, l2 0.01, cosd 0.1.",
     )
@@ -76,7 +77,7 @@ class AGA(Softplus):
                 gradient.shape, generator=generator, dtype=gradient.dtype, device=gradient.device
             )
         along = gradient.sign() if self.delta == "grad-sign" else gradient
-        length = along.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+        length: Tensor = along.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
         return self.eps * input_scale(model) * along / length
 
 

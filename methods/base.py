@@ -16,8 +16,8 @@ from attrobust.types import Card
 class Method(ABC):
     """How a model is trained. Subclasses are frozen dataclasses whose fields are the hyper-parameters.
 
-    Every eps is in pixel units ([0, 1] images). The training loop knows nothing about methods: it calls ``prepare`` once
-    and ``loss`` on every batch.
+    Every eps is in pixel units ([0, 1] images). The training loop knows nothing about methods: it calls ``prepare``
+    once and ``loss`` on every batch.
     """
 
     card: ClassVar[Card] = Card()

@@ -1,4 +1,4 @@
-"""Adversarial training against projected gradient descent: Madry et al., ICLR 2018; studied for maps by Kim et al. 2019."""
+"""Adversarial training against projected gradient descent: Madry et al., ICLR 2018."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from methods.base import Method
 class PgdAt(Method):
     """Cross-entropy at the worst image that projected gradient steps find in a ball around the clean one.
 
-    The inner steps run with the network in evaluation mode, so BatchNorm statistics are only updated by the loss itself.
+    The inner steps run with the network in evaluation mode, so BatchNorm statistics are only updated by the loss
+    itself.
 
     Attributes:
         eps: radius of the ball in pixels.
@@ -42,7 +43,7 @@ class PgdAt(Method):
         arxiv="1706.06083",
         equation="L = CE(f(x'), y), x' = argmax over the ball of CE",
         cost="(steps + 1)(F + B)",
-        note="For interpretability: Kim et al. 2019, arXiv 1903.11626, whose eps is in [-1, 1] units, twice the pixel eps.",
+        note="For maps: Kim et al. 2019, arXiv 1903.11626, whose eps is in [-1, 1] units, twice the pixel eps.",
     )
 
     def __post_init__(self) -> None:

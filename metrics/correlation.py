@@ -28,4 +28,5 @@ def pearson(a: Tensor, b: Tensor) -> Tensor:
 def unit(rows: Tensor) -> Tensor:
     """Rows scaled to l2 norm 1, safe from overflow and underflow; a zero row becomes NaN."""
     rows = rows / rows.abs().amax(dim=1, keepdim=True)
-    return rows / rows.norm(dim=1, keepdim=True)
+    length: Tensor = rows.norm(dim=1, keepdim=True)
+    return rows / length

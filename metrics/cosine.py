@@ -15,7 +15,7 @@ from metrics.correlation import unit
 @register("cosine")
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Similarity):
-    """``⟨a, b⟩ / (‖a‖ ‖b‖)`` of the maps as reduced (absolute values by default); NaN where a map is zero everywhere."""
+    """``⟨a, b⟩ / (‖a‖ ‖b‖)`` of the maps as the protocol reduces them; NaN where a map is zero everywhere."""
 
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)

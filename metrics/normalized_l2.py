@@ -34,7 +34,8 @@ class NormalizedL2(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        return (self._scaled(a) - self._scaled(b)).norm(dim=1)
+        distance: Tensor = (self._scaled(a) - self._scaled(b)).norm(dim=1)
+        return distance
 
     def _scaled(self, maps: Tensor) -> Tensor:
         if self.by == "l2":

@@ -18,8 +18,8 @@ from metrics.base import Similarity
 class TopK(Similarity):
     """``|T_k(a) ∩ T_k(b)| / k``, the share of the k pixels of largest value that both maps have (arXiv 1710.10547).
 
-    Pixels that tie at the k-th place are taken in reading order, the same rule for both maps, so that a map always agrees
-    with itself. Undefined (NaN) where a map is constant: it has no most important pixels.
+    Pixels that tie at the k-th place are taken in reading order, the same rule for both maps, so that a map always
+    agrees with itself. Undefined (NaN) where a map is constant: it has no most important pixels.
 
     Attributes:
         k: a count of pixels or a percentage of them.

@@ -79,7 +79,8 @@ def evaluation_sha256(split: Split, count: int) -> str:
 
 def fixed_order(count: int) -> list[int]:
     """The same shuffle of ``range(count)`` on every machine and with every numpy version."""
-    return np.random.RandomState(0).permutation(count).tolist()  # noqa: NPY002
+    order: list[int] = np.random.RandomState(0).permutation(count).tolist()
+    return order
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,9 +49,9 @@ class Digits(Dataset):
         )
 
 
-def enlarge(images: np.ndarray[tuple[int, ...], np.dtype[np.int64]], size: int) -> np.ndarray[
-    tuple[int, ...], np.dtype[np.uint8]
-]:
+def enlarge(
+    images: np.ndarray[tuple[int, ...], np.dtype[np.int64]], size: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Bilinear enlargement in whole numbers, so that every machine gets the same bytes.
 
     Args:

@@ -81,8 +81,8 @@ class FolderSplit(Split):
 class ImageFolder(Dataset):
     """Images in ``train/<class>/`` and ``test/<class>/`` or ``val/<class>/`` below --data-root.
 
-    With both val and test each is used as it is; with one of them it is the test split, and a tenth of the training images
-    is held out to validate.
+    With both val and test each is used as it is; with one of them it is the test split, and a tenth of the training
+    images is held out to validate.
 
     Attributes:
         size: width of a square image in pixels; shorter sides are scaled to it and the centre is cropped.

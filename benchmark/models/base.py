@@ -32,8 +32,8 @@ class ImageFacts:
 class ModelFamily(ABC):
     """An architecture; the fields of a subclass are its settings.
 
-    A network built here takes pixels in [0, 1], normalises inside, returns logits B×K, has one activation module per call
-    site and no in-place activation.
+    A network built here takes pixels in [0, 1], normalises inside, returns logits B×K, has one activation module per
+    call site and no in-place activation.
 
     Attributes:
         activation: ``softplus`` replaces every ReLU, for a checkpoint that was trained so; a training method that needs

@@ -9,12 +9,24 @@ from benchmark.report.leaderboard import Group, Leaderboard, Line, Metric, Numbe
 
 COLUMNS = [
     *("protocol", "dataset", "model", "threat", "subset", "method", "seed", "checkpoint", "explainer", "attack"),
-    *("metric", "higher_is_better", "images", "undefined", "legal", "mean", "ci_low", "ci_high", "best", "flags", "status"),
+    *(
+        "metric",
+        "higher_is_better",
+        "images",
+        "undefined",
+        "legal",
+        "mean",
+        "ci_low",
+        "ci_high",
+        "best",
+        "flags",
+        "status",
+    ),
 ]
 
 
 def render(board: Leaderboard) -> str:
-    """The whole leaderboard; means and intervals have the digits of the other tables, ``rows.jsonl`` has all of them."""
+    """The whole leaderboard, with the digits of the other tables; ``rows.jsonl`` has all of them."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""The leaderboard as data: groups of rows that compare, with intervals, ties and flags, from what a run left on disk."""
+"""The leaderboard as data: rows that compare, with intervals, ties and flags, from what a run left on disk."""
 
 from __future__ import annotations
 
@@ -188,7 +188,9 @@ def _group(
     columns = []
     for metric in metrics:
         found = [part.scores(position, explainer, attack, metric.label) for part, position in networks]
-        noises = [part.scores(position, explainer, noise, metric.label) if noise else None for part, position in networks]
+        noises = [
+            part.scores(position, explainer, noise, metric.label) if noise else None for part, position in networks
+        ]
         columns.append(_column(found, noises if attack != noise else [None] * len(found), mask, metric))
     lines = []
     for index, (part, position) in enumerate(networks):

@@ -69,8 +69,10 @@ def _entry(metric: Metric, number: Number, mark: Callable[[str], str]) -> str:
 
 
 def _aligned(row: list[str], widths: list[int]) -> str:
-    first, *others = (f"{text:<{width}}" if i == 0 else f"{text:>{width}}" for i, (text, width) in
-                      enumerate(zip(row, widths, strict=True)))
+    first, *others = (
+        f"{text:<{width}}" if i == 0 else f"{text:>{width}}"
+        for i, (text, width) in enumerate(zip(row, widths, strict=True))
+    )
     return "  ".join([first, *others]).rstrip()
 
 

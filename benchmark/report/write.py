@@ -35,7 +35,12 @@ def as_json(board: Leaderboard) -> str:
     records: list[dict[str, Any]] = []
     for group in board.groups:
         for line in group.lines:
-            shared = {"subset": group.subset, "explainer": group.explainer, "attack": group.attack, "method": line.label}
+            shared = {
+                "subset": group.subset,
+                "explainer": group.explainer,
+                "attack": group.attack,
+                "method": line.label,
+            }
             for metric, number in zip(board.metrics, line.numbers, strict=True):
                 values = number.estimate
                 records.append(

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import Tensor, nn
+
+from attacks.base import Context
+from attrobust import load
+from attrobust.types import ThreatModel
+from benchmark.data.base import Loaded
+from benchmark.data.digits import Digits
+from explainers.base import reduce_map
+
+
+@pytest.fixture(scope="session")
+def digits() -> Loaded:
+    return Digits().load(None)
+
+
+@pytest.fixture(scope="session")
+def real_images(digits: Loaded) -> tuple[Tensor, Tensor]:
+    """Twelve test digits and their classes."""
+    return digits.splits["test"].batch(range(12))
+
+
+@pytest.fixture(scope="session", params=["digits/natural", "digits/aga"], ids=["relu", "softplus"])
+def network(request: pytest.FixtureRequest) -> nn.Module:
+    """A trained network of either kind of activation; tests must leave it as it is."""
+    return load(request.param)
+
+
+@pytest.fixture(scope="session")
+def make_context() -> Callable[..., Context]:
+    def make(model: nn.Module, explainer: object, x: Tensor, **changes: object) -> Context:
+        settings: dict[str, object] = {
+            "model": model,
+            "explainer": explainer,
+            "reduce": lambda maps: reduce_map(maps, "abs-sum"),
+            "threat": ThreatModel(eps=16 / 255),
+            "ids": range(len(x)),
+            "partners": x.roll(1, 0),
+        }
+        return Context(**(settings | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cifar_root() -> Path:
+    """The folder of a real CIFAR-10 image tree named by ATTROBUST_DATA; tests that need it are skipped without."""
+    root = Path(os.environ.get("ATTROBUST_DATA", "/nowhere"))
+    if not (root / "train").is_dir() or not (root / "test").is_dir():
+        pytest.skip("ATTROBUST_DATA names no folder with CIFAR-10 in train/ and test/")
+    return root

@@ -1,0 +1,157 @@
+"""The contract of similarities, over everything registered, against scipy and brute force."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from torch import Tensor, nn
+
+from attrobust.types import Amount
+from explainers.base import reduce_map
+from explainers.saliency import Saliency
+from metrics import registry
+from metrics.base import Similarity
+from metrics.correlation import average_ranks
+from metrics.normalized_l2 import NormalizedL2
+from metrics.topk import TopK
+
+NAMES = registry.names()
+SIDE = 12
+
+
+def maps(kind: str, seed: int, count: int = 5, side: int = SIDE) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(count, side, side, generator=generator, dtype=torch.float64)
+    if kind == "tied":
+        return (3 * values).round()
+    if kind == "sparse":
+        return torch.where(values > 1.5, values, torch.zeros_like(values))
+    if kind == "huge":
+        return 1e300 * values.clamp(-1, 1)
+    if kind == "tiny":
+        return 1e-300 * values
+    if kind == "positive":
+        return values.abs()
+    return values
+
+
+def oracle(metric: Similarity, a: np.ndarray, b: np.ndarray) -> float:
+    """An independent computation for one pair of flat maps."""
+    if isinstance(metric, TopK):
+        k = metric.k.of(a.size)
+        top = [set(sorted(range(a.size), key=lambda i: (-values[i], i))[:k]) for values in (a, b)]
+        return len(top[0] & top[1]) / k
+    match registry.name_of(type(metric)):
+        case "spearman":
+            return float(scipy.stats.spearmanr(a, b).statistic)
+        case "cosine":
+            scaled = [values / np.abs(values).max() for values in (a, b)]
+            return (
+                sum(x * y for x, y in zip(*scaled, strict=True))
+                / math.dist(scaled[0], 0 * a)
+                / math.dist(scaled[1], 0 * a)
+            )
+        case "normalized-l2":
+            assert isinstance(metric, NormalizedL2)
+            scaled = [values / np.abs(values).max() for values in (a, b)]
+            norms = {"l2": lambda v: math.dist(v, 0 * v), "sum": lambda v: float(np.abs(v).sum()), "max": lambda _: 1.0}
+            return math.dist(*(values / norms[metric.by](values) for values in scaled))
+        case other:
+            raise AssertionError(f"write an oracle for {other}")
+
+
+def variants() -> list[Similarity]:
+    found = [registry.get(name)() for name in NAMES]
+    return [
+        *found,
+        TopK(k=Amount(7, percent=False)),
+        TopK(k=Amount(100, percent=True)),
+        NormalizedL2(by="sum"),
+        NormalizedL2(by="max"),
+    ]
+
+
+@pytest.mark.parametrize("metric", variants(), ids=str)
+@pytest.mark.parametrize("kind", ["plain", "tied", "sparse", "huge", "tiny", "positive"])
+def test_equal_to_an_independent_computation(metric: Similarity, kind: str) -> None:
+    a, b = maps(kind, 0), maps(kind, 1)
+    found = metric(a, b)
+    assert found.dtype == torch.float64
+    for row, left, right in zip(found.tolist(), a, b, strict=True):
+        assert row == pytest.approx(oracle(metric, left.flatten().numpy(), right.flatten().numpy()), abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", variants(), ids=str)
+def test_equal_to_an_independent_computation_on_imagenet_sized_maps(metric: Similarity) -> None:
+    a, b = maps("tied", 0, 1, 224), maps("tied", 1, 1, 224)
+    wanted = oracle(metric, a.flatten().numpy(), b.flatten().numpy())
+    assert float(metric(a, b)) == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", variants(), ids=str)
+def test_equal_to_an_independent_computation_on_real_maps(
+    metric: Similarity, network: nn.Module, real_images: tuple[Tensor, Tensor]
+) -> None:
+    x, y = real_images
+    a, b = (reduce_map(Saliency()(network, images, y), "abs-sum") for images in (x, (x + 0.05).clamp(0, 1)))
+    for row, left, right in zip(metric(a, b).tolist(), a.double(), b.double(), strict=True):
+        assert row == pytest.approx(oracle(metric, left.flatten().numpy(), right.flatten().numpy()), abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", variants(), ids=str)
+def test_a_map_agrees_with_itself_as_well_as_possible_and_bounds_hold(metric: Similarity) -> None:
+    a, b = maps("tied", 0), maps("plain", 1)
+    low, high = metric.bounds
+    best = high if metric.higher_is_better else low
+    assert metric(a, a).tolist() == pytest.approx([best] * len(a), abs=1e-12)
+    for values in (metric(a, b), metric(a, -a)):
+        assert ((values >= low) & (values <= high)).all()
+
+
+@pytest.mark.parametrize("metric", variants(), ids=str)
+def test_positive_scale_does_not_matter(metric: Similarity) -> None:
+    a, b = maps("plain", 0), maps("plain", 1)
+    assert torch.allclose(metric(a, b), metric(1e-5 * a, 1e7 * b), rtol=1e-12)
+
+
+@pytest.mark.parametrize("metric", variants(), ids=str)
+def test_an_image_does_not_depend_on_its_batch(metric: Similarity) -> None:
+    a, b = maps("tied", 0), maps("tied", 1)
+    together = metric(a, b)
+    for i in range(len(a)):
+        assert torch.equal(metric(a[i : i + 1], b[i : i + 1])[0], together[i])
+
+
+@pytest.mark.parametrize("metric", variants(), ids=str)
+def test_undefined_is_nan_and_only_there(metric: Similarity) -> None:
+    a = maps("plain", 0)
+    b = maps("plain", 1)
+    b[0] = 0.0
+    b[1, 3, 3] = float("nan")
+    b[2, 0, 0] = float("inf")
+    assert metric(a, b).isnan().tolist() == [True, True, True, False, False]
+    assert metric(b, a).isnan().tolist() == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("name", ["topk", "spearman"])
+def test_a_constant_map_has_no_ranking(name: str) -> None:
+    a = maps("plain", 0)
+    assert registry.get(name)()(a, torch.ones_like(a)).isnan().all()
+
+
+@pytest.mark.parametrize("metric", variants(), ids=str)
+def test_shapes_that_do_not_compare_are_refused(metric: Similarity) -> None:
+    with pytest.raises(ValueError, match="B×H×W"):
+        metric(torch.zeros(2, 3, 3), torch.zeros(2, 3, 4))
+    with pytest.raises(ValueError, match="B×H×W"):
+        metric(torch.zeros(2, 1, 3, 3), torch.zeros(2, 1, 3, 3))
+
+
+@pytest.mark.parametrize("kind", ["plain", "tied", "sparse"])
+def test_ranks_are_those_of_scipy(kind: str) -> None:
+    values = maps(kind, 0).flatten(1)
+    assert np.array_equal(average_ranks(values).numpy(), scipy.stats.rankdata(values.numpy(), axis=1))
