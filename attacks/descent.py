@@ -48,6 +48,10 @@ class GradientAttack(Attack):
         if not self.beta > 0:
             raise ValueError(f"beta must be above 0, not {self.beta:g}")
 
+    @abstractmethod
+    def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
+        """What is to be made small, given the clean images and the explained classes."""
+
     def differentiated(self, model: nn.Module) -> nn.Module:
         """The network whose graph the attack follows."""
         if self.view == "own" or (self.view == "auto" and is_smooth(model)):
@@ -94,10 +98,6 @@ class SignedDescent(GradientAttack):
         super().__post_init__()
         if not self.step > 0:
             raise ValueError(f"step must be above 0, not {self.step:g}")
-
-    @abstractmethod
-    def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
-        """What is to be made small, given the clean images."""
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Attack.run``; starts at a random point of the ball."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attacks import register
 from attacks.base import Context
-from attacks.descent import BestLegal, GradientAttack
+from attacks.descent import BestLegal, GradientAttack, Objective
 
 
 @register("frame")
@@ -46,19 +46,21 @@ class Frame(GradientAttack):
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma={self.gamma:g} must be above 0 and at most 1")
 
+    def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:  # noqa: ARG002
+        """Squared distance to the frame."""
+        goal = frame(x.shape[-2], x.shape[-1], self.width).to(x)
+        return lambda maps: (max_normalized(maps) - goal).square().sum(dim=(1, 2))
+
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Attack.run``."""
-        goal = frame(x.shape[-2], x.shape[-1], self.width).to(x)
+        distance = self.objective(context, x, y)
         with torch.no_grad():
             logits = context.model(x)
         share = len(x) if self.variant == "paper" else 1
 
-        def distance(maps: Tensor) -> Tensor:
-            return (max_normalized(maps) - goal).square().sum(dim=(1, 2)) / share
-
         def loss(maps: Tensor, view_logits: Callable[[], Tensor]) -> Tensor:
-            penalty = (view_logits() - logits).square().mean(dim=1) / share
-            return self.gamma * distance(maps) + (1 - self.gamma) * penalty
+            penalty: Tensor = (view_logits() - logits).square().mean(dim=1)
+            return (self.gamma * distance(maps) + (1 - self.gamma) * penalty) / share
 
         moving = x.clone()
         optimizer = torch.optim.Adam([moving], lr=4 * context.threat.eps / self.steps)
@@ -68,8 +70,7 @@ class Frame(GradientAttack):
             moving.copy_(current)
             moving.grad = gradient
             optimizer.step()
-            moved = project(moving).clone()
-            return moved
+            return project(moving).clone()
 
         best = BestLegal(context, x, y, distance)
         current = x

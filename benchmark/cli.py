@@ -21,10 +21,10 @@ from benchmark.listing import listing
 from benchmark.options import benchmark_parser, formats_of, report_parser, seeds_of, verify_parser
 from benchmark.plugins import load_plugin
 from benchmark.protocol import Protocol, load_protocol
-from benchmark.store import Store
 
 if TYPE_CHECKING:
     from benchmark.runner import Runner
+    from benchmark.store import Store
 
 LOG = logging.getLogger("attrobust")
 
@@ -60,6 +60,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
 
     from benchmark.request import make_request
     from benchmark.runner import Runner
+    from benchmark.store import Store
 
     request = make_request(
         protocol,
@@ -133,6 +134,8 @@ def _dry_run(runner: Runner) -> str:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from benchmark.store import Store
+
     formats = formats_of(options.export)
     stores = [Store(path) for path in options.runs]
     _tables(stores, options.out or stores[0].folder, formats, as_json=options.json)
@@ -140,6 +143,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from benchmark.store import Store
     from benchmark.verify import verify
 
     failed = False

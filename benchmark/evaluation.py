@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ def evaluate(
     """Attack every image's explanation and compare the maps of the clean and the attacked image.
 
     Both maps explain the same class and, for a stochastic explainer, use the same draws, so that without a
-    perturbation they are equal; the draws are not those the attacker saw.
+    perturbation they are equal; the draws are not those the attacker saw. Maps are scored in float64 where the device
+    has it: on flat backgrounds max-pooling has ties, which float32 breaks by rounding, differently in every batch.
 
     Args:
         model: in evaluation mode, on any device.
@@ -89,6 +91,7 @@ def evaluate(
         label: of the progress bar.
     """
     device = next(model.parameters()).device
+    scored = model if device.type == "mps" else copy.deepcopy(model).double()
     count = len(images.y)
     values: list[list[Tensor]] = [[] for _ in metrics]
     legal: list[Tensor] = []
@@ -108,7 +111,7 @@ def evaluate(
         )
         y = context.predict(x) if rules.label == "predicted" else images.y[rows].to(device)
         result = attack(context, x, y)
-        before, after = (_scored_maps(model, explainer, rules, image, y) for image in (x, result.x))
+        before, after = (_scored_maps(scored, explainer, rules, image, y) for image in (x, result.x))
         for scores, metric in zip(values, metrics, strict=True):
             scores.append(metric(before, after).cpu())
         legal.append(result.legal.cpu())
@@ -120,4 +123,5 @@ def evaluate(
 
 def _scored_maps(model: nn.Module, explainer: Explainer, rules: Rules, x: Tensor, y: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(derive_seed("scored explanation", rules.seed))
-    return reduce_map(explainer(model, x, y, generator=generator), rules.reduction)
+    images = x.to(next(model.parameters()).dtype)
+    return reduce_map(explainer(model, images, y, generator=generator), rules.reduction)

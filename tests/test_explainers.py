@@ -79,25 +79,35 @@ def test_the_derivative_is_that_of_the_stock_explainer_by_finite_differences(
 
     total = value(x, create_graph=True).sum()
     (gradient,) = torch.autograd.grad(total, x) if total.requires_grad else (torch.zeros_like(x),)
-    # Small enough that no max-pool or ReLU of these networks switches between the two points.
-    h = 1e-7
+    checked = []
     for _ in range(4):
         direction = torch.randn(x.shape, generator=draw, dtype=torch.float64)
-        ahead, behind = (value((x + sign * h * direction).detach(), create_graph=False) for sign in (1, -1))
+        wanted, again = (
+            (
+                value((x + h * direction).detach(), create_graph=False)
+                - value((x - h * direction).detach(), create_graph=False)
+            )
+            / (2 * h)
+            for h in (1e-7, 3e-8)
+        )
         found = (gradient * direction).sum(dim=(1, 2, 3))
-        wanted = (ahead - behind) / (2 * h)
         scale = (gradient.abs() * direction.abs()).sum(dim=(1, 2, 3)) + value(x, create_graph=False).abs()
-        assert ((found - wanted).abs() <= 1e-5 * scale).all(), (found, wanted)
+        # Where two step sizes disagree, a ReLU or a max-pool switches between the points and there is no derivative.
+        smooth = (wanted - again).abs() <= 1e-6 * scale
+        assert ((found - wanted).abs() <= 1e-5 * scale)[smooth].all(), (found, wanted)
+        checked += smooth.tolist()
+    assert sum(checked) >= 6, checked
 
 
 def test_a_map_does_not_depend_on_the_batch(
     explainer: Explainer, network: nn.Module, real_images: tuple[Tensor, Tensor], target: Tensor
 ) -> None:
-    x = real_images[0]
-    together = explainer(network, x, target, generator=generator())
-    for i in (0, 5, 11):
-        alone = explainer(network, x[i : i + 1], target[i : i + 1], generator=generator())
-        assert (alone[0] - together[i]).abs().max() <= 1e-5 * together[i].abs().max()
+    # In float64, as scores are computed: in float32, rounding decides the ties of max-pooling on a flat background.
+    model, x = copy.deepcopy(network).double(), real_images[0].double()
+    together = explainer(model, x, target, generator=generator())
+    for i in range(len(x)):
+        alone = explainer(model, x[i : i + 1], target[i : i + 1], generator=generator())
+        assert (alone[0] - together[i]).abs().max() <= 1e-9 * together[i].abs().max()
 
 
 def test_model_gradients_hooks_and_randomness_are_left_alone(

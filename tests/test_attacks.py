@@ -1,0 +1,223 @@
+"""The contract of attacks, over everything registered."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks import registry
+from attacks.base import Attack, Context
+from attacks.descent import GradientAttack
+from attacks.noise import Noise
+from attrobust.types import ThreatModel
+from explainers.saliency import Saliency
+from metrics.cosine import Cosine
+
+ContextMaker = Callable[..., Context]
+STEPS = 8
+
+
+def short(name: str, **settings: object) -> Attack:
+    """The attack with few steps, where it has any."""
+    cls = registry.get(name)
+    steps = {"steps": STEPS} if "steps" in cls.__dataclass_fields__ else {}
+    return cls(**(steps | settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("eps", [0.0, 8 / 255, 1.0])
+def test_results_are_legal_and_finite(
+    name: str, norm: str, eps: float, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:5].clone()
+    x[0], x[1] = 0.0, 1.0
+    threat = ThreatModel(norm=norm, eps=eps)  # type: ignore[arg-type]
+    predicted = network(x).argmax(dim=1)
+    output = short(name)(make_context(network, Saliency(), x, threat=threat), x, predicted)
+    assert output.x.shape == x.shape
+    assert output.x.isfinite().all()
+    assert float(output.x.min()) >= 0
+    assert float(output.x.max()) <= 1
+    delta = (output.x - x).flatten(1)
+    size = delta.abs().amax(dim=1) if norm == "linf" else delta.norm(dim=1)
+    assert (size <= eps + 1e-6).all()
+    assert torch.equal(network(output.x).argmax(dim=1), predicted)
+    assert torch.equal(output.x[~output.legal], x[~output.legal])
+    if eps == 0:
+        assert torch.equal(output.x, x)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_model_and_randomness_are_left_alone(
+    name: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    model = copy.deepcopy(network).train()
+    first = next(model.parameters())
+    first.requires_grad_(False)
+    first.grad = torch.ones_like(first)
+    state = copy.deepcopy(model.state_dict())
+    random_state, image = torch.random.get_rng_state(), real_images[0][:2].clone()
+    short(name)(make_context(model, Saliency(), image), image, real_images[1][:2])
+    assert model.training
+    assert [parameter.requires_grad for parameter in model.parameters()][:2] == [False, True]
+    assert torch.equal(first.grad, torch.ones_like(first))
+    assert all(parameter.grad is None for parameter in list(model.parameters())[1:])
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
+    assert torch.equal(torch.random.get_rng_state(), random_state)
+    assert torch.equal(image, real_images[0][:2])
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_same_seed_gives_the_same_result(
+    name: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x, y = (part[:3] for part in real_images)
+    first, again = (short(name)(make_context(network, Saliency(), x, seed=4), x, y).x for _ in range(2))
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_random_numbers_belong_to_the_image_not_to_the_batch(
+    name: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x, y = (part[:4] for part in real_images)
+    context = make_context(network, Saliency(), x)
+    alone = make_context(network, Saliency(), x[2:3], ids=[2], partners=context.partners[2:3])
+    # One step: later ones amplify the rounding in which batched and single convolutions differ.
+    attack = registry.get(name)(**({"steps": 1} if "steps" in registry.get(name).__dataclass_fields__ else {}))
+    together = attack(context, x, y).x[2:3]
+    single = attack(alone, x[2:3], y[2:3]).x
+    assert ((together - single).abs() > 1e-5).double().mean() < 0.01
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names() if name != "noise"])
+def test_attacks_that_follow_gradients_beat_noise_with_as_many_passes(
+    name: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0]
+    y = network(x).argmax(dim=1)
+    context = make_context(network, Saliency(), x)
+    clean = context.maps(x, y)
+    attacked = short(name, steps=30)(context, x, y)
+    draws = attacked.passes.forward // (2 * len(x))
+    noisy = Noise(draws=draws)(context, x, y)
+    cosine = [float(Cosine()(clean, context.maps(output.x, y)).mean()) for output in (attacked, noisy)]
+    assert cosine[0] < cosine[1]
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names() if name != "noise"])
+def test_more_steps_do_not_help_the_model(
+    name: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0]
+    y = network(x).argmax(dim=1)
+    context = make_context(network, Saliency(), x)
+    attack = short(name)
+    assert isinstance(attack, GradientAttack)
+    score = attack.objective(context, x, y)
+    few, many = (score(context.maps(short(name, steps=steps)(context, x, y).x, y)) for steps in (2, 40))
+    assert many.mean() < few.mean()
+    assert (many <= score(context.maps(x, y)) + 1e-6).all()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rogue(Attack):
+    """Returns what it is told to, legal or not."""
+
+    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
+        result = x.clone()
+        result[0] = float("nan")
+        result[1] = x[1] + 5.0
+        result[2] = context.partners[2]
+        torch.rand(3)
+        context.model.train()
+        return result
+
+
+def test_what_an_author_gets_wrong_is_repaired_and_reported(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:4]
+    y = network(x).argmax(dim=1)
+    state = torch.random.get_rng_state()
+    context = make_context(network, Saliency(), x, threat=ThreatModel(eps=1.0))
+    output = Rogue()(context, x, y)
+    assert not network.training
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not output.legal[0]
+    assert not output.legal[2], "its prediction is the partner's"
+    assert output.legal[3]
+    assert torch.equal(output.x[[0, 2, 3]], x[[0, 2, 3]])
+    assert float(output.x.max()) <= 1
+
+
+def test_a_result_outside_the_ball_is_not_legal(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:4]
+    output = Rogue()(make_context(network, Saliency(), x, threat=ThreatModel(eps=1e-3)), x, real_images[1][:4])
+    assert output.legal.tolist() == [False, False, False, True]
+
+
+def test_a_prediction_may_change_where_the_threat_allows_it(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:4]
+    free = ThreatModel(eps=1.0, keep_prediction=False)
+    output = Rogue()(make_context(network, Saliency(), x, threat=free), x, real_images[1][:4])
+    assert torch.allclose(output.x[2], x.roll(1, 0)[2], atol=1e-6)
+
+
+def test_passes_are_counted_exactly(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x, y = (part[:3] for part in real_images)
+    images, draws = len(x), 5
+    passes = Noise(draws=draws)(make_context(network, Saliency(), x), x, y).passes
+    # Two clean maps; per draw a map and a prediction; predictions of the base before and after and of the best iterate.
+    assert passes.forward == images * (2 + 2 * draws + 3)
+    assert passes.backward == images * (2 + draws)
+    assert passes.double_backward == 0
+    second = registry.get("topk")(steps=STEPS)(make_context(network, Saliency(), x), x, y).passes  # type: ignore[call-arg]
+    assert second.double_backward == images * STEPS
+
+
+def test_the_score_that_is_kept_is_that_of_the_scored_network(
+    real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    """A view far from the network misleads the gradient, never the choice of the best iterate."""
+    from attrobust import load
+
+    model, x = load("digits/natural"), real_images[0]
+    y = model(x).argmax(dim=1)
+    context = make_context(model, Saliency(), x)
+    clean = context.maps(x, y).flatten(1)
+    top = clean.topk(78, dim=1).indices
+    for beta in (0.1, 10.0):
+        moved = context.maps(registry.get("topk")(steps=STEPS, beta=beta)(context, x, y).x, y).flatten(1)  # type: ignore[call-arg]
+        share = [(m.gather(1, top).sum(1) / m.sum(1)) for m in (clean, moved)]
+        assert (share[1] <= share[0] + 1e-6).all()
+
+
+def test_a_relu_network_has_no_gradient_of_its_own_to_follow(
+    real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    from attrobust import load
+
+    model, x = load("digits/natural"), real_images[0]
+    y = model(x).argmax(dim=1)
+    context = make_context(model, Saliency(), x)
+    clean = context.maps(x, y)
+    means = {}
+    for view in ("own", "softplus"):
+        moved = context.maps(registry.get("topk")(steps=STEPS, view=view)(context, x, y).x, y)  # type: ignore[call-arg]
+        means[view] = float(F.cosine_similarity(clean.flatten(1), moved.flatten(1)).mean())
+    assert means["softplus"] < means["own"]
