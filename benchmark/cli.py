@@ -73,12 +73,13 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
         batch_size=options.batch_size,
         out=options.out,
     )
+    runner = Runner(request, words)
     if options.dry_run:
-        sys.stdout.write(_dry_run(Runner(request, words)))
+        sys.stdout.write(_dry_run(runner))
         return 0
     store = Store(request.out)
     with store.locked(), _logging(store.folder / "log.txt"):
-        failures = Runner(request, words).run()
+        failures = runner.run()
         _tables([store], store.folder, formats, as_json=options.json)
     for line in failures:
         sys.stderr.write(f"failed: {line}\n")

@@ -51,10 +51,11 @@ class Runner:
         self._check_networks()
         self._data_sha256 = evaluation_sha256(test, wanted)
         self.subjects = subjects_of(request, self._data)
-        self._known: dict[str, Row] = self.store.rows()
+        self._known: dict[str, Row] = {}
 
     def status(self) -> list[tuple[Subject, Origin, int, int]]:
         """For every subject: where its weights come from, how many of its cells are done, and how many there are."""
+        self._known = self.store.rows()
         found = []
         for subject in self.subjects:
             origin, checkpoint = self._origin(subject)
@@ -69,6 +70,7 @@ class Runner:
 
     def run(self) -> list[str]:
         """Compute what is missing and record the plan; returns one line for every failure."""
+        self._known = self.store.rows()
         failures: list[str] = []
         entries: list[dict[str, Any]] = []
         subjects: list[dict[str, Any]] = []

@@ -1,0 +1,75 @@
+"""The whole path on real CIFAR-10 images, where ATTROBUST_DATA names a folder that holds them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from runs import run
+
+from benchmark.data.base import ArraySplit
+from benchmark.data.imagefolder import ImageFolder
+from benchmark.models.lenet import LeNet
+from benchmark.recipe import load_recipe
+from benchmark.training import correct, train
+from methods import registry
+
+
+def test_all_images_are_there_in_ten_classes(cifar_root: Path) -> None:
+    data = ImageFolder().load(cifar_root)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 45_000, "val": 5_000, "test": 10_000}
+    assert data.classes[:2] == ("airplane", "automobile")
+    x, y = data.splits["test"].batch(range(500))
+    assert x.shape == (500, 3, 32, 32)
+    assert 0.4 < float(x.mean()) < 0.55
+    assert (torch.bincount(y, minlength=10) > 25).all()
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_method_tells_airplanes_from_automobiles(name: str, cifar_root: Path, tmp_path: Path) -> None:
+    data = ImageFolder().load(cifar_root)
+    few = {}
+    for key, split in data.splits.items():
+        rows = (split.labels < 2).nonzero().flatten()[:384].tolist()
+        few[key] = ArraySplit(split.pixels(rows), split.labels[rows])
+    data = dataclasses.replace(data, splits=few)
+    recipe = dataclasses.replace(load_recipe("cifar10"), epochs=6, batch_size=16)
+    method = registry.get(name)()
+    family, cpu = LeNet(width=8, hidden=32), torch.device("cpu")
+    trained = train(method, family, data, recipe, seed=0, device=cpu, resume=tmp_path / "resume")
+    assert correct(trained.model, few["test"], 384, cpu).double().mean() > 0.65
+
+
+def test_the_command_attacks_and_prints(cifar_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = tmp_path / "few"
+    for split, count in (("train", 60), ("test", 20)):
+        for folder in sorted((cifar_root / split).iterdir()):
+            (few / split / folder.name).mkdir(parents=True)
+            for image in sorted(folder.iterdir())[:count]:
+                (few / split / folder.name / image.name).symlink_to(image)
+    words = [
+        "--methods",
+        "natural,aga",
+        "--dataset",
+        "imagefolder",
+        "--data-root",
+        few,
+        "--model",
+        "lenet:width=8,hidden=32",
+    ]
+    words += ["--epochs", "4", "--eps", "8/255", "--images", "16", "--explainers", "saliency,smoothgrad:samples=4"]
+    words += ["--attacks", "noise,topk:steps=15,mass-center:steps=15,target:steps=15,frame:steps=15,width=4"]
+    code, out, _ = run([*words, "--out", tmp_path / "run"], capsys)
+    assert code == 0
+    assert "modified" in out
+    table = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
+    table = table[(table["subset"] == "all") & (table["metric"] != "accuracy (%)")]
+    assert len(table) == 2 * 2 * 5 * 4
+    assert table["mean"].notna().all()
+    cosine = table[(table["metric"] == "Cosine") & (table["explainer"] == "saliency")]
+    means = cosine.groupby("attack")["mean"].mean()
+    assert means["topk:steps=15"] < means["noise"]
+    assert means["target:steps=15"] < means["noise"]

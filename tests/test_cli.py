@@ -1,0 +1,368 @@
+"""What a user types and sees."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from runs import FAST, run, start
+
+from attrobust import load
+
+Capture = pytest.CaptureFixture[str]
+
+PLUGIN = '''"""A method of one's own."""
+
+from dataclasses import dataclass
+
+from torch.nn.functional import cross_entropy
+
+from attrobust import Method, register_method
+
+
+@register_method("smoothed")
+@dataclass(frozen=True, kw_only=True)
+class Smoothed(Method):
+    amount: float = 0.1
+
+    def loss(self, model, x, y, generator):
+        return cross_entropy(model(x), y, label_smoothing=self.amount)
+'''
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--methods", "agaa"], "unknown method 'agaa'. Did you mean 'aga'?"),
+        (["--methods", ""], "empty name"),
+        (["--methods", "aga,,hessian"], "empty name"),
+        (["--methods", "aga,aga"], "names aga twice"),
+        (["--methods", "aga,aga:eps=16/255"], "the same as aga"),
+        (["--methods", "aga:epz=1"], "aga has no setting 'epz'. Did you mean 'eps'?"),
+        (["--methods", "aga:eps=8"], "pixel units"),
+        (["--methods", "aga:eps=x"], "'x' is not a number"),
+        (["--methods", "aga:l2=-1"], "must not be negative"),
+        (["--explainers", "salency"], "unknown explainer 'salency'. Did you mean 'saliency'?"),
+        (["--explainers", "ig:steps=1"], "at least 2"),
+        (["--attacks", "topk:k=0%"], "above 0"),
+        (["--attacks", "topk:steps=0"], "at least 1"),
+        (["--metrics", "topk:k=x"], "neither a count"),
+        (["--metrics", ""], "empty name"),
+        (["--dataset", "cifar100"], "unknown dataset 'cifar100'"),
+        (["--dataset", "imagefolder"], "--data-root"),
+        (["--dataset", "imagefolder", "--data-root", "/no/such"], "/no/such is not a folder"),
+        (["--model", "lenet:width=0"], "at least 1"),
+        (["--model", "alexnet"], "unknown model 'alexnet'"),
+        (["--eps", "8"], "pixel units"),
+        (["--eps=-1/255"], "pixel units"),
+        (["--eps", "eight"], "'eight' is not a number"),
+        (["--eps", "nan"], "finite"),
+        (["--norm", "l1"], "invalid choice"),
+        (["--images", "0"], "at least 1"),
+        (["--images", "301"], "the test split of digits has 300 images"),
+        (["--images", "many"], "invalid int value"),
+        (["--image-size", "32"], "--image-size is for --dataset imagefolder"),
+        (["--seeds", "0,x"], "whole numbers"),
+        (["--seeds", "0,0"], "different whole numbers"),
+        (["--seeds", "-1"], "not negative"),
+        (["--protocol", "quik"], "unknown protocol 'quik'. Did you mean 'quick'?"),
+        (["--protocol", "none.toml"], "does not exist"),
+        (["--recipe", "digit"], "unknown recipe 'digit'. Did you mean 'digits'?"),
+        (["--epochs", "0"], "at least 1"),
+        (["--batch-size", "0"], "at least 1"),
+        (["--device", "tpu"], "unknown device 'tpu'"),
+        (["--device", "cuda:99"], "--device cuda:99"),
+        (["--checkpoint", "mine"], "NAME=FILE"),
+        (["--checkpoint", "mine=/no/such.pt"], "file /no/such.pt does not exist"),
+        (["--plugin", "/no/such.py"], "there is no such file"),
+        (["--export", "pdf"], "unknown format 'pdf'"),
+        (["--list", "method"], "no such axis"),
+        (["--method", "aga"], "unrecognized arguments"),
+        (["report", "/no/such"], "holds no run"),
+        (["verify", "/no/such"], "holds no run"),
+        (["report"], "required"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2_before_anything_is_written(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(words, capsys)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_quick_answers_are_quick() -> None:
+    for words, limit in ((["--list"], 0.3), (["--methods", "agaa"], 1.0)):
+        seconds = []
+        for _ in range(5):
+            started = time.monotonic()
+            start(words).communicate()
+            seconds.append(time.monotonic() - started)
+        assert min(seconds) < limit, f"{words} took {min(seconds):.2f} s"
+
+
+def test_everything_registered_is_listed(capsys: Capture) -> None:
+    _, everything, _ = run(["--list"], capsys)
+    for axis in ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "checkpoints"):
+        code, out, _ = run(["--list", axis], capsys)
+        assert code == 0
+        assert out.startswith(f"{axis}:\n")
+        assert out.strip() in everything
+    for name in (
+        "aga",
+        "saliency",
+        "mass-center",
+        "normalized-l2",
+        "imagefolder",
+        "resnet18",
+        "standard",
+        "digits/aga",
+    ):
+        assert f"  {name} " in everything
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run of two shipped methods."""
+    from benchmark.cli import main
+
+    folder = tmp_path_factory.mktemp("finished")
+    assert main(["--methods", "natural,aga", *FAST, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_the_main_job_writes_rows_scores_and_tables(finished: Path) -> None:
+    rows = [json.loads(line) for line in (finished / "rows.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 * (1 + 2 * 4)
+    assert len(list((finished / "scores").iterdir())) == len(rows)
+    first = next(row for row in rows if row["cell"]["attack"].get("name") == "topk")
+    assert first["status"] == "ok"
+    assert first["n"] == first["n_defined"] == 6
+    assert first["ci"][0] <= first["mean"] <= first["ci"][1]
+    assert first["cell"]["threat"] == {"norm": "linf", "eps": 16 / 255, "keep_prediction": True}
+    assert first["cell"]["attack"]["settings"]["steps"] == 2
+    assert first["cell"]["subject"]["method"]["name"] == "natural"
+    assert first["passes"]["double_backward"] == 6 * 2
+    assert {"versions", "device", "utc", "threads", "batch_size"} <= set(first["provenance"])
+    assert all((finished / f"leaderboard.{suffix}").stat().st_size for suffix in ("csv", "tex", "md"))
+
+
+def test_running_again_computes_nothing_and_changes_no_table(finished: Path, capsys: Capture) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file() and path.name != "log.txt"}
+    code, _, err = run(["--methods", "natural,aga", *FAST, "--out", finished], capsys)
+    assert code == 0
+    assert " s\n" not in err.replace("wrote", "")
+    after = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file() and path.name != "log.txt"}
+    assert {path.name for path in before if before[path] != after.get(path)} == set()
+
+
+def test_a_dry_run_says_what_is_done_and_does_nothing(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    code, out, _ = run(["--methods", "natural,softplus:beta=7", *FAST, "--out", finished, "--dry-run"], capsys)
+    assert code == 0
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["natural", "0", "shipped", "3/3"],
+        ["softplus:beta=7", "0", "to", "train", "0/3"],
+    ]
+    run(["--dry-run", "--out", tmp_path / "new"], capsys)
+    assert not (tmp_path / "new").exists()
+
+
+def test_report_rebuilds_the_tables_without_torch(finished: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom benchmark.cli import main\n"
+        f"assert main(['report', {str(finished)!r}, '--out', {str(tmp_path)!r}]) == 0\n"
+        "assert not {'torch', 'captum'} & set(sys.modules)\n"
+    )
+    import subprocess
+    import sys
+
+    from runs import ROOT
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for suffix in ("csv", "tex", "md"):
+        assert (tmp_path / f"leaderboard.{suffix}").read_bytes() == (finished / f"leaderboard.{suffix}").read_bytes()
+
+
+def test_runs_of_one_protocol_are_reported_together_and_others_are_refused(
+    finished: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    other = tmp_path / "other"
+    run(["--methods", "hessian", *FAST, "--out", other], capsys)
+    code, out, _ = run(["report", finished, other, "--out", tmp_path / "both", "--json"], capsys)
+    assert code == 0
+    assert set(json.loads(out)["accuracy"]) == {"natural (seed 0)", "aga (seed 0)", "hessian (seed 0)"}
+    weaker = tmp_path / "weaker"
+    run(["--methods", "hessian", *FAST, "--eps", "8/255", "--out", weaker], capsys)
+    code, _, err = run(["report", finished, weaker], capsys)
+    assert code == 2
+    assert "does not compare" in err
+    assert "threat" in err or "protocol" in err
+
+
+def test_verify_finds_a_changed_number_and_a_changed_score(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    import shutil
+
+    copied = tmp_path / "copy"
+    shutil.copytree(finished, copied)
+    assert run(["verify", copied], capsys)[0] == 0
+    rows = (copied / "rows.jsonl").read_text().splitlines()
+    row = json.loads(rows[3])
+    rows[3] = json.dumps({**row, "mean": row["mean"] + 0.001})
+    (copied / "rows.jsonl").write_text("\n".join(rows) + "\n")
+    next((copied / "scores").iterdir()).write_bytes(b"spoilt")
+    code, out, _ = run(["verify", copied], capsys)
+    assert code == 1
+    assert "mean is stored as" in out
+    assert "is not the file its row was written with" in out
+
+
+def test_lost_scores_are_computed_again(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    import shutil
+
+    copied = tmp_path / "copy"
+    shutil.copytree(finished, copied)
+    for path in list((copied / "scores").iterdir())[:3]:
+        path.unlink()
+    assert run(["--methods", "natural,aga", *FAST, "--out", copied], capsys)[0] == 0
+    assert (copied / "leaderboard.csv").read_bytes() == (finished / "leaderboard.csv").read_bytes()
+    assert run(["verify", copied], capsys)[0] == 0
+
+
+def test_a_plugin_of_fifteen_lines_adds_a_row(tmp_path: Path, capsys: Capture) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(PLUGIN)
+    assert len([line for line in PLUGIN.splitlines() if line]) <= 15
+    words = ["--plugin", plugin, "--methods", "natural,smoothed:amount=0.2", *FAST, "--epochs", "1", "--retrain"]
+    code, out, _ = run([*words, "--out", tmp_path / "run"], capsys)
+    assert code == 0
+    assert "smoothed:amount=0.2" in out
+    assert "smoothed" in run(["--plugin", plugin, "--list", "methods"], capsys)[1]
+    first = (tmp_path / "run" / "leaderboard.csv").read_text()
+    plugin.write_text(PLUGIN.replace("label_smoothing=self.amount", "label_smoothing=0.9 * self.amount"))
+    assert start([*words, "--out", tmp_path / "run"]).wait() == 0
+    assert (tmp_path / "run" / "leaderboard.csv").read_text() != first, "an edited plug-in is trained again"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import nothing_of_this_name\n", "line 1: ModuleNotFoundError"),
+        ("x = 1\nx +\n", "line 2: SyntaxError"),
+        (PLUGIN.replace('"smoothed"', '"aga"'), "already registered by methods.aga:AGA"),
+    ],
+)
+def test_a_broken_plugin_is_named_with_its_line(source: str, message: str, tmp_path: Path, capsys: Capture) -> None:
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(source)
+    code, _, err = run(["--plugin", plugin, "--list"], capsys)
+    assert code == 2
+    assert "broken.py" in err
+    assert message in err
+
+
+def test_a_users_checkpoint_is_a_row(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "mine.pt"
+    torch.save(load("digits/natural").state_dict(), file)
+    words = ["--methods", "natural", "--checkpoint", f"mine={file}:lenet:width=16,hidden=64", *FAST]
+    code, _, _ = run([*words, "--out", tmp_path / "run"], capsys)
+    assert code == 0
+    table = list(csv.DictReader(io.StringIO((tmp_path / "run" / "leaderboard.csv").read_text())))
+    by_name = {
+        name: [
+            (line["explainer"], line["attack"], line["metric"], line["mean"])
+            for line in table
+            if line["method"] == name
+        ]
+        for name in ("natural", "mine")
+    }
+    assert by_name["natural"] == by_name["mine"] != []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda state: {key: value for key, value in state.items() if "classifier.3" not in key},
+            "lacks 'classifier.3",
+        ),
+        (lambda state: {**state, "extra": torch.zeros(1)}, "has 'extra', which the model lacks"),
+        (
+            lambda state: {**state, "features.0.bias": torch.zeros(3)},
+            "'features.0.bias' has shape 3, the model needs 16",
+        ),
+        (lambda state: {**state, "features.0.bias": torch.full((16,), float("nan"))}, "not finite"),
+        (lambda state: {"state_dict": state}, "holds no state dict"),
+        (lambda _: [1, 2], "holds no state dict"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_names_the_first_mismatch(
+    spoil: object, message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "mine.pt"
+    torch.save(spoil(dict(load("digits/natural").state_dict())), file)  # type: ignore[operator]
+    code, _, err = run(["--checkpoint", f"mine={file}", "--out", tmp_path / "run"], capsys)
+    assert code == 2
+    assert message in err
+    file.write_bytes(b"no weights")
+    code, _, err = run(["--checkpoint", f"mine={file}", "--out", tmp_path / "run"], capsys)
+    assert code == 2
+    assert "not a file of plain weights" in err
+    assert err.count("\n") == 1
+
+
+def test_a_failing_cell_is_a_row_and_exit_1_and_is_tried_again(tmp_path: Path, capsys: Capture) -> None:
+    plugin = tmp_path / "faulty.py"
+    plugin.write_text(
+        "from dataclasses import dataclass\nfrom pathlib import Path\n"
+        "from attrobust import Attack, register_attack\n\n\n"
+        '@register_attack("faulty")\n@dataclass(frozen=True, kw_only=True)\nclass Faulty(Attack):\n'
+        "    def run(self, context, x, y):\n"
+        f"        if not Path({str(tmp_path / 'mended')!r}).exists():\n            raise RuntimeError('out of luck')\n"
+        "        return x\n"
+    )
+    words = ["--plugin", plugin, "--methods", "natural", "--images", "4", "--explainers", "saliency"]
+    words += ["--attacks", "noise:draws=1,faulty", "--out", tmp_path / "run"]
+    process = start(words)
+    out, err = process.communicate()
+    assert process.returncode == 1
+    assert "failed: natural / saliency / faulty: RuntimeError: out of luck" in err
+    assert "Traceback" not in err
+    assert out.count("failed") == 4
+    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+    (tmp_path / "mended").touch()
+    process = start(words)
+    out, err = process.communicate()
+    assert process.returncode == 0
+    assert "noise" not in err, "what was done is not done again"
+    assert "failed" not in out
+
+
+def test_a_diverging_training_fails_its_row_alone(tmp_path: Path, capsys: Capture) -> None:
+    plugin = tmp_path / "diverging.py"
+    source = PLUGIN.replace('"smoothed"', '"diverging"').replace("class Smoothed", "class Diverging")
+    plugin.write_text(source.replace("label_smoothing=self.amount)", "label_smoothing=self.amount) * float('nan')"))
+    words = ["--plugin", plugin, "--methods", "diverging,natural", *FAST, "--out", tmp_path / "run"]
+    code, out, err = run(words, capsys)
+    assert code == 1
+    assert "diverging: training failed: TrainingError: the loss became nan in epoch 1" in err
+    assert "failed" in next(line for line in out.splitlines() if line.startswith("diverging"))
+    assert "failed" not in next(line for line in out.splitlines() if line.startswith("natural"))
+
+
+def test_json_is_valid_and_has_every_number(finished: Path, capsys: Capture) -> None:
+    code, out, _ = run(["report", finished, "--json"], capsys)
+    assert code == 0
+    rows = json.loads(out)["rows"]
+    assert len(rows) == 2 * 2 * 2 * 4
+    assert all(row["ci"][0] <= row["mean"] <= row["ci"][1] for row in rows)

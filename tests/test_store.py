@@ -1,0 +1,129 @@
+"""What is on disk is whole, checked and never lost."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attrobust.types import UsageError
+from benchmark.files import write_atomically
+from benchmark.store import SCHEMA, Store
+
+
+def row(key: str, **values: Any) -> dict[str, Any]:
+    return {"schema": SCHEMA, "fingerprint": key, **values}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    found = Store(tmp_path / "run")
+    with found.locked():
+        pass
+    return found
+
+
+def test_rows_come_back_and_the_newest_wins(store: Store) -> None:
+    store.append([row("a", mean=1.0), row("b", mean=None)])
+    store.append([row("a", mean=2.0)])
+    assert {key: value["mean"] for key, value in store.rows().items()} == {"a": 2.0, "b": None}
+
+
+def test_a_torn_last_line_is_no_row_and_does_not_spoil_the_next(store: Store) -> None:
+    store.append([row("a")])
+    path = store.folder / "rows.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"schema": 1, "finge')
+    assert list(store.rows()) == ["a"]
+    with store.locked():
+        store.append([row("b")])
+    assert list(store.rows()) == ["a", "b"]
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_damage_in_the_middle_is_named_not_skipped(store: Store) -> None:
+    store.append([row("a"), row("b")])
+    path = store.folder / "rows.jsonl"
+    path.write_text(path.read_text().replace("fingerprint", 'finger"print', 1))
+    with pytest.raises(UsageError, match="line 1 is damaged"):
+        store.rows()
+
+
+def test_rows_of_another_schema_are_refused(store: Store) -> None:
+    store.append([{"schema": 99, "fingerprint": "a"}])
+    with pytest.raises(UsageError, match="schema 99"):
+        store.rows()
+
+
+def test_scores_are_checked_against_the_hash_of_their_row(store: Store) -> None:
+    scores, legal = np.array([0.1, np.nan, 1.0]), np.array([True, False, True])
+    good = row("a", scores_sha256=store.save_scores("a", scores, legal))
+    loaded = store.load_scores(good)
+    assert np.array_equal(loaded[0], scores, equal_nan=True)
+    assert np.array_equal(loaded[1], legal)
+    assert store.has_scores(good)
+    store.save_scores("a", scores + 1, legal)
+    assert not store.has_scores(good)
+    with pytest.raises(UsageError, match="is not the file its row was written with"):
+        store.load_scores(good)
+    (store.folder / "scores" / "a.npz").unlink()
+    with pytest.raises(UsageError, match="missing"):
+        store.load_scores(good)
+
+
+def test_the_same_scores_are_the_same_bytes(store: Store) -> None:
+    scores, legal = np.arange(5.0), np.ones(5, dtype=bool)
+    assert store.save_scores("a", scores, legal) == store.save_scores("b", scores, legal)
+
+
+def hold(folder: str, ready: Any, done: Any) -> None:
+    with Store(Path(folder)).locked():
+        ready.set()
+        done.wait(30)
+
+
+def test_two_processes_cannot_write_one_run(store: Store) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(str(store.folder), ready, done))
+    process.start()
+    try:
+        assert ready.wait(60)
+        with pytest.raises(UsageError, match="another process is writing"), store.locked():
+            pass
+    finally:
+        done.set()
+        process.join()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table.csv"
+    write_atomically(path, "old")
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("benchmark.files.os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_litter_of_a_killed_process_is_swept(store: Store) -> None:
+    litter = store.folder / "scores" / ".a.npz.x1y2"
+    litter.parent.mkdir()
+    litter.write_bytes(b"half")
+    with store.locked():
+        assert not litter.exists()
+
+
+def test_a_folder_without_a_run_and_a_file_in_its_place_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no run"):
+        Store(tmp_path).plan()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"), Store(tmp_path / "file").locked():
+        pass
