@@ -92,6 +92,9 @@ class AttackOutput:
 class Attack(ABC):
     """Moves an explanation within a threat model. Subclasses are frozen dataclasses of their settings."""
 
+    def check_size(self, height: int, width: int) -> None:  # noqa: B027
+        """Raise ValueError where the settings make no sense for maps of this size; called before anything is run."""
+
     @abstractmethod
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """What an author writes: images that explain differently, B×C×H×W.

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from tqdm import trange
 
 from attacks.base import Attack, Context
 from attrobust.views import is_smooth, softplus_view
@@ -75,7 +76,7 @@ class GradientAttack(Attack):
         """
         network = self.differentiated(context.model)
         current = start
-        for iteration in range(self.steps):
+        for iteration in trange(self.steps, desc="steps", leave=False, disable=None):
             attached = current.detach().requires_grad_()
             maps = context.maps(attached, y, model=network, create_graph=True)
             yield current, maps.detach() if network is context.model else None

@@ -46,6 +46,11 @@ class Frame(GradientAttack):
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma={self.gamma:g} must be above 0 and at most 1")
 
+    def check_size(self, height: int, width: int) -> None:
+        """A frame must leave an inside."""
+        if 2 * self.width >= min(height, width):
+            raise ValueError(f"width={self.width} leaves nothing inside the frame of a {height}×{width} map")
+
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:  # noqa: ARG002
         """Squared distance to the frame."""
         goal = frame(x.shape[-2], x.shape[-1], self.width).to(x)

@@ -23,6 +23,10 @@ class TopK(SignedDescent):
 
     k: Amount = Amount(10, percent=True)
 
+    def check_size(self, height: int, width: int) -> None:
+        """A count of pixels must not be more than a map has."""
+        self.k.of(height * width)
+
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """Share of the map's mass on the pixels that were the k largest in absolute value."""
         clean = context.maps(x, y).abs().flatten(1)

@@ -98,11 +98,13 @@ def _protocol(options: argparse.Namespace) -> Protocol:
         if spec.name != "imagefolder":
             raise UsageError(f"--image-size is for --dataset imagefolder; {spec.name} has images of its own size")
         dataset = str(Spec(spec.name, {**spec.settings, "size": str(options.image_size)}))
+    # Somebody who brings weights and names no methods wants these weights examined, and nothing trained.
+    methods_wanted = () if options.checkpoint and options.methods is None else listed(options.methods, "--methods")
     return protocol.override(
         dataset=dataset,
         model=options.model,
         images=options.images,
-        methods=listed(options.methods, "--methods"),
+        methods=methods_wanted,
         explainers=listed(options.explainers, "--explainers"),
         attacks=listed(options.attacks, "--attacks"),
         metrics=listed(options.metrics, "--metrics"),
@@ -115,7 +117,7 @@ def _protocol(options: argparse.Namespace) -> Protocol:
 def _check_names(protocol: Protocol) -> None:
     """Report an unknown name before anything heavy is imported."""
     for registry, texts in (
-        (methods.registry, () if protocol.methods == ("none",) else protocol.methods),
+        (methods.registry, protocol.methods),
         (explainers.registry, protocol.explainers),
         (attacks.registry, protocol.attacks),
         (metrics.registry, protocol.metrics),
@@ -166,12 +168,22 @@ def _tables(stores: Sequence[Store], folder: Path, formats: Sequence[str], *, as
     sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")
 
 
+class _AboveBars(logging.Handler):
+    """Log lines to stderr without breaking a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 @contextmanager
 def _logging(path: Path) -> Iterator[None]:
     """Progress to stderr, and with times and tracebacks to a file."""
     to_file = logging.FileHandler(path, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    to_screen = logging.StreamHandler(sys.stderr)
+    to_screen = _AboveBars()
     to_screen.addFilter(lambda record: not record.exc_info)
     LOG.setLevel(logging.INFO)
     LOG.propagate = False

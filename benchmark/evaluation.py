@@ -97,7 +97,7 @@ def evaluate(
     legal: list[Tensor] = []
     passes = Passes()
     starts = range(0, count, rules.batch_size)
-    for start in tqdm(starts, desc=label, unit="batch", leave=False, disable=None):
+    for start in tqdm(starts, desc=label, unit="batch", leave=False, disable=None if len(starts) > 1 else True):
         rows = list(range(start, min(start + rules.batch_size, count)))
         x = images.x[rows].to(device)
         context = Context(

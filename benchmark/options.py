@@ -44,7 +44,11 @@ def benchmark_parser() -> Parser:
     )
     add = parser.add_argument
     add("--list", nargs="?", const="all", metavar="AXIS", help=f"print what is registered: {', '.join(AXES)}")
-    add("--methods", metavar="SPECS", help="training methods, the rows; 'none' for checkpoints alone")
+    add(
+        "--methods",
+        metavar="SPECS",
+        help="training methods, the rows (default: the protocol's; none with --checkpoint)",
+    )
     add("--checkpoint", action="append", default=[], metavar="NAME=FILE[:MODEL]", help="a row from your own state dict")
     add("--protocol", default="quick", metavar="NAME|FILE", help="evaluation settings (default: quick)")
     add("--dataset", metavar="SPEC", help="overrides the protocol, as do the next options")

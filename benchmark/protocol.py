@@ -59,7 +59,7 @@ class Protocol:
         settings.check_types(self, version=int, images=int, evaluation_seed=int, keep_prediction=bool)
         if self.images < 1:
             raise ValueError(f"images={self.images} must be at least 1")
-        for name in lists:
+        for name in ("explainers", "attacks", "metrics", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must not be empty")
         if self.reduction not in ("abs-sum", "sum", "abs-max"):

@@ -66,8 +66,10 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def commit() -> dict[str, Any]:
-    """The git commit of the checkout and whether it had changes; empty outside a checkout or without git."""
+    """The git commit of our checkout and whether it had changes; empty when installed elsewhere or without git."""
     try:
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != HOME:
+            return {}
         revision = _git("rev-parse", "HEAD")
         dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):

@@ -87,7 +87,7 @@ def make_request(
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
     external = [_external(text, model) for text in checkpoints]
-    trained = [] if protocol.methods == ("none",) else parse_specs(",".join(protocol.methods), "--methods")
+    trained = parse_specs(",".join(protocol.methods), "--methods") if protocol.methods else []
     resolved = resolve(methods.registry, trained, chosen.methods)
     labels = [component.label for component in resolved] + [item.name for item in external]
     for i, name in enumerate(labels):

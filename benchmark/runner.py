@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from attrobust.types import UsageError
 from benchmark import statistics
@@ -48,7 +49,7 @@ class Runner:
         wanted = request.protocol.images
         if wanted > len(test):
             raise UsageError(f"--images {wanted}: the test split of {request.dataset.label} has {len(test)} images")
-        self._check_networks()
+        self._check_fit()
         self._data_sha256 = evaluation_sha256(test, wanted)
         self.subjects = subjects_of(request, self._data)
         self._known: dict[str, Row] = {}
@@ -84,7 +85,7 @@ class Runner:
                 LOG.exception("%s: training failed", subject.label)
                 failures.append(f"{subject.label}: training failed: {_one_line(error)}")
             tasks = self._tasks(subject, sha256)
-            for task in tasks:
+            for task in tqdm(tasks, desc=subject.label, unit="cell", leave=False, disable=None):
                 entries += task.entries(position)
                 if network is None:
                     self._fail(task, failures[-1])
@@ -117,10 +118,14 @@ class Runner:
             checkpoint = train_into(job, self.store.folder / "checkpoints", device, name)
         return checkpoint.network(job.method.item, job.model.item, facts).to(device), checkpoint.card.sha256
 
-    def _check_networks(self) -> None:
-        """Build every architecture and read every file once, before anything is trained."""
+    def _check_fit(self) -> None:
+        """Hold settings against the images, build architectures, read files: before anything is trained."""
         facts = image_facts(self._data)
         try:
+            for attack in self.request.attacks:
+                attack.item.check_size(facts.size, facts.size)
+            for metric in self.request.metrics:
+                metric.item.check_size(facts.size, facts.size)
             for method in self.request.methods:
                 method.item.prepare(self.request.model.item.build(facts))
             for item in self.request.checkpoints:

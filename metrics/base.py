@@ -29,6 +29,9 @@ class Similarity(ABC):
         """What a table's header says."""
         return type(self).__name__
 
+    def check_size(self, height: int, width: int) -> None:  # noqa: B027
+        """Raise ValueError where the settings make no sense for maps of this size; called before anything is run."""
+
     @abstractmethod
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """What an author writes.

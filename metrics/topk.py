@@ -37,6 +37,10 @@ class TopK(Similarity):
         """E.g. ``top-10% (%)``."""
         return f"top-{self.k} (%)"
 
+    def check_size(self, height: int, width: int) -> None:
+        """A count of pixels must not be more than a map has."""
+        self.k.of(height * width)
+
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
         k = self.k.of(a.shape[1])

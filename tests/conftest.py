@@ -7,12 +7,23 @@ from pathlib import Path
 import pytest
 from torch import Tensor, nn
 
+import attacks
+import explainers
+import methods
+import metrics
 from attacks.base import Context
 from attrobust import load
 from attrobust.types import ThreatModel
 from benchmark.data.base import Loaded
 from benchmark.data.digits import Digits
 from explainers.base import reduce_map
+
+
+@pytest.fixture(autouse=True)
+def _registries_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a plug-in registers in one test is unknown in the next."""
+    for registry in (methods.registry, explainers.registry, attacks.registry, metrics.registry):
+        monkeypatch.setattr(registry, "_entries", dict(registry._found()))
 
 
 @pytest.fixture(scope="session")

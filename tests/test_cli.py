@@ -51,6 +51,9 @@ class Smoothed(Method):
         (["--explainers", "ig:steps=1"], "at least 2"),
         (["--attacks", "topk:k=0%"], "above 0"),
         (["--attacks", "topk:steps=0"], "at least 1"),
+        (["--attacks", "topk:k=785"], "more than the 784 pixels"),
+        (["--attacks", "frame:width=14"], "leaves nothing inside"),
+        (["--metrics", "topk:k=785"], "more than the 784 pixels"),
         (["--metrics", "topk:k=x"], "neither a count"),
         (["--metrics", ""], "empty name"),
         (["--dataset", "cifar100"], "unknown dataset 'cifar100'"),
@@ -220,7 +223,7 @@ def test_verify_finds_a_changed_number_and_a_changed_score(finished: Path, tmp_p
     row = json.loads(rows[3])
     rows[3] = json.dumps({**row, "mean": row["mean"] + 0.001})
     (copied / "rows.jsonl").write_text("\n".join(rows) + "\n")
-    next((copied / "scores").iterdir()).write_bytes(b"spoilt")
+    (copied / "scores" / f"{json.loads(rows[4])['fingerprint']}.npz").write_bytes(b"spoilt")
     code, out, _ = run(["verify", copied], capsys)
     assert code == 1
     assert "mean is stored as" in out
