@@ -184,8 +184,9 @@ def _logging(path: Path) -> Iterator[None]:
     to_file = logging.FileHandler(path, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_screen = _AboveBars()
+    to_screen.setLevel(logging.INFO)
     to_screen.addFilter(lambda record: not record.exc_info)
-    LOG.setLevel(logging.INFO)
+    LOG.setLevel(logging.DEBUG)
     LOG.propagate = False
     handlers: list[logging.Handler] = [to_file, to_screen]
     for handler in handlers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from benchmark.files import write_atomically
 from benchmark.models.base import ImageFacts, ModelFamily
 from benchmark.recipe import Recipe
 from methods.base import Method
+
+LOG = logging.getLogger("attrobust")
 
 
 class TrainingError(Exception):
@@ -113,6 +116,7 @@ def train(
                 bar.update()
             accuracy = float(correct(model, data.splits["val"], len(data.splits["val"]), device).double().mean())
             bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{accuracy:.3f}")
+            LOG.debug("%s: epoch %d, validation accuracy %.4f", label, epoch + 1, accuracy)
             if accuracy >= best.accuracy:
                 best = Trained(model=model, epoch=epoch + 1, accuracy=accuracy)
                 best_state = copy.deepcopy(model.state_dict())

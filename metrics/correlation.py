@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import scipy.stats
 import torch
 from torch import Tensor
 
 
 def average_ranks(values: Tensor) -> Tensor:
-    """Ranks of each row, 1 for the smallest, ties sharing the mean of their places; float64 B×D.
+    """Ranks of each row, 1 for the smallest, ties sharing the mean of their places; float64 B×D, on the same device.
 
-    With everything sorted once, the places of a value are those between its first and its last occurrence.
+    SciPy computes them on the CPU, where it is faster; ``sorted_ranks`` on every other device.
     """
+    if values.device.type == "cpu":
+        return torch.from_numpy(scipy.stats.rankdata(values.numpy(), axis=1))
+    return sorted_ranks(values)
+
+
+def sorted_ranks(values: Tensor) -> Tensor:
+    """The same from one sort: the places of a value are those between its first and its last occurrence."""
     ordered = values.sort(dim=1).values
     below = torch.searchsorted(ordered, values, side="left")
     up_to = torch.searchsorted(ordered, values, side="right")

@@ -62,3 +62,8 @@ def test_the_readme_names_everything_registered() -> None:
 def test_the_readmes_python_runs() -> None:
     for block in blocks("README.md", "python"):
         exec(block, {})
+
+
+def test_ci_calls_the_readmes_own_test_command() -> None:
+    (command,) = (block.strip() for block in blocks("README.md") if block.strip().endswith("pytest"))
+    assert (ROOT / ".ci" / "run").read_text().strip().endswith(command)

@@ -1,0 +1,154 @@
+"""Rows of one's own: plug-ins, checkpoints, and what happens when they fail."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from runs import FAST, run, start
+
+from attrobust import load
+
+Capture = pytest.CaptureFixture[str]
+
+PLUGIN = '''"""A method of one's own."""
+
+from dataclasses import dataclass
+
+from torch.nn.functional import cross_entropy
+
+from attrobust import Method, register_method
+
+
+@register_method("smoothed")
+@dataclass(frozen=True, kw_only=True)
+class Smoothed(Method):
+    amount: float = 0.1
+
+    def loss(self, model, x, y, generator):
+        return cross_entropy(model(x), y, label_smoothing=self.amount)
+'''
+
+
+def test_a_plugin_of_fifteen_lines_adds_a_row(tmp_path: Path, capsys: Capture) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(PLUGIN)
+    assert len([line for line in PLUGIN.splitlines() if line]) <= 15
+    words = ["--plugin", plugin, "--methods", "natural,smoothed:amount=0.2", *FAST, "--epochs", "1", "--retrain"]
+    code, out, _ = run([*words, "--out", tmp_path / "run"], capsys)
+    assert code == 0
+    assert "smoothed:amount=0.2" in out
+    assert "smoothed" in run(["--plugin", plugin, "--list", "methods"], capsys)[1]
+    first = (tmp_path / "run" / "leaderboard.csv").read_text()
+    plugin.write_text(PLUGIN.replace("label_smoothing=self.amount", "label_smoothing=0.9 * self.amount"))
+    assert start([*words, "--out", tmp_path / "run"]).wait() == 0
+    assert (tmp_path / "run" / "leaderboard.csv").read_text() != first, "an edited plug-in is trained again"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import nothing_of_this_name\n", "line 1: ModuleNotFoundError"),
+        ("x = 1\nx +\n", "line 2: SyntaxError"),
+        (PLUGIN.replace('"smoothed"', '"aga"'), "already registered by methods.aga:AGA"),
+    ],
+)
+def test_a_broken_plugin_is_named_with_its_line(source: str, message: str, tmp_path: Path, capsys: Capture) -> None:
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(source)
+    code, _, err = run(["--plugin", plugin, "--list"], capsys)
+    assert code == 2
+    assert "broken.py" in err
+    assert message in err
+
+
+def test_a_users_checkpoint_is_a_row(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "mine.pt"
+    torch.save(load("digits/natural").state_dict(), file)
+    words = ["--methods", "natural", "--checkpoint", f"mine={file}:lenet:width=16,hidden=64", *FAST]
+    code, _, _ = run([*words, "--out", tmp_path / "run"], capsys)
+    assert code == 0
+    table = list(csv.DictReader(io.StringIO((tmp_path / "run" / "leaderboard.csv").read_text())))
+    by_name = {
+        name: [
+            (line["explainer"], line["attack"], line["metric"], line["mean"])
+            for line in table
+            if line["method"] == name
+        ]
+        for name in ("natural", "mine")
+    }
+    assert by_name["natural"] == by_name["mine"] != []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda state: {key: value for key, value in state.items() if "classifier.3" not in key},
+            "lacks 'classifier.3",
+        ),
+        (lambda state: {**state, "extra": torch.zeros(1)}, "has 'extra', which the model lacks"),
+        (
+            lambda state: {**state, "features.0.bias": torch.zeros(3)},
+            "'features.0.bias' has shape 3, the model needs 16",
+        ),
+        (lambda state: {**state, "features.0.bias": torch.full((16,), float("nan"))}, "not finite"),
+        (lambda state: {"state_dict": state}, "holds no state dict"),
+        (lambda _: [1, 2], "holds no state dict"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_names_the_first_mismatch(
+    spoil: object, message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "mine.pt"
+    torch.save(spoil(dict(load("digits/natural").state_dict())), file)  # type: ignore[operator]
+    code, _, err = run(["--checkpoint", f"mine={file}", "--out", tmp_path / "run"], capsys)
+    assert code == 2
+    assert message in err
+    file.write_bytes(b"no weights")
+    code, _, err = run(["--checkpoint", f"mine={file}", "--out", tmp_path / "run"], capsys)
+    assert code == 2
+    assert "not a file of plain weights" in err
+    assert err.count("\n") == 1
+
+
+def test_a_failing_cell_is_a_row_and_exit_1_and_is_tried_again(tmp_path: Path, capsys: Capture) -> None:
+    plugin = tmp_path / "faulty.py"
+    plugin.write_text(
+        "from dataclasses import dataclass\nfrom pathlib import Path\n"
+        "from attrobust import Attack, register_attack\n\n\n"
+        '@register_attack("faulty")\n@dataclass(frozen=True, kw_only=True)\nclass Faulty(Attack):\n'
+        "    def run(self, context, x, y):\n"
+        f"        if not Path({str(tmp_path / 'mended')!r}).exists():\n            raise RuntimeError('out of luck')\n"
+        "        return x\n"
+    )
+    words = ["--plugin", plugin, "--methods", "natural", "--images", "4", "--explainers", "saliency"]
+    words += ["--attacks", "noise:draws=1,faulty", "--out", tmp_path / "run"]
+    process = start(words)
+    out, err = process.communicate()
+    assert process.returncode == 1
+    assert "failed: natural / saliency / faulty: RuntimeError: out of luck" in err
+    assert "Traceback" not in err
+    assert out.count("failed") == 4
+    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+    (tmp_path / "mended").touch()
+    process = start(words)
+    out, err = process.communicate()
+    assert process.returncode == 0
+    assert "noise" not in err, "what was done is not done again"
+    assert "failed" not in out
+
+
+def test_a_diverging_training_fails_its_row_alone(tmp_path: Path, capsys: Capture) -> None:
+    plugin = tmp_path / "diverging.py"
+    source = PLUGIN.replace('"smoothed"', '"diverging"').replace("class Smoothed", "class Diverging")
+    plugin.write_text(source.replace("label_smoothing=self.amount)", "label_smoothing=self.amount) * float('nan')"))
+    words = ["--plugin", plugin, "--methods", "diverging,natural", *FAST, "--out", tmp_path / "run"]
+    code, out, err = run(words, capsys)
+    assert code == 1
+    assert "diverging: training failed: TrainingError: the loss became nan in epoch 1" in err
+    assert "failed" in next(line for line in out.splitlines() if line.startswith("diverging"))
+    assert "failed" not in next(line for line in out.splitlines() if line.startswith("natural"))
