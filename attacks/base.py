@@ -79,7 +79,8 @@ class AttackOutput:
 
     Attributes:
         x: images, B×C×H×W, each inside the ball and the pixel box, finite, and with its prediction kept where asked.
-        legal: bool[B], whether the attack's own result was legal; where it was not, ``x`` is the clean image.
+        legal: bool[B], whether the attack's result, projected onto ball and box, was finite and kept its prediction
+            where asked; where not, ``x`` is the clean image.
         passes: images sent through the network.
     """
 
@@ -91,6 +92,11 @@ class AttackOutput:
 @dataclass(frozen=True, kw_only=True)
 class Attack(ABC):
     """Moves an explanation within a threat model. Subclasses are frozen dataclasses of their settings."""
+
+    @property
+    def batch_dependent(self) -> bool:
+        """Whether an image's result depends on the images it is attacked together with, beyond rounding."""
+        return False
 
     def check_size(self, height: int, width: int) -> None:  # noqa: B027
         """Raise ValueError where the settings make no sense for maps of this size; called before anything is run."""
@@ -109,31 +115,36 @@ class Attack(ABC):
     def __call__(self, context: Context, x: Tensor, y: Tensor) -> AttackOutput:
         """Run the attack and enforce the threat model on its result, image by image.
 
-        The result is projected onto the ball and the box and checked again; an image that is not finite, not inside
-        or, with ``keep_prediction``, predicted differently is replaced by the clean one and reported as not legal. The
-        model's mode, gradients, ``requires_grad`` flags and hooks, and torch's random state, are left as they were.
+        The result is projected onto the ball and the pixel box and checked; an image that is not finite or, with
+        ``keep_prediction``, predicted differently is replaced by the clean one and reported as not legal. The model's
+        mode, buffers, gradients, ``requires_grad`` flags and hooks, and torch's random state, are left as they were.
         """
         with _untouched(context.model), torch.random.fork_rng(), counted(context.model) as passes:
             torch.manual_seed(derive_seed("attack", context.seed))
             x = x.detach()
             predicted = context.predict(x)
-            result = self.run(context, x, y).detach()
+            result = self.run(context, x.clone(), y).detach()
+            context.model.eval()
             if result.shape != x.shape:
                 raise ValueError(f"{type(self).__name__}.run returned {tuple(result.shape)} for {tuple(x.shape)}")
             finite = result.flatten(1).isfinite().all(dim=1)
-            legal = finite & context.threat.contains(x, result)
-            candidate = torch.where(finite.view(-1, 1, 1, 1), context.threat.project(x, result), x)
-            legal &= context.threat.contains(x, candidate)
+            candidate = context.threat.project(x, torch.where(finite.view(-1, 1, 1, 1), result, x))
+            legal = finite & context.threat.contains(x, candidate)
             if context.threat.keep_prediction:
                 legal &= context.predict(candidate) == predicted
             checked = torch.where(legal.view(-1, 1, 1, 1), candidate, x)
         return AttackOutput(x=checked, legal=legal, passes=passes)
 
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
+    hooks = [(module, name, dict(getattr(module, name))) for module in model.modules() for name in HOOKS]
     flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         model.eval()
         for parameter, _, _ in flags:
@@ -142,6 +153,12 @@ def _untouched(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+        for module, name, before in hooks:
+            found = getattr(module, name)
+            found.clear()
+            found.update(before)
         for parameter, flag, gradient in flags:
             parameter.requires_grad_(flag)
             parameter.grad = gradient
+        for buffer, value in buffers:
+            buffer.copy_(value)

@@ -34,13 +34,13 @@ class GradientAttack(Attack):
 
     Attributes:
         steps: iterations.
-        view: ``auto`` differentiates the network itself where it is smooth and its softplus view otherwise; ``own`` and
-            ``softplus`` choose one.
+        view: ``auto`` differentiates the network itself where it is smooth and its softplus view otherwise; ``own``
+            always the network itself.
         beta: sharpness of the softplus view.
     """
 
     steps: int = 50
-    view: Literal["auto", "own", "softplus"] = "auto"
+    view: Literal["auto", "own"] = "auto"
     beta: float = 10.0
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class GradientAttack(Attack):
 
     def differentiated(self, model: nn.Module) -> nn.Module:
         """The network whose graph the attack follows."""
-        if self.view == "own" or (self.view == "auto" and is_smooth(model)):
+        if self.view == "own" or is_smooth(model):
             return model
         return softplus_view(model, self.beta)
 

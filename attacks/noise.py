@@ -15,7 +15,7 @@ from attacks.descent import BestLegal
 @register("noise")
 @dataclass(frozen=True, kw_only=True)
 class Noise(Attack):
-    """Uniform draws from the ball; per image the legal draw whose map has the lowest cosine with the clean map.
+    """Random draws from the ball; per image the legal draw whose map has the lowest cosine with the clean map.
 
     Attributes:
         draws: how many are tried. With 1 the mean score over images is the expected score of random perturbation, which

@@ -24,6 +24,7 @@ _PLACES = {
     "Explainer": "explainers.base:Explainer",
     "Method": "methods.base:Method",
     "ModelFamily": "benchmark.models.base:ModelFamily",
+    "Normalize": "attrobust.views:Normalize",
     "Similarity": "metrics.base:Similarity",
     "ThreatModel": "attrobust.types:ThreatModel",
     "UsageError": "attrobust.types:UsageError",
@@ -52,6 +53,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*globals(), *__all__]
+
+
+def check_rooms() -> None:
+    """Raise ImportError where another package shadows one of the four rooms."""
+    for room in ("methods", "explainers", "attacks", "metrics"):
+        _check_room(room)
 
 
 def _check_room(room: str) -> None:

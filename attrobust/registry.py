@@ -8,7 +8,6 @@ the entry-point group ``attrobust.<room>``; a plug-in file adds them by running 
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -18,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from attrobust.suggest import did_you_mean
 from attrobust.types import UsageError
 
 T = TypeVar("T")
@@ -26,10 +26,19 @@ C = TypeVar("C", bound=type)
 
 @dataclass
 class Entry(Generic[T]):
-    """One registered name: its one-line summary, who registered it, and how to load the class."""
+    """One registered name.
+
+    Attributes:
+        name, summary: as ``--list`` prints them.
+        target: ``module:class``, the same however the class comes to be registered.
+        origin: who registered it, as error messages say it.
+        load: imports the class.
+        loaded: the class, once it is imported.
+    """
 
     name: str
     summary: str
+    target: str
     origin: str
     load: Callable[[], type[T]]
     loaded: type[T] | None = field(default=None)
@@ -41,13 +50,12 @@ class Registry(Generic[T]):
     Args:
         kind: what an entry is, singular, as error messages say it: ``"method"``.
         package: the room whose files hold the entries: ``"methods"``.
-        group: entry-point group for installed plug-ins; default ``attrobust.<kind>s``.
     """
 
-    def __init__(self, kind: str, package: str, group: str | None = None) -> None:
+    def __init__(self, kind: str, package: str) -> None:
         self.kind = kind
         self._package = package
-        self._group = group or f"attrobust.{kind}s"
+        self._group = f"attrobust.{kind}s"
         self._entries: dict[str, Entry[T]] | None = None
 
     def register(self, name: str) -> Callable[[C], C]:
@@ -55,12 +63,13 @@ class Registry(Generic[T]):
 
         def enter(cls: C) -> C:
             entries = self._found()
-            origin = f"{cls.__module__}:{cls.__qualname__}"
+            target = f"{cls.__module__}:{cls.__qualname__}"
             known = entries.get(name)
-            if known is not None and known.origin != origin:
+            if known is not None and known.target != target:
                 raise UsageError(f"{self.kind} {name!r} of {_file_of(cls)} is already registered by {known.origin}")
             summary = (inspect.getdoc(cls) or "").partition("\n")[0]
-            entries[name] = Entry(name, summary, origin, lambda: cls, cls)
+            origin = known.origin if known is not None else target
+            entries[name] = Entry(name, summary, target, origin, lambda: cls, cls)
             return cls
 
         return enter
@@ -77,8 +86,7 @@ class Registry(Generic[T]):
         """Raise UsageError with a suggestion and the known names unless ``name`` is registered. Imports nothing."""
         if name in self._found():
             return
-        close = difflib.get_close_matches(name, self.names(), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, self.names())
         raise UsageError(f"unknown {self.kind} {name!r}.{hint} Known: {', '.join(self.names())}")
 
     def get(self, name: str) -> type[T]:
@@ -101,13 +109,6 @@ class Registry(Generic[T]):
             return loaded
         return entry.loaded
 
-    def name_of(self, cls: type[T]) -> str:
-        """The name under which ``cls`` is registered; raises KeyError where it is not."""
-        for entry in self._found().values():
-            if entry.loaded is cls:
-                return entry.name
-        raise KeyError(f"{cls.__qualname__} is not a registered {self.kind}")
-
     def _found(self) -> dict[str, Entry[T]]:
         if self._entries is None:
             self._entries = {}
@@ -119,7 +120,8 @@ class Registry(Generic[T]):
 
     def _installed(self, point: EntryPoint) -> Entry[T]:
         distribution = point.dist.name if point.dist is not None else point.value
-        return Entry(point.name, f"plug-in {point.value}", f"distribution {distribution}", point.load)
+        target = point.value.replace(" ", "")
+        return Entry(point.name, f"plug-in {target}", target, f"distribution {distribution}", point.load)
 
     def _built_in(self) -> Iterator[Entry[T]]:
         spec = importlib.util.find_spec(self._package)
@@ -132,7 +134,8 @@ class Registry(Generic[T]):
                 module = f"{self._package}.{path.stem}"
                 for name, cls in _registered_classes(ast.parse(source)):
                     summary = (ast.get_docstring(cls) or "").partition("\n")[0]
-                    yield Entry(name, summary, f"{module}:{cls.name}", self._importer(module, cls.name))
+                    target = f"{module}:{cls.name}"
+                    yield Entry(name, summary, target, target, self._importer(module, cls.name))
 
     def _importer(self, module: str, attribute: str) -> Callable[[], type[T]]:
         def load() -> type[T]:

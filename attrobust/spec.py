@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import types
@@ -12,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from attrobust.suggest import did_you_mean
 from attrobust.types import Amount, UsageError, parse_number
 
 T = TypeVar("T")
@@ -89,17 +89,15 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
     values: dict[str, Any] = {}
     for key, text in {**(defaults or {}), **spec.settings}.items():
         if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
             known = ", ".join(fields) or "none"
-            raise UsageError(f"{spec.name} has no setting {key!r}.{hint} Its settings: {known}")
+            raise UsageError(f"{spec.name} has no setting {key!r}.{did_you_mean(key, fields)} Its settings: {known}")
         try:
             values[key] = _convert(hints[key], text)
         except ValueError as error:
             raise UsageError(f"{spec.name}: {key}: {error}") from None
     try:
         return cls(**values)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"{spec.name}: {error}") from None
 
 
@@ -129,7 +127,7 @@ def _convert(kind: Any, text: str) -> Any:
             return None
         (inner,) = (option for option in typing.get_args(kind) if option is not type(None))
         return _convert(inner, text)
-    raise TypeError(f"settings of type {kind} cannot be written on the command line")
+    raise ValueError(f"a setting of type {kind} cannot be written on the command line")
 
 
 def _plain(value: Any) -> Any:
@@ -142,7 +140,7 @@ def settings_of(instance: Any) -> dict[str, Any]:
 
 
 def canonical(name: str, instance: Any) -> dict[str, Any]:
-    """Name and every setting, defaults included: equal exactly where the two instances compute the same thing."""
+    """Name and every setting, defaults included: instances with equal canonical forms compute the same thing."""
     return {"name": name, "settings": settings_of(instance)}
 
 

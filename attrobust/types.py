@@ -72,7 +72,8 @@ class Amount:
         return int(self.value)
 
     def __str__(self) -> str:
-        return f"{self.value:g}%" if self.percent else f"{self.value:g}"
+        digits = str(int(self.value)) if self.value == int(self.value) else repr(self.value)
+        return f"{digits}%" if self.percent else digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,23 +98,23 @@ class ThreatModel:
             raise ValueError(f"eps={self.eps:g} must be between 0 and {largest:g} in pixel units (write 8/255, not 8)")
 
     def project(self, x0: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """The point of the ball around ``x0`` and of the pixel box nearest to ``x`` (l2: ball first, then box).
+        """A point of ball and pixel box: for linf the nearest to ``x``, for l2 the ball's nearest, clamped.
 
         Args:
             x0: clean images, B×C×H×W in [0, 1].
             x: candidates of the same shape.
         """
-        delta = x - x0
+        delta = _wide(x) - _wide(x0)
         if self.norm == "linf":
             delta = delta.clamp(-self.eps, self.eps)
         else:
-            length = delta.flatten(1).norm(dim=1).clamp_min(1e-12)
+            length = delta.flatten(1).norm(dim=1).clamp_min(1e-30)
             delta = delta * (self.eps / length).clamp_max(1.0).view(-1, 1, 1, 1)
-        return (x0 + delta).clamp(0.0, 1.0)
+        return (_wide(x0) + delta).clamp(0.0, 1.0).to(x0)
 
     def contains(self, x0: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """bool[B]: finite, inside the pixel box and, up to rounding, inside the ball."""
-        delta = (x - x0).flatten(1)
+        delta = (_wide(x) - _wide(x0)).flatten(1)
         size = delta.abs().amax(dim=1) if self.norm == "linf" else delta.norm(dim=1)
         pixels = x.flatten(1)
         inside = (pixels.amin(dim=1) >= 0) & (pixels.amax(dim=1) <= 1)
@@ -133,13 +134,17 @@ class ThreatModel:
         For ``linf`` the points are uniform in the cube; for ``l2`` they lie on the sphere of radius eps,
         where almost all of a high-dimensional ball is.
         """
-        if self.norm == "linf":
-            return self.project(x0, x0 + self.eps * noise)
-        length = noise.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-        return self.project(x0, x0 + self.eps * noise / length)
+        if self.norm == "l2":
+            noise = noise / _wide(noise).flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, 1, 1, 1)
+        return self.project(x0, x0 + self.eps * noise)
 
     def __str__(self) -> str:
-        return f"{self.norm} {format_eps(self.eps)}"
+        return f"{self.norm} {format_eps(self.eps) if self.norm == 'linf' else format(self.eps, 'g')}"
+
+
+def _wide(x: torch.Tensor) -> torch.Tensor:
+    """In float64 where the device has it: float32 norms of 150,000 numbers are off by more than the tolerance."""
+    return x if x.device.type == "mps" else x.double()
 
 
 def format_eps(eps: float) -> str:
@@ -189,7 +194,8 @@ class Cell:
         reduction: channels to map.
         seed: of the evaluation.
         protocol: name and version.
-        code: digest of the sources that compute the scores; other code is another cell.
+        code: digest of the sources that compute the scores, and versions of the libraries; other code is another cell.
+        batch_size: for an attack whose result depends on it, else 0.
     """
 
     subject: dict[str, Any]
@@ -205,6 +211,7 @@ class Cell:
     seed: int
     protocol: str
     code: str
+    batch_size: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

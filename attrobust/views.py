@@ -43,9 +43,20 @@ def input_scale(model: nn.Module) -> Tensor | float:
     return 1.0
 
 
+KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Threshold)
+SMOOTH = (nn.Softplus, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.ELU, nn.CELU, nn.SELU, nn.Softsign)
+
+
 def is_smooth(model: nn.Module) -> bool:
-    """Whether no activation module of the model is piecewise linear, so that its input Hessian is not zero."""
-    return not any(isinstance(module, nn.ReLU) for module in model.modules())
+    """Whether no activation module of the model is piecewise linear, so that its input Hessian is not zero.
+
+    Raises:
+        ValueError: the model has no activation modules at all; functional activations cannot be seen or replaced.
+    """
+    kinds = [module for module in model.modules() if isinstance(module, (*KINKED, *SMOOTH))]
+    if not kinds:
+        raise ValueError("the model has no activation modules; write its activations as nn.ReLU modules")
+    return not any(isinstance(module, KINKED) for module in kinds)
 
 
 def softplus_view(model: nn.Module, beta: float) -> nn.Module:
@@ -58,12 +69,14 @@ def softplus_view(model: nn.Module, beta: float) -> nn.Module:
         beta: sharpness, above 0; larger is closer to ReLU.
 
     Raises:
-        ValueError: beta is not positive, or the model has no ``nn.ReLU`` module to replace.
+        ValueError: beta is not positive, or the model has no ``nn.ReLU`` module, or a kinked activation besides it.
     """
     if not beta > 0:
         raise ValueError(f"softplus beta must be above 0, not {beta:g}")
-    if is_smooth(model):
-        raise ValueError("the model has no nn.ReLU modules to replace; use activation modules, or attack its own view")
+    kinked = [module for module in model.modules() if isinstance(module, KINKED)]
+    if not kinked or any(not isinstance(module, nn.ReLU) for module in kinked):
+        names = ", ".join(sorted({type(module).__name__ for module in kinked})) or "none"
+        raise ValueError(f"a softplus view needs nn.ReLU activations; those of the model that are not smooth: {names}")
     shared: dict[int, object] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     return replace_relu(copy.deepcopy(model, shared), lambda: nn.Softplus(beta=beta))
 

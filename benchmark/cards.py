@@ -11,6 +11,8 @@ from typing import Any
 from attrobust.types import UsageError
 from benchmark.files import write_atomically
 
+SHIPPED = Path(__file__).parent / "checkpoints"
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightCard:
@@ -24,6 +26,7 @@ class WeightCard:
         licence: of the weights.
         code: digest of the training sources.
         method, model, dataset: names, settings and, for the dataset, hashes of its splits.
+        images: what the network knows of its images: channels, size, classes, normalisation.
         recipe: schedule, optimiser, augmentation.
         plugins: sha256 of the files of a method and a model that are plug-ins; empty for those of this project.
         versions: of the libraries it was trained with.
@@ -38,6 +41,7 @@ class WeightCard:
     method: dict[str, Any]
     model: dict[str, Any]
     dataset: dict[str, Any]
+    images: dict[str, Any]
     recipe: dict[str, Any]
     plugins: list[str]
     versions: dict[str, str]
@@ -55,10 +59,15 @@ class WeightCard:
             raise UsageError(f"{path}: not a weight card: {error}") from error
 
 
+def shipped() -> dict[str, Path]:
+    """Names and cards of the checkpoints that come with the package, e.g. ``digits/aga``."""
+    return {f"{path.parent.name}/{path.stem}": path for path in sorted(SHIPPED.glob("*/*.toml"))}
+
+
 def _to_toml(table: dict[str, Any], prefix: str = "") -> str:
-    """TOML of nested tables of strings, numbers and booleans; a value of None is left out."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, dict) and value is not None}
-    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in plain.items())
+    """TOML of nested tables of strings, numbers, booleans and lists of them; None, which TOML lacks, is ``"none"``."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    text = "".join(f"{key} = {json.dumps('none' if value is None else value)}\n" for key, value in plain.items())
     for key, value in table.items():
         if isinstance(value, dict):
             name = f"{prefix}{key}"

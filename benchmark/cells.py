@@ -7,20 +7,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from attacks.base import Attack
-from attrobust.spec import fingerprint
 from attrobust.types import Cell
 from benchmark.components import Component
 from benchmark.data.base import Loaded
 from benchmark.provenance import EVALUATION, code_digest, plugin_digest
 from benchmark.request import ExternalCheckpoint, Request
+from benchmark.store import row_fingerprint
+from benchmark.training import image_facts
 from benchmark.zoo import TrainingJob
 from explainers.base import Explainer
 from metrics.base import Similarity
 
 ACCURACY = {
-    **{"label": "accuracy", "name": "accuracy", "settings": {}},
-    **{"higher_is_better": True, "scale": 100.0, "decimals": 1},
+    "label": "accuracy",
+    "name": "accuracy",
+    "settings": {},
+    "plugin": "",
+    "title": "accuracy (%)",
+    "higher_is_better": True,
+    "scale": 100.0,
+    "decimals": 1,
 }
+"""Clean accuracy, described like a metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +70,7 @@ class Task:
         """Fingerprint and facts of every row of the cell, one per metric."""
         facts = [metric_facts(metric) for metric in self.metrics] if self.attack else [ACCURACY]
         cell = asdict(self.cell)
-        return [(fingerprint([cell, {key: item[key] for key in ("name", "settings")}]), item) for item in facts]
+        return [(row_fingerprint(cell, item), item) for item in facts]
 
     @property
     def label(self) -> str:
@@ -82,11 +90,13 @@ class Task:
 
 
 def metric_facts(metric: Component[Similarity]) -> dict[str, Any]:
-    """What a table has to know of a metric."""
+    """What decides a metric's value, and what a table has to know of it."""
     kind = type(metric.item)
     return {
         **metric.canonical,
-        "label": metric.item.title,
+        "plugin": plugin_digest(kind),
+        "label": metric.label,
+        "title": metric.item.title,
         "higher_is_better": kind.higher_is_better,
         "scale": kind.scale,
         "decimals": kind.decimals,
@@ -121,7 +131,7 @@ def tasks_of(request: Request, data: Loaded, data_sha256: str, subject: Subject,
     """
     protocol = request.protocol
     shared: dict[str, Any] = {
-        "subject": subject.facts,
+        "subject": {**subject.facts, "images": asdict(image_facts(data))},
         "checkpoint_sha256": sha256,
         "dataset": request.dataset.canonical,
         "seed": protocol.evaluation_seed,
@@ -142,7 +152,6 @@ def tasks_of(request: Request, data: Loaded, data_sha256: str, subject: Subject,
     tasks = [Task(cell=accuracy, explainer=None, attack=None, metrics=[])]
     for explainer in request.explainers:
         for attack in request.attacks:
-            plugins = [type(explainer.item), type(attack.item), *(type(metric.item) for metric in request.metrics)]
             cell = Cell(
                 **shared,
                 data_sha256=data_sha256,
@@ -152,7 +161,8 @@ def tasks_of(request: Request, data: Loaded, data_sha256: str, subject: Subject,
                 threat=asdict(protocol.threat),
                 label=protocol.label,
                 reduction=protocol.reduction,
-                code=code_digest(EVALUATION, plugins),
+                code=code_digest(EVALUATION, [type(explainer.item), type(attack.item)]),
+                batch_size=request.batch_size if attack.item.batch_dependent else 0,
             )
             tasks.append(Task(cell=cell, explainer=explainer, attack=attack, metrics=request.metrics))
     return tasks

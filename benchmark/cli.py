@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attacks
-import explainers
-import methods
-import metrics
 from attrobust.spec import Spec, parse_specs
 from attrobust.types import UsageError
-from benchmark import data, models
-from benchmark.listing import listing
+from benchmark.listing import REGISTRIES, listing
 from benchmark.options import benchmark_parser, formats_of, report_parser, seeds_of, verify_parser
 from benchmark.plugins import load_plugin
 from benchmark.protocol import Protocol, load_protocol
@@ -27,6 +23,9 @@ if TYPE_CHECKING:
     from benchmark.store import Store
 
 LOG = logging.getLogger("attrobust")
+
+# Threads that wait busily for each other make torch ten times slower when anything else wants a core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +57,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
     protocol = _protocol(options)
     _check_names(protocol)
 
+    from benchmark.report.write import remove_others
     from benchmark.request import make_request
     from benchmark.runner import Runner
     from benchmark.store import Store
@@ -80,6 +80,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
     store = Store(request.out)
     with store.locked(), _logging(store.folder / "log.txt"):
         failures = runner.run()
+        remove_others(store.folder, formats)
         _tables([store], store.folder, formats, as_json=options.json)
     for line in failures:
         sys.stderr.write(f"failed: {line}\n")
@@ -116,16 +117,17 @@ def _protocol(options: argparse.Namespace) -> Protocol:
 
 def _check_names(protocol: Protocol) -> None:
     """Report an unknown name before anything heavy is imported."""
-    for registry, texts in (
-        (methods.registry, protocol.methods),
-        (explainers.registry, protocol.explainers),
-        (attacks.registry, protocol.attacks),
-        (metrics.registry, protocol.metrics),
-        (data.registry, (protocol.dataset,)),
-        (models.registry, (protocol.model,)),
-    ):
+    asked = {
+        "methods": protocol.methods,
+        "explainers": protocol.explainers,
+        "attacks": protocol.attacks,
+        "metrics": protocol.metrics,
+        "datasets": (protocol.dataset,),
+        "models": (protocol.model,),
+    }
+    for axis, texts in asked.items():
         for text in texts:
-            registry.check(Spec.parse(text).name)
+            REGISTRIES[axis].check(Spec.parse(text).name)
 
 
 def _dry_run(runner: Runner) -> str:

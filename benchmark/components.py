@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -34,13 +35,17 @@ class Component(Generic[T]):
 
 
 def resolve(
-    registry: Registry[T], specs: Sequence[Spec], defaults: Mapping[str, Mapping[str, str]] | None = None
+    registry: Registry[T],
+    specs: Sequence[Spec],
+    base: type[Any],
+    defaults: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Component[T]]:
     """Instances of what specs name.
 
     Args:
         registry: of the axis.
         specs: as typed.
+        base: the contract an instance must fulfil.
         defaults: per name, settings used where a spec is silent.
 
     Raises:
@@ -50,9 +55,11 @@ def resolve(
         registry.check(spec.name)
     found: dict[str, Component[T]] = {}
     for spec in specs:
-        component = Component(
-            spec.name, build(registry.get(spec.name), spec, (defaults or {}).get(spec.name)), str(spec)
-        )
+        cls = registry.get(spec.name)
+        if not (isinstance(cls, type) and issubclass(cls, base) and dataclasses.is_dataclass(cls)):
+            raise UsageError(f"{registry.kind} {spec.name!r} must be a dataclass derived from {base.__name__}")
+        item: T = build(cls, spec, (defaults or {}).get(spec.name))
+        component = Component(spec.name, item, str(spec))
         key = fingerprint(component.canonical)
         if key in found:
             raise UsageError(f"{registry.kind} {spec} is the same as {found[key].label}; name it once")
@@ -60,6 +67,6 @@ def resolve(
     return list(found.values())
 
 
-def resolve_one(registry: Registry[T], text: str) -> Component[T]:
+def resolve_one(registry: Registry[T], text: str, base: type[Any]) -> Component[T]:
     """The instance a single spec names; raises UsageError."""
-    return resolve(registry, [Spec.parse(text)])[0]
+    return resolve(registry, [Spec.parse(text)], base)[0]

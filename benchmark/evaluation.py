@@ -26,21 +26,12 @@ class Images:
     Attributes:
         x: B×C×H×W in [0, 1].
         y: true classes, int64[B].
+        partners: for each image another one, of another class, B×C×H×W.
     """
 
     x: Tensor
     y: Tensor
-
-    @functools.cached_property
-    def partners(self) -> list[int]:
-        """For every image the position of the next one, cyclically, of another class; its own where there is none."""
-        labels = self.y.tolist()
-        count = len(labels)
-        found = []
-        for i in range(count):
-            ahead = (j % count for j in range(i + 1, i + count))
-            found.append(next((j for j in ahead if labels[j] != labels[i]), i))
-        return found
+    partners: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +67,7 @@ def evaluate(
     metrics: Sequence[Similarity],
     images: Images,
     rules: Rules,
-    label: str = "attack",
+    progress: str = "attack",
 ) -> Scores:
     """Attack every image's explanation and compare the maps of the clean and the attacked image.
 
@@ -88,7 +79,7 @@ def evaluate(
         model: in evaluation mode, on any device.
         explainer, attack, metrics: what is scored.
         images, rules: shared by all cells.
-        label: of the progress bar.
+        progress: what the progress bar says.
     """
     device = next(model.parameters()).device
     scored = model if device.type == "mps" else copy.deepcopy(model).double()
@@ -97,7 +88,7 @@ def evaluate(
     legal: list[Tensor] = []
     passes = Passes()
     starts = range(0, count, rules.batch_size)
-    for start in tqdm(starts, desc=label, unit="batch", leave=False, disable=None if len(starts) > 1 else True):
+    for start in tqdm(starts, desc=progress, unit="batch", leave=False, disable=None if len(starts) > 1 else True):
         rows = list(range(start, min(start + rules.batch_size, count)))
         x = images.x[rows].to(device)
         context = Context(
@@ -106,7 +97,7 @@ def evaluate(
             reduce=functools.partial(reduce_map, how=rules.reduction),
             threat=rules.threat,
             ids=rows,
-            partners=images.x[[images.partners[i] for i in rows]].to(device),
+            partners=images.partners[rows].to(device),
             seed=rules.seed,
         )
         y = context.predict(x) if rules.label == "predicted" else images.y[rows].to(device)

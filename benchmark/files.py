@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whenever the process is killed."""
+"""Files that are whole or absent whenever the process is killed (a power cut is left to the file system)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import os
 import tempfile
 from pathlib import Path
 
+UNFINISHED = ".attrobust-tmp"
+"""Ending of files that are being written; what has it after a crash is litter."""
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under another name, flush it to disk, then rename it over ``path``; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

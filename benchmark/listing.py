@@ -13,6 +13,7 @@ import metrics
 from attrobust.registry import Registry
 from attrobust.types import UsageError
 from benchmark import data, models
+from benchmark.cards import WeightCard, shipped
 from benchmark.options import AXES
 
 HERE = Path(__file__).parent
@@ -43,8 +44,7 @@ def _lines(axis: str) -> list[tuple[str, str]]:
     if axis in REGISTRIES:
         return [(entry.name, entry.summary.replace("``", "")) for entry in REGISTRIES[axis].entries()]
     if axis == "checkpoints":
-        cards = sorted((HERE / "checkpoints").glob("*/*.toml"))
-        return [(f"{path.parent.name}/{path.stem}", _card(path)) for path in cards]
+        return [(name, _card(path)) for name, path in shipped().items()]
     return [(path.stem, _summary(path)) for path in sorted((HERE / axis).glob("*.toml"))]
 
 
@@ -55,5 +55,5 @@ def _summary(path: Path) -> str:
 
 
 def _card(path: Path) -> str:
-    card = tomllib.loads(path.read_text(encoding="utf-8"))
-    return f"{card['model']['name']}, seed {card['seed']}, validation accuracy {card['val_accuracy']:.3f}"
+    card = WeightCard.read(path)
+    return f"{card.model['name']}, seed {card.seed}, validation accuracy {card.val_accuracy:.3f}"

@@ -52,7 +52,12 @@ def benchmark_parser() -> Parser:
     add("--checkpoint", action="append", default=[], metavar="NAME=FILE[:MODEL]", help="a row from your own state dict")
     add("--protocol", default="quick", metavar="NAME|FILE", help="evaluation settings (default: quick)")
     add("--dataset", metavar="SPEC", help="overrides the protocol, as do the next options")
-    add("--data-root", type=Path, metavar="DIR", help="folder of the dataset (default for downloads: $ATTROBUST_DATA)")
+    add(
+        "--data-root",
+        type=some_path,
+        metavar="DIR",
+        help="folder of the dataset (default for downloads: $ATTROBUST_DATA)",
+    )
     add("--image-size", type=int, metavar="N", help="width of the images of an imagefolder")
     add("--model", metavar="SPEC", help="architecture")
     add("--explainers", metavar="SPECS")
@@ -65,10 +70,10 @@ def benchmark_parser() -> Parser:
     add("--recipe", metavar="NAME|FILE", help="training settings (default: the dataset's)")
     add("--epochs", type=int, metavar="N", help="length of training")
     add("--retrain", action="store_true", help="train instead of using shipped checkpoints")
-    add("--plugin", action="append", default=[], type=Path, metavar="FILE.py", help="register your own classes")
+    add("--plugin", action="append", default=[], type=some_path, metavar="FILE.py", help="register your own classes")
     add("--batch-size", type=int, default=64, metavar="N", help="images attacked together (default: 64)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
-    add("--out", type=Path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>)")
+    add("--out", type=some_path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>)")
     add(
         "--export", default=",".join(FORMATS), metavar="FORMATS", help=f"tables to write (default: {','.join(FORMATS)})"
     )
@@ -83,9 +88,9 @@ def report_parser() -> Parser:
     parser = Parser(
         prog="run_benchmark.py report", description="Write the tables of finished runs again.", allow_abbrev=False
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs with the same protocol")
+    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN", help="folders of runs with the same protocol")
     parser.add_argument("--export", default=",".join(FORMATS), metavar="FORMATS")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the first run)")
+    parser.add_argument("--out", type=some_path, metavar="DIR", help="where to write (default: the first run)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     return parser
 
@@ -97,8 +102,15 @@ def verify_parser() -> Parser:
         description="Recompute every stored number from its per-image scores and check every hash.",
         allow_abbrev=False,
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN")
     return parser
+
+
+def some_path(text: str) -> Path:
+    """A path; an empty one, as an unset shell variable gives, is refused."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; name a file or folder")
+    return Path(text)
 
 
 def formats_of(text: str) -> list[str]:

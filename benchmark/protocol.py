@@ -53,20 +53,13 @@ class Protocol:
     modified: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        texts = ("summary", "dataset", "model", "eps")
-        lists = ("methods", "explainers", "attacks", "metrics", "seeds")
-        settings.check_types(self, **dict.fromkeys(texts, str), **dict.fromkeys(lists, tuple))
-        settings.check_types(self, version=int, images=int, evaluation_seed=int, keep_prediction=bool)
+        settings.check_types(self)
         if self.images < 1:
             raise ValueError(f"images={self.images} must be at least 1")
         for name in ("explainers", "attacks", "metrics", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must not be empty")
-        if self.reduction not in ("abs-sum", "sum", "abs-max"):
-            raise ValueError(f"reduction {self.reduction!r} is not one of abs-sum, sum, abs-max")
-        if self.label not in ("predicted", "true"):
-            raise ValueError(f"label {self.label!r} is neither predicted nor true")
-        if any(not isinstance(seed, int) or seed < 0 for seed in self.seeds) or len(set(self.seeds)) < len(self.seeds):
+        if any(seed < 0 for seed in self.seeds) or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} must be different whole numbers, not negative")
         _ = self.threat
 

@@ -16,8 +16,17 @@ from typing import Any
 from attrobust import __version__
 
 HOME = Path(__file__).resolve().parent.parent
-EVALUATION = ("attrobust", "explainers", "attacks", "metrics", "benchmark/evaluation.py", "benchmark/models")
-TRAINING = ("attrobust/views.py", "methods", "benchmark/training.py", "benchmark/models")
+TRAINING = (
+    "attrobust",
+    "methods",
+    "benchmark/data",
+    "benchmark/models",
+    "benchmark/recipe.py",
+    "benchmark/training.py",
+)
+"""Sources that decide a checkpoint's weights."""
+EVALUATION = (*TRAINING, "explainers", "attacks", "metrics", "benchmark/evaluation.py")
+"""Sources that decide a score; clean accuracy is computed by the training loop's own function."""
 LIBRARIES = ("torch", "torchvision", "captum", "numpy", "scipy")
 
 
@@ -32,8 +41,14 @@ def source_digest(places: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
+@functools.cache
+def file_digest(path: Path) -> str:
+    """sha256 of a file as it was when first asked for; of a plug-in, when it was loaded."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def plugin_digest(cls: type) -> str:
-    """sha256 of the file a class is written in, or the empty string for a class of this project."""
+    """sha256 of the file a class was loaded from, or the empty string for a class of this project."""
     file = Path(inspect.getfile(cls)).resolve()
     if HOME in file.parents and file.relative_to(HOME).parts[0] in (
         "methods",
@@ -43,12 +58,12 @@ def plugin_digest(cls: type) -> str:
         "benchmark",
     ):
         return ""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return file_digest(file)
 
 
 def code_digest(places: tuple[str, ...], plugins: Iterable[type]) -> str:
-    """One digest of our sources and of the plug-in files among ``plugins``."""
-    parts = [source_digest(places), *(plugin_digest(cls) for cls in plugins)]
+    """One digest of our sources, of the plug-in files among ``plugins`` and of the versions of the libraries."""
+    parts = [source_digest(places), *(plugin_digest(cls) for cls in plugins), str(sorted(versions().items()))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -42,21 +42,13 @@ class Recipe:
     methods: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        numbers = ("learning_rate", "weight_decay", "clip")
-        settings.check_types(self, epochs=int, batch_size=int, **dict.fromkeys(numbers, (int, float)), methods=dict)
+        settings.check_types(self)
         if min(self.epochs, self.batch_size) < 1 or not self.learning_rate > 0:
             raise ValueError("epochs and batch_size must be at least 1 and learning_rate above 0")
         if min(self.weight_decay, self.clip) < 0:
             raise ValueError("weight_decay and clip must not be negative")
-        for name, choices in (
-            ("optimizer", ("adam", "adamw", "sgd")),
-            ("schedule", ("one-cycle", "steps", "constant")),
-            ("augment", ("none", "flip", "crop-flip")),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
         for method, values in self.methods.items():
-            if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+            if not isinstance(values, Mapping) or not all(isinstance(value, str) for value in values.values()):
                 raise ValueError(f"methods.{method} must map settings to text, as typed on the command line")
 
     def rate(self, progress: float) -> float:

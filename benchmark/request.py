@@ -81,14 +81,20 @@ def make_request(
     out: Path | None,
 ) -> Request:
     """Resolve a protocol and the options of the command line; raises UsageError on the first mistake."""
-    dataset = resolve_one(data.registry, protocol.dataset)
-    model = resolve_one(models.registry, protocol.model)
-    chosen = load_recipe(recipe or type(dataset.item).recipe, epochs)
+    dataset = resolve_one(data.registry, protocol.dataset, Dataset)
+    model = resolve_one(models.registry, protocol.model, ModelFamily)
+    chosen = load_recipe(type(dataset.item).recipe if recipe is None else recipe, epochs)
+    for name in chosen.methods:
+        methods.registry.check(name)
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
     external = [_external(text, model) for text in checkpoints]
     trained = parse_specs(",".join(protocol.methods), "--methods") if protocol.methods else []
-    resolved = resolve(methods.registry, trained, chosen.methods)
+    resolved = resolve(methods.registry, trained, Method, chosen.methods)
+    if resolved and model.item.activation == "softplus":
+        raise UsageError(
+            "activation=softplus is for --checkpoint; to train such a network, use --methods softplus:beta=3"
+        )
     labels = [component.label for component in resolved] + [item.name for item in external]
     for i, name in enumerate(labels):
         if name in labels[:i]:
@@ -102,14 +108,14 @@ def make_request(
         model=model,
         methods=resolved,
         checkpoints=external,
-        explainers=resolve(explainers.registry, parse_specs(",".join(protocol.explainers), "--explainers")),
-        attacks=resolve(attacks.registry, parse_specs(",".join(protocol.attacks), "--attacks")),
-        metrics=resolve(metrics.registry, parse_specs(",".join(protocol.metrics), "--metrics")),
+        explainers=resolve(explainers.registry, parse_specs(",".join(protocol.explainers), "--explainers"), Explainer),
+        attacks=resolve(attacks.registry, parse_specs(",".join(protocol.attacks), "--attacks"), Attack),
+        metrics=resolve(metrics.registry, parse_specs(",".join(protocol.metrics), "--metrics"), Similarity),
         recipe=chosen,
         retrain=retrain,
         device=find_device(device),
         batch_size=batch_size,
-        out=out or Path("results") / "runs" / protocol.name,
+        out=Path("results") / "runs" / protocol.name if out is None else out,
     )
 
 
@@ -137,6 +143,6 @@ def _external(text: str, default: Component[ModelFamily]) -> ExternalCheckpoint:
         file = Path(":".join(pieces[:count]))
         if file.is_file():
             spec = ":".join(pieces[count:])
-            model = resolve_one(models.registry, spec) if spec else default
+            model = resolve_one(models.registry, spec, ModelFamily) if spec else default
             return ExternalCheckpoint(name=name.strip(), file=file, model=model)
     raise UsageError(f"--checkpoint {name.strip()}: file {pieces[0]} does not exist")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import torch
@@ -13,16 +14,17 @@ from torch import nn
 from tqdm import tqdm
 
 from attrobust.types import UsageError
+from attrobust.views import is_smooth
 from benchmark import statistics
 from benchmark.cells import Subject, Task, metric_facts, subjects_of, tasks_of
-from benchmark.data.base import Loaded, evaluation_sha256
+from benchmark.data.base import Loaded, evaluation_sha256, partners
 from benchmark.evaluation import Images, Rules, evaluate
 from benchmark.files import file_sha256
-from benchmark.provenance import stamp
+from benchmark.provenance import EVALUATION, code_digest, stamp
 from benchmark.request import ExternalCheckpoint, Request
 from benchmark.store import SCHEMA, Booleans, Floats, Row, Store
 from benchmark.training import correct, image_facts
-from benchmark.zoo import SHIPPED, Checkpoint, find, load_weights, read_state, train_into
+from benchmark.zoo import Checkpoint, find_shipped, find_trained, load_weights, read_state, train_into
 
 LOG = logging.getLogger("attrobust")
 
@@ -65,7 +67,7 @@ class Runner:
             else:
                 sha256 = checkpoint.card.sha256 if checkpoint else ""
             tasks = self._tasks(subject, sha256)
-            done = sum(not self._pending(task) for task in tasks) if sha256 else 0
+            done = sum(self._missing(task) is None for task in tasks) if sha256 else 0
             found.append((subject, origin, done, len(tasks)))
         return found
 
@@ -87,10 +89,13 @@ class Runner:
             tasks = self._tasks(subject, sha256)
             for task in tqdm(tasks, desc=subject.label, unit="cell", leave=False, disable=None):
                 entries += task.entries(position)
+                missing = self._missing(task)
+                if missing is None:
+                    continue
                 if network is None:
-                    self._fail(task, failures[-1])
-                elif self._pending(task):
-                    failures += self._carry_out(task, network, subject)
+                    self._fail(missing, failures[-1])
+                else:
+                    failures += self._carry_out(missing, network, subject)
             subjects.append({"label": subject.label, "seed": subject.seed, "sha256": sha256, **subject.facts})
         self.store.write_plan(self._plan(subjects, entries))
         return failures
@@ -98,9 +103,9 @@ class Runner:
     def _origin(self, subject: Subject) -> tuple[Origin, Checkpoint | None]:
         if isinstance(subject.source, ExternalCheckpoint):
             return "file", None
-        if not self.request.retrain and (found := find(subject.source, SHIPPED, any_code=True)):
+        if not self.request.retrain and (found := find_shipped(subject.source)):
             return "shipped", found
-        found = find(subject.source, self.store.folder / "checkpoints", any_code=False)
+        found = find_trained(subject.source, self.store.folder / "checkpoints")
         return ("trained", found) if found else ("to train", None)
 
     def _network(self, subject: Subject) -> tuple[nn.Module, str]:
@@ -114,8 +119,7 @@ class Runner:
         _, checkpoint = self._origin(subject)
         if checkpoint is None:
             LOG.info("%s: training for %d epochs", subject.label, job.recipe.epochs)
-            name = f"{job.method.name}-seed{job.seed}-{job.key[:12]}"
-            checkpoint = train_into(job, self.store.folder / "checkpoints", device, name)
+            checkpoint = train_into(job, self.store.folder / "checkpoints", device)
         return checkpoint.network(job.method.item, job.model.item, facts).to(device), checkpoint.card.sha256
 
     def _check_fit(self) -> None:
@@ -127,19 +131,24 @@ class Runner:
             for metric in self.request.metrics:
                 metric.item.check_size(facts.size, facts.size)
             for method in self.request.methods:
-                method.item.prepare(self.request.model.item.build(facts))
+                is_smooth(method.item.prepare(self.request.model.item.build(facts)))
             for item in self.request.checkpoints:
                 load_weights(item.model.item.build(facts), read_state(item.file), str(item.file))
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"{type(error).__name__}: {error}") from error
 
     def _tasks(self, subject: Subject, sha256: str) -> list[Task]:
         return tasks_of(self.request, self._data, self._data_sha256, subject, sha256)
 
-    def _pending(self, task: Task) -> bool:
-        """Whether a row of the task is missing, failed, or has lost its scores."""
+    def _missing(self, task: Task) -> Task | None:
+        """The task with only those metrics whose row is absent, failed or without scores; None where all is done."""
         rows = [self._known.get(key) for key, _ in task.rows]
-        return any(row is None or row["status"] != "ok" or not self.store.has_scores(row) for row in rows)
+        wanted = [row is None or row["status"] != "ok" or not self.store.has_scores(row) for row in rows]
+        if not any(wanted):
+            return None
+        return replace(task, metrics=list(itertools.compress(task.metrics, wanted)))
 
     def _carry_out(self, task: Task, network: nn.Module, subject: Subject) -> list[str]:
         where = f"{subject.label} / {task.label}"
@@ -178,7 +187,9 @@ class Runner:
             hits = correct(network, test, len(test), self.request.device)
             return [hits.double().numpy()], torch.ones_like(hits).numpy(), {"forward": len(hits)}
         protocol = self.request.protocol
-        x, y = self._data.splits["test"].batch(range(protocol.images))
+        test = self._data.splits["test"]
+        x, y = test.batch(range(protocol.images))
+        images = Images(x=x, y=y, partners=test.batch(partners(test, protocol.images))[0])
         rules = Rules(
             threat=protocol.threat,
             reduction=protocol.reduction,
@@ -187,7 +198,7 @@ class Runner:
             batch_size=self.request.batch_size,
         )
         metrics = [metric.item for metric in task.metrics]
-        found = evaluate(network, task.explainer.item, task.attack.item, metrics, Images(x=x, y=y), rules, where)
+        found = evaluate(network, task.explainer.item, task.attack.item, metrics, images, rules, where)
         return [values.numpy() for values in found.values], found.legal.numpy(), asdict(found.passes)
 
     def _row(self, task: Task, key: str, facts: dict[str, Any], *, status: str, error: str = "") -> Row:
@@ -204,11 +215,21 @@ class Runner:
 
     def _plan(self, subjects: list[dict[str, Any]], entries: list[dict[str, Any]]) -> dict[str, Any]:
         request, protocol = self.request, self.request.protocol
+        plugins = [type(item.item) for item in request.explainers] + [type(item.item) for item in request.attacks]
         comparison = {
-            **{"protocol": protocol.title, "dataset": request.dataset.label, "model": request.model.label},
-            **{"data_sha256": self._data_sha256, "images": protocol.images, "label": protocol.label},
-            **{"reduction": protocol.reduction, "threat": str(protocol.threat), "seed": protocol.evaluation_seed},
+            "protocol": protocol.title,
+            "dataset": request.dataset.label,
+            "model": request.model.label,
+            "images": protocol.images,
+            "data_sha256": self._data_sha256,
+            "threat": str(protocol.threat),
             "keep_prediction": protocol.keep_prediction,
+            "label": protocol.label,
+            "reduction": protocol.reduction,
+            "seed": protocol.evaluation_seed,
+            "explainers": [item.canonical for item in request.explainers],
+            "attacks": [item.canonical for item in request.attacks],
+            "code": code_digest(EVALUATION, plugins),
         }
         return {
             "schema": SCHEMA,
@@ -224,7 +245,7 @@ class Runner:
 
 
 def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return value if math.isfinite(value) else None
 
 
 def _one_line(error: Exception) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import math
 import tomllib
+import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from attrobust.suggest import did_you_mean
 from attrobust.types import UsageError
 
 T = TypeVar("T")
@@ -26,8 +28,7 @@ def find_file(what: str, name: str, folder: Path) -> Path:
         return path
     shipped = shipped_names(folder)
     if name not in shipped:
-        close = difflib.get_close_matches(name, shipped, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, shipped)
         raise UsageError(f"unknown {what} {name!r}.{hint} Known: {', '.join(shipped)}, or a path ending in .toml")
     return folder / f"{name}.toml"
 
@@ -52,8 +53,7 @@ def read(cls: type[T], path: Path, extra: dict[str, Any] | None = None) -> T:
     known = {item.name: item for item in dataclasses.fields(cls)}
     for key in table:
         if key not in known or key in (extra or {}):
-            close = difflib.get_close_matches(key, list(known), n=1)
-            raise UsageError(f"{path}: unknown key {key!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+            raise UsageError(f"{path}: unknown key {key!r}.{did_you_mean(key, known)}")
     for key, item in known.items():
         required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if key not in values and required:
@@ -64,10 +64,22 @@ def read(cls: type[T], path: Path, extra: dict[str, Any] | None = None) -> T:
         raise UsageError(f"{path}: {error}") from error
 
 
-def check_types(settings: Any, **kinds: type | tuple[type, ...]) -> None:
-    """Raise ValueError unless each named field of ``settings`` has the type given (bool is not a number)."""
-    for name, kind in kinds.items():
+def check_types(settings: Any) -> None:
+    """Raise ValueError unless every field has the type, or is one of the words, that its class declares."""
+    for name, kind in typing.get_type_hints(type(settings)).items():
         value = getattr(settings, name)
-        wanted = kind if isinstance(kind, tuple) else (kind,)
-        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-            raise ValueError(f"{name} must be {' or '.join(k.__name__ for k in wanted)}, not {value!r}")
+        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+        if origin is Literal and value not in arguments:
+            raise ValueError(f"{name} {value!r} is not one of {', '.join(map(str, arguments))}")
+        if origin is tuple and not (isinstance(value, tuple) and all(_is(item, arguments[0]) for item in value)):
+            raise ValueError(f"{name} must be a list of {arguments[0].__name__}, not {value!r}")
+        if isinstance(kind, type) and origin is None and not _is(value, kind):
+            raise ValueError(f"{name} must be {kind.__name__}, not {value!r}")
+
+
+def _is(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is float:
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, kind)

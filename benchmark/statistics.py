@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.stats
 
 from benchmark.store import Floats
 
@@ -16,7 +17,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean over images with its percentile bootstrap interval; NaN where no image has a score.
+    """A mean over images with its 95 % interval; NaN where no image has a score.
 
     Attributes:
         mean, low, high: of the images with a defined score.
@@ -32,34 +33,44 @@ class Estimate:
 
 
 def estimate(scores: Floats) -> Estimate:
-    """Mean and 95 % percentile bootstrap interval over images (2,000 resamples, fixed seed); NaN scores are left out.
+    """Mean and 95 % interval over images; scores that are NaN or infinite are left out.
+
+    The interval is the percentile bootstrap (2,000 resamples, fixed seed); for scores that are all 0 or 1, such as
+    accuracy, it is Wilson's, which stays honest where every image is right.
 
     Args:
         scores: one number per image.
     """
-    defined = scores[~np.isnan(scores)]
+    defined = scores[np.isfinite(scores)]
     if len(defined) == 0:
         nan = float("nan")
         return Estimate(mean=nan, low=nan, high=nan, n=len(scores), defined=0)
-    low, high = _interval(defined)
+    if np.isin(defined, (0.0, 1.0)).all():
+        low, high = _wilson(int(defined.sum()), len(defined))
+    else:
+        low, high = _bootstrap(defined)
     return Estimate(mean=float(defined.mean()), low=low, high=high, n=len(scores), defined=len(defined))
 
 
 def distinguishable(a: Floats, b: Floats) -> bool:
-    """Whether the mean difference of two rows over the same images excludes 0 (paired bootstrap, 95 %).
+    """Whether the mean difference of two rows excludes 0 (paired percentile bootstrap over images, 95 %).
 
     Args:
-        a, b: scores of the same images in the same order; images where either is NaN are left out.
+        a, b: defined scores of the same images in the same order, at least one.
     """
     difference = a - b
-    difference = difference[~np.isnan(difference)]
-    if len(difference) == 0 or not difference.any():
+    if not difference.any():
         return False
-    low, high = _interval(difference)
+    low, high = _bootstrap(difference)
     return not low <= 0.0 <= high
 
 
-def _interval(values: Floats) -> tuple[float, float]:
+def _wilson(hits: int, n: int) -> tuple[float, float]:
+    interval = scipy.stats.binomtest(hits, n).proportion_ci(LEVEL, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def _bootstrap(values: Floats) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean."""
     means = _resampled_means(values)
     tail = 100 * (1 - LEVEL) / 2

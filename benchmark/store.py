@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from attrobust.spec import fingerprint
 from attrobust.types import UsageError
-from benchmark.files import file_sha256, write_atomically
+from benchmark.files import UNFINISHED, file_sha256, write_atomically
 
 SCHEMA = 1
 Row = dict[str, Any]
@@ -22,6 +23,11 @@ Row = dict[str, Any]
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Booleans = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+
+def row_fingerprint(cell: dict[str, Any], metric: dict[str, Any]) -> str:
+    """The key of one metric of one cell."""
+    return fingerprint([cell, {key: metric[key] for key in ("name", "settings", "plugin")}])
 
 
 class Store:
@@ -37,15 +43,19 @@ class Store:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from writing this run; raises UsageError where one already does."""
+        lock = FileLock(self.folder / ".lock", timeout=0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".lock", timeout=0):
-                self._sweep()
-                yield
+            lock.acquire()
         except Timeout:
             raise UsageError(f"another process is writing {self.folder}; wait for it or choose another --out") from None
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        except OSError as error:
             raise UsageError(f"--out {self.folder} cannot be written: {error.strerror}") from error
+        try:
+            self._sweep()
+            yield
+        finally:
+            lock.release()
 
     def rows(self) -> dict[str, Row]:
         """All whole rows by fingerprint; where one was written again, the newest."""
@@ -60,21 +70,24 @@ class Store:
                 raise UsageError(
                     f"{path} line {number} is damaged ({error}); remove that line to recompute it"
                 ) from error
-            if row.get("schema") != SCHEMA:
-                raise UsageError(f"{path} line {number} has schema {row.get('schema')!r}; this version reads {SCHEMA}")
+            if not isinstance(row, dict) or row.get("schema") != SCHEMA or "fingerprint" not in row:
+                raise UsageError(f"{path} line {number} is no row of schema {SCHEMA}; remove that line to recompute it")
             found[row["fingerprint"]] = row
         return found
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Add rows at the end in one write that reaches the disk before this returns."""
+        """Add rows at the end; they have reached the disk when this returns, and none is left when it fails."""
         path = self.folder / "rows.jsonl"
         data = b"".join(json.dumps(row, sort_keys=True, allow_nan=False).encode() + b"\n" for row in rows)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(handle, data)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with path.open("ab") as file:
+            length = file.tell()
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), length)
+                raise
 
     def save_scores(self, fingerprint: str, scores: Floats, legal: Booleans) -> str:
         """Write the per-image scores of a row; returns the file's sha256."""
@@ -116,8 +129,8 @@ class Store:
             plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UsageError(f"{path} is damaged ({error})") from error
-        if plan.get("schema") != SCHEMA:
-            raise UsageError(f"{path} has schema {plan.get('schema')!r}; this version reads {SCHEMA}")
+        if not isinstance(plan, dict) or plan.get("schema") != SCHEMA or "entries" not in plan:
+            raise UsageError(f"{path} is no plan of schema {SCHEMA}; run the benchmark again")
         return plan
 
     def _scores_path(self, fingerprint: str) -> Path:
@@ -125,8 +138,8 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what a killed process left: temporary files, and the torn last line of the rows."""
-        for path in [*self.folder.glob(".*.*"), *self.folder.glob("*/.*.*")]:
-            if path.is_file() and path.name != ".lock":
+        for folder in (self.folder, self.folder / "scores", self.folder / "checkpoints"):
+            for path in folder.glob(f".*{UNFINISHED}"):
                 path.unlink()
         path = self.folder / "rows.jsonl"
         if path.is_file():

@@ -66,7 +66,7 @@ def train(
     seed: int,
     device: torch.device,
     resume: Path,
-    label: str = "training",
+    progress: str = "training",
 ) -> Trained:
     """Train one network.
 
@@ -75,8 +75,8 @@ def train(
         family, data, recipe: what is trained, on what and how.
         seed: of initial weights, order, augmentation and the loss's random numbers.
         device: to train on.
-        resume: file that holds the state after every epoch; continued from when it exists, removed by nobody here.
-        label: of the progress bar.
+        resume: file that holds the state after every epoch; continued from when it is there and whole, never removed.
+        progress: what the progress bar says.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -85,8 +85,8 @@ def train(
     optimizer = _optimizer(model, recipe)
     first, best = 0, Trained(model=model, epoch=0, accuracy=-1.0)
     best_state = copy.deepcopy(model.state_dict())
-    if resume.exists():
-        state = torch.load(resume, map_location=device, weights_only=True)
+    state = _saved_state(resume, device)
+    if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first, best_state = state["epoch"], state["best_state"]
@@ -95,7 +95,7 @@ def train(
     batches = -(-len(split) // recipe.batch_size)
     total = recipe.epochs * batches
     with (
-        tqdm(total=total, initial=first * batches, desc=label, unit="batch", leave=False, disable=None) as bar,
+        tqdm(total=total, initial=first * batches, desc=progress, unit="batch", leave=False, disable=None) as bar,
         _reproducible(device),
     ):
         for epoch in range(first, recipe.epochs):
@@ -116,17 +116,13 @@ def train(
                 bar.update()
             accuracy = float(correct(model, data.splits["val"], len(data.splits["val"]), device).double().mean())
             bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{accuracy:.3f}")
-            LOG.debug("%s: epoch %d, validation accuracy %.4f", label, epoch + 1, accuracy)
+            LOG.debug("%s: epoch %d, validation accuracy %.4f", progress, epoch + 1, accuracy)
             if accuracy >= best.accuracy:
                 best = Trained(model=model, epoch=epoch + 1, accuracy=accuracy)
                 best_state = copy.deepcopy(model.state_dict())
-            save_tensors(
-                resume,
-                {
-                    **{"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1},
-                    **{"best_state": best_state, "best_epoch": best.epoch, "best_accuracy": best.accuracy},
-                },
-            )
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
+            best_so_far = {"best_state": best_state, "best_epoch": best.epoch, "best_accuracy": best.accuracy}
+            save_tensors(resume, state | best_so_far)
     model.load_state_dict(best_state)
     model.eval()
     return best
@@ -143,12 +139,22 @@ def correct(model: nn.Module, split: Split, count: int, device: torch.device, ba
     return torch.cat(hits)
 
 
-def save_tensors(path: Path, value: Any) -> bytes:
+def save_tensors(path: Path, value: Any) -> None:
     """Write tensors and plain values so that ``torch.load(weights_only=True)`` reads them; whole or not at all."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
     write_atomically(path, buffer.getvalue())
-    return buffer.getvalue()
+
+
+def _saved_state(path: Path, device: torch.device) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        LOG.warning("%s is damaged (%s); training from the first epoch", path, type(error).__name__)
+        return None
+    return state
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -165,6 +171,8 @@ def _epoch(
     generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
     order: list[int] = torch.randperm(len(split), generator=generator).tolist()
     for start in range(0, len(order), recipe.batch_size):
+        if start and start + 1 == len(order):
+            return  # A last batch of one image has no batch statistics.
         x, y = split.batch(order[start : start + recipe.batch_size])
         yield _augment(x, recipe.augment, generator).to(device), y.to(device)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from attrobust.spec import Spec, fingerprint
 from attrobust.types import UsageError
 from benchmark import models
-from benchmark.cards import WeightCard
+from benchmark.cards import WeightCard, shipped
 from benchmark.components import Component, resolve
 from benchmark.data.base import Dataset, Loaded
 from benchmark.files import file_sha256
@@ -25,7 +26,7 @@ from benchmark.training import image_facts, save_tensors, train
 from methods import registry as methods
 from methods.base import Method
 
-SHIPPED = Path(__file__).parent / "checkpoints"
+LOG = logging.getLogger("attrobust")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +49,20 @@ class TrainingJob:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Method, model, dataset and recipe as JSON values."""
+        """Method, model, dataset, images and recipe as JSON values."""
         splits = {f"{name}_sha256": self.data.splits[name].sha256 for name in ("train", "val")}
         return {
             "method": self.method.canonical,
             "model": self.model.canonical,
             "dataset": {**self.dataset.canonical, **splits},
+            "images": asdict(image_facts(self.data)),
             "recipe": self.recipe.shared(),
         }
 
     @property
     def plugins(self) -> list[str]:
-        """Digests of the files of a method and a model that are plug-ins, empty for ours."""
-        return [plugin_digest(type(self.method.item)), plugin_digest(type(self.model.item))]
+        """Digests of the files of method, model and dataset that are plug-ins, empty for ours."""
+        return [plugin_digest(type(part.item)) for part in (self.method, self.model, self.dataset)]
 
     @property
     def key(self) -> str:
@@ -80,30 +82,47 @@ class Checkpoint:
     weights: Path
     card: WeightCard
 
+    @property
+    def intact(self) -> bool:
+        """Whether the weight file is the one the card was written for."""
+        return self.weights.is_file() and file_sha256(self.weights) == self.card.sha256
+
     def network(self, method: Method, family: ModelFamily, facts: ImageFacts) -> nn.Module:
         """The network with these weights, evaluating; raises UsageError where the file is not what the card says."""
-        found = file_sha256(self.weights) if self.weights.is_file() else "no file"
-        if found != self.card.sha256:
-            raise UsageError(f"{self.weights}: sha256 is {found}, its card says {self.card.sha256}; restore the file")
+        if not self.intact:
+            raise UsageError(f"{self.weights} is missing or not what its card says (sha256); restore the file")
         model = method.prepare(family.build(facts))
         load_weights(model, read_state(self.weights), str(self.weights))
         return model
 
 
-def find(job: TrainingJob, folder: Path, *, any_code: bool) -> Checkpoint | None:
-    """The checkpoint of a job below ``folder``, or None.
-
-    Args:
-        job: what was trained.
-        folder: searched with its subfolders.
-        any_code: accept weights made by other training sources: true of the shipped ones, which are results in their
-            own right, false of those a run made for itself.
-    """
-    for path in sorted(folder.rglob("*.toml")):
+def find_shipped(job: TrainingJob) -> Checkpoint | None:
+    """The shipped checkpoint of a job: a result in its own right, whatever version of the sources trained it."""
+    for path in shipped().values():
         card = WeightCard.read(path)
-        if matches(card, job) and (any_code or card.code == job.code):
+        if matches(card, job):
             return Checkpoint(weights=path.with_suffix(".pt"), card=card)
     return None
+
+
+def find_trained(job: TrainingJob, folder: Path) -> Checkpoint | None:
+    """What an earlier run trained for a job with the present sources; None where it is missing or not intact."""
+    path = folder / f"{_stem(job)}.toml"
+    if not path.is_file():
+        return None
+    try:
+        checkpoint = Checkpoint(weights=path.with_suffix(".pt"), card=WeightCard.read(path))
+    except UsageError as error:
+        LOG.warning("%s; training again", error)
+        return None
+    if not checkpoint.intact:
+        LOG.warning("%s is not what its card says; training again", checkpoint.weights)
+        return None
+    return checkpoint
+
+
+def _stem(job: TrainingJob) -> str:
+    return f"{job.method.name}-seed{job.seed}-{job.key[:12]}-{job.code[:8]}"
 
 
 def matches(card: WeightCard, job: TrainingJob) -> bool:
@@ -114,25 +133,34 @@ def matches(card: WeightCard, job: TrainingJob) -> bool:
     """
     if card.seed != job.seed or card.plugins != job.plugins:
         return False
-    parts: list[tuple[dict[str, Any], dict[str, Any], Any]] = [
-        (card.recipe, job.facts["recipe"], job.recipe),
-        *((getattr(card, name), job.facts[name], getattr(job, name).item) for name in ("method", "model", "dataset")),
-    ]
-    for recorded, wanted, item in parts:
-        old, new = ({**part, **part.get("settings", {}), "settings": None} for part in (recorded, wanted))
-        defaults = {field.name: field.default for field in dataclasses.fields(item)}
+    items = {"recipe": job.recipe, **{name: getattr(job, name).item for name in ("method", "model", "dataset")}}
+    for name, wanted in job.facts.items():
+        old, new = (
+            {key: _written(value) for key, value in {**part, **part.get("settings", {}), "settings": None}.items()}
+            for part in (getattr(card, name), wanted)
+        )
+        fields = dataclasses.fields(items[name]) if name in items else ()
+        defaults = {field.name: _written(field.default) for field in fields}
         if set(old) - set(new) or any(old.get(key, defaults.get(key)) != value for key, value in new.items()):
             return False
     return True
 
 
-def train_into(job: TrainingJob, folder: Path, device: torch.device, name: str) -> Checkpoint:
-    """Train a job, or go on with its interrupted training, and save weights and card as ``folder/name``.
+def _written(value: Any) -> Any:
+    """A setting as a card holds it."""
+    if value is None:
+        return "none"
+    return list(value) if isinstance(value, tuple) else value
+
+
+def train_into(job: TrainingJob, folder: Path, device: torch.device) -> Checkpoint:
+    """Train a job, or go on with its interrupted training, and save weights and card in ``folder``.
 
     Raises:
         TrainingError: see ``training.train``.
     """
-    resume = folder / f"{job.key[:16]}-{job.code[:8]}.resume"
+    weights = folder / f"{_stem(job)}.pt"
+    resume = weights.with_suffix(".resume")
     trained = train(
         job.method.item,
         job.model.item,
@@ -141,9 +169,8 @@ def train_into(job: TrainingJob, folder: Path, device: torch.device, name: str) 
         seed=job.seed,
         device=device,
         resume=resume,
-        label=f"train {job.method.label}",
+        progress=f"train {job.method.label}",
     )
-    weights = folder / f"{name}.pt"
     save_tensors(weights, {key: value.cpu() for key, value in trained.model.state_dict().items()})
     card = WeightCard(
         sha256=file_sha256(weights),
@@ -192,12 +219,6 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], origin: str) -> 
     model.eval()
 
 
-def shipped() -> list[tuple[str, Path]]:
-    """Names and cards of the shipped checkpoints, e.g. ``digits/aga``."""
-    cards = sorted(SHIPPED.glob("*/*.toml"))
-    return [(f"{path.parent.name}/{path.stem}", path) for path in cards]
-
-
 def load(name: str) -> nn.Module:
     """A shipped checkpoint as a network: pixels in [0, 1] to logits, in evaluation mode.
 
@@ -207,16 +228,14 @@ def load(name: str) -> nn.Module:
     Raises:
         UsageError: unknown name, or a damaged file.
     """
-    known = dict(shipped())
+    known = shipped()
     if name not in known:
         raise UsageError(f"unknown checkpoint {name!r}. Known: {', '.join(known)}")
     card = WeightCard.read(known[name])
-    from benchmark import data
-
-    (method,) = resolve(methods, [_spec(card.method)])
-    (family,) = resolve(models.registry, [_spec(card.model)])
-    (dataset,) = resolve(data.registry, [_spec(card.dataset)])
-    facts = image_facts(dataset.item.load(None))
+    (method,) = resolve(methods, [_spec(card.method)], Method)
+    (family,) = resolve(models.registry, [_spec(card.model)], ModelFamily)
+    images: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in card.images.items()}
+    facts = ImageFacts(**images)
     return Checkpoint(weights=known[name].with_suffix(".pt"), card=card).network(method.item, family.item, facts)
 
 

@@ -24,6 +24,11 @@ class Similarity(ABC):
     scale: ClassVar[float] = 1.0
     decimals: ClassVar[int] = 3
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not hasattr(cls, "higher_is_better") or not hasattr(cls, "bounds"):
+            raise TypeError(f"metric {cls.__name__} must say higher_is_better and bounds")
+
     @property
     def title(self) -> str:
         """What a table's header says."""
@@ -58,7 +63,15 @@ class Similarity(ABC):
         """
         if a.shape != b.shape or a.dim() != 3:
             raise ValueError(f"maps must be two B×H×W tensors of one shape, not {tuple(a.shape)} and {tuple(b.shape)}")
-        a, b = a.detach().double().flatten(1), b.detach().double().flatten(1)
+        a, b = (_float64(maps).flatten(1) for maps in (a, b))
         usable = a.isfinite().all(dim=1) & b.isfinite().all(dim=1)
         score = self.compare(a.nan_to_num(), b.nan_to_num())
+        if score.shape != (len(a),):
+            raise ValueError(f"{type(self).__name__}.compare returned {tuple(score.shape)} for {len(a)} images")
         return score.masked_fill(~usable, float("nan"))
+
+
+def _float64(maps: Tensor) -> Tensor:
+    """Detached and in float64, on the CPU where the device has no float64."""
+    maps = maps.detach()
+    return (maps.cpu() if maps.device.type == "mps" else maps).double()

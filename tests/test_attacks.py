@@ -16,6 +16,8 @@ from attacks.base import Attack, Context
 from attacks.descent import GradientAttack
 from attacks.noise import Noise
 from attrobust.types import ThreatModel
+from benchmark.models.base import ImageFacts
+from benchmark.models.resnet import ResNet18
 from explainers.saliency import Saliency
 from metrics.cosine import Cosine
 
@@ -130,7 +132,7 @@ def test_more_steps_do_not_help_the_model(
 
 @dataclass(frozen=True, kw_only=True)
 class Rogue(Attack):
-    """Returns what it is told to, legal or not."""
+    """Returns what it is told to, legal or not, and leaves traces in the model."""
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         result = x.clone()
@@ -139,6 +141,8 @@ class Rogue(Attack):
         result[2] = context.partners[2]
         torch.rand(3)
         context.model.train()
+        context.model(x)
+        context.model.register_forward_hook(lambda *_: None)
         return result
 
 
@@ -147,24 +151,55 @@ def test_what_an_author_gets_wrong_is_repaired_and_reported(
 ) -> None:
     x = real_images[0][:4]
     y = network(x).argmax(dim=1)
-    state = torch.random.get_rng_state()
-    context = make_context(network, Saliency(), x, threat=ThreatModel(eps=1.0))
-    output = Rogue()(context, x, y)
-    assert not network.training
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert not output.legal[0]
-    assert not output.legal[2], "its prediction is the partner's"
-    assert output.legal[3]
+    threat = ThreatModel(eps=0.9)
+    output = Rogue()(make_context(network, Saliency(), x, threat=threat), x, y)
+    brightened = threat.project(x, x + 5.0)[1]
+    kept = bool(network(brightened[None]).argmax() == y[1])
+    assert output.legal.tolist() == [False, kept, False, True], "not finite, projected, the partner's class, untouched"
+    assert torch.equal(output.x[1], brightened if kept else x[1])
     assert torch.equal(output.x[[0, 2, 3]], x[[0, 2, 3]])
-    assert float(output.x.max()) <= 1
 
 
-def test_a_result_outside_the_ball_is_not_legal(
+def test_what_lies_outside_is_projected_not_forgiven(
     network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
     x = real_images[0][:4]
-    output = Rogue()(make_context(network, Saliency(), x, threat=ThreatModel(eps=1e-3)), x, real_images[1][:4])
-    assert output.legal.tolist() == [False, False, False, True]
+    threat = ThreatModel(eps=1 / 255)
+    output = Rogue()(make_context(network, Saliency(), x, threat=threat), x, network(x).argmax(dim=1))
+    assert output.legal.tolist() == [False, True, True, True]
+    assert torch.equal(output.x[1], threat.project(x, x + 5.0)[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class InPlace(Attack):
+    """Works on the very tensor it is given."""
+
+    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
+        return x.fill_(0.5)
+
+
+def test_an_attack_that_works_in_place_is_held_against_the_clean_image(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:4].clone()
+    threat = ThreatModel(eps=4 / 255, keep_prediction=False)
+    output = InPlace()(make_context(network, Saliency(), x, threat=threat), x, real_images[1][:4])
+    assert torch.equal(x, real_images[0][:4])
+    assert torch.equal(output.x, threat.project(x, torch.full_like(x, 0.5)))
+
+
+def test_a_network_with_batch_statistics_and_hooks_is_put_back(
+    real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    facts = ImageFacts(channels=1, size=28, classes=10, mean=(0.3,), std=(0.3,))
+    model = ResNet18().build(facts).eval()
+    kept = model.register_forward_hook(lambda *_: None)
+    state = copy.deepcopy(model.state_dict())
+    x = real_images[0][:4]
+    Rogue()(make_context(model, Saliency(), x), x, model(x).argmax(dim=1))
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert list(model._forward_hooks) == [kept.id]
+    assert not model.training
 
 
 def test_a_prediction_may_change_where_the_threat_allows_it(
@@ -217,7 +252,7 @@ def test_a_relu_network_has_no_gradient_of_its_own_to_follow(
     context = make_context(model, Saliency(), x)
     clean = context.maps(x, y)
     means = {}
-    for view in ("own", "softplus"):
+    for view in ("own", "auto"):
         moved = context.maps(registry.get("topk")(steps=STEPS, view=view)(context, x, y).x, y)  # type: ignore[call-arg]
         means[view] = float(F.cosine_similarity(clean.flatten(1), moved.flatten(1)).mean())
-    assert means["softplus"] < means["own"]
+    assert means["auto"] < means["own"]

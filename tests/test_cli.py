@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from runs import FAST, run
 
@@ -51,6 +52,12 @@ Capture = pytest.CaptureFixture[str]
         (["--seeds", "-1"], "not negative"),
         (["--protocol", "quik"], "unknown protocol 'quik'. Did you mean 'quick'?"),
         (["--protocol", "none.toml"], "does not exist"),
+        (["--recipe", ""], "unknown recipe ''"),
+        (["--out", ""], "is empty"),
+        (["--out", "/proc/no/such"], "cannot be written"),
+        (["--data-root", ""], "is empty"),
+        (["--model", "lenet:width=1000000"], "memory"),
+        (["--model", "lenet:activation=softplus"], "activation=softplus is for --checkpoint"),
         (["--recipe", "digit"], "unknown recipe 'digit'. Did you mean 'digits'?"),
         (["--epochs", "0"], "at least 1"),
         (["--batch-size", "0"], "at least 1"),
@@ -135,6 +142,16 @@ def test_running_again_computes_nothing_and_changes_no_table(finished: Path, cap
     assert {path.name for path in before if before[path] != after.get(path)} == set()
 
 
+def test_another_metric_leaves_the_others_as_they_are(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "natural", *FAST, "--out", tmp_path / "run", "--metrics"]
+    run([*words, "cosine"], capsys)
+    first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "scores").iterdir()}
+    run([*words, "cosine,spearman"], capsys)
+    second = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "scores").iterdir()}
+    assert first.items() <= second.items()
+    assert len(second) == len(first) + 2
+
+
 def test_a_dry_run_says_what_is_done_and_does_nothing(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     code, out, _ = run(["--methods", "natural,softplus:beta=7", *FAST, "--out", finished, "--dry-run"], capsys)
     assert code == 0
@@ -170,7 +187,7 @@ def test_runs_of_one_protocol_are_reported_together_and_others_are_refused(
     run(["--methods", "hessian", *FAST, "--out", other], capsys)
     code, out, _ = run(["report", finished, other, "--out", tmp_path / "both", "--json"], capsys)
     assert code == 0
-    assert set(json.loads(out)["accuracy"]) == {"natural (seed 0)", "aga (seed 0)", "hessian (seed 0)"}
+    assert {row["method"] for row in json.loads(out)["rows"]} == {"natural", "aga", "hessian"}
     weaker = tmp_path / "weaker"
     run(["--methods", "hessian", *FAST, "--eps", "8/255", "--out", weaker], capsys)
     code, _, err = run(["report", finished, weaker], capsys)
@@ -179,12 +196,41 @@ def test_runs_of_one_protocol_are_reported_together_and_others_are_refused(
     assert "threat" in err or "protocol" in err
 
 
+def test_tables_of_an_earlier_command_do_not_linger(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "natural", *FAST, "--out", tmp_path / "run"]
+    run(words, capsys)
+    run([*words, "--eps", "1/255", "--export", "csv"], capsys)
+    assert sorted(path.name for path in (tmp_path / "run").glob("leaderboard.*")) == ["leaderboard.csv"]
+
+
+def test_a_report_that_cannot_be_written_says_so(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, err = run(["report", finished, "--out", tmp_path / "file"], capsys)
+    assert code == 2
+    assert "name another folder with --out" in err
+
+
+def test_gradient_attacks_beat_noise_everywhere_in_quick(tmp_path: Path, capsys: Capture) -> None:
+    code, _, _ = run(["--images", "32", "--out", tmp_path / "run", "--json"], capsys)
+    assert code == 0
+    table = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
+    table = table[(table["subset"] == "all") & table["explainer"].notna()]
+    assert table["flags"].isna().all()
+    for (method, explainer, metric), cells in table.groupby(["method", "explainer", "metric"]):
+        means = cells.set_index("attack")["mean"]
+        sign = 1 if cells["higher_is_better"].iloc[0] else -1
+        for attack in ("topk:steps=30", "target:steps=30"):
+            assert sign * means[attack] < sign * means["noise"], (method, explainer, metric, attack)
+
+
 def test_verify_finds_a_changed_number_and_a_changed_score(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     import shutil
 
     copied = tmp_path / "copy"
     shutil.copytree(finished, copied)
     assert run(["verify", copied], capsys)[0] == 0
+    (copied / "leaderboard.csv").write_text((copied / "leaderboard.csv").read_text().replace("9", "8", 1))
+    assert "leaderboard.csv does not say what the rows say" in run(["verify", copied], capsys)[1]
     rows = (copied / "rows.jsonl").read_text().splitlines()
     row = json.loads(rows[3])
     rows[3] = json.dumps({**row, "mean": row["mean"] + 0.001})
@@ -212,5 +258,5 @@ def test_json_is_valid_and_has_every_number(finished: Path, capsys: Capture) -> 
     code, out, _ = run(["report", finished, "--json"], capsys)
     assert code == 0
     rows = json.loads(out)["rows"]
-    assert len(rows) == 2 * 2 * 2 * 4
+    assert len(rows) == 2 + 2 * 2 * 2 * 4
     assert all(row["ci"][0] <= row["mean"] <= row["ci"][1] for row in rows)

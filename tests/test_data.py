@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from attrobust.types import UsageError
-from benchmark.data.base import Loaded, evaluation_sha256, fixed_order
+from benchmark.data.base import Loaded, evaluation_sha256, fixed_order, partners
 from benchmark.data.cifar10 import Cifar10
 from benchmark.data.digits import enlarge
 from benchmark.data.imagefolder import ImageFolder
@@ -32,7 +32,7 @@ def test_digits_have_three_fixed_splits_of_all_scans(digits: Loaded) -> None:
 
 
 def test_digits_are_the_same_bytes_everywhere(digits: Loaded) -> None:
-    assert evaluation_sha256(digits.splits["test"], 64)[:16] == "cfb9e0c9e39b49ea"
+    assert evaluation_sha256(digits.splits["test"], 64)[:16] == "25126a479a834f2f"
     assert digits.splits["train"].sha256[:16] == "31b80505873a96f5"
 
 
@@ -100,9 +100,42 @@ def test_hashes_change_with_an_image_a_label_and_the_count(folder: Path) -> None
     assert evaluation_sha256(test, 19) != first[0]
     victim = next((folder / "test" / "digit3").iterdir())
     Image.new("RGB", (16, 16), (9, 9, 9)).save(victim)
-    assert digest()[0] != first[0]
+    changed = digest()
+    assert changed[0] != first[0]
+    assert changed[1] != first[1]
     victim.rename(folder / "test" / "digit4" / victim.name)
-    assert digest()[1] != first[1]
+    assert digest()[1] not in (first[1], changed[1])
+
+
+def test_hidden_and_empty_folders_are_no_classes_and_nested_files_count(folder: Path) -> None:
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    (folder / "train" / "empty").mkdir()
+    nested = folder / "train" / "digit0" / "more"
+    nested.mkdir()
+    Image.new("RGB", (16, 16)).save(nested / "x.png")
+    Image.new("RGB", (16, 16)).save(nested / ".hidden.png")
+    data = ImageFolder(size=16).load(folder)
+    assert len(data.classes) == 10
+    assert len(data.splits["train"]) + len(data.splits["val"]) == 41
+
+
+def test_sixteen_bit_grey_keeps_its_brightness_and_other_formats_are_refused(folder: Path) -> None:
+    grey = np.full((16, 16), 128 * 256, dtype=np.uint16)
+    victim = next((folder / "test" / "digit1").iterdir())
+    Image.fromarray(grey).save(victim)
+    split = ImageFolder(size=16).load(folder).splits["test"]
+    assert any((split.pixels([i]) == 128).all() for i in range(20))
+    victim.write_bytes(b"P6\n16 16\n65535\nshort")
+    with pytest.raises(UsageError, match=victim.name):
+        ImageFolder(size=16).load(folder).splits["test"].pixels(range(20))
+
+
+def test_partners_are_of_another_class_and_do_not_depend_on_the_count(digits: Loaded) -> None:
+    split = digits.splits["test"]
+    few, many = partners(split, 5), partners(split, 300)
+    assert many[:5] == few
+    assert all(split.labels[i] != split.labels[j] for i, j in enumerate(many))
+    assert evaluation_sha256(split, 5) != evaluation_sha256(split, 6)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ["methods", "explainers", "attacks", "metrics"]
 ALLOWED = {"attrobust": set(), **{room: {"attrobust"} for room in ROOMS}, "benchmark": {"attrobust", *ROOMS}}
 LAYERS = [
-    {"files", "settings", "plugins", "options", "components", "data", "models", "provenance"},
-    {"store", "protocol", "recipe", "cards", "listing"},
-    {"statistics", "audit", "training", "evaluation"},
-    {"zoo", "request", "verify"},
-    {"cells"},
-    {"runner", "report"},
+    {"files", "settings", "options", "components", "models", "provenance"},
+    {"data", "store", "protocol", "recipe", "cards", "plugins"},
+    {"statistics", "audit", "training", "evaluation", "listing"},
+    {"zoo", "request", "report"},
+    {"cells", "verify"},
+    {"runner"},
     {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

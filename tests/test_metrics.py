@@ -45,7 +45,7 @@ def oracle(metric: Similarity, a: np.ndarray, b: np.ndarray) -> float:
         k = metric.k.of(a.size)
         top = [set(sorted(range(a.size), key=lambda i: (-values[i], i))[:k]) for values in (a, b)]
         return len(top[0] & top[1]) / k
-    match registry.name_of(type(metric)):
+    match next(name for name in NAMES if registry.get(name) is type(metric)):
         case "spearman":
             return float(scipy.stats.spearmanr(a, b).statistic)
         case "cosine":
@@ -157,3 +157,15 @@ def test_ranks_are_the_mean_places_of_equal_values(kind: str) -> None:
     wanted = [[(sum(v < x for v in row) + sum(v <= x for v in row) + 1) / 2 for x in row] for row in values.tolist()]
     for ranks in (average_ranks, sorted_ranks):
         assert ranks(values).tolist() == wanted
+
+
+def test_a_metric_that_does_not_say_what_it_is_or_returns_another_shape_is_refused() -> None:
+    with pytest.raises(TypeError, match="must say higher_is_better"):
+        type("Mute", (Similarity,), {"compare": lambda *maps: maps[1]})
+    mean = type(
+        "Mean",
+        (Similarity,),
+        {"compare": lambda *maps: maps[1].mean(), "higher_is_better": True, "bounds": (0.0, 1.0)},
+    )
+    with pytest.raises(ValueError, match=r"returned .* for 5 images"):
+        mean()(maps("plain", 0), maps("plain", 1))

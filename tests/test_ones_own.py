@@ -53,6 +53,7 @@ def test_a_plugin_of_fifteen_lines_adds_a_row(tmp_path: Path, capsys: Capture) -
     [
         ("import nothing_of_this_name\n", "line 1: ModuleNotFoundError"),
         ("x = 1\nx +\n", "line 2: SyntaxError"),
+        ("import sys\nsys.exit(7)\n", "line 2: SystemExit"),
         (PLUGIN.replace('"smoothed"', '"aga"'), "already registered by methods.aga:AGA"),
     ],
 )
@@ -63,6 +64,43 @@ def test_a_broken_plugin_is_named_with_its_line(source: str, message: str, tmp_p
     assert code == 2
     assert "broken.py" in err
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (PLUGIN.replace("amount: float = 0.1", "amount: float"), "missing 1 required keyword-only argument: 'amount'"),
+        (PLUGIN.replace("def loss", "def lost"), "abstract"),
+        (PLUGIN.replace("class Smoothed(Method)", "class Smoothed"), "must be a dataclass derived from Method"),
+        (
+            PLUGIN.replace("def loss", "def prepare(self, model):\n        raise KeyError('x')\n\n    def loss"),
+            "KeyError",
+        ),
+    ],
+)
+def test_a_plugin_that_breaks_the_contract_is_one_line(
+    source: str, message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    plugin = tmp_path / "wrong.py"
+    plugin.write_text(source)
+    code, _, err = run(["--plugin", plugin, "--methods", "smoothed", *FAST, "--out", tmp_path / "run"], capsys)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_plugins_of_one_file_name_are_different_plugins(tmp_path: Path, capsys: Capture) -> None:
+    words: list[str | Path] = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.py").write_text(PLUGIN.replace('"smoothed"', f'"{name}"'))
+        words += ["--plugin", tmp_path / name / "mine.py"]
+    code, out, err = run([*words, "--methods", "a,b", *FAST, "--epochs", "1", "--out", tmp_path / "run"], capsys)
+    assert code == 0, err
+    (tmp_path / "a" / "mine.py").write_text(PLUGIN.replace('"smoothed"', '"a"') + "# edited\n")
+    process = start([*words, "--methods", "a,b", *FAST, "--epochs", "1", "--out", tmp_path / "run", "--dry-run"])
+    out, _ = process.communicate()
+    assert [line.split()[2:-1] for line in out.splitlines()[1:]] == [["to", "train"], ["trained"]]
 
 
 def test_a_users_checkpoint_is_a_row(tmp_path: Path, capsys: Capture) -> None:

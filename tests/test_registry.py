@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,16 @@ def test_installed_plugins_are_listed_and_a_broken_one_names_its_distribution(
     assert "kiwi" in registry.names()
     with pytest.raises(UsageError, match="no_such_module"):
         registry.get("kiwi")
+
+
+def test_an_installed_class_may_keep_its_decorator(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry[object]("fruit", room)
+    module = types.ModuleType("orchard")
+    monkeypatch.setitem(sys.modules, "orchard", module)
+    cls = type("Kiwi", (), {"__module__": "orchard"})
+    module.Kiwi = cls  # type: ignore[attr-defined]
+    point = importlib.metadata.EntryPoint("kiwi", "orchard:Kiwi", "attrobust.fruits")
+    monkeypatch.setattr("attrobust.registry.entry_points", lambda **_: [point])
+    assert registry.names() == ["apple", "kiwi", "pear"]
+    registry.register("kiwi")(cls)
+    assert registry.get("kiwi") is cls

@@ -13,17 +13,38 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.report import csv, latex, text
-from benchmark.report.leaderboard import ALL, COMMON, Leaderboard, build
+from attrobust.types import UsageError
+from benchmark.report import csv, latex, text, words
+from benchmark.report.leaderboard import build
+from benchmark.report.table import ALL, COMMON, Leaderboard, Metric
 from benchmark.statistics import estimate
 from benchmark.store import SCHEMA, Store
 
 IMAGES = 40
 METRICS = [
-    {"label": "top-10% (%)", "name": "topk", "higher_is_better": True, "scale": 100.0, "decimals": 1},
-    {"label": "l2 (l2-norm.)", "name": "l2", "higher_is_better": False, "scale": 1.0, "decimals": 3},
+    {"label": "topk", "title": "top-10% (%)", "name": "topk", "higher_is_better": True, "scale": 100.0, "decimals": 1},
+    {"label": "l2", "title": "l2 (l2-norm.)", "name": "l2", "higher_is_better": False, "scale": 1.0, "decimals": 3},
 ]
-ACCURACY = {"label": "accuracy", "name": "accuracy", "higher_is_better": True, "scale": 100.0, "decimals": 1}
+ACCURACY = {
+    "label": "accuracy",
+    "title": "accuracy (%)",
+    "name": "accuracy",
+    "higher_is_better": True,
+    "scale": 100.0,
+    "decimals": 1,
+}
+COMPARISON = {
+    "protocol": "quick v1",
+    "dataset": "digits",
+    "model": "lenet",
+    "images": IMAGES,
+    "seed": 0,
+    "threat": "linf 16/255",
+    "label": "predicted",
+    "reduction": "abs-sum",
+    "data_sha256": "d",
+    "keep_prediction": True,
+}
 
 
 def scores_of(method: str, attack: str, metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -38,12 +59,19 @@ def scores_of(method: str, attack: str, metric: str) -> np.ndarray[Any, np.dtype
     values = values - sign * 0.05 * (method == "worse_%&") - sign * 0.2 * (attack == "topk")
     if method == "undefined":
         values[:] = np.nan
+    if method == "patchy":
+        values[: IMAGES // 4] = np.nan
+    if method == "lucky":
+        values[1:] = np.nan
+        values[0] = 9.9 * sign
     if method == "masked" and attack == "topk":
         values = values + sign * 0.9
     return values
 
 
-def write_run(folder: Path, methods: list[str], failed: tuple[str, str] | None = None) -> Store:
+def write_run(
+    folder: Path, methods: list[str], failed: tuple[str, str] | None = None, sha256: str = "ab" * 32, **changes: object
+) -> Store:
     store = Store(folder)
     entries, rows = [], []
     places = [("", "", ACCURACY)] + [("saliency", attack, m) for attack in ("noise:draws=2", "topk") for m in METRICS]
@@ -63,15 +91,11 @@ def write_run(folder: Path, methods: list[str], failed: tuple[str, str] | None =
     store.write_plan(
         {
             "schema": SCHEMA,
-            "comparison": {
-                **{"protocol": "quick v1", "dataset": "digits", "model": "lenet", "images": IMAGES, "seed": 0},
-                **{"threat": "linf 16/255", "label": "predicted", "reduction": "abs-sum", "data_sha256": "d"},
-                "keep_prediction": True,
-            },
+            "comparison": COMPARISON | changes,
             "explainers": ["saliency"],
             "attacks": [{"label": "noise:draws=2", "name": "noise"}, {"label": "topk", "name": "topk"}],
             "metrics": METRICS,
-            "subjects": [{"label": method, "seed": 0, "sha256": "ab" * 32} for method in methods],
+            "subjects": [{"label": method, "seed": 0, "sha256": sha256} for method in methods],
             "entries": entries,
         }
     )
@@ -85,7 +109,7 @@ def board(tmp_path: Path) -> Leaderboard:
 
 def test_means_and_intervals_are_those_of_the_scores(board: Leaderboard) -> None:
     group = board.subset(ALL)[0]
-    wanted = estimate(scores_of("better", "noise", "top-10% (%)"))
+    wanted = estimate(scores_of("better", "noise", "topk"))
     assert group.lines[0].numbers[0].estimate == wanted
     assert group.images == IMAGES
 
@@ -106,11 +130,65 @@ def test_a_single_row_is_not_called_best(tmp_path: Path) -> None:
     assert not any(number.best for group in board.groups for line in group.lines for number in line.numbers)
 
 
+def test_rows_are_ranked_on_the_images_they_share_and_mostly_undefined_rows_are_not_ranked(tmp_path: Path) -> None:
+    board = build([write_run(tmp_path, ["better", "patchy", "lucky", "worse_%&"])])
+    for group in board.groups:
+        assert [[number.best for number in line.numbers] for line in group.lines] == [
+            [True, True],
+            [True, True],
+            [False, False],
+            [False, False],
+        ]
+
+
+def test_runs_are_merged_once_and_twins_are_told_apart_by_their_weights(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", ["better", "twin"])
+    assert len(build([first, first]).groups[0].lines) == 2
+    other = write_run(tmp_path / "b", ["better"], sha256="cd" * 32)
+    board = build([first, other])
+    assert [words.name(line, board) for line in board.groups[0].lines] == [
+        "better [abababab]",
+        "twin",
+        "better [cdcdcdcd]",
+    ]
+
+
+@pytest.mark.parametrize("change", [{"threat": "linf 8/255"}, {"code": "other"}, {"attacks": ["other"]}, {"images": 5}])
+def test_runs_that_do_not_compare_are_refused(change: dict[str, object], tmp_path: Path) -> None:
+    stores = [write_run(tmp_path / "a", ["better"]), write_run(tmp_path / "b", ["twin"], **change)]
+    with pytest.raises(UsageError, match=f"does not compare with .*{next(iter(change))}"):
+        build(stores)
+
+
+def test_columns_of_one_title_are_told_apart_by_what_was_typed() -> None:
+    metrics = [Metric(label=f"mine:p={p}", title="Mine", higher_is_better=True, scale=1, decimals=1) for p in (1, 2)]
+    assert [words.header(metric, metrics) for metric in metrics] == ["mine:p=1", "mine:p=2"]
+    assert words.header(metrics[0], metrics[:1]) == "Mine"
+
+
+def test_noise_is_never_flagged_for_being_noise(tmp_path: Path) -> None:
+    board = build([write_run(tmp_path, ["better"])])
+    assert not any(number.flags for line in board.subset(ALL)[0].lines for number in line.numbers)
+
+
+def test_attacks_that_broke_the_rules_are_counted_in_the_notes(tmp_path: Path) -> None:
+    store = write_run(tmp_path, ["better"])
+    for metric in METRICS:
+        key = f"better-topk-{metric['name']}"
+        values = scores_of("better", "topk", str(metric["label"]))
+        row = store.rows()[key]
+        store.append([row | {"scores_sha256": store.save_scores(key, values, np.arange(IMAGES) >= 3)}])
+    board = build([store])
+    assert board.notes() == [f"better, saliency, topk: 3 of {IMAGES} attacks were not legal and count as no attack"]
+    for table in (text.terminal(board), text.markdown(board), latex.render(board)):
+        assert "3 of 40 attacks were not legal" in table
+
+
 def test_the_common_subset_is_what_every_network_classifies_correctly(board: Leaderboard) -> None:
     group = board.subset(COMMON)[0]
     assert group.images == IMAGES - 4
     found = group.lines[0].numbers[0].estimate
-    assert found == estimate(scores_of("better", "noise", "top-10% (%)")[4:])
+    assert found == estimate(scores_of("better", "noise", "topk")[4:])
 
 
 def test_noise_that_beats_an_attack_is_flagged_in_every_format(board: Leaderboard) -> None:

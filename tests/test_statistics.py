@@ -62,10 +62,16 @@ def test_methods_that_are_alike_are_rarely_told_apart() -> None:
     assert wrong / 1000 <= 0.08
 
 
-def test_images_undefined_in_either_row_do_not_compare() -> None:
-    a = np.array([np.nan, 0.1, 0.2])
-    assert not distinguishable(a, np.array([0.1, np.nan, np.nan]))
-    assert distinguishable(a, np.array([0.1, 0.3, 0.4]))
+def test_scores_of_zero_and_one_have_wilsons_interval() -> None:
+    perfect = estimate(np.ones(300))
+    assert perfect.mean == perfect.high == 1.0
+    assert perfect.low == pytest.approx(300 / (300 + 1.959964**2), abs=1e-6)
+    rng = np.random.default_rng(5)
+    hits = 0
+    for _ in range(1000):
+        found = estimate((rng.uniform(size=100) < 0.97).astype(float))
+        hits += found.low <= 0.97 <= found.high
+    assert 0.92 <= hits / 1000 <= 0.98
 
 
 @pytest.mark.parametrize(("attack", "higher", "raised"), [(0.4, True, False), (0.6, True, True), (0.4, False, True)])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from attrobust.types import UsageError
-from benchmark.files import write_atomically
+from benchmark.files import UNFINISHED, write_atomically
 from benchmark.store import SCHEMA, Store
 
 
@@ -44,6 +44,20 @@ def test_a_torn_last_line_is_no_row_and_does_not_spoil_the_next(store: Store) ->
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
+def test_a_full_disk_leaves_no_torn_row(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.append([row("a")])
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.store.os.fsync", full)
+        with pytest.raises(OSError, match="no space"):
+            store.append([row("b")])
+    store.append([row("c")])
+    assert list(store.rows()) == ["a", "c"]
+
+
 def test_damage_in_the_middle_is_named_not_skipped(store: Store) -> None:
     store.append([row("a"), row("b")])
     path = store.folder / "rows.jsonl"
@@ -54,7 +68,7 @@ def test_damage_in_the_middle_is_named_not_skipped(store: Store) -> None:
 
 def test_rows_of_another_schema_are_refused(store: Store) -> None:
     store.append([{"schema": 99, "fingerprint": "a"}])
-    with pytest.raises(UsageError, match="schema 99"):
+    with pytest.raises(UsageError, match="is no row of schema 1"):
         store.rows()
 
 
@@ -114,11 +128,16 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
 
 
 def test_litter_of_a_killed_process_is_swept(store: Store) -> None:
-    litter = store.folder / "scores" / ".a.npz.x1y2"
+    litter = store.folder / "scores" / f".a.npz.x1y2{UNFINISHED}"
     litter.parent.mkdir()
     litter.write_bytes(b"half")
+    (store.folder / "src").mkdir()
+    foreign = [store.folder / ".gitlab-ci.yml", store.folder / "src" / ".prettierrc.json", store.folder / "notes.tmp"]
+    for path in foreign:
+        path.write_text("a user's own")
     with store.locked():
         assert not litter.exists()
+        assert all(path.exists() for path in foreign)
 
 
 def test_a_folder_without_a_run_and_a_file_in_its_place_are_named(tmp_path: Path) -> None:

@@ -50,3 +50,15 @@ def test_the_direction_is_the_steepest_unit_step(norm: str) -> None:
     best = gradient.abs().sum(dim=(1, 2, 3)) if norm == "linf" else gradient.flatten(1).norm(dim=1)
     assert torch.allclose(gain, best)
     assert torch.equal(threat.direction(torch.full_like(gradient, float("nan"))), torch.zeros_like(gradient))
+
+
+@pytest.mark.parametrize("eps", [0.5, 2.0, 20.0])
+def test_the_l2_ball_holds_at_imagenet_size(eps: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x0 = 0.5 + 0.1 * torch.rand(4, 3, 224, 224, generator=generator)
+    threat = ThreatModel(norm="l2", eps=eps)
+    moved = threat.scatter(x0, 2 * torch.rand(x0.shape, generator=generator) - 1)
+    assert threat.contains(x0, moved).all()
+    distance = (moved.double() - x0.double()).flatten(1).norm(dim=1)
+    assert torch.allclose(distance, torch.full_like(distance, eps), atol=1e-6)
+    assert str(threat) == f"l2 {eps:g}"

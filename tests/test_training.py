@@ -55,11 +55,10 @@ def test_killed_after_an_epoch_and_resumed_gives_the_same_weights(
     whole = run(method, part, tmp_path / "a", recipe)
     save = training.save_tensors
 
-    def dies(path: Path, value: dict[str, object]) -> bytes:
-        written = save(path, value)
+    def dies(path: Path, value: dict[str, object]) -> None:
+        save(path, value)
         if value["epoch"] == 2:
             raise KeyboardInterrupt
-        return written
 
     monkeypatch.setattr(training, "save_tensors", dies)
     with pytest.raises(KeyboardInterrupt):
@@ -67,6 +66,14 @@ def test_killed_after_an_epoch_and_resumed_gives_the_same_weights(
     monkeypatch.setattr(training, "save_tensors", save)
     torch.rand(7)
     assert same(run(method, part, tmp_path / "b", recipe), whole)
+
+
+def test_a_damaged_state_is_set_aside_and_training_starts_anew(part: Loaded, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    whole = run(Natural(), part, tmp_path / "a")
+    for damage in (b"", b"PK", (tmp_path / "a" / "state.resume").read_bytes()[:-100]):
+        (tmp_path / "a" / "state.resume").write_bytes(damage)
+        assert same(run(Natural(), part, tmp_path / "a"), whole)
 
 
 def test_the_seed_decides_the_weights_and_global_randomness_does_not(part: Loaded, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_training_one_trains_the_other_and_the_network_is_untouched(real_images:
 
 
 def test_a_network_without_relu_modules_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"no nn\.ReLU modules"):
+    with pytest.raises(ValueError, match=r"needs nn\.ReLU activations"):
         softplus_view(load("digits/aga"), 3.0)
     with pytest.raises(ValueError, match="beta must be above 0"):
         softplus_view(load("digits/natural"), 0.0)

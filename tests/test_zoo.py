@@ -9,15 +9,17 @@ import pytest
 import torch
 
 from attrobust import UsageError, load
-from benchmark import data, models, zoo
-from benchmark.cards import WeightCard
+from benchmark import cards, data, models
+from benchmark.cards import SHIPPED, WeightCard, shipped
 from benchmark.components import resolve_one
-from benchmark.data.base import Loaded
+from benchmark.data.base import Dataset, Loaded
 from benchmark.files import file_sha256
+from benchmark.models.base import ModelFamily
 from benchmark.recipe import load_recipe
 from benchmark.training import correct
-from benchmark.zoo import SHIPPED, TrainingJob, find, matches, shipped
+from benchmark.zoo import TrainingJob, find_shipped, find_trained, matches, train_into
 from methods import registry as methods
+from methods.base import Method
 
 SPINE = ["natural", "softplus", "aga", "hessian", "pgd-at"]
 
@@ -26,9 +28,9 @@ def job(name: str, digits: Loaded, **changes: object) -> TrainingJob:
     recipe = load_recipe("digits")
     defaults = ",".join(f"{key}={value}" for key, value in recipe.methods.get(name, {}).items())
     settings: dict[str, object] = {
-        "method": resolve_one(methods, f"{name}:{defaults}" if defaults else name),
-        "model": resolve_one(models.registry, "lenet:width=16,hidden=64"),
-        "dataset": resolve_one(data.registry, "digits"),
+        "method": resolve_one(methods, f"{name}:{defaults}" if defaults else name, Method),
+        "model": resolve_one(models.registry, "lenet:width=16,hidden=64", ModelFamily),
+        "dataset": resolve_one(data.registry, "digits", Dataset),
         "data": digits,
         "recipe": recipe,
         "seed": 0,
@@ -38,12 +40,12 @@ def job(name: str, digits: Loaded, **changes: object) -> TrainingJob:
 
 @pytest.mark.parametrize("name", SPINE)
 def test_the_main_job_needs_no_training(name: str, digits: Loaded) -> None:
-    found = find(job(name, digits), SHIPPED, any_code=True)
+    found = find_shipped(job(name, digits))
     assert found is not None
     assert found.card.method["name"] == name
 
 
-@pytest.mark.parametrize(("name", "path"), shipped())
+@pytest.mark.parametrize(("name", "path"), shipped().items())
 def test_weights_are_what_their_card_says(name: str, path: Path, digits: Loaded) -> None:
     card = WeightCard.read(path)
     assert file_sha256(path.with_suffix(".pt")) == card.sha256
@@ -62,10 +64,11 @@ def test_any_difference_in_what_is_asked_for_is_another_checkpoint(digits: Loade
     others = [
         job("aga", digits, seed=1),
         job("hessian", digits),
-        job("aga", digits, method=resolve_one(methods, "aga:eps=16/255,cosd=0.5")),
-        job("aga", digits, model=resolve_one(models.registry, "lenet:width=16,hidden=65")),
+        job("aga", digits, method=resolve_one(methods, "aga:eps=16/255,cosd=0.5", Method)),
+        job("aga", digits, model=resolve_one(models.registry, "lenet:width=16,hidden=65", ModelFamily)),
         job("aga", digits, recipe=load_recipe("digits", epochs=19)),
         job("aga", digits, data=dataclasses.replace(digits, splits={**digits.splits, "train": digits.splits["val"]})),
+        job("aga", digits, data=dataclasses.replace(digits, mean=(0.5,))),
     ]
     assert not any(matches(card, other) for other in others)
     assert len({other.key for other in [wanted, *others]}) == len(others) + 1
@@ -78,7 +81,7 @@ def test_a_setting_added_later_does_not_turn_old_weights_away(digits: Loaded) ->
     del settings["delta"]
     old = dataclasses.replace(card, method={**card.method, "settings": settings})
     assert matches(old, wanted)
-    assert not matches(old, job("aga", digits, method=resolve_one(methods, "aga:eps=16/255,delta=gaussian")))
+    assert not matches(old, job("aga", digits, method=resolve_one(methods, "aga:eps=16/255,delta=gaussian", Method)))
 
 
 def test_damaged_weights_and_cards_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,11 +90,52 @@ def test_damaged_weights_and_cards_are_refused(tmp_path: Path, monkeypatch: pyte
     source = SHIPPED / "digits"
     (folder / "aga.toml").write_bytes((source / "aga.toml").read_bytes())
     (folder / "aga.pt").write_bytes((source / "aga.pt").read_bytes()[:-1])
-    monkeypatch.setattr(zoo, "SHIPPED", tmp_path)
-    with pytest.raises(UsageError, match="its card says"):
+    monkeypatch.setattr(cards, "SHIPPED", tmp_path)
+    with pytest.raises(UsageError, match="not what its card says"):
         load("digits/aga")
     (folder / "aga.toml").write_text("sha256 = ")
     with pytest.raises(UsageError, match="not a weight card"):
         load("digits/aga")
     with pytest.raises(UsageError, match=r"unknown checkpoint 'digits/none'\. Known: digits/aga"):
         load("digits/none")
+
+
+def test_a_setting_of_none_is_not_a_setting_that_is_missing(digits: Loaded) -> None:
+    card = WeightCard.read(SHIPPED / "digits" / "pgd-at.toml")
+    assert matches(card, job("pgd-at", digits))
+    assert not matches(card, job("pgd-at", digits, method=resolve_one(methods, "pgd-at:eps=16/255,step=0.1", Method)))
+    stepped = dataclasses.replace(card, method={**card.method, "settings": {**card.method["settings"], "step": 0.1}})
+    assert not matches(stepped, job("pgd-at", digits))
+
+
+def test_what_a_kill_or_a_user_spoilt_is_trained_again(
+    digits: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = dataclasses.replace(load_recipe("digits"), epochs=1)
+    small = job(
+        "natural", digits, recipe=few, model=resolve_one(models.registry, "lenet:width=2,hidden=4", ModelFamily)
+    )
+    cpu = torch.device("cpu")
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WeightCard, "write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            train_into(small, tmp_path, cpu)
+    assert find_trained(small, tmp_path) is None
+    whole = train_into(small, tmp_path, cpu)
+    again = find_trained(small, tmp_path)
+    assert again is not None
+    assert again.card.sha256 == whole.card.sha256
+    bytes_before = whole.weights.read_bytes()
+    for damage in (b"spoilt", None):
+        if damage is None:
+            whole.weights.unlink()
+        else:
+            whole.weights.write_bytes(damage)
+        assert find_trained(small, tmp_path) is None
+        assert train_into(small, tmp_path, cpu).weights.read_bytes() == bytes_before
+    whole.weights.with_suffix(".toml").write_text("sha256 = ")
+    assert find_trained(small, tmp_path) is None

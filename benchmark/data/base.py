@@ -67,11 +67,26 @@ class ArraySplit(Split):
         return self._sha256
 
 
+def partners(split: Split, count: int) -> list[int]:
+    """For each of the first ``count`` images the position of the next one in the split, cyclically, of another class.
+
+    An image's partner does not depend on ``count``. Where there is one class only, it is simply the next image.
+    """
+    labels = split.labels.tolist()
+    size = len(labels)
+    found = []
+    for i in range(count):
+        ahead = ((i + step) % size for step in range(1, size))
+        found.append(next((j for j in ahead if labels[j] != labels[i]), (i + 1) % size))
+    return found
+
+
 def evaluation_sha256(split: Split, count: int) -> str:
-    """Hash of the first ``count`` images of a split: their pixels, classes and positions, in order."""
+    """Hash of the first ``count`` images of a split and of their partners: pixels, classes and positions, in order."""
     digest = hashlib.sha256(f"{count}".encode())
-    for start in range(0, count, 256):
-        indices = range(start, min(start + 256, count))
+    positions = [*range(count), *sorted({j for j in partners(split, count) if j >= count})]
+    for start in range(0, len(positions), 256):
+        indices = positions[start : start + 256]
         digest.update(split.pixels(indices).contiguous().numpy().tobytes())
         digest.update(split.labels[torch.as_tensor(indices)].numpy().tobytes())
     return digest.hexdigest()
@@ -108,7 +123,6 @@ class Dataset(ABC):
 
     Attributes:
         recipe: name of the training recipe that suits it.
-        augment: whether training flips and shifts its images make sense.
     """
 
     recipe: ClassVar[str] = "cifar10"

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from attrobust.types import UsageError
 from benchmark.data import register
 from benchmark.data.base import Dataset, Loaded, Split, fixed_order
+from benchmark.files import file_sha256
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 CACHE_BYTES = 2 * 2**30
@@ -52,18 +54,27 @@ class FolderSplit(Split):
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hash of file names, file sizes, classes, order and image size; not of the bytes, which may be terabytes."""
+        """Hash of file names, bytes, classes, order and image size; reads every file of the split once."""
         digest = hashlib.sha256(f"{self._size}".encode())
-        for path, label in zip(self._files, self.labels.tolist(), strict=True):
-            digest.update(f"{path.relative_to(self._root).as_posix()} {path.stat().st_size} {label}\n".encode())
+        with ThreadPoolExecutor() as pool:
+            hashes = tqdm(
+                pool.map(file_sha256, self._files),
+                total=len(self._files),
+                desc="hash images",
+                unit="file",
+                leave=False,
+                disable=None,
+            )
+            for path, label, content in zip(self._files, self.labels.tolist(), hashes, strict=True):
+                digest.update(f"{path.relative_to(self._root).as_posix()} {content} {label}\n".encode())
         return digest.hexdigest()
 
     def _decode(self, index: int) -> Tensor:
         path = self._files[index]
         try:
             with Image.open(path) as opened:
-                image = opened.convert("RGB")
-        except (OSError, UnidentifiedImageError) as error:
+                image = _rgb(opened)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UsageError(f"imagefolder: {path} does not decode ({error}); mend or remove it") from error
         if image.size != (self._size, self._size):
             scale = self._size / min(image.size)
@@ -100,12 +111,18 @@ class ImageFolder(Dataset):
             raise UsageError("imagefolder: name the folder that holds train/ and test/ (or val/) with --data-root")
         if not root.is_dir():
             raise UsageError(f"imagefolder: --data-root {root} is not a folder")
+        try:
+            return self._read(root)
+        except OSError as error:
+            raise UsageError(f"imagefolder: {error.filename} cannot be read: {error.strerror}") from error
+
+    def _read(self, root: Path) -> Loaded:
         present = [name for name in ("val", "test") if (root / name).is_dir()]
         if not (root / "train").is_dir() or not present:
             raise UsageError(f"imagefolder: {root} needs train/ and test/ (or val/), each with a folder per class")
-        classes = tuple(sorted(path.name for path in (root / "train").iterdir() if path.is_dir()))
+        classes = tuple(path.name for path in _class_folders(root / "train"))
         if len(classes) < 2:
-            raise UsageError(f"imagefolder: {root / 'train'} has {len(classes)} class folders; it needs at least 2")
+            raise UsageError(f"imagefolder: {root / 'train'} has images of {len(classes)} classes; it needs at least 2")
         train = _shuffled(root / "train", classes)
         if len(present) == 2:
             parts = {"train": train, "val": _shuffled(root / "val", classes), "test": _shuffled(root / "test", classes)}
@@ -126,17 +143,32 @@ class ImageFolder(Dataset):
         )
 
 
+def _rgb(image: Image.Image) -> Image.Image:
+    """Three channels of 8 bits; of 16-bit grey the high byte, which PIL's own conversion would clip."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixel mode {image.mode} has no fixed range; convert it to 8 bits")
+    return image.convert("RGB")
+
+
+def _images(folder: Path) -> list[Path]:
+    """Image files below a class folder, hidden ones left out."""
+    inside = (path for path in folder.rglob("*") if not any(p.startswith(".") for p in path.relative_to(folder).parts))
+    return sorted(path for path in inside if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    """Folders that hold images, in the order of their names."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != "." and _images(path))
+
+
 def _shuffled(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
-    unknown = sorted({path.name for path in folder.iterdir() if path.is_dir()} - set(classes))
+    folders = _class_folders(folder)
+    unknown = [path.name for path in folders if path.name not in classes]
     if unknown:
         raise UsageError(f"imagefolder: {folder} has a class folder {unknown[0]!r} that train/ lacks")
-    found = [
-        (path, label)
-        for label, name in enumerate(classes)
-        if (folder / name).is_dir()
-        for path in sorted((folder / name).iterdir())
-        if path.suffix.lower() in SUFFIXES
-    ]
+    found = [(image, classes.index(path.name)) for path in folders for image in _images(path)]
     if not found:
         raise UsageError(f"imagefolder: {folder} holds no image files ({', '.join(sorted(SUFFIXES))})")
     return [found[i] for i in fixed_order(len(found))]

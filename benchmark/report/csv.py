@@ -5,50 +5,42 @@ from __future__ import annotations
 import csv
 import io
 
-from benchmark.report.leaderboard import Group, Leaderboard, Line, Metric, Number
+from benchmark.report.table import ALL, Group, Leaderboard, Line, Metric, Number
+from benchmark.report.words import header
 
-COLUMNS = [
-    *("protocol", "dataset", "model", "threat", "subset", "method", "seed", "checkpoint", "explainer", "attack"),
-    *(
-        "metric",
-        "higher_is_better",
-        "images",
-        "undefined",
-        "legal",
-        "mean",
-        "ci_low",
-        "ci_high",
-        "best",
-        "flags",
-        "status",
-    ),
-]
+SHARED = ["protocol", "dataset", "model", "threat"]
+PLACE = ["subset", "method", "seed", "checkpoint", "explainer", "attack", "metric", "higher_is_better"]
+VALUES = ["images", "undefined", "legal", "mean", "ci_low", "ci_high", "best", "flags", "status"]
 
 
 def render(board: Leaderboard) -> str:
     """The whole leaderboard, with the digits of the other tables; ``rows.jsonl`` has all of them."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow([*SHARED, *PLACE, *VALUES])
+    shared = [board.comparison[key] for key in SHARED]
     for line in board.groups[0].lines:
-        group = Group(subset="all", images=0, explainer="", attack="", lines=())
-        writer.writerow(_record(board, group, line, board.accuracy, line.accuracy))
+        writer.writerow([*shared, *_place(board, None, line, board.accuracy), *_values(board.accuracy, line.accuracy)])
     for group in board.groups:
         for line in group.lines:
             for metric, number in zip(board.metrics, line.numbers, strict=True):
-                writer.writerow(_record(board, group, line, metric, number))
+                writer.writerow([*shared, *_place(board, group, line, metric), *_values(metric, number)])
     return buffer.getvalue()
 
 
-def _record(board: Leaderboard, group: Group, line: Line, metric: Metric, number: Number) -> list[object]:
-    facts = board.comparison
-    shared = [facts["protocol"], facts["dataset"], facts["model"], facts["threat"], group.subset, line.label]
+def _place(board: Leaderboard, group: Group | None, line: Line, metric: Metric) -> list[object]:
+    """Where a number stands; clean accuracy is of no group."""
+    where = (ALL, "", "") if group is None else (group.subset, group.explainer, group.attack)
     seed = "" if line.seed is None else line.seed
-    place = [seed, line.sha256[:12], group.explainer, group.attack, metric.label, metric.higher_is_better]
+    title = header(metric, board.metrics)
+    return [where[0], line.label, seed, line.sha256[:12], where[1], where[2], title, metric.higher_is_better]
+
+
+def _values(metric: Metric, number: Number) -> list[object]:
     estimate = number.estimate
     if estimate is None:
-        return [*shared, *place, group.images, "", "", "", "", "", False, "", "failed"]
+        return ["", "", "", "", "", "", False, "", "failed"]
     values = [metric.text(value) for value in (estimate.mean, estimate.low, estimate.high)]
     flags = " ".join(flag.name for flag in number.flags)
-    legal = number.legal if group.attack else ""
-    return [*shared, *place, estimate.n, estimate.n - estimate.defined, legal, *values, number.best, flags, "ok"]
+    legal = "" if number.legal is None else number.legal
+    return [estimate.n, estimate.n - estimate.defined, legal, *values, number.best, flags, "ok"]

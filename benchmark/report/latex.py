@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmark.report.leaderboard import ALL, COMMON, Group, Leaderboard, Metric, Number
-from benchmark.report.words import caption, legend, name, subset_title
+from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
+from benchmark.report.words import caption, header, legend, name, subset_title
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"
 SPECIAL = {
@@ -27,7 +27,7 @@ def _table(board: Leaderboard, subset: str) -> str:
     groups = board.subset(subset)
     columns = 2 + len(board.metrics)
     shown = (board.accuracy, *board.metrics)
-    arrows = [f"{escape(item.label)} {UP if item.higher_is_better else DOWN}" for item in shown]
+    arrows = [f"{escape(header(item, shown))} {UP if item.higher_is_better else DOWN}" for item in shown]
     lines = [
         "\\begin{table*}",
         "\\centering",
@@ -41,7 +41,8 @@ def _table(board: Leaderboard, subset: str) -> str:
     for group in groups:
         title = escape(f"{group.explainer}, {group.attack}")
         lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{{title}}}}} \\\\", *_rows(board, group)]
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table*}", ""])
+    notes = [f"\\par\\footnotesize {escape(note)}" for note in board.notes()] if subset == ALL else []
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *notes, "\\end{table*}", ""])
 
 
 def _rows(board: Leaderboard, group: Group) -> list[str]:
@@ -58,8 +59,9 @@ def _entry(metric: Metric, number: Number) -> str:
     if estimate is None:
         return "failed"
     if not estimate.defined:
-        return "--"
+        return "undefined"
     mean, low, high = (metric.text(value).replace("-", "$-$") for value in (estimate.mean, estimate.low, estimate.high))
     shown = f"\\textbf{{{mean}}}" if number.best else mean
     flag = "\\textsuperscript{!}" if number.flags else ""
-    return f"{shown}{flag} {{\\scriptsize [{low}, {high}]}}"
+    missing = f", {estimate.n - estimate.defined} undefined" if estimate.defined < estimate.n else ""
+    return f"{shown}{flag} {{\\scriptsize [{low}, {high}]{missing}}}"

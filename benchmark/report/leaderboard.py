@@ -1,110 +1,28 @@
-"""The leaderboard as data: rows that compare, with intervals, ties and flags, from what a run left on disk."""
+"""From what runs left on disk to a leaderboard: subsets, intervals, ties and flags."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from attrobust.types import Flag, UsageError
+from attrobust.types import UsageError
 from benchmark.audit import noise_beats_attack
-from benchmark.statistics import Estimate, distinguishable, estimate
+from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Line, Metric, Number
+from benchmark.statistics import distinguishable, estimate
 from benchmark.store import Booleans, Floats, Row, Store
 
-ALL, COMMON = "all", "common"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """How a metric is printed."""
-
-    label: str
-    higher_is_better: bool
-    scale: float
-    decimals: int
-
-    def text(self, value: float) -> str:
-        """The digits every table shows for a value; empty where it is undefined."""
-        if np.isnan(value):
-            return ""
-        shown = f"{value * self.scale:.{self.decimals}f}"
-        return shown.removeprefix("-") if float(shown) == 0 else shown
-
-
-@dataclass(frozen=True, kw_only=True)
-class Number:
-    """One entry of a table.
-
-    Attributes:
-        estimate: mean and interval; None where the cell failed.
-        legal: images whose attack obeyed the rules.
-        best: whether it is the best of its group or tied with it.
-        flags: reasons not to trust it.
-    """
-
-    estimate: Estimate | None
-    legal: int = 0
-    best: bool = False
-    flags: tuple[Flag, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A network's entries in one group, one for each metric."""
-
-    label: str
-    seed: int | None
-    sha256: str
-    accuracy: Number
-    numbers: tuple[Number, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Rows that compare: one explainer under one attack, over one subset of the images."""
-
-    subset: str
-    images: int
-    explainer: str
-    attack: str
-    lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Leaderboard:
-    """Everything a table says.
-
-    Attributes:
-        comparison: what all rows share: protocol, dataset, threat and so on.
-        accuracy: how clean accuracy is printed.
-        metrics: the columns.
-        groups: over all images first, then over those every network classifies correctly.
-    """
-
-    comparison: dict[str, Any]
-    accuracy: Metric
-    metrics: tuple[Metric, ...]
-    groups: tuple[Group, ...]
-
-    def subset(self, name: str) -> list[Group]:
-        """The groups over one subset."""
-        return [group for group in self.groups if group.subset == name]
-
-    def notes(self) -> list[str]:
-        """One line for every flag."""
-        return [
-            f"{line.label}, {group.explainer}, {group.attack}, {metric.label}: {flag.name}: {flag.reason}"
-            for group in self.subset(ALL)
-            for line in group.lines
-            for metric, number in zip(self.metrics, line.numbers, strict=True)
-            for flag in number.flags
-        ]
+FEWEST = 5
+"""Images that rows must have in common to be ranked."""
+UNREADABLE = ("attacks", "code", "data_sha256", "explainers")
+"""Facts of a comparison that are too long to quote."""
 
 
 def build(stores: Sequence[Store]) -> Leaderboard:
-    """The leaderboard of one run, or of several with the same protocol, images and threat.
+    """The leaderboard of one run, or of several with the same protocol, images, threat, columns and code.
+
+    A network that several runs evaluated stands in it once.
 
     Raises:
         UsageError: no run there, rows missing, or runs that do not compare.
@@ -112,31 +30,24 @@ def build(stores: Sequence[Store]) -> Leaderboard:
     parts = [_Part(store) for store in stores]
     first = parts[0]
     for part in parts[1:]:
-        for key, value in first.plan["comparison"].items():
-            if part.plan["comparison"].get(key) != value:
-                raise UsageError(
-                    f"{part.store.folder} does not compare with {first.store.folder}: {key} is "
-                    f"{part.plan['comparison'].get(key)!r} against {value!r}"
-                )
-        for key in ("explainers", "attacks", "metrics"):
-            if part.plan[key] != first.plan[key]:
-                raise UsageError(f"{part.store.folder} has other {key} than {first.store.folder}")
-    networks = [(part, position) for part in parts for position in range(len(part.plan["subjects"]))]
-    correct = [part.correct(position) for part, position in networks]
-    known = [hits for hits in correct if hits is not None]
+        part.check_comparable(first)
+    networks: dict[tuple[Any, ...], tuple[_Part, int]] = {}
+    for part in parts:
+        for position, subject in enumerate(part.plan["subjects"]):
+            networks.setdefault((subject["label"], subject["seed"], subject["sha256"]), (part, position))
+    rows = [_Network(part, position) for part, position in networks.values()]
+    known = [row.correct for row in rows if row.correct is not None]
     common = np.logical_and.reduce(known) if known else np.zeros(first.images, dtype=np.bool_)
     subsets = {ALL: np.ones(first.images, dtype=np.bool_), COMMON: common}
     groups = [
-        _group(networks, name, mask, explainer, attack, first.metrics, first.noise)
+        _group(rows, first, name, mask, explainer, attack)
         for name, mask in subsets.items()
         for explainer in first.plan["explainers"]
         for attack in (item["label"] for item in first.plan["attacks"])
     ]
+    accuracy = Metric(label="accuracy", title="accuracy (%)", higher_is_better=True, scale=100.0, decimals=1)
     return Leaderboard(
-        comparison=first.plan["comparison"],
-        accuracy=Metric(label="accuracy (%)", higher_is_better=True, scale=100.0, decimals=1),
-        metrics=tuple(first.metrics),
-        groups=tuple(groups),
+        comparison=first.plan["comparison"], accuracy=accuracy, metrics=tuple(first.metrics), groups=tuple(groups)
     )
 
 
@@ -144,14 +55,14 @@ class _Part:
     """One run read from disk."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
         self.plan = store.plan()
         self.images: int = self.plan["comparison"]["images"]
         self.metrics = [
-            Metric(**{key: item[key] for key in ("label", "higher_is_better", "scale", "decimals")})
+            Metric(**{key: item[key] for key in ("label", "title", "higher_is_better", "scale", "decimals")})
             for item in self.plan["metrics"]
         ]
-        self.noise: str | None = next((item["label"] for item in self.plan["attacks"] if item["name"] == "noise"), None)
+        self.noises = [item["label"] for item in self.plan["attacks"] if item["name"] == "noise"]
+        self._store = store
         rows = store.rows()
         self._rows: dict[tuple[int, str, str, str], Row] = {}
         for entry in self.plan["entries"]:
@@ -161,77 +72,107 @@ class _Part:
             self._rows[place] = rows[entry["row"]]
         self._scores: dict[str, tuple[Floats, Booleans]] = {}
 
+    def check_comparable(self, other: _Part) -> None:
+        """Raise UsageError where a number of this run would not mean what it means in the other."""
+        mine, theirs = self.plan["comparison"], other.plan["comparison"]
+        for key in sorted({*mine, *theirs}):
+            if mine.get(key) == theirs.get(key):
+                continue
+            values = f": {mine.get(key)} against {theirs.get(key)}" if key not in UNREADABLE else ""
+            raise UsageError(f"{self._store.folder} does not compare with {other._store.folder}: other {key}{values}")
+        for key in ("explainers", "attacks", "metrics"):
+            if self.plan[key] != other.plan[key]:
+                raise UsageError(f"{self._store.folder} has other {key} than {other._store.folder}")
+
     def scores(self, subject: int, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
         """Per-image scores and legality; None where the cell failed."""
         row = self._rows[subject, explainer, attack, metric]
         if row["status"] != "ok":
             return None
         if row["fingerprint"] not in self._scores:
-            self._scores[row["fingerprint"]] = self.store.load_scores(row)
+            self._scores[row["fingerprint"]] = self._store.load_scores(row)
         return self._scores[row["fingerprint"]]
 
-    def correct(self, subject: int) -> Booleans | None:
-        """Which of the attacked images the network classifies correctly; None where that failed."""
-        found = self.scores(subject, "", "", "accuracy")
-        return None if found is None else found[0][: self.images] > 0.5
+
+class _Network:
+    """One network of a run, with its clean accuracy."""
+
+    def __init__(self, part: _Part, position: int) -> None:
+        self._part, self._position = part, position
+        self.subject: dict[str, Any] = part.plan["subjects"][position]
+        found = part.scores(position, "", "", "accuracy")
+        self.correct: Booleans | None = None if found is None else found[0][: part.images] > 0.5
+        self.accuracy = Number(estimate=None if found is None else estimate(found[0]))
+
+    def scores(self, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
+        """Per-image scores and legality; None where the cell failed."""
+        return self._part.scores(self._position, explainer, attack, metric)
 
 
 def _group(
-    networks: Sequence[tuple[_Part, int]],
-    subset: str,
-    mask: Booleans,
-    explainer: str,
-    attack: str,
-    metrics: Sequence[Metric],
-    noise: str | None,
+    networks: Sequence[_Network], part: _Part, subset: str, mask: Booleans, explainer: str, attack: str
 ) -> Group:
     columns = []
-    for metric in metrics:
-        found = [part.scores(position, explainer, attack, metric.label) for part, position in networks]
-        noises = [
-            part.scores(position, explainer, noise, metric.label) if noise else None for part, position in networks
+    for metric in part.metrics:
+        found = [_masked(network.scores(explainer, attack, metric.label), mask) for network in networks]
+        noises = [] if attack in part.noises else part.noises
+        controls = [
+            [_masked(network.scores(explainer, noise, metric.label), mask) for noise in noises] for network in networks
         ]
-        columns.append(_column(found, noises if attack != noise else [None] * len(found), mask, metric))
-    lines = []
-    for index, (part, position) in enumerate(networks):
-        subject = part.plan["subjects"][position]
-        accuracy = part.scores(position, "", "", "accuracy")
-        lines.append(
-            Line(
-                label=subject["label"],
-                seed=subject["seed"],
-                sha256=subject["sha256"],
-                accuracy=Number(estimate=estimate(accuracy[0]) if accuracy else None),
-                numbers=tuple(column[index] for column in columns),
-            )
+        columns.append(_column(found, controls, metric))
+    lines = [
+        Line(
+            label=network.subject["label"],
+            seed=network.subject["seed"],
+            sha256=network.subject["sha256"],
+            accuracy=network.accuracy,
+            numbers=tuple(column[index] for column in columns),
         )
+        for index, network in enumerate(networks)
+    ]
     return Group(subset=subset, images=int(mask.sum()), explainer=explainer, attack=attack, lines=tuple(lines))
+
+
+def _masked(found: tuple[Floats, Booleans] | None, mask: Booleans) -> tuple[Floats, Booleans] | None:
+    return None if found is None else (found[0][mask], found[1][mask])
 
 
 def _column(
     found: Sequence[tuple[Floats, Booleans] | None],
-    noises: Sequence[tuple[Floats, Booleans] | None],
-    mask: Booleans,
+    controls: Sequence[Sequence[tuple[Floats, Booleans] | None]],
     metric: Metric,
 ) -> list[Number]:
     """One metric of every network in a group, the best and its ties marked."""
-    scores = [None if item is None else item[0][mask] for item in found]
-    estimates = [None if values is None else estimate(values) for values in scores]
-    sign = 1 if metric.higher_is_better else -1
-    ranked = [
-        (sign * item.mean, values)
-        for item, values in zip(estimates, scores, strict=True)
-        if item is not None and values is not None and item.defined
-    ]
-    leader = max(ranked, key=lambda pair: pair[0])[1] if len(ranked) > 1 else None
+    best = _best([None if item is None else item[0] for item in found], higher_is_better=metric.higher_is_better)
     numbers = []
-    for item, noise, values, summary in zip(found, noises, scores, estimates, strict=True):
-        if item is None or values is None or summary is None:
+    for item, noises, is_best in zip(found, controls, best, strict=True):
+        if item is None:
             numbers.append(Number(estimate=None))
             continue
-        flag = noise and noise_beats_attack(values, noise[0][mask], higher_is_better=metric.higher_is_better)
-        best = leader is not None and summary.defined > 0 and not distinguishable(values, leader)
-        numbers.append(
-            Number(estimate=summary, legal=int(item[1][mask].sum()), best=best, flags=(flag,) if flag else ())
+        raised = (
+            noise_beats_attack(item[0], noise[0], higher_is_better=metric.higher_is_better)
+            for noise in noises
+            if noise is not None
         )
+        flag = next((flag for flag in raised if flag is not None), None)
+        flags = () if flag is None else (flag,)
+        numbers.append(Number(estimate=estimate(item[0]), legal=int(item[1].sum()), best=is_best, flags=flags))
     return numbers
+
+
+def _best(scores: Sequence[Floats | None], *, higher_is_better: bool) -> list[bool]:
+    """Which rows are the best or not distinguishable from it.
+
+    Rows are ranked on the images on which all of them are defined; a row that is undefined on more than half of the
+    images is not ranked. Nothing is marked for a single row or on fewer than FEWEST common images.
+    """
+    ranked = {i: row for i, row in enumerate(scores) if row is not None and 2 * np.isfinite(row).sum() >= len(row) > 0}
+    shared = np.logical_and.reduce([np.isfinite(row) for row in ranked.values()]) if ranked else np.zeros(0, np.bool_)
+    if len(ranked) < 2 or shared.sum() < FEWEST:
+        return [False] * len(scores)
+    sign = 1 if higher_is_better else -1
+    leader = max(ranked, key=lambda i: sign * float(ranked[i][shared].mean()))
+    return [
+        i in ranked and (i == leader or not distinguishable(ranked[i][shared], ranked[leader][shared]))
+        for i in range(len(scores))
+    ]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmark.report.leaderboard import ALL, Group, Leaderboard, Metric, Number
-from benchmark.report.words import caption, legend, name, subset_title
+from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
+from benchmark.report.words import caption, header, legend, name, subset_title
 
 Cells = list[list[str]]
+ARROWS = {True: "↑", False: "↓"}
 
 
 def terminal(board: Leaderboard) -> str:
     """The table over all images, one block for each explainer and attack; ``*`` marks the best and its ties."""
-    blocks = [_cells(board, group, lambda text: f"{text} *", header=index == 0) for index, group in _all(board)]
+    blocks = [_cells(board, group, lambda text: f"{text} *", titled=index == 0) for index, group in _all(board)]
     widths = [max(len(row[column]) for block in blocks for row in block) for column in range(len(blocks[0][0]))]
     parts = [caption(board), legend(), ""]
     for (_, group), block in zip(_all(board), blocks, strict=True):
@@ -20,7 +21,9 @@ def terminal(board: Leaderboard) -> str:
             parts.append(_aligned(block.pop(0), widths))
         parts.append(f"-- {group.explainer}, {group.attack} " + "-" * 20)
         parts += [_aligned(row, widths) for row in block]
-    parts += [f"! {note}" for note in board.notes()]
+    common = board.subset(COMMON)[0].images
+    parts += ["", *(f"! {note}" for note in board.notes())]
+    parts.append(f"The other tables also show the {common} images that every evaluated network classifies correctly.")
     return "\n".join(parts) + "\n"
 
 
@@ -32,11 +35,11 @@ def markdown(board: Leaderboard) -> str:
         if group.subset != subset:
             subset = group.subset
             parts += [f"## {subset_title(group)}", ""]
-        rows = _cells(board, group, lambda text: f"**{text}**", header=True)
+        rows = _cells(board, group, lambda text: f"**{text}**", titled=True)
         parts += [f"### {_escape(group.explainer)}, {_escape(group.attack)}", ""]
         parts += [_piped(rows[0]), "|" + "---|" + "---:|" * (len(rows[0]) - 1), *map(_piped, rows[1:]), ""]
     if board.notes():
-        parts += ["## Flags", "", *(f"- {_escape(note)}" for note in board.notes()), ""]
+        parts += ["## Notes", "", *(f"- {_escape(note)}" for note in board.notes()), ""]
     return "\n".join(parts)
 
 
@@ -44,11 +47,11 @@ def _all(board: Leaderboard) -> list[tuple[int, Group]]:
     return list(enumerate(board.subset(ALL)))
 
 
-def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str], *, header: bool) -> Cells:
+def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str], *, titled: bool) -> Cells:
     rows = []
-    if header:
-        arrows = [f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for metric in board.metrics]
-        rows.append(["method", f"{board.accuracy.label} ↑", *arrows])
+    if titled:
+        titles = [f"{header(metric, board.metrics)} {ARROWS[metric.higher_is_better]}" for metric in board.metrics]
+        rows.append(["method", f"{board.accuracy.title} {ARROWS[True]}", *titles])
     for line in group.lines:
         numbers = [_entry(metric, number, mark) for metric, number in zip(board.metrics, line.numbers, strict=True)]
         rows.append([name(line, board), _entry(board.accuracy, line.accuracy, mark), *numbers])

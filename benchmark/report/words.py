@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmark.report.leaderboard import ALL, Group, Leaderboard, Line
+from collections.abc import Sequence
+
+from benchmark.report.table import ALL, Group, Leaderboard, Line, Metric
 
 
 def caption(board: Leaderboard) -> str:
@@ -20,7 +22,8 @@ def legend() -> str:
     """How to read the numbers."""
     return (
         "Mean over images with its 95 % bootstrap interval; accuracy is on the whole test split; "
-        "marked entries are the best and those not distinguishable from it (paired over images, 5 %)."
+        "marked entries are the best and those not distinguishable from it (paired over images, 5 %). "
+        "An exclamation mark is a flag: see the notes."
     )
 
 
@@ -28,10 +31,19 @@ def subset_title(group: Group) -> str:
     """Which images a group is about."""
     if group.subset == ALL:
         return f"All {group.images} images"
-    return f"The {group.images} images that every network classifies correctly"
+    return f"The {group.images} images that every evaluated network classifies correctly"
+
+
+def header(metric: Metric, others: Sequence[Metric]) -> str:
+    """A column's title; what was typed for it where another column has the same title."""
+    return metric.label if sum(other.title == metric.title for other in others) > 1 else metric.title
 
 
 def name(line: Line, board: Leaderboard) -> str:
-    """A row's name, with its training seed where a table has several."""
-    seeds = {other.seed for group in board.groups for other in group.lines if other.seed is not None}
-    return f"{line.label} (seed {line.seed})" if len(seeds) > 1 and line.seed is not None else line.label
+    """A row's name, with its training seed and weights where these tell rows of one name apart."""
+    lines = board.groups[0].lines
+    shown = line.label
+    if line.seed is not None and len({other.seed for other in lines if other.seed is not None}) > 1:
+        shown += f" (seed {line.seed})"
+    twins = [other for other in lines if (other.label, other.seed) == (line.label, line.seed)]
+    return f"{shown} [{line.sha256[:8]}]" if len(twins) > 1 else shown

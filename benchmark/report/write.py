@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from attrobust.types import UsageError
 from benchmark.files import write_atomically
 from benchmark.report import csv, latex, text
-from benchmark.report.leaderboard import Leaderboard
+from benchmark.report.table import ALL, Group, Leaderboard, Line, Metric, Number
 
 FORMATS: dict[str, tuple[str, Callable[[Leaderboard], str]]] = {
     "csv": ("csv", csv.render),
@@ -20,49 +21,62 @@ FORMATS: dict[str, tuple[str, Callable[[Leaderboard], str]]] = {
 
 
 def write(board: Leaderboard, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write ``leaderboard.<suffix>`` in every format asked for; returns the paths."""
+    """Write ``leaderboard.<suffix>`` in every format asked for; returns the paths.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
     paths = []
     for name in formats:
         suffix, render = FORMATS[name]
         path = folder / f"leaderboard.{suffix}"
-        write_atomically(path, render(board))
+        try:
+            write_atomically(path, render(board))
+        except OSError as error:
+            raise UsageError(
+                f"{folder} cannot be written ({error.strerror}); name another folder with --out"
+            ) from error
         paths.append(path)
     return paths
 
 
+def remove_others(folder: Path, formats: Sequence[str]) -> None:
+    """Remove the tables of an earlier command in formats that are not asked for now: they would show other numbers."""
+    for name, (suffix, _) in FORMATS.items():
+        if name not in formats:
+            (folder / f"leaderboard.{suffix}").unlink(missing_ok=True)
+
+
 def as_json(board: Leaderboard) -> str:
     """Every number of the leaderboard with all its digits, as a JSON document; undefined numbers are null."""
-    records: list[dict[str, Any]] = []
+    records = [_record(None, line, board.accuracy, line.accuracy) for line in board.groups[0].lines]
     for group in board.groups:
         for line in group.lines:
-            shared = {
-                "subset": group.subset,
-                "explainer": group.explainer,
-                "attack": group.attack,
-                "method": line.label,
-            }
-            for metric, number in zip(board.metrics, line.numbers, strict=True):
-                values = number.estimate
-                records.append(
-                    {
-                        **shared,
-                        "seed": line.seed,
-                        "metric": metric.label,
-                        "higher_is_better": metric.higher_is_better,
-                        "mean": _finite(values.mean) if values else None,
-                        "ci": [_finite(values.low), _finite(values.high)] if values else None,
-                        "images": values.n if values else None,
-                        "undefined": values.n - values.defined if values else None,
-                        "best": number.best,
-                        "flags": [flag.name for flag in number.flags],
-                        "status": "ok" if values else "failed",
-                    }
-                )
-    accuracies = {}
-    for line in board.groups[0].lines:
-        label = line.label if line.seed is None else f"{line.label} (seed {line.seed})"
-        accuracies[label] = _finite(line.accuracy.estimate.mean) if line.accuracy.estimate else None
-    return json.dumps({"comparison": board.comparison, "accuracy": accuracies, "rows": records}, indent=2) + "\n"
+            pairs = zip(board.metrics, line.numbers, strict=True)
+            records += [_record(group, line, metric, number) for metric, number in pairs]
+    return json.dumps({"comparison": board.comparison, "rows": records}, indent=2) + "\n"
+
+
+def _record(group: Group | None, line: Line, metric: Metric, number: Number) -> dict[str, Any]:
+    values = number.estimate
+    return {
+        "method": line.label,
+        "seed": line.seed,
+        "checkpoint_sha256": line.sha256,
+        "subset": group.subset if group else ALL,
+        "explainer": group.explainer if group else None,
+        "attack": group.attack if group else None,
+        "metric": metric.label,
+        "higher_is_better": metric.higher_is_better,
+        "mean": _finite(values.mean) if values else None,
+        "ci": [_finite(values.low), _finite(values.high)] if values else None,
+        "images": values.n if values else None,
+        "undefined": values.n - values.defined if values else None,
+        "legal": number.legal,
+        "best": number.best,
+        "flags": [flag.name for flag in number.flags],
+        "status": "ok" if values else "failed",
+    }
 
 
 def _finite(value: float) -> float | None:
