@@ -117,14 +117,19 @@ class Attack(ABC):
 
         The result is projected onto the ball and the pixel box and checked; an image that is not finite or, with
         ``keep_prediction``, predicted differently is replaced by the clean one and reported as not legal. The model's
-        mode, buffers, gradients, ``requires_grad`` flags and hooks, and torch's random state, are left as they were.
+        mode, weights, buffers, gradients, ``requires_grad`` flags and hooks, and torch's random state, are left as
+        they were.
         """
         with _untouched(context.model), torch.random.fork_rng(), counted(context.model) as passes:
             torch.manual_seed(derive_seed("attack", context.seed))
             x = x.detach()
             predicted = context.predict(x)
-            result = self.run(context, x.clone(), y).detach()
-            context.model.eval()
+            # Put back at once, so that the check is made on the network as it was.
+            with _untouched(context.model):
+                result = self.run(context, x.clone(), y)
+            if not isinstance(result, Tensor):
+                raise TypeError(f"{type(self).__name__}.run returned {type(result).__name__}, not a tensor of images")
+            result = result.detach()
             if result.shape != x.shape:
                 raise ValueError(f"{type(self).__name__}.run returned {tuple(result.shape)} for {tuple(x.shape)}")
             finite = result.flatten(1).isfinite().all(dim=1)
@@ -144,7 +149,7 @@ def _untouched(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     hooks = [(module, name, dict(getattr(module, name))) for module in model.modules() for name in HOOKS]
     flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    values = [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]
     try:
         model.eval()
         for parameter, _, _ in flags:
@@ -160,5 +165,6 @@ def _untouched(model: nn.Module) -> Iterator[None]:
         for parameter, flag, gradient in flags:
             parameter.requires_grad_(flag)
             parameter.grad = gradient
-        for buffer, value in buffers:
-            buffer.copy_(value)
+        with torch.no_grad():
+            for tensor, value in values:
+                tensor.copy_(value)

@@ -11,6 +11,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -22,6 +23,7 @@ from attrobust.types import UsageError
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
+NAME = r"[a-z0-9][a-z0-9._-]*"
 
 
 @dataclass
@@ -60,6 +62,9 @@ class Registry(Generic[T]):
 
     def register(self, name: str) -> Callable[[C], C]:
         """Decorator that enters a class under ``name``; raises UsageError where another class holds the name."""
+
+        if not re.fullmatch(NAME, name):
+            raise UsageError(f"{self.kind} name {name!r} must be lower-case letters, digits, '-', '_' or '.'")
 
         def enter(cls: C) -> C:
             entries = self._found()

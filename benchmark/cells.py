@@ -96,7 +96,7 @@ def metric_facts(metric: Component[Similarity]) -> dict[str, Any]:
         **metric.canonical,
         "plugin": plugin_digest(kind),
         "label": metric.label,
-        "title": metric.item.title,
+        "title": " ".join(metric.item.title.split()),
         "higher_is_better": kind.higher_is_better,
         "scale": kind.scale,
         "decimals": kind.decimals,

@@ -142,6 +142,8 @@ def _report(options: argparse.Namespace) -> int:
     from benchmark.store import Store
 
     formats = formats_of(options.export)
+    if len(options.runs) > 1 and options.out is None:
+        raise UsageError("a table of several runs needs a folder of its own; name it with --out")
     stores = [Store(path) for path in options.runs]
     _tables(stores, options.out or stores[0].folder, formats, as_json=options.json)
     return 0

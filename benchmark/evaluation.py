@@ -82,7 +82,9 @@ def evaluate(
         progress: what the progress bar says.
     """
     device = next(model.parameters()).device
-    scored = model if device.type == "mps" else copy.deepcopy(model).double()
+    # Copies, so that a plug-in that spoils the network spoils no other cell.
+    model = copy.deepcopy(model)
+    scored = copy.deepcopy(model) if device.type == "mps" else copy.deepcopy(model).double()
     count = len(images.y)
     values: list[list[Tensor]] = [[] for _ in metrics]
     legal: list[Tensor] = []

@@ -90,7 +90,9 @@ def report_parser() -> Parser:
     )
     parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN", help="folders of runs with the same protocol")
     parser.add_argument("--export", default=",".join(FORMATS), metavar="FORMATS")
-    parser.add_argument("--out", type=some_path, metavar="DIR", help="where to write (default: the first run)")
+    parser.add_argument(
+        "--out", type=some_path, metavar="DIR", help="where to write (default: the run itself, where there is one)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     return parser
 
@@ -119,6 +121,8 @@ def formats_of(text: str) -> list[str]:
     for name in names:
         if name not in FORMATS:
             raise UsageError(f"--export: unknown format {name!r}; use {', '.join(FORMATS)}")
+    if len(set(names)) < len(names):
+        raise UsageError(f"--export {text!r} names a format twice")
     return names
 
 

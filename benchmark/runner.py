@@ -124,20 +124,25 @@ class Runner:
 
     def _check_fit(self) -> None:
         """Hold settings against the images, build architectures, read files: before anything is trained."""
-        facts = image_facts(self._data)
+        facts, where = image_facts(self._data), ""
         try:
             for attack in self.request.attacks:
+                where = attack.label
                 attack.item.check_size(facts.size, facts.size)
             for metric in self.request.metrics:
+                where = metric.label
                 metric.item.check_size(facts.size, facts.size)
             for method in self.request.methods:
+                where = method.label
                 is_smooth(method.item.prepare(self.request.model.item.build(facts)))
             for item in self.request.checkpoints:
+                where = item.name
                 load_weights(item.model.item.build(facts), read_state(item.file), str(item.file))
         except UsageError:
             raise
         except Exception as error:
-            raise UsageError(f"{type(error).__name__}: {error}") from error
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            raise UsageError(f"{where}: {kind}{error}") from error
 
     def _tasks(self, subject: Subject, sha256: str) -> list[Task]:
         return tasks_of(self.request, self._data, self._data_sha256, subject, sha256)

@@ -18,11 +18,27 @@ from attrobust.types import UsageError
 from benchmark.files import UNFINISHED, file_sha256, write_atomically
 
 SCHEMA = 1
+TABLES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex")
+PLAN_KEYS = {"comparison", "explainers", "attacks", "metrics", "subjects", "entries"}
+ROW_KEYS = {"fingerprint", "cell", "metric", "status", "error"}
+RESULT_KEYS = {"mean", "ci", "n", "n_defined", "n_legal", "scores_sha256"}
+ROW_START = b'{"cell":'
+"""How every line of rows starts, its keys being sorted."""
+
 Row = dict[str, Any]
 """One metric of one cell, as JSON; the README lists its keys."""
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Booleans = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+
+def _is_row(value: Any) -> bool:
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA or not value.keys() >= ROW_KEYS:
+        return False
+    if value["status"] != "ok":
+        return True
+    numbers = (value.get("mean"), *(value["ci"] if isinstance(value.get("ci"), list) else ["missing"]))
+    return value.keys() >= RESULT_KEYS and all(isinstance(number, (int, float, type(None))) for number in numbers)
 
 
 def row_fingerprint(cell: dict[str, Any], metric: dict[str, Any]) -> str:
@@ -44,6 +60,7 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Keep other processes from writing this run; raises UsageError where one already does."""
         lock = FileLock(self.folder / ".lock", timeout=0)
+        self._check_ours()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -70,7 +87,7 @@ class Store:
                 raise UsageError(
                     f"{path} line {number} is damaged ({error}); remove that line to recompute it"
                 ) from error
-            if not isinstance(row, dict) or row.get("schema") != SCHEMA or "fingerprint" not in row:
+            if not _is_row(row):
                 raise UsageError(f"{path} line {number} is no row of schema {SCHEMA}; remove that line to recompute it")
             found[row["fingerprint"]] = row
         return found
@@ -129,12 +146,28 @@ class Store:
             plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UsageError(f"{path} is damaged ({error})") from error
-        if not isinstance(plan, dict) or plan.get("schema") != SCHEMA or "entries" not in plan:
+        if not isinstance(plan, dict) or plan.get("schema") != SCHEMA or not plan.keys() >= PLAN_KEYS:
             raise UsageError(f"{path} is no plan of schema {SCHEMA}; run the benchmark again")
         return plan
 
     def _scores_path(self, fingerprint: str) -> Path:
         return self.folder / "scores" / f"{fingerprint}.npz"
+
+    def _check_ours(self) -> None:
+        """Raise UsageError where the folder holds files that a run would overwrite and that no run wrote."""
+        names = ["rows.jsonl", "run.json", "log.txt", *TABLES]
+        if any((self.folder / name).exists() and not (self.folder / name).is_file() for name in names):
+            raise UsageError(f"--out {self.folder} holds a folder where a run keeps a file; choose another --out")
+        if (self.folder / "run.json").is_file():
+            self.plan()
+        elif any((self.folder / name).exists() for name in TABLES):
+            raise UsageError(f"--out {self.folder} holds a leaderboard but no run; choose another --out")
+        rows = self.folder / "rows.jsonl"
+        if rows.is_file():
+            with rows.open("rb") as file:
+                start = file.read(len(ROW_START))
+            if not ROW_START.startswith(start):
+                raise UsageError(f"{rows} was not written by a run; choose another --out")
 
     def _sweep(self) -> None:
         """Remove what a killed process left: temporary files, and the torn last line of the rows."""

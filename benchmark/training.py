@@ -24,6 +24,8 @@ from benchmark.recipe import Recipe
 from methods.base import Method
 
 LOG = logging.getLogger("attrobust")
+STATE = {"model", "optimizer", "epoch", "best_state", "best_epoch", "best_accuracy"}
+"""Keys of the state that is saved after every epoch."""
 
 
 class TrainingError(Exception):
@@ -106,6 +108,8 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.rate((epoch * batches + batch) / total)
                 loss = method.loss(model, x, y, generator)
+                if not isinstance(loss, Tensor) or loss.dim():
+                    raise TrainingError(f"{type(method).__name__}.loss must return a scalar tensor")
                 if not torch.isfinite(loss.detach()):
                     raise TrainingError(f"the loss became {float(loss.detach())} in epoch {epoch + 1}")
                 optimizer.zero_grad()
@@ -153,6 +157,9 @@ def _saved_state(path: Path, device: torch.device) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         LOG.warning("%s is damaged (%s); training from the first epoch", path, type(error).__name__)
+        return None
+    if set(state) != STATE:
+        LOG.warning("%s is not a state of training; training from the first epoch", path)
         return None
     return state
 

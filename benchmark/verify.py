@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 
-from attrobust.types import UsageError
+from attrobust.spec import Spec
+from attrobust.types import ThreatModel, UsageError
 from benchmark.cards import WeightCard
 from benchmark.files import file_sha256
 from benchmark.report.leaderboard import build
@@ -34,16 +35,52 @@ def verify(store: Store) -> tuple[int, list[str]]:
         if row["status"] != "ok":
             problems += [f"row {key[:12]} ({row['metric']['label']}) failed: {row['error']}"] if key in shown else []
         elif found := _problem(store, row):
+            found += "; remove its line from rows.jsonl to recompute it"
             problems.append(f"row {key[:12]} ({row['metric']['label']}): {found}")
         else:
             sound += 1
-    for path in sorted((store.folder / "checkpoints").glob("*.toml")):
-        weights = path.with_suffix(".pt")
-        if not weights.is_file() or file_sha256(weights) != WeightCard.read(path).sha256:
-            problems.append(f"{weights} is missing or not what its card says")
+    problems += _plan_problems(store.plan(), rows) + _checkpoint_problems(store)
     if not problems:
         problems += _stale_tables(store)
     return sound, problems
+
+
+def _plan_problems(plan: Row, rows: dict[str, Row]) -> list[str]:
+    """Where the plan, which tables are made from, says something else than the rows it names."""
+    facts, metrics = plan["comparison"], {metric["label"]: metric for metric in plan["metrics"]}
+    found = set()
+    for entry in plan["entries"]:
+        row = rows.get(entry["row"])
+        if row is None or not entry["attack"]:
+            continue
+        cell, subject = row["cell"], plan["subjects"][entry["subject"]]
+        method = cell["subject"]["method"]
+        told = {
+            "threat": (facts["threat"], str(ThreatModel(**cell["threat"]))),
+            "images": (facts["images"], cell["images"]),
+            "data_sha256": (facts["data_sha256"], cell["data_sha256"]),
+            "reduction": (facts["reduction"], cell["reduction"]),
+            "label": (facts["label"], cell["label"]),
+            "weights": (subject["sha256"], cell["checkpoint_sha256"]),
+            "method": (Spec.parse(subject["label"]).name if method else None, method and method["name"]),
+            "metric": (metrics.get(entry["metric"]), row["metric"]),
+        }
+        found |= {name for name, (plan_says, row_says) in told.items() if plan_says != row_says}
+    return [f"run.json does not say what the rows say: {name}" for name in sorted(found)]
+
+
+def _checkpoint_problems(store: Store) -> list[str]:
+    found = []
+    for path in sorted((store.folder / "checkpoints").glob("*.toml")):
+        weights = path.with_suffix(".pt")
+        try:
+            card = WeightCard.read(path)
+        except UsageError as error:
+            found.append(str(error))
+            continue
+        if not weights.is_file() or file_sha256(weights) != card.sha256:
+            found.append(f"{weights} is missing or not what its card says")
+    return found
 
 
 def _stale_tables(store: Store) -> list[str]:

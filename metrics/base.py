@@ -26,8 +26,8 @@ class Similarity(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if not hasattr(cls, "higher_is_better") or not hasattr(cls, "bounds"):
-            raise TypeError(f"metric {cls.__name__} must say higher_is_better and bounds")
+        if not isinstance(getattr(cls, "higher_is_better", None), bool) or not hasattr(cls, "bounds"):
+            raise TypeError(f"metric {cls.__name__} must say higher_is_better = True or False, and bounds")
 
     @property
     def title(self) -> str:

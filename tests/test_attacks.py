@@ -142,6 +142,8 @@ class Rogue(Attack):
         torch.rand(3)
         context.model.train()
         context.model(x)
+        with torch.no_grad():
+            next(context.model.parameters()).add_(1.0)
         context.model.register_forward_hook(lambda *_: None)
         return result
 

@@ -66,6 +66,8 @@ Capture = pytest.CaptureFixture[str]
         (["--checkpoint", "mine"], "NAME=FILE"),
         (["--checkpoint", "mine=/no/such.pt"], "file /no/such.pt does not exist"),
         (["--plugin", "/no/such.py"], "there is no such file"),
+        (["--export", "csv,csv"], "names a format twice"),
+        (["report", "a", "b"], "needs a folder of its own"),
         (["--export", "pdf"], "unknown format 'pdf'"),
         (["--list", "method"], "no such axis"),
         (["--method", "aga"], "unrecognized arguments"),
@@ -190,7 +192,7 @@ def test_runs_of_one_protocol_are_reported_together_and_others_are_refused(
     assert {row["method"] for row in json.loads(out)["rows"]} == {"natural", "aga", "hessian"}
     weaker = tmp_path / "weaker"
     run(["--methods", "hessian", *FAST, "--eps", "8/255", "--out", weaker], capsys)
-    code, _, err = run(["report", finished, weaker], capsys)
+    code, _, err = run(["report", finished, weaker, "--out", tmp_path / "both"], capsys)
     assert code == 2
     assert "does not compare" in err
     assert "threat" in err or "protocol" in err
@@ -231,6 +233,14 @@ def test_verify_finds_a_changed_number_and_a_changed_score(finished: Path, tmp_p
     assert run(["verify", copied], capsys)[0] == 0
     (copied / "leaderboard.csv").write_text((copied / "leaderboard.csv").read_text().replace("9", "8", 1))
     assert "leaderboard.csv does not say what the rows say" in run(["verify", copied], capsys)[1]
+    plan = (copied / "run.json").read_text()
+    (copied / "run.json").write_text(
+        plan.replace("linf 16/255", "linf 1/255").replace('"label": "aga"', '"label": "hessian"')
+    )
+    out = run(["verify", copied], capsys)[1]
+    assert "run.json does not say what the rows say: method" in out
+    assert "run.json does not say what the rows say: threat" in out
+    (copied / "run.json").write_text(plan)
     rows = (copied / "rows.jsonl").read_text().splitlines()
     row = json.loads(rows[3])
     rows[3] = json.dumps({**row, "mean": row["mean"] + 0.001})

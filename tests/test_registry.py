@@ -54,6 +54,12 @@ def test_a_name_cannot_be_taken_twice(room: str) -> None:
         registry.register("apple")(type("Other", (), {}))
 
 
+@pytest.mark.parametrize("name", ["a/b", "A", "", "a:b", "a b", "-a"])
+def test_names_that_a_spec_or_a_file_could_not_hold_are_refused(name: str, room: str) -> None:
+    with pytest.raises(UsageError, match="must be lower-case letters"):
+        Registry[object]("fruit", room).register(name)
+
+
 def test_installed_plugins_are_listed_and_a_broken_one_names_its_distribution(
     room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,9 @@ from benchmark.store import SCHEMA, Store
 
 
 def row(key: str, **values: Any) -> dict[str, Any]:
-    return {"schema": SCHEMA, "fingerprint": key, **values}
+    result = {"mean": 0.5, "ci": [0.4, 0.6], "n": 3, "n_defined": 3, "n_legal": 3, "scores_sha256": ""}
+    known = {"cell": {}, "metric": {}, "status": "ok", "error": "", **result}
+    return {"schema": SCHEMA, "fingerprint": key, **known, **values}
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_rows_come_back_and_the_newest_wins(store: Store) -> None:
 def test_a_torn_last_line_is_no_row_and_does_not_spoil_the_next(store: Store) -> None:
     store.append([row("a")])
     path = store.folder / "rows.jsonl"
-    path.write_bytes(path.read_bytes() + b'{"schema": 1, "finge')
+    path.write_bytes(path.read_bytes() + b'{"cell": {}, "finge')
     assert list(store.rows()) == ["a"]
     with store.locked():
         store.append([row("b")])
@@ -67,7 +69,7 @@ def test_damage_in_the_middle_is_named_not_skipped(store: Store) -> None:
 
 
 def test_rows_of_another_schema_are_refused(store: Store) -> None:
-    store.append([{"schema": 99, "fingerprint": "a"}])
+    store.append([row("a") | {"schema": 99}])
     with pytest.raises(UsageError, match="is no row of schema 1"):
         store.rows()
 
@@ -145,4 +147,28 @@ def test_a_folder_without_a_run_and_a_file_in_its_place_are_named(tmp_path: Path
         Store(tmp_path).plan()
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"), Store(tmp_path / "file").locked():
+        pass
+
+
+@pytest.mark.parametrize("lost", ["status", "cell", "ci", "scores_sha256"])
+def test_a_row_that_lacks_something_is_named(lost: str, store: Store) -> None:
+    store.append([{key: value for key, value in row("a").items() if key != lost}])
+    with pytest.raises(UsageError, match="line 1 is no row"):
+        store.rows()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("rows.jsonl", "my data"), ("run.json", '{"mine": 1}'), ("leaderboard.tex", "my paper")]
+)
+def test_a_folder_with_somebody_elses_files_is_refused_untouched(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError, match=r"choose another --out|run the benchmark again"), Store(tmp_path).locked():
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == content
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").mkdir()
+    with pytest.raises(UsageError, match="holds a folder where a run keeps a file"), Store(tmp_path).locked():
         pass

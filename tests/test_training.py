@@ -71,7 +71,13 @@ def test_killed_after_an_epoch_and_resumed_gives_the_same_weights(
 def test_a_damaged_state_is_set_aside_and_training_starts_anew(part: Loaded, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     whole = run(Natural(), part, tmp_path / "a")
-    for damage in (b"", b"PK", (tmp_path / "a" / "state.resume").read_bytes()[:-100]):
+    training.save_tensors(tmp_path / "other", {"model": {}})
+    for damage in (
+        (tmp_path / "other").read_bytes(),
+        b"",
+        b"PK",
+        (tmp_path / "a" / "state.resume").read_bytes()[:-100],
+    ):
         (tmp_path / "a" / "state.resume").write_bytes(damage)
         assert same(run(Natural(), part, tmp_path / "a"), whole)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from attrobust.spec import fingerprint
 from attrobust.types import UsageError
 from benchmark.audit import noise_beats_attack
 from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Line, Metric, Number
@@ -31,10 +32,10 @@ def build(stores: Sequence[Store]) -> Leaderboard:
     first = parts[0]
     for part in parts[1:]:
         part.check_comparable(first)
-    networks: dict[tuple[Any, ...], tuple[_Part, int]] = {}
+    networks: dict[str, tuple[_Part, int]] = {}
     for part in parts:
         for position, subject in enumerate(part.plan["subjects"]):
-            networks.setdefault((subject["label"], subject["seed"], subject["sha256"]), (part, position))
+            networks.setdefault(fingerprint(subject), (part, position))
     rows = [_Network(part, position) for part, position in networks.values()]
     known = [row.correct for row in rows if row.correct is not None]
     common = np.logical_and.reduce(known) if known else np.zeros(first.images, dtype=np.bool_)
@@ -86,7 +87,9 @@ class _Part:
 
     def scores(self, subject: int, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
         """Per-image scores and legality; None where the cell failed."""
-        row = self._rows[subject, explainer, attack, metric]
+        row = self._rows.get((subject, explainer, attack, metric))
+        if row is None:
+            raise UsageError(f"{self._store.folder}/run.json lacks an entry of its table; run the benchmark again")
         if row["status"] != "ok":
             return None
         if row["fingerprint"] not in self._scores:
@@ -125,6 +128,7 @@ def _group(
             label=network.subject["label"],
             seed=network.subject["seed"],
             sha256=network.subject["sha256"],
+            key=fingerprint(network.subject),
             accuracy=network.accuracy,
             numbers=tuple(column[index] for column in columns),
         )

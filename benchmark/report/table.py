@@ -58,11 +58,19 @@ class Number:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A network's entries in one group, one for each metric."""
+    """A network's entries in one group, one for each metric.
+
+    Attributes:
+        label, seed: what the network is called.
+        sha256: of its weights.
+        key: fingerprint of the weights and of everything else that makes it the network it is.
+        accuracy, numbers: its entries.
+    """
 
     label: str
     seed: int | None
     sha256: str
+    key: str
     accuracy: Number
     numbers: tuple[Number, ...]
 

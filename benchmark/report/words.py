@@ -40,10 +40,10 @@ def header(metric: Metric, others: Sequence[Metric]) -> str:
 
 
 def name(line: Line, board: Leaderboard) -> str:
-    """A row's name, with its training seed and weights where these tell rows of one name apart."""
+    """A row's name, with its training seed and fingerprint where these tell rows of one name apart."""
     lines = board.groups[0].lines
     shown = line.label
     if line.seed is not None and len({other.seed for other in lines if other.seed is not None}) > 1:
         shown += f" (seed {line.seed})"
     twins = [other for other in lines if (other.label, other.seed) == (line.label, line.seed)]
-    return f"{shown} [{line.sha256[:8]}]" if len(twins) > 1 else shown
+    return f"{shown} [{line.key[:8]}]" if len(twins) > 1 else shown
