@@ -25,12 +25,13 @@ def sorted_ranks(values: Tensor) -> Tensor:
     return (below + up_to + 1).double() / 2
 
 
-def pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation of the rows of two float64 B×D tensors; NaN where a row is constant; float64[B]."""
-    constant = (a.amax(dim=1) == a.amin(dim=1)) | (b.amax(dim=1) == b.amin(dim=1))
-    a = unit(a - a.mean(dim=1, keepdim=True))
-    b = unit(b - b.mean(dim=1, keepdim=True))
-    return (a * b).sum(dim=1).clamp(-1.0, 1.0).masked_fill(constant, float("nan"))
+def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson's correlation of two B×D tensors of ranks; NaN where a row is constant; float64[B]."""
+    mean = (a.shape[1] + 1) / 2
+    a, b = a - mean, b - mean
+    dot = torch.linalg.vecdot
+    cosine: Tensor = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    return cosine.clamp(-1.0, 1.0)
 
 
 def unit(rows: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metrics import register
 from metrics.base import Similarity
-from metrics.correlation import average_ranks, pearson
+from metrics.correlation import average_ranks, rank_correlation
 
 
 @register("spearman")
@@ -22,4 +22,4 @@ class Spearman(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        return pearson(average_ranks(a), average_ranks(b))
+        return rank_correlation(average_ranks(a), average_ranks(b))
