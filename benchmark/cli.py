@@ -60,7 +60,6 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
     from benchmark.report.write import remove_others
     from benchmark.request import make_request
     from benchmark.runner import Runner
-    from benchmark.store import Store
 
     request = make_request(
         protocol,
@@ -77,7 +76,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
     if options.dry_run:
         sys.stdout.write(_dry_run(runner))
         return 0
-    store = Store(request.out)
+    store = runner.store
     with store.locked(), _logging(store.folder / "log.txt"):
         failures = runner.run()
         remove_others(store.folder, formats)

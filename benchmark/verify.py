@@ -23,7 +23,8 @@ def verify(store: Store) -> tuple[int, list[str]]:
     Returns:
         How many rows are sound, and one line for everything that is not.
     """
-    shown = {entry["row"]: entry for entry in store.plan()["entries"]}
+    plan = store.plan()
+    shown = {entry["row"]: entry for entry in plan["entries"]}
     rows = store.rows()
     problems = [
         f"row {key[:12]} ({entry['explainer']}, {entry['attack']}, {entry['metric']}) is missing"
@@ -39,7 +40,7 @@ def verify(store: Store) -> tuple[int, list[str]]:
             problems.append(f"row {key[:12]} ({row['metric']['label']}): {found}")
         else:
             sound += 1
-    problems += _plan_problems(store.plan(), rows) + _checkpoint_problems(store)
+    problems += _plan_problems(plan, rows) + _checkpoint_problems(store)
     if not problems:
         problems += _stale_tables(store)
     return sound, problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,15 +120,17 @@ class ImageFolder(Dataset):
         present = [name for name in ("val", "test") if (root / name).is_dir()]
         if not (root / "train").is_dir() or not present:
             raise UsageError(f"imagefolder: {root} needs train/ and test/ (or val/), each with a folder per class")
-        classes = tuple(path.name for path in _class_folders(root / "train"))
+        images = {name: _class_images(root / name) for name in ("train", *present)}
+        classes = tuple(images["train"])
         if len(classes) < 2:
             raise UsageError(f"imagefolder: {root / 'train'} has images of {len(classes)} classes; it needs at least 2")
-        train = _shuffled(root / "train", classes)
+        shuffled = {name: _shuffled(root / name, found, classes) for name, found in images.items()}
+        train = shuffled["train"]
         if len(present) == 2:
-            parts = {"train": train, "val": _shuffled(root / "val", classes), "test": _shuffled(root / "test", classes)}
+            parts = shuffled
         else:
             held_out = max(1, len(train) // 10)
-            parts = {"train": train[held_out:], "val": train[:held_out], "test": _shuffled(root / present[0], classes)}
+            parts = {"train": train[held_out:], "val": train[:held_out], "test": shuffled[present[0]]}
         splits: dict[str, Split] = {
             name: FolderSplit(root, [path for path, _ in part], torch.tensor([label for _, label in part]), self.size)
             for name, part in parts.items()
@@ -158,17 +160,17 @@ def _images(folder: Path) -> list[Path]:
     return sorted(path for path in inside if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    """Folders that hold images, in the order of their names."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != "." and _images(path))
+def _class_images(folder: Path) -> dict[str, list[Path]]:
+    """Image files of every class folder that holds any, in the order of the class names."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    return {path.name: images for path in folders if (images := _images(path))}
 
 
-def _shuffled(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
-    folders = _class_folders(folder)
-    unknown = [path.name for path in folders if path.name not in classes]
+def _shuffled(folder: Path, images: Mapping[str, Sequence[Path]], classes: Sequence[str]) -> list[tuple[Path, int]]:
+    unknown = [name for name in images if name not in classes]
     if unknown:
         raise UsageError(f"imagefolder: {folder} has a class folder {unknown[0]!r} that train/ lacks")
-    found = [(image, classes.index(path.name)) for path in folders for image in _images(path)]
+    found = [(path, classes.index(name)) for name, paths in images.items() for path in paths]
     if not found:
         raise UsageError(f"imagefolder: {folder} holds no image files ({', '.join(sorted(SUFFIXES))})")
     return [found[i] for i in fixed_order(len(found))]
