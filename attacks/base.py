@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, final
 
 import torch
@@ -43,6 +43,7 @@ class Context:
         ids: position of every image in the fixed evaluation list; random numbers belong to positions, not to batches.
         partners: for every image another one of the list, of another class, B×C×H×W; targets are made of them.
         seed: of the evaluation.
+        surrogate: where the scored explainer has no derivative, the one whose derivative is followed instead.
     """
 
     model: nn.Module
@@ -52,6 +53,12 @@ class Context:
     ids: Sequence[int]
     partners: Tensor
     seed: int = 0
+    surrogate: Explain | None = None
+
+    @property
+    def followed(self) -> Context:
+        """The same situation with an explainer that has a derivative: this one, unless there is a surrogate."""
+        return self if self.surrogate is None else replace(self, explainer=self.surrogate, surrogate=None)
 
     def maps(self, x: Tensor, y: Tensor, *, model: nn.Module | None = None, create_graph: bool = False) -> Tensor:
         """B×H×W maps of class ``y`` as the attacker computes them, of the scored network or of a view of it.
@@ -101,6 +108,9 @@ class Attack(ABC):
     def check_size(self, height: int, width: int) -> None:  # noqa: B027
         """Raise ValueError where the settings make no sense for maps of this size; called before anything is run."""
 
+    def check_threat(self, threat: ThreatModel) -> None:  # noqa: B027
+        """Raise ValueError where the attack is none under these rules; called before anything is run."""
+
     @abstractmethod
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """What an author writes: images that explain differently, B×C×H×W.
@@ -119,7 +129,12 @@ class Attack(ABC):
         ``keep_prediction``, predicted differently is replaced by the clean one and reported as not legal. The model's
         mode, weights, buffers, gradients, ``requires_grad`` flags and hooks, and torch's random state, are left as
         they were.
+
+        Raises:
+            ValueError: the rules leave the attack nothing to do, see ``check_threat``.
+            TypeError, ValueError: what ``run`` returned is no tensor shaped like the images.
         """
+        self.check_threat(context.threat)
         with _untouched(context.model), torch.random.fork_rng(), counted(context.model) as passes:
             torch.manual_seed(derive_seed("attack", context.seed))
             x = x.detach()

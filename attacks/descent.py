@@ -29,8 +29,10 @@ Update = Callable[[Tensor, Tensor, int], Tensor]
 class GradientAttack(Attack):
     """An attack that descends the gradient of an objective through the explainer.
 
-    A network of ReLUs has no second derivative to follow, so a softplus view of it is differentiated instead. Scores,
-    prediction and the choice of the best iterate are always those of the unmodified network.
+    A network of ReLUs has no second derivative to follow, so a softplus view of it is differentiated instead. An
+    explainer without a derivative is attacked by transfer: the objective is followed on the maps of the context's
+    surrogate. Scores, prediction and the choice of the best iterate are always those of the unmodified network and the
+    scored explainer.
 
     Attributes:
         steps: iterations.
@@ -68,18 +70,20 @@ class GradientAttack(Attack):
             context: network, explainer and rules.
             start: first point, B×C×H×W.
             y: explained classes.
-            loss: what is differentiated, of the maps and the logits of the differentiated network.
+            loss: what is differentiated, of the maps of the followed explainer and the logits of the differentiated
+                network.
             update: the next point from a point, its gradient and the number of the iteration.
 
         Yields:
-            A point, and its maps on the scored network where they are a by-product.
+            A point, and its scored maps where they are a by-product.
         """
-        network = self.differentiated(context.model)
+        network, followed = self.differentiated(context.model), context.followed
+        scored = network is context.model and followed is context
         current = start
         for iteration in trange(self.steps, desc="steps", leave=False, disable=None):
             attached = current.detach().requires_grad_()
-            maps = context.maps(attached, y, model=network, create_graph=True)
-            yield current, maps.detach() if network is context.model else None
+            maps = followed.maps(attached, y, model=network, create_graph=True)
+            yield current, maps.detach() if scored else None
             (gradient,) = torch.autograd.grad(loss(maps, partial(network, attached)).sum(), attached)
             current = update(current, gradient, iteration)
         yield current, None
@@ -104,6 +108,7 @@ class SignedDescent(GradientAttack):
         """See ``Attack.run``; starts at a random point of the ball."""
         threat = context.threat
         score = self.objective(context, x, y)
+        guide = score if context.surrogate is None else self.objective(context.followed, x, y)
         best = BestLegal(context, x, y, score)
 
         def update(current: Tensor, gradient: Tensor, iteration: int) -> Tensor:
@@ -111,7 +116,7 @@ class SignedDescent(GradientAttack):
             return threat.project(x, current - size * threat.direction(gradient))
 
         start = threat.scatter(x, context.streams("start").uniform(x))
-        for iterate, maps in self.iterates(context, start, y, lambda maps, _: score(maps), update):
+        for iterate, maps in self.iterates(context, start, y, lambda maps, _: guide(maps), update):
             best.offer(iterate, maps)
         return best.x
 

@@ -37,10 +37,21 @@ def input_scale(model: nn.Module) -> Tensor | float:
     By the chain rule, a gradient in normalised units is the pixel gradient times this; papers that take gradients of
     the normalised input state their weights in those units.
     """
-    for module in model.modules():
-        if isinstance(module, Normalize):
-            return module.std
-    return 1.0
+    layer = _normalization(model)
+    return 1.0 if layer is None else layer.std
+
+
+def input_mean(model: nn.Module) -> Tensor | float:
+    """The colour that is zero in normalised units, 1×C×1×1 in pixels, or 0.0 for a model without a ``Normalize`` layer.
+
+    Papers that mask or erase the normalised input put this colour there, not black.
+    """
+    layer = _normalization(model)
+    return 0.0 if layer is None else layer.mean
+
+
+def _normalization(model: nn.Module) -> Normalize | None:
+    return next((module for module in model.modules() if isinstance(module, Normalize)), None)
 
 
 KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Threshold)
@@ -77,8 +88,21 @@ def softplus_view(model: nn.Module, beta: float) -> nn.Module:
     if not kinked or any(not isinstance(module, nn.ReLU) for module in kinked):
         names = ", ".join(sorted({type(module).__name__ for module in kinked})) or "none"
         raise ValueError(f"a softplus view needs nn.ReLU activations; those of the model that are not smooth: {names}")
-    shared: dict[int, object] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return replace_relu(copy.deepcopy(model, shared), lambda: nn.Softplus(beta=beta))
+    return replace_relu(shared_copy(model), lambda: nn.Softplus(beta=beta))
+
+
+def shared_copy(model: nn.Module) -> nn.Module:
+    """A copy of the structure of ``model`` that shares every tensor with it and calls the same hooks."""
+    shared: dict[int, object] = {}
+    for module in model.modules():
+        for value in (*module.parameters(recurse=False), *module.buffers(recurse=False), *vars(module).values()):
+            if isinstance(value, Tensor):
+                shared[id(value)] = value
+        # A copied hook would act on a copy of its owner: only the tables are new.
+        for name, table in vars(module).items():
+            if name.endswith("_hooks") and isinstance(table, dict):
+                shared[id(table)] = copy.copy(table)
+    return copy.deepcopy(model, shared)
 
 
 def replace_relu(model: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:

@@ -26,5 +26,5 @@ def noise_beats_attack(attack: Floats, noise: Floats, *, higher_is_better: bool)
         return None
     return Flag(
         name="noise-beats-attack",
-        reason=f"noise moves the maps as much as this attack does (mean {noisy:.4f} against {attacked:.4f})",
+        reason=f"noise does as much to this score as the attack does (mean {noisy:.4f} against {attacked:.4f})",
     )

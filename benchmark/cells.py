@@ -16,7 +16,7 @@ from benchmark.store import row_fingerprint
 from benchmark.training import image_facts
 from benchmark.zoo import TrainingJob
 from explainers.base import Explainer
-from metrics.base import Similarity
+from metrics.base import Metric
 
 ACCURACY = {
     "label": "accuracy",
@@ -63,7 +63,7 @@ class Task:
     cell: Cell
     explainer: Component[Explainer] | None
     attack: Component[Attack] | None
-    metrics: list[Component[Similarity]]
+    metrics: list[Component[Metric]]
 
     @property
     def rows(self) -> list[tuple[str, dict[str, Any]]]:
@@ -89,7 +89,7 @@ class Task:
             }
 
 
-def metric_facts(metric: Component[Similarity]) -> dict[str, Any]:
+def metric_facts(metric: Component[Metric]) -> dict[str, Any]:
     """What decides a metric's value, and what a table has to know of it."""
     kind = type(metric.item)
     return {

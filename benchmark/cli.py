@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,8 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
     if options.list is not None:
         sys.stdout.write(listing(options.list))
         return 0
+    # What Captum says of its own hooks, on a copy of the network, is no news to the user of a table.
+    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     formats = formats_of(options.export)
     protocol = _protocol(options)
     _check_names(protocol)
@@ -70,6 +73,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
         retrain=options.retrain,
         device=options.device,
         batch_size=options.batch_size,
+        memory=options.memory,
         out=options.out,
     )
     runner = Runner(request, words)
@@ -110,6 +114,7 @@ def _protocol(options: argparse.Namespace) -> Protocol:
         metrics=listed(options.metrics, "--metrics"),
         norm=options.norm,
         eps=options.eps,
+        keep_prediction=False if options.allow_flips else None,
         seeds=None if options.seeds is None else seeds_of(options.seeds),
     )
 

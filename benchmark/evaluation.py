@@ -1,4 +1,4 @@
-"""One cell computed: explain, attack, explain again, compare, image by image."""
+"""One cell computed: attack, explain before and after, score, image by image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from attacks.passes import Passes
 from attrobust.seeds import derive_seed
 from attrobust.types import ThreatModel
 from explainers.base import Explainer, Reduction, reduce_map
-from metrics.base import Similarity
+from explainers.saliency import Saliency
+from metrics.base import Case, Metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +65,15 @@ def evaluate(
     model: nn.Module,
     explainer: Explainer,
     attack: Attack,
-    metrics: Sequence[Similarity],
+    metrics: Sequence[Metric],
     images: Images,
     rules: Rules,
     progress: str = "attack",
 ) -> Scores:
-    """Attack every image's explanation and compare the maps of the clean and the attacked image.
+    """Attack every image's explanation and score what the explainer says of the clean and of the attacked image.
 
-    Both maps explain the same class and, for a stochastic explainer, use the same draws, so that without a
-    perturbation they are equal; the draws are not those the attacker saw. Maps are scored in float64 where the device
+    Maps that are compared explain the same class and, for a stochastic explainer, use the same draws, so that without
+    a perturbation they are equal; the draws are not those the attacker saw. Maps are scored in float64 where the device
     has it: on flat backgrounds max-pooling has ties, which float32 breaks by rounding, differently in every batch.
 
     Args:
@@ -86,6 +87,9 @@ def evaluate(
     model = copy.deepcopy(model)
     scored = copy.deepcopy(model) if device.type == "mps" else copy.deepcopy(model).double()
     count = len(images.y)
+    reduce = functools.partial(reduce_map, how=rules.reduction)
+    explain = functools.partial(_explained, scored, explainer, rules.seed)
+    precision = next(scored.parameters()).dtype
     values: list[list[Tensor]] = [[] for _ in metrics]
     legal: list[Tensor] = []
     passes = Passes()
@@ -96,17 +100,25 @@ def evaluate(
         context = Context(
             model=model,
             explainer=explainer,
-            reduce=functools.partial(reduce_map, how=rules.reduction),
+            reduce=reduce,
             threat=rules.threat,
             ids=rows,
             partners=images.partners[rows].to(device),
             seed=rules.seed,
+            surrogate=None if explainer.differentiable else Saliency(),
         )
         y = context.predict(x) if rules.label == "predicted" else images.y[rows].to(device)
         result = attack(context, x, y)
-        before, after = (_scored_maps(scored, explainer, rules, image, y) for image in (x, result.x))
+        case = Case(
+            model=scored,
+            clean=x.to(precision),
+            attacked=result.x.to(precision),
+            target=y,
+            explain=explain,
+            reduce=reduce,
+        )
         for scores, metric in zip(values, metrics, strict=True):
-            scores.append(metric(before, after).cpu())
+            scores.append(metric.score(case).cpu())
         legal.append(result.legal.cpu())
         passes.forward += result.passes.forward
         passes.backward += result.passes.backward
@@ -114,7 +126,6 @@ def evaluate(
     return Scores(values=[torch.cat(scores) for scores in values], legal=torch.cat(legal), passes=passes)
 
 
-def _scored_maps(model: nn.Module, explainer: Explainer, rules: Rules, x: Tensor, y: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(derive_seed("scored explanation", rules.seed))
-    images = x.to(next(model.parameters()).dtype)
-    return reduce_map(explainer(model, images, y, generator=generator), rules.reduction)
+def _explained(model: nn.Module, explainer: Explainer, seed: int, x: Tensor, y: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(derive_seed("scored explanation", seed))
+    return explainer(model, x, y, generator=generator)

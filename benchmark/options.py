@@ -65,6 +65,7 @@ def benchmark_parser() -> Parser:
     add("--metrics", metavar="SPECS")
     add("--eps", metavar="E", help="radius in pixel units, e.g. 8/255")
     add("--norm", choices=("linf", "l2"))
+    add("--allow-flips", action="store_true", help="attacks may change the prediction (default: the protocol's)")
     add("--images", type=int, metavar="N", help="how many images of the fixed test list are attacked")
     add("--seeds", metavar="S,S", help="training seeds; each is a row")
     add("--recipe", metavar="NAME|FILE", help="training settings (default: the dataset's)")
@@ -72,6 +73,12 @@ def benchmark_parser() -> Parser:
     add("--retrain", action="store_true", help="train instead of using shipped checkpoints")
     add("--plugin", action="append", default=[], type=some_path, metavar="FILE.py", help="register your own classes")
     add("--batch-size", type=int, default=64, metavar="N", help="images attacked together (default: 64)")
+    add(
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="explainers work in chunks of about this size (default: 1, or half of what a GPU has free)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
     add("--out", type=some_path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>)")
     add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from benchmark.protocol import Protocol
 from benchmark.recipe import Recipe, load_recipe
 from explainers.base import Explainer
 from methods.base import Method
-from metrics.base import Similarity
+from metrics.base import Metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Request:
         retrain: whether shipped checkpoints are left aside.
         device: to compute on.
         batch_size: images attacked together; changes speed and memory only.
+        memory: bytes explainers may keep at once, or None for what the device suggests; changes speed and memory only.
         out: folder of the run.
     """
 
@@ -60,11 +62,12 @@ class Request:
     checkpoints: list[ExternalCheckpoint]
     explainers: list[Component[Explainer]]
     attacks: list[Component[Attack]]
-    metrics: list[Component[Similarity]]
+    metrics: list[Component[Metric]]
     recipe: Recipe
     retrain: bool
     device: torch.device
     batch_size: int
+    memory: int | None
     out: Path
 
 
@@ -78,6 +81,7 @@ def make_request(
     retrain: bool,
     device: str,
     batch_size: int,
+    memory: float | None,
     out: Path | None,
 ) -> Request:
     """Resolve a protocol and the options of the command line; raises UsageError on the first mistake."""
@@ -88,6 +92,8 @@ def make_request(
         methods.registry.check(name)
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
+    if memory is not None and not 0 < memory < math.inf:
+        raise UsageError(f"--memory {memory:g} must be a number of GiB above 0")
     external = [_external(text, model) for text in checkpoints]
     trained = parse_specs(",".join(protocol.methods), "--methods") if protocol.methods else []
     resolved = resolve(methods.registry, trained, Method, chosen.methods)
@@ -110,11 +116,12 @@ def make_request(
         checkpoints=external,
         explainers=resolve(explainers.registry, parse_specs(",".join(protocol.explainers), "--explainers"), Explainer),
         attacks=resolve(attacks.registry, parse_specs(",".join(protocol.attacks), "--attacks"), Attack),
-        metrics=resolve(metrics.registry, parse_specs(",".join(protocol.metrics), "--metrics"), Similarity),
+        metrics=resolve(metrics.registry, parse_specs(",".join(protocol.metrics), "--metrics"), Metric),
         recipe=chosen,
         retrain=retrain,
         device=find_device(device),
         batch_size=batch_size,
+        memory=None if memory is None else max(1, int(memory * 2**30)),
         out=Path("results") / "runs" / protocol.name if out is None else out,
     )
 

@@ -25,6 +25,7 @@ from benchmark.request import ExternalCheckpoint, Request
 from benchmark.store import SCHEMA, Booleans, Floats, Row, Store
 from benchmark.training import correct, image_facts
 from benchmark.zoo import Checkpoint, find_shipped, find_trained, load_weights, read_state, train_into
+from explainers.chunks import memory_budget
 
 LOG = logging.getLogger("attrobust")
 
@@ -129,15 +130,23 @@ class Runner:
             for attack in self.request.attacks:
                 where = attack.label
                 attack.item.check_size(facts.size, facts.size)
+                attack.item.check_threat(self.request.protocol.threat)
             for metric in self.request.metrics:
                 where = metric.label
                 metric.item.check_size(facts.size, facts.size)
+            networks = []
             for method in self.request.methods:
                 where = method.label
-                is_smooth(method.item.prepare(self.request.model.item.build(facts)))
+                networks.append(method.item.prepare(self.request.model.item.build(facts)))
+                is_smooth(networks[-1])
             for item in self.request.checkpoints:
                 where = item.name
-                load_weights(item.model.item.build(facts), read_state(item.file), str(item.file))
+                networks.append(item.model.item.build(facts))
+                load_weights(networks[-1], read_state(item.file), str(item.file))
+            image = self._data.splits["test"].batch(range(1))[0]
+            for network, explainer in itertools.product(networks, self.request.explainers):
+                where = explainer.label
+                explainer.item(network.eval(), image, torch.zeros(1, dtype=torch.int64))
         except UsageError:
             raise
         except Exception as error:
@@ -203,7 +212,8 @@ class Runner:
             batch_size=self.request.batch_size,
         )
         metrics = [metric.item for metric in task.metrics]
-        found = evaluate(network, task.explainer.item, task.attack.item, metrics, images, rules, where)
+        with memory_budget(self.request.memory):
+            found = evaluate(network, task.explainer.item, task.attack.item, metrics, images, rules, where)
         return [values.numpy() for values in found.values], found.legal.numpy(), asdict(found.passes)
 
     def _row(self, task: Task, key: str, facts: dict[str, Any], *, status: str, error: str = "") -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +16,45 @@ Reduction = Literal["abs-sum", "sum", "abs-max"]
 class Explainer(ABC):
     """Attributes a logit to the pixels. Subclasses are frozen dataclasses whose fields are the settings.
 
-    An explainer is pure: it leaves the model, its gradients and all random states as they were, and the map of an image
-    does not depend on the other images of the batch.
+    An author writes ``attribute``; the base class owns the call and sees to what is the same for all: gradients
+    switched on, pixels that are not finite, the graph back to ``x``. An explainer is pure: it leaves the model, its
+    gradients, its hooks and all random states as they were, and the map of an image depends neither on the other images
+    of the batch nor on how the work is cut into chunks.
 
     Attributes:
-        differentiable: whether ``create_graph=True`` gives the exact derivative of the map with respect to the input.
         stochastic: whether the map depends on ``generator``.
     """
 
-    differentiable: ClassVar[bool] = True
     stochastic: ClassVar[bool] = False
 
+    @property
+    def differentiable(self) -> bool:
+        """Whether ``create_graph=True`` gives the exact derivative of the map with respect to the input.
+
+        False where the map has no derivative or one that is zero everywhere; such an explainer is attacked by transfer
+        or by queries.
+        """
+        return True
+
     @abstractmethod
+    def attribute(
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
+    ) -> Tensor:
+        """What an author writes; gradients are switched on.
+
+        Args:
+            model: maps pixels in [0, 1] to logits, in evaluation mode.
+            x: finite images, B×C×H×W; part of the caller's graph where ``create_graph`` is set, and without one
+                elsewhere.
+            target: the class explained, int64[B].
+            create_graph: whether the result must be differentiable with respect to ``x``.
+            generator: the only source of random numbers, on the CPU; draw once for all images of the batch.
+
+        Returns:
+            Tensor B×C×H×W; it is detached by the caller where no graph is wanted.
+        """
+
+    @final
     def __call__(
         self,
         model: nn.Module,
@@ -47,8 +74,36 @@ class Explainer(ABC):
             generator: random numbers of a stochastic explainer; a fixed seed is used where it is None.
 
         Returns:
-            Tensor B×C×H×W, logit units per pixel unit (gradients) or logit units (their products with the input).
+            Tensor B×C×H×W, logit units per pixel unit (gradients) or logit units (their products with the input). An
+            image with a pixel that is not finite has a map of NaN.
+
+        Raises:
+            ValueError: the model is in training mode; or a graph is asked for where ``x`` does not require grad or the
+                explainer is not differentiable; or the model is one the explainer cannot explain.
         """
+        if model.training:
+            raise ValueError("the model is in training mode; call model.eval() first")
+        if create_graph and not self.differentiable:
+            raise ValueError(f"{type(self).__name__} is not differentiable: attack it by transfer or by queries")
+        if create_graph and not x.requires_grad:
+            raise ValueError("create_graph=True needs an x that requires grad: nothing could be differentiated")
+        source = torch.Generator().manual_seed(0) if generator is None else generator
+        given = x if create_graph else x.detach()
+        broken = ~given.isfinite().flatten(1).all(dim=1).view(-1, 1, 1, 1)
+        usable = given.masked_fill(broken, 0.0) if broken.any() else given
+        with torch.enable_grad():
+            maps = self.attribute(model, usable, target, create_graph=create_graph, generator=source)
+            if create_graph:
+                # A map that is constant in x has a derivative too: zero, and not an error.
+                maps = maps + 0 * usable
+            maps = maps.masked_fill(broken, float("nan")) if broken.any() else maps
+        return maps if create_graph else maps.detach()
+
+
+def check_grey(name: str, level: float) -> None:
+    """Raise ValueError unless a setting is a pixel value."""
+    if not 0 <= level <= 1:
+        raise ValueError(f"{name}={level:g} must be a grey level between 0 and 1")
 
 
 def reduce_map(maps: Tensor, how: Reduction) -> Tensor:

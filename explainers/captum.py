@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from explainers.base import Explainer
-from explainers.graph import GraphMode
+from explainers.differentiable import attribute
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptumExplainer(Explainer):
-    """An explainer whose values are those of an unmodified Captum class."""
+    """An explainer whose maps are those of a Captum class."""
 
     @abstractmethod
-    def attribute(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        """Call Captum; ``x`` requires grad."""
+    def captum(self, model: nn.Module, image: Tensor) -> Any:
+        """The Captum explainer of a network; ``image``, 1×C×H×W, is one it may be tried on."""
 
-    def __call__(
+    def arguments(self, x: Tensor) -> dict[str, Any]:  # noqa: ARG002
+        """What ``attribute`` is told besides images and target."""
+        return {}
+
+    def attribute(
         self,
         model: nn.Module,
         x: Tensor,
         target: Tensor,
         *,
-        create_graph: bool = False,
-        generator: torch.Generator | None = None,  # noqa: ARG002
+        create_graph: bool,
+        generator: torch.Generator,  # noqa: ARG002
     ) -> Tensor:
-        """See ``Explainer.__call__``."""
-        if create_graph and not x.requires_grad:
-            raise ValueError("create_graph=True needs an x that requires grad: nothing could be differentiated")
-        attached = x if create_graph else x.detach().clone().requires_grad_()
-        with GraphMode() if create_graph else nullcontext():
-            maps = self.attribute(model, attached, target)
-        return maps if create_graph else maps.detach()
+        """B×C×H×W, or B×1×h×w of a layer."""
+        attached = x if create_graph else x.detach().requires_grad_()
+        explainer = self.captum(model, x[:1].detach())
+        maps: Tensor = attribute(explainer, attached, target=target, create_graph=create_graph, **self.arguments(x))
+        return maps

@@ -1,21 +1,45 @@
-"""Unmodified Captum, differentiable: a mode under which its explainers keep the graph from map to input.
+"""A mode under which unmodified Captum code keeps the graph from its result back to its inputs.
 
-Captum computes gradients without ``create_graph`` and wraps parts of its explainers in ``no_grad``, so the derivative
-of a map is missing or, worse, partly missing. Within ``GraphMode`` the same operations run with the graph kept: the
-values are identical and the derivative is exact.
+Captum computes gradients without ``create_graph``, wraps parts of its explainers in ``no_grad``, detaches intermediate
+results, and sets hooks on tensors that would fire a second time in the outer backward pass. The derivative of a map is
+then missing or, worse, partly missing. Within ``GraphMode`` the same operations run with the graph kept: values are
+identical and the derivative is exact. The network itself runs as its author wrote it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
 class GraphMode(TorchFunctionMode):
-    """While active on this thread, ``autograd.grad`` creates graphs and nothing switches gradients off."""
+    """While active on this thread, ``autograd.grad`` creates graphs, and nothing detaches or switches gradients off.
+
+    Hooks that are set on tensors meanwhile fire until ``close`` is called.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open = True
+        self._depth = 0
+
+    def close(self) -> None:
+        """Silence the hooks set under this mode: they belong to the first backward pass, not to later ones."""
+        self._open = False
+
+    @contextmanager
+    def network(self) -> Iterator[None]:
+        """Around the network's own forward pass, whose ``detach`` and ``no_grad`` are left to do what they say."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
 
     def __torch_function__(
         self,
@@ -24,10 +48,17 @@ class GraphMode(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Pass every call on, with the two changes above."""
+        """Pass every call on, with the changes above."""
         settings = dict(kwargs or {})
+        if func is Tensor.register_hook:
+            tensor, hook = args
+            return func(tensor, lambda gradient: hook(gradient) if self._open else None)
+        if self._depth:
+            return func(*args, **settings)
         if func is torch._C._set_grad_enabled:
             return func(True)
+        if func is Tensor.detach:
+            return args[0].view_as(args[0])
         if func is torch.autograd.grad:
             settings["create_graph"] = True
         return func(*args, **settings)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from captum.attr import IntegratedGradients
+import torch
+from captum.attr._utils.approximation_methods import approximation_parameters
 from torch import Tensor, nn
 
 from explainers import register
-from explainers.captum import CaptumExplainer
+from explainers.base import Explainer, check_grey
+from explainers.chunks import accumulate
+from explainers.gradient import input_gradient
 
 
 @register("ig")
 @dataclass(frozen=True, kw_only=True)
-class IG(CaptumExplainer):
+class IG(Explainer):
     """``(x - x0) ⊙ ∫ ∇f_c(x0 + t (x - x0)) dt`` along the line from a flat grey x0 (arXiv 1703.01365, equation 1).
 
     Attributes:
@@ -32,12 +35,26 @@ class IG(CaptumExplainer):
     def __post_init__(self) -> None:
         if self.steps < 2:
             raise ValueError(f"steps={self.steps} must be at least 2")
-        if not 0 <= self.baseline <= 1:
-            raise ValueError(f"baseline={self.baseline:g} must be a grey level between 0 and 1")
+        check_grey("baseline", self.baseline)
 
-    def attribute(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    def attribute(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        target: Tensor,
+        *,
+        create_graph: bool,
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> Tensor:
         """B×C×H×W, logits; sums to ``f_c(x) - f_c(x0)`` up to the quadrature error."""
-        maps: Tensor = IntegratedGradients(model).attribute(
-            x, baselines=self.baseline, target=target, n_steps=self.steps, method=self.rule
-        )
-        return maps
+        weights_of, points_of = approximation_parameters(self.rule)
+        weights, points = weights_of(self.steps), points_of(self.steps)
+
+        def part(images: Tensor, rows: slice, span: slice, graph: bool) -> Tensor:
+            t = images.new_tensor(points[span]).view(1, -1, 1, 1, 1)
+            path = (self.baseline + t * (images - self.baseline)[:, None]).flatten(0, 1)
+            labels = target[rows].repeat_interleave(t.numel())
+            gradients = input_gradient(model, path, labels, create_graph=graph).view(len(images), -1, *x.shape[1:])
+            return torch.einsum("n,bnchw->bchw", images.new_tensor(weights[span]), gradients)
+
+        return (x - self.baseline) * accumulate(part, model, x, self.steps, create_graph=create_graph)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from captum.attr import InputXGradient as CaptumInputXGradient
+import torch
 from torch import Tensor, nn
 
 from explainers import register
-from explainers.captum import CaptumExplainer
+from explainers.base import Explainer
+from explainers.gradient import input_gradient
 
 
 @register("input-x-gradient")
 @dataclass(frozen=True, kw_only=True)
-class InputXGradient(CaptumExplainer):
+class InputXGradient(Explainer):
     """``x ⊙ ∇_x f_c(x)`` in pixel units (Shrikumar et al. 2016, arXiv 1605.01713)."""
 
-    def attribute(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    def attribute(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        target: Tensor,
+        *,
+        create_graph: bool,
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> Tensor:
         """B×C×H×W, logits."""
-        maps: Tensor = CaptumInputXGradient(model).attribute(x, target=target)
-        return maps
+        return x * input_gradient(model, x, target, create_graph=create_graph)

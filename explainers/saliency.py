@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from captum.attr import Saliency as CaptumSaliency
+import torch
 from torch import Tensor, nn
 
 from explainers import register
-from explainers.captum import CaptumExplainer
+from explainers.base import Explainer
+from explainers.gradient import input_gradient
 
 
 @register("saliency")
 @dataclass(frozen=True, kw_only=True)
-class Saliency(CaptumExplainer):
+class Saliency(Explainer):
     """Gradient of the explained logit, ``∇_x f_c(x)``, signed (Simonyan et al. 2014, arXiv 1312.6034)."""
 
-    def attribute(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    def attribute(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        target: Tensor,
+        *,
+        create_graph: bool,
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> Tensor:
         """B×C×H×W, logits per pixel unit."""
-        maps: Tensor = CaptumSaliency(model).attribute(x, target=target, abs=False)
-        return maps
+        return input_gradient(model, x, target, create_graph=create_graph)

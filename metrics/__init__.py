@@ -1,4 +1,4 @@
-"""How two maps are compared: one file per metric, registered by name."""
+"""How maps are compared and judged: one file per metric, registered by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrobust.registry import Registry
 
 if TYPE_CHECKING:
-    from metrics.base import Similarity
+    from metrics.base import Metric
 
-registry: Registry[Similarity] = Registry("metric", "metrics")
+registry: Registry[Metric] = Registry("metric", "metrics")
 register = registry.register

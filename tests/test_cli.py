@@ -30,6 +30,7 @@ Capture = pytest.CaptureFixture[str]
         (["--attacks", "topk:steps=0"], "at least 1"),
         (["--attacks", "topk:k=785"], "more than the 784 pixels"),
         (["--attacks", "frame:width=14"], "leaves nothing inside"),
+        (["--attacks", "pgd"], "pgd changes predictions; allow it with --allow-flips"),
         (["--metrics", "topk:k=785"], "more than the 784 pixels"),
         (["--metrics", "topk:k=x"], "neither a count"),
         (["--metrics", ""], "empty name"),

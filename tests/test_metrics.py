@@ -1,8 +1,10 @@
-"""The contract of similarities, over everything registered, against scipy and brute force."""
+"""The contracts of similarities and qualities, over everything registered, against scipy and brute force."""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,12 +16,13 @@ from attrobust.types import Amount
 from explainers.base import reduce_map
 from explainers.saliency import Saliency
 from metrics import registry
-from metrics.base import Similarity
+from metrics.base import Case, Metric, Quality, Similarity
 from metrics.correlation import average_ranks, sorted_ranks
 from metrics.normalized_l2 import NormalizedL2
 from metrics.topk import TopK
 
-NAMES = registry.names()
+SIMILARITIES = [name for name in registry.names() if issubclass(registry.get(name), Similarity)]
+QUALITIES = [name for name in registry.names() if issubclass(registry.get(name), Quality)]
 SIDE = 12
 
 
@@ -45,7 +48,7 @@ def oracle(metric: Similarity, a: np.ndarray, b: np.ndarray) -> float:
         k = metric.k.of(a.size)
         top = [set(sorted(range(a.size), key=lambda i: (-values[i], i))[:k]) for values in (a, b)]
         return len(top[0] & top[1]) / k
-    match next(name for name in NAMES if registry.get(name) is type(metric)):
+    match next(name for name in SIMILARITIES if registry.get(name) is type(metric)):
         case "spearman":
             return float(scipy.stats.spearmanr(a, b).statistic)
         case "cosine":
@@ -65,9 +68,9 @@ def oracle(metric: Similarity, a: np.ndarray, b: np.ndarray) -> float:
 
 
 def variants() -> list[Similarity]:
-    found = [registry.get(name)() for name in NAMES]
+    found = [registry.get(name)() for name in SIMILARITIES]
     return [
-        *found,
+        *(metric for metric in found if isinstance(metric, Similarity)),
         TopK(k=Amount(7, percent=False)),
         TopK(k=Amount(100, percent=True)),
         NormalizedL2(by="sum"),
@@ -159,6 +162,81 @@ def test_ranks_are_the_mean_places_of_equal_values(kind: str) -> None:
         assert ranks(values).tolist() == wanted
 
 
+MakeCase = Callable[..., Case]
+
+
+@pytest.fixture
+def make_case(network: nn.Module, real_images: tuple[Tensor, Tensor]) -> MakeCase:
+    """Digits that noise was added to, as far as another class, and gradients that explain them, in float64."""
+    model = copy.deepcopy(network).double()
+    clean = real_images[0].double()
+    noise = torch.rand(clean.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    attacked = 0.4 * clean + 0.6 * noise
+
+    def make(rows: slice = slice(None), factor: float = 1.0) -> Case:
+        return Case(
+            model=model,
+            clean=clean[rows],
+            attacked=attacked[rows],
+            target=model(clean[rows]).argmax(dim=1),
+            explain=lambda x, y: factor * Saliency()(model, x, y),
+            reduce=lambda raw: reduce_map(raw, "abs-sum"),
+        )
+
+    return make
+
+
+def test_everything_registered_is_of_one_kind() -> None:
+    assert sorted(SIMILARITIES + QUALITIES) == registry.names()
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_scores_of_a_case_are_float64_in_bounds_and_leave_it_alone(name: str, make_case: MakeCase) -> None:
+    case = make_case()
+    state, images = copy.deepcopy(case.model.state_dict()), (case.clean.clone(), case.attacked.clone())
+    random_state, metric = torch.random.get_rng_state(), registry.get(name)()
+    scores = metric.score(case)
+    low, high = metric.bounds
+    assert scores.dtype == torch.float64
+    assert scores.shape == (len(case.clean),)
+    assert ((scores >= low) & (scores <= high) | scores.isnan()).all()
+    assert not scores.isnan().all()
+    assert not scores.requires_grad
+    assert torch.equal(metric.score(case), scores)
+    assert all(torch.equal(value, state[key]) for key, value in case.model.state_dict().items())
+    assert not case.model.training
+    assert all(parameter.grad is None for parameter in case.model.parameters())
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in case.model.modules())
+    assert torch.equal(torch.random.get_rng_state(), random_state)
+    assert torch.equal(case.clean, images[0])
+    assert torch.equal(case.attacked, images[1])
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_score_of_a_case_does_not_depend_on_the_batch(name: str, make_case: MakeCase) -> None:
+    metric = registry.get(name)()
+    together = metric.score(make_case())
+    alone = torch.cat([metric.score(make_case(slice(i, i + 1))) for i in range(len(together))])
+    assert torch.allclose(alone, together, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_maps_that_are_not_finite_have_no_score(name: str, make_case: MakeCase) -> None:
+    assert registry.get(name)().score(make_case(factor=float("nan"))).isnan().all()
+
+
+@pytest.mark.parametrize("metric", variants(), ids=str)
+def test_a_similarity_compares_the_maps_of_a_case(metric: Similarity, make_case: MakeCase) -> None:
+    case = make_case()
+    before, after = (Saliency()(case.model, x, case.target).abs().sum(dim=1) for x in (case.clean, case.attacked))
+    assert torch.equal(metric.score(case), metric(before, after))
+
+
+def test_the_maps_of_a_case_are_explained_once(make_case: MakeCase) -> None:
+    case = make_case()
+    assert case.maps is case.maps
+
+
 def test_a_metric_that_does_not_say_what_it_is_or_returns_another_shape_is_refused() -> None:
     with pytest.raises(TypeError, match="must say higher_is_better"):
         type("Mute", (Similarity,), {"compare": lambda *maps: maps[1]})
@@ -167,5 +245,20 @@ def test_a_metric_that_does_not_say_what_it_is_or_returns_another_shape_is_refus
         (Similarity,),
         {"compare": lambda *maps: maps[1].mean(), "higher_is_better": True, "bounds": (0.0, 1.0)},
     )
-    with pytest.raises(ValueError, match=r"returned .* for 5 images"):
+    with pytest.raises(ValueError, match=r"Mean\.compare returned .* for 5 images"):
         mean()(maps("plain", 0), maps("plain", 1))
+
+
+@pytest.mark.parametrize("kind", [Metric, Similarity, Quality])
+def test_a_kind_of_metric_is_no_metric(kind: type[Metric]) -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        kind()
+    with pytest.raises(TypeError, match="must say higher_is_better"):
+        type("Mute", (kind,), {})
+
+
+def test_a_quality_that_returns_another_shape_is_refused(make_case: MakeCase) -> None:
+    said = {"higher_is_better": True, "bounds": (0.0, 1.0)}
+    mean = type("Mean", (Quality,), {"judge": lambda _, case: case.clean.mean(), **said})
+    with pytest.raises(ValueError, match=r"Mean\.judge returned .* for 12 images"):
+        mean().score(make_case())

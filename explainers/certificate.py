@@ -1,0 +1,148 @@
+"""What smoothing guarantees about a map within a radius, as data.
+
+An average over noise cannot change fast: its change is bounded by how much the noise's distribution moves. The bounds
+    here are
+about the *expected* map, of which an explainer returns an estimate, for a fixed explained class, and hold with a stated
+probability over the draws.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta, norm
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopKCertificate:
+    """What is certain of the k largest pixels of an expected map whose values lie in [0, 1].
+
+    Attributes:
+        overlap: at least this share of the estimated top k is in the top k of every image within the radius,
+            float64[B].
+        lower, upper: bounds of every pixel's value within the radius, B×H×W.
+        k: number of pixels.
+        radius: l2, in pixel units.
+        confidence: probability over the draws that all bounds of one image hold.
+    """
+
+    overlap: Floats
+    lower: Floats
+    upper: Floats
+    k: int
+    radius: float
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosineCertificate:
+    """What is certain of the direction of an expected map.
+
+    Attributes:
+        cosine: the expected map of every image within the radius has at least this cosine with ``direction``,
+            float64[B]; -1 where nothing is known.
+        direction: unit vectors estimated from draws of their own, B×C×H×W.
+        norm: of the radius, ``linf`` or ``l2``.
+        radius: in pixel units.
+        confidence: probability over the draws that the bound of one image holds.
+    """
+
+    cosine: Floats
+    direction: Floats
+    norm: str
+    radius: float
+    confidence: float
+
+
+def certify_top_k(
+    counts: Floats, samples: int, *, k: int, stdev: float, radius: float, confidence: float
+) -> TopKCertificate:
+    """Bounds for the mean of 0/1 maps under Gaussian noise (Levine et al. 2019, arXiv 1905.12105).
+
+    Each pixel's probability is bounded by Clopper and Pearson's interval at a level shared by all pixels (Bonferroni).
+    Within an l2 radius ρ a probability p stays in ``[Φ(Φ⁻¹(p) - ρ/s), Φ(Φ⁻¹(p) + ρ/s)]``, and a pixel stays among the k
+    largest if fewer than k others can reach its lower bound.
+
+    Args:
+        counts: B×H×W, in how many of the samples a pixel was 1.
+        samples: n.
+        k: number of pixels.
+        stdev: s, in pixel units.
+        radius: ρ, in pixel units.
+        confidence: of all bounds of an image together.
+    """
+    flat = counts.reshape(len(counts), -1)
+    tail = (1 - confidence) / (2 * flat.shape[1])
+    low = np.where(flat > 0, beta.ppf(tail, flat, samples - flat + 1), 0.0)
+    high = np.where(flat < samples, beta.isf(tail, flat + 1, samples - flat), 1.0)
+    lower, upper = norm.cdf(norm.ppf(low) - radius / stdev), norm.cdf(norm.ppf(high) + radius / stdev)
+    overlap = np.zeros(len(flat))
+    for row, (values, below, above) in enumerate(zip(flat, lower, upper, strict=True)):
+        chosen = np.argsort(-values, kind="stable")[:k]
+        reachable = np.sort(above)
+        # Pixels that may come to lie at or above this one; it is among them itself, since upper >= lower.
+        rivals = len(above) - np.searchsorted(reachable, below[chosen], side="left") - 1
+        overlap[row] = float((rivals < k).mean())
+    shape = counts.shape
+    return TopKCertificate(
+        overlap=overlap,
+        lower=lower.reshape(shape),
+        upper=upper.reshape(shape),
+        k=k,
+        radius=radius,
+        confidence=confidence,
+    )
+
+
+def certified_cosine(
+    cosines: Floats, direction: Floats, *, variation: float, norm_name: str, radius: float, confidence: float
+) -> CosineCertificate:
+    """Bound for the mean of unit vectors under noise whose distribution moves by ``variation``.
+
+    With u the unit vector of a draw and d the direction, ``E⟨d, u⟩`` is at least its sample mean minus Hoeffding's
+    ``√(2 ln(1/α) / n)``; moving the noise by total variation v changes the expectation of a number in [-1, 1] by at
+    most 2v; and since the expected vector is no longer than 1, its cosine with d is at least its product with d where
+    that is positive.
+
+    Args:
+        cosines: B×n of ``⟨d, u⟩``, draws independent of d.
+        direction: unit vectors d, B×C×H×W.
+        variation: v, total variation between the noise around an image and around the farthest point within the radius.
+        norm_name, radius, confidence: as stored.
+    """
+    slack = math.sqrt(2 * math.log(1 / (1 - confidence)) / cosines.shape[1])
+    bound = cosines.mean(axis=1) - slack - 2 * variation
+    return CosineCertificate(
+        cosine=np.where(bound > 0, bound, -1.0),
+        direction=direction,
+        norm=norm_name,
+        radius=radius,
+        confidence=confidence,
+    )
+
+
+def box_variation(radius: float, side: float, dimension: int, norm_name: str) -> float:
+    """Total variation between uniform noise on ``[-side, side]^d`` and the same moved by at most ``radius``.
+
+    The boxes overlap in a share of ``Π (1 - |δ_i| / 2 side)``. Within an l2 radius of at most ``side`` the logarithm of
+    each factor is convex in ``δ_i²``, so the product is smallest where all are equal; for a larger radius nothing is
+    claimed.
+    """
+    if norm_name == "l2":
+        return 1.0 if radius > side else 1 - (1 - radius / (math.sqrt(dimension) * 2 * side)) ** dimension
+    return 1.0 if radius >= 2 * side else 1 - (1 - radius / (2 * side)) ** dimension
+
+
+def ball_variation(radius: float, ball: float, dimension: int) -> float:
+    """Total variation between uniform noise on the l2 ball of radius ``ball`` and the same moved by l2 ``radius``.
+
+    Two balls at distance ρ share ``I_{1-(ρ/2r)²}((d+1)/2, 1/2)`` of their volume, I the regularised incomplete beta
+    function.
+    """
+    ratio = radius / (2 * ball)
+    return 1.0 if ratio >= 1 else 1 - float(beta.cdf(1 - ratio**2, (dimension + 1) / 2, 0.5))

@@ -1,0 +1,147 @@
+"""Explaining in chunks that fit a memory budget; the result does not depend on how the work was cut.
+
+Most explainers evaluate the network at several copies of every image: points of a path, noisy copies, masked copies. An
+explainer says what one block of images and copies contributes, and ``accumulate`` decides how large the blocks are.
+Where a graph is wanted and there is more than one block, each is computed without a graph and once more, with it, when
+the derivative is asked for, so that memory is that of one block in either direction.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+Part = Callable[[Tensor, slice, slice, bool], Tensor]
+"""Images b×C×H×W, which rows of the batch they are, which copies, and whether a graph is wanted, to b×…"""
+
+_budget: ContextVar[int | None] = ContextVar("memory budget", default=None)
+CPU_BUDGET = 1 << 30
+"""Bytes of activations at once where nothing else is said; more is not faster on a CPU."""
+
+
+@contextmanager
+def memory_budget(size: int | None) -> Iterator[None]:
+    """Inside the block, explainers of this thread keep about ``size`` bytes of activations at once.
+
+    None leaves it to the device: 1 GiB on a CPU, half of what is free on a GPU. At least one copy of one image is
+        always
+    computed, however small the budget.
+    """
+    if size is not None and size < 1:
+        raise ValueError(f"a memory budget of {size} bytes must be at least 1")
+    token = _budget.set(size)
+    try:
+        yield
+    finally:
+        _budget.reset(token)
+
+
+def accumulate(
+    part: Part,
+    model: nn.Module,
+    x: Tensor,
+    copies: int,
+    *,
+    create_graph: bool,
+    join: Literal["sum", "cat"] = "sum",
+) -> Tensor:
+    """What all copies of all images contribute.
+
+    Args:
+        part: the contribution of a block, b×…; summed over its copies, or with its copies along the second axis.
+        model: the network; it decides how many rows fit.
+        x: images, B×C×H×W.
+        copies: how often each image is evaluated.
+        create_graph: whether the result must be differentiable with respect to ``x`` and the network's parameters.
+        join: whether blocks of copies are added or concatenated along the second axis.
+    """
+    rows = rows_at_once(model, x, create_graph=create_graph)
+    height = min(len(x), rows)
+    width = max(1, rows // height)
+    blocks = list(itertools.product(_slices(len(x), height), _slices(copies, width)))
+    compute = _recomputed if create_graph and len(blocks) > 1 else _directly
+    found = []
+    for _, group in itertools.groupby(blocks, key=lambda block: block[0]):
+        pieces = [compute(part, model, x, block, create_graph=create_graph) for block in group]
+        found.append(torch.cat(pieces, dim=1) if join == "cat" else torch.stack(pieces).sum(dim=0))
+    return torch.cat(found)
+
+
+def rows_at_once(model: nn.Module, x: Tensor, *, create_graph: bool) -> int:
+    """How many images the network may be sent at once.
+
+    A backward pass holds about twice what the forward pass saved, the graph of a gradient about five times as much.
+    """
+    each = max(1, _saved_bytes(model, x[:1].detach()) * (5 if create_graph else 2))
+    return max(1, _bytes(x.device) // each)
+
+
+def _bytes(device: torch.device) -> int:
+    chosen = _budget.get()
+    if chosen is not None:
+        return chosen
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    return CPU_BUDGET
+
+
+def _saved_bytes(model: nn.Module, image: Tensor) -> int:
+    """Bytes autograd saves for one image, parameters apart."""
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    # ``forward`` and not a call: whoever counts the passes of the network must not count this one.
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model.forward(image.requires_grad_())
+    for parameter in model.parameters():
+        sizes.pop(parameter.data_ptr(), None)
+    return sum(sizes.values())
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _directly(part: Part, _model: nn.Module, x: Tensor, block: tuple[slice, slice], *, create_graph: bool) -> Tensor:
+    rows, span = block
+    piece = part(x[rows], rows, span, create_graph)
+    return piece if create_graph else piece.detach()
+
+
+def _recomputed(part: Part, model: nn.Module, x: Tensor, block: tuple[slice, slice], *, create_graph: bool) -> Tensor:
+    assert create_graph
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    piece: Tensor = _Recomputed.apply(part, block, x[block[0]], *parameters)
+    return piece
+
+
+class _Recomputed(torch.autograd.Function):
+    """A block whose graph is built only while its derivative is computed."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Part, block: tuple[slice, slice], x: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.part, ctx.block = part, block
+        ctx.save_for_backward(x, *parameters)
+        with torch.enable_grad():
+            return part(x.detach(), *block, False).detach()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, *parameters = ctx.saved_tensors
+        with torch.enable_grad():
+            attached = x.detach().requires_grad_()
+            piece = ctx.part(attached, *ctx.block, True)
+            if not piece.requires_grad:
+                return (None, None, *(None for _ in (x, *parameters)))
+            wanted = torch.autograd.grad(piece, [attached, *parameters], gradient, allow_unused=True)
+        return (None, None, *wanted)

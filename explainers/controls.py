@@ -1,0 +1,116 @@
+"""Maps that explain nothing: what a robust or a faithful explanation has to be better than."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from skimage import feature, filters
+from torch import Tensor, nn
+
+from explainers import register
+from explainers.base import Explainer
+
+
+@register("constant")
+@dataclass(frozen=True, kw_only=True)
+class Constant(Explainer):
+    """The same value everywhere: cannot be moved, and ranks no pixel above another, so most metrics are undefined."""
+
+    @property
+    def differentiable(self) -> bool:
+        """False: nothing to follow."""
+        return False
+
+    def attribute(
+        self,
+        model: nn.Module,  # noqa: ARG002
+        x: Tensor,
+        target: Tensor,  # noqa: ARG002
+        *,
+        create_graph: bool,  # noqa: ARG002
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> Tensor:
+        """B×C×H×W of ones."""
+        return torch.ones_like(x)
+
+
+@register("random")
+@dataclass(frozen=True, kw_only=True)
+class Random(Explainer):
+    """Normal noise that depends on nothing but the draws; the same for every image."""
+
+    stochastic: ClassVar[bool] = True
+
+    @property
+    def differentiable(self) -> bool:
+        """False: nothing to follow."""
+        return False
+
+    def attribute(
+        self,
+        model: nn.Module,  # noqa: ARG002
+        x: Tensor,
+        target: Tensor,  # noqa: ARG002
+        *,
+        create_graph: bool,  # noqa: ARG002
+        generator: torch.Generator,
+    ) -> Tensor:
+        """B×C×H×W."""
+        return torch.randn(x.shape[1:], generator=generator, dtype=x.dtype).to(x.device).expand_as(x).clone()
+
+
+@register("input")
+@dataclass(frozen=True, kw_only=True)
+class Input(Explainer):
+    """The image itself: bright pixels are important."""
+
+    def attribute(
+        self,
+        model: nn.Module,  # noqa: ARG002
+        x: Tensor,
+        target: Tensor,  # noqa: ARG002
+        *,
+        create_graph: bool,  # noqa: ARG002
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> Tensor:
+        """B×C×H×W, pixels."""
+        return x.clone()
+
+
+@register("edges")
+@dataclass(frozen=True, kw_only=True)
+class Edges(Explainer):
+    """An edge detector, which never sees the network (a control of Adebayo et al. 2018, arXiv 1810.03292).
+
+    scikit-image's filter of the mean over the channels; every channel gets an equal share, so that their sum is the
+    filter's output.
+
+    Attributes:
+        detector: ``sobel``, ``scharr`` and ``prewitt`` give the magnitude of the gradient, ``canny`` thin edges of 0
+            and 1.
+    """
+
+    detector: Literal["sobel", "scharr", "prewitt", "canny"] = "sobel"
+
+    @property
+    def differentiable(self) -> bool:
+        """False: computed outside torch."""
+        return False
+
+    def attribute(
+        self,
+        model: nn.Module,  # noqa: ARG002
+        x: Tensor,
+        target: Tensor,  # noqa: ARG002
+        *,
+        create_graph: bool,  # noqa: ARG002
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> Tensor:
+        """B×C×H×W, never negative."""
+        detect = feature.canny if self.detector == "canny" else getattr(filters, self.detector)
+        grey = x.detach().mean(dim=1).cpu().double().numpy()
+        maps = torch.from_numpy(np.stack([detect(image) for image in grey]).astype(np.float64))
+        return maps[:, None].to(x).expand_as(x) / x.shape[1]

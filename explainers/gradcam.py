@@ -1,0 +1,129 @@
+"""Which channels of a layer speak for the class, upsampled to the image: Selvaraju et al. 2017."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from captum.attr import GuidedGradCam as CaptumGuidedGradCam
+from captum.attr import LayerGradCam
+from torch import Tensor, nn
+from torch.nn import functional
+
+from attrobust.suggest import did_you_mean
+from attrobust.views import shared_copy
+from explainers import register
+from explainers.captum import CaptumExplainer
+from explainers.network_view import one_module_per_call
+from explainers.rectifiers import with_rectifiers
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerExplainer(CaptumExplainer):
+    """An explainer that looks at the output of one layer.
+
+    Attributes:
+        layer: dotted path of the layer; where it is empty, the last module whose output still has height and width,
+            which is where the papers look.
+    """
+
+    layer: str = ""
+
+    def layer_of(self, model: nn.Module, image: Tensor) -> nn.Module:
+        """The layer; raises ValueError where the network has none of that name, or none with height and width."""
+        modules: dict[str, nn.Module] = dict(model.named_modules())
+        name = self.layer or last_spatial(model, image)
+        if name not in modules:
+            near = (
+                did_you_mean(name, list(modules))
+                or f" (the last with height and width: {last_spatial(model, image)!r})"
+            )
+            raise ValueError(f"the network has no layer {name!r}{near}")
+        return modules[name]
+
+
+def last_spatial(model: nn.Module, image: Tensor) -> str:
+    """Path of the last module to be called, and called once, whose output is a feature map of more than one pixel.
+
+    Raises:
+        ValueError: there is none.
+    """
+    network = shared_copy(model)
+    names: dict[nn.Module, str] = {module: name for name, module in network.named_modules() if name}
+    calls: Counter[nn.Module] = Counter()
+    spatial: list[nn.Module] = []
+
+    def note(module: nn.Module, _inputs: object, output: object) -> None:
+        calls[module] += 1
+        if isinstance(output, Tensor) and output.dim() == 4 and output[0, 0].numel() > 1:
+            spatial.append(module)
+
+    for module in names:
+        module.register_forward_hook(note)
+    with torch.no_grad():
+        # ``forward`` and not a call: whoever counts the passes of the network must not count this one.
+        network.forward(image)
+    found = [names[module] for module in spatial if calls[module] == 1]
+    if not found:
+        raise ValueError("no module of the network has an output with height and width; name one, layer=PATH")
+    return found[-1]
+
+
+@register("gradcam")
+@dataclass(frozen=True, kw_only=True)
+class GradCam(LayerExplainer):
+    """``ReLU(Σ_k mean(∂f_c/∂A_k) A_k)`` of a layer's channels A_k, upsampled (arXiv 1610.02391, equations 1 and 2).
+
+    The map has one channel; every channel of the image gets an equal share of it, so that their sum is the Grad-CAM
+    map.
+
+    Attributes:
+        interpolation: how the layer's map is upsampled.
+        rectified: whether the ReLU is applied; Captum does not by itself.
+    """
+
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    rectified: bool = True
+
+    def captum(self, model: nn.Module, image: Tensor) -> Any:
+        """See ``CaptumExplainer.captum``."""
+        return LayerGradCam(model, self.layer_of(model, image))
+
+    def arguments(self, x: Tensor) -> dict[str, Any]:  # noqa: ARG002
+        """Whether negative evidence is dropped."""
+        return {"relu_attributions": self.rectified}
+
+    def attribute(
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
+    ) -> Tensor:
+        """B×C×H×W."""
+        coarse = super().attribute(model, x, target, create_graph=create_graph, generator=generator)
+        if coarse.dim() != 4:
+            raise ValueError(f"Grad-CAM needs a layer with height and width, not of shape {tuple(coarse.shape[1:])}")
+        fine = functional.interpolate(coarse, x.shape[2:], mode=self.interpolation)
+        return fine.expand_as(x) / x.shape[1]
+
+
+@register("guided-gradcam")
+@dataclass(frozen=True, kw_only=True)
+class GuidedGradCam(LayerExplainer):
+    """Grad-CAM, upsampled and rectified, times guided backpropagation (arXiv 1610.02391, section 3.2).
+
+    Softplus is taken as the rectifier it stands for.
+
+    Attributes:
+        interpolation: how the layer's map is upsampled.
+    """
+
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+
+    def captum(self, model: nn.Module, image: Tensor) -> Any:
+        """See ``CaptumExplainer.captum``."""
+        network = with_rectifiers(one_module_per_call(model, image).network)
+        return CaptumGuidedGradCam(network, self.layer_of(network, image))
+
+    def arguments(self, x: Tensor) -> dict[str, Any]:  # noqa: ARG002
+        """How the layer's map is upsampled."""
+        return {"interpolate_mode": self.interpolation}

@@ -1,0 +1,25 @@
+"""The gradient of the explained logit, which most explainers are made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def logit(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    """The explained logit of each image, float[B]."""
+    values: Tensor = model(x).gather(1, target.view(-1, 1)).squeeze(1)
+    return values
+
+
+def input_gradient(model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool) -> Tensor:
+    """``∇_x f_c(x)``, B×C×H×W, logits per pixel unit.
+
+    Args:
+        model, target: as for an explainer.
+        x: images; a leaf is made of them where no graph is wanted.
+        create_graph: whether the result is to be differentiated again.
+    """
+    attached = x if create_graph else x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(logit(model, attached, target).sum(), attached, create_graph=create_graph)
+    return gradient

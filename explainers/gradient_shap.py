@@ -1,0 +1,58 @@
+"""Gradients between references and noisy images: Lundberg and Lee 2017."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from explainers import register
+from explainers.chunks import accumulate
+from explainers.gradient import input_gradient
+from explainers.noise import GaussianExplainer
+
+
+@register("gradient-shap")
+@dataclass(frozen=True, kw_only=True)
+class GradientShap(GaussianExplainer):
+    """Mean of ``(x + s z_k - b_k) ⊙ ∇f_c(b_k + t_k (x + s z_k - b_k))`` over draws (arXiv 1705.07874).
+
+    z_k is normal noise, t_k uniform on [0, 1], b_k one of the references, all drawn anew for each of the ``samples``
+    copies and the same for all images of a batch. An explainer knows no background images; the references are flat
+    images with grey levels evenly spaced from black to white.
+
+    Attributes:
+        references: how many.
+    """
+
+    stdev: float = 0.0
+    references: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.references < 1:
+            raise ValueError(f"references={self.references} must be at least 1")
+
+    def draws(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Noise n×C×H×W in pixel units, grey levels n and positions n on the way from reference to image."""
+        noise = self.noise(x, generator)
+        levels = torch.linspace(0, 1, self.references, dtype=x.dtype)
+        chosen = levels[torch.randint(self.references, (self.samples,), generator=generator)]
+        positions = torch.rand(self.samples, generator=generator, dtype=x.dtype)
+        return noise, chosen.to(x.device), positions.to(x.device)
+
+    def attribute(
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
+    ) -> Tensor:
+        """B×C×H×W, logits."""
+        noise, levels, positions = self.draws(x, generator)
+
+        def part(images: Tensor, rows: slice, span: slice, graph: bool) -> Tensor:
+            b, t = (values[span].view(-1, 1, 1, 1) for values in (levels, positions))
+            way = images[:, None] + noise[span] - b
+            labels = target[rows].repeat_interleave(len(t))
+            gradients = input_gradient(model, (b + t * way).flatten(0, 1), labels, create_graph=graph)
+            return (way * gradients.view_as(way)).sum(dim=1)
+
+        return accumulate(part, model, x, self.samples, create_graph=create_graph) / self.samples

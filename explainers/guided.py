@@ -1,0 +1,46 @@
+"""Gradients with another rule at the rectifiers: Zeiler and Fergus 2014, Springenberg et al. 2015."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from captum.attr import Deconvolution as CaptumDeconvolution
+from captum.attr import GuidedBackprop as CaptumGuidedBackprop
+from torch import Tensor, nn
+
+from explainers import register
+from explainers.captum import CaptumExplainer
+from explainers.rectifiers import with_rectifiers
+
+
+@register("guided-backprop")
+@dataclass(frozen=True, kw_only=True)
+class GuidedBackprop(CaptumExplainer):
+    """The gradient, its negative entries set to zero at every rectifier (Springenberg et al. 2015, arXiv 1412.6806).
+
+    Softplus is taken as the rectifier it stands for, where Captum by itself would give the plain gradient.
+    """
+
+    def captum(self, model: nn.Module, image: Tensor) -> Any:  # noqa: ARG002
+        """See ``CaptumExplainer.captum``."""
+        return CaptumGuidedBackprop(with_rectifiers(model))
+
+
+@register("deconvolution")
+@dataclass(frozen=True, kw_only=True)
+class Deconvolution(CaptumExplainer):
+    """Rectified at every rectifier instead of multiplied by its slope (Zeiler and Fergus 2014, arXiv 1311.2901).
+
+    Softplus is taken as the rectifier it stands for. The map depends on ``x`` through max-pooling alone and is
+    piecewise constant: it has no derivative to follow.
+    """
+
+    @property
+    def differentiable(self) -> bool:
+        """False: the derivative is zero wherever it exists."""
+        return False
+
+    def captum(self, model: nn.Module, image: Tensor) -> Any:  # noqa: ARG002
+        """See ``CaptumExplainer.captum``."""
+        return CaptumDeconvolution(with_rectifiers(model))

@@ -1,0 +1,70 @@
+"""Gradients at noisy copies of an image, and what is averaged over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from explainers.base import Explainer
+from explainers.chunks import accumulate
+from explainers.gradient import input_gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianExplainer(Explainer):
+    """An explainer that averages over copies of the image with Gaussian noise.
+
+    The same draws are used for every image of a batch, so that an image's map does not depend on its neighbours.
+
+    Attributes:
+        samples: number of noisy copies n.
+        stdev: standard deviation s of the noise, in pixel units.
+    """
+
+    samples: int = 16
+    stdev: float = 0.1
+    stochastic: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples={self.samples} must be at least 1")
+        if self.stdev < 0:
+            raise ValueError(f"stdev={self.stdev:g} must not be negative")
+
+    def noise(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """The draws, n×C×H×W in pixel units, on the device of ``x``."""
+        draws = torch.randn((self.samples, *x.shape[1:]), generator=generator, dtype=x.dtype)
+        return self.stdev * draws.to(x.device)
+
+
+def mean_over_noise(
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    noise: Tensor,
+    *,
+    create_graph: bool,
+    each: Callable[[Tensor], Tensor] = lambda gradients: gradients,
+) -> Tensor:
+    """Mean over perturbations of a function of the gradient.
+
+    Args:
+        model, x, target, create_graph: as for an explainer.
+        noise: n×C×H×W, in pixel units, added to every image.
+        each: what is averaged, of gradients b×k×C×H×W to b×k×….
+
+    Returns:
+        Tensor B×….
+    """
+
+    def part(images: Tensor, rows: slice, span: slice, graph: bool) -> Tensor:
+        copies = (images[:, None] + noise[span]).flatten(0, 1)
+        labels = target[rows].repeat_interleave(len(noise[span]))
+        gradients = input_gradient(model, copies, labels, create_graph=graph)
+        return each(gradients.view(len(images), -1, *x.shape[1:])).sum(dim=1)
+
+    return accumulate(part, model, x, len(noise), create_graph=create_graph) / len(noise)

@@ -1,0 +1,98 @@
+"""How often a pixel is among the most important under noise: Levine et al. 2019."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attrobust.types import Amount
+from explainers import register
+from explainers.certificate import TopKCertificate, certify_top_k
+from explainers.noise import GaussianExplainer, mean_over_noise
+
+
+@register("sparsified-smoothgrad")
+@dataclass(frozen=True, kw_only=True)
+class SparsifiedSmoothGrad(GaussianExplainer):
+    """``(1/n) Σ 1[pixel ∈ T(x + s z_k)]``, T the pixels of largest ``Σ_c |∇f|`` (Levine et al. 2019, arXiv 1905.12105).
+
+    Values lie in [0, 1], which is what makes them certifiable; every channel gets an equal share, so that the sum over
+    the channels is the map. Being a count of indicators it has no derivative.
+
+    Attributes:
+        keep: how many pixels each draw keeps, a count or a percentage.
+    """
+
+    keep: Amount = Amount(10, percent=True)
+    samples: int = 32
+
+    @property
+    def differentiable(self) -> bool:
+        """False: a count of indicators."""
+        return False
+
+    def attribute(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        target: Tensor,
+        *,
+        create_graph: bool,  # noqa: ARG002
+        generator: torch.Generator,
+    ) -> Tensor:
+        """B×C×H×W."""
+        shares = self.frequencies(model, x, target, self.noise(x, generator))
+        return shares[:, None].expand_as(x) / x.shape[1]
+
+    def frequencies(self, model: nn.Module, x: Tensor, target: Tensor, noise: Tensor) -> Tensor:
+        """Share of the given draws, n×C×H×W, that keep each pixel, B×H×W."""
+        keep = self.keep.of(x.shape[2] * x.shape[3])
+
+        def kept(gradients: Tensor) -> Tensor:
+            importance = gradients.abs().sum(dim=2).flatten(2)
+            order = importance.argsort(dim=2, descending=True, stable=True)[:, :, :keep]
+            return torch.zeros_like(importance).scatter_(2, order, 1.0).view(*gradients.shape[:2], *x.shape[2:])
+
+        return mean_over_noise(model, x, target, noise, create_graph=False, each=kept)
+
+    def certify(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        target: Tensor,
+        *,
+        radius: float,
+        k: Amount = Amount(10, percent=True),  # noqa: B008
+        samples: int = 1000,
+        confidence: float = 0.99,
+        generator: torch.Generator | None = None,
+    ) -> TopKCertificate:
+        """Which of the k most frequent pixels of the expected map stay so within an l2 radius.
+
+        Args:
+            model, x, target: as for an explanation; the class explained is held fixed.
+            radius: l2, in pixel units.
+            k: size of the certified set.
+            samples: draws.
+            confidence: that all of an image's bounds hold.
+            generator: random numbers.
+
+        Raises:
+            ValueError: ``stdev`` is 0.
+        """
+        if not self.stdev > 0:
+            raise ValueError("a certificate needs stdev above 0")
+        source = torch.Generator().manual_seed(0) if generator is None else generator
+        images = x.detach()
+        draws = torch.randn((samples, *x.shape[1:]), generator=source, dtype=x.dtype).to(x.device)
+        counts = (self.frequencies(model, images, target, self.stdev * draws) * samples).round()
+        return certify_top_k(
+            counts.double().cpu().numpy(),
+            samples,
+            k=k.of(x.shape[2] * x.shape[3]),
+            stdev=self.stdev,
+            radius=radius,
+            confidence=confidence,
+        )

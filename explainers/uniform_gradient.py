@@ -1,0 +1,131 @@
+"""Averaging gradients over uniform noise: Wang et al. 2020, Wang and Kong 2024."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from explainers import register
+from explainers.base import Explainer
+from explainers.certificate import CosineCertificate, ball_variation, box_variation, certified_cosine
+from explainers.chunks import accumulate
+from explainers.gradient import input_gradient
+from explainers.noise import mean_over_noise
+
+
+@register("uniform-gradient")
+@dataclass(frozen=True, kw_only=True)
+class UniformGradient(Explainer):
+    """``(1/n) Σ ∇_x f_c(x + r z_k)`` with z uniform on a ball (Wang et al. 2020, arXiv 2006.06643).
+
+    The same draws are used for every image of a batch.
+
+    Attributes:
+        samples: number of noisy copies n.
+        radius: r, in pixel units.
+        ball: ``linf`` is the cube ``[-1, 1]^d``, ``l2`` the Euclidean ball.
+        unit: whether every gradient is divided by its l2 norm before averaging, which is what can be certified.
+    """
+
+    samples: int = 16
+    radius: float = 0.2
+    ball: Literal["linf", "l2"] = "linf"
+    unit: bool = False
+    stochastic: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples={self.samples} must be at least 1")
+        if not self.radius > 0:
+            raise ValueError(f"radius={self.radius:g} must be above 0")
+
+    def noise(self, x: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+        """Draws n×C×H×W in pixel units, on the device of ``x``."""
+        shape = (samples, *x.shape[1:])
+        if self.ball == "linf":
+            draws = 2 * torch.rand(shape, generator=generator, dtype=x.dtype) - 1
+        else:
+            directions = _unit(torch.randn(shape, generator=generator, dtype=x.dtype))
+            depth = torch.rand(samples, generator=generator, dtype=x.dtype) ** (1 / x[0].numel())
+            draws = directions * depth.view(-1, 1, 1, 1)
+        return self.radius * draws.to(x.device)
+
+    def attribute(
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
+    ) -> Tensor:
+        """B×C×H×W, logits per pixel unit, or without a unit where ``unit`` is set."""
+        noise = self.noise(x, self.samples, generator)
+        each = _unit if self.unit else _same
+        return mean_over_noise(model, x, target, noise, create_graph=create_graph, each=each)
+
+    def certify(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        target: Tensor,
+        *,
+        radius: float,
+        norm: Literal["linf", "l2"] = "l2",
+        samples: int = 1000,
+        confidence: float = 0.99,
+        generator: torch.Generator | None = None,
+    ) -> CosineCertificate:
+        """How far the expected map of unit gradients can turn within a radius (after Wang and Kong, arXiv 2405.06361).
+
+        Their bound needs the largest gradient norm, which nobody knows of a network; for unit gradients it is 1. In
+        high dimension a uniform distribution overlaps little with itself moved: expect a bound for small radii only.
+
+        Args:
+            model, x, target: as for an explanation; the class explained is held fixed.
+            radius: of the perturbation, in pixel units; for an ``l2`` ball of noise, in the l2 norm.
+            norm: of the radius.
+            samples: draws for the direction, and again for its bound.
+            confidence: of each image's bound.
+            generator: random numbers.
+
+        Raises:
+            ValueError: the setting ``unit`` is not set, or the norm is not l2 for l2 noise.
+        """
+        if not self.unit:
+            raise ValueError("a certificate needs unit=True: the norms of raw gradients have no known bound")
+        if self.ball == "l2" and norm != "l2":
+            raise ValueError("noise on an l2 ball is certified for norm='l2'")
+        source = torch.Generator().manual_seed(0) if generator is None else generator
+        images, dimension = x.detach(), x[0].numel()
+        first = self.noise(images, samples, source)
+        direction = _unit(mean_over_noise(model, images, target, first, create_graph=False, each=_unit))
+        noise = self.noise(images, samples, source)
+
+        def part(inputs: Tensor, rows: slice, span: slice, _graph: bool) -> Tensor:
+            copies = (inputs[:, None] + noise[span]).flatten(0, 1)
+            labels = target[rows].repeat_interleave(len(noise[span]))
+            units = _unit(input_gradient(model, copies, labels, create_graph=False)).view(len(inputs), -1, *x.shape[1:])
+            return torch.einsum("bnchw,bchw->bn", units, direction[rows])
+
+        cosines = accumulate(part, model, images, samples, create_graph=False, join="cat")
+        variation = (
+            ball_variation(radius, self.radius, dimension)
+            if self.ball == "l2"
+            else box_variation(radius, self.radius, dimension, norm)
+        )
+        return certified_cosine(
+            cosines.double().cpu().numpy(),
+            direction.double().cpu().numpy(),
+            variation=variation,
+            norm_name=norm,
+            radius=radius,
+            confidence=confidence,
+        )
+
+
+def _same(gradients: Tensor) -> Tensor:
+    return gradients
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Divided by the l2 norm over the last three axes; zero stays zero."""
+    square = vectors.square().sum(dim=(-3, -2, -1), keepdim=True)
+    return vectors / square.masked_fill(square == 0, 1.0).sqrt()
