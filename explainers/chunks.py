@@ -21,15 +21,15 @@ Part = Callable[[Tensor, slice, slice, bool], Tensor]
 """Images b×C×H×W, which rows of the batch they are, which copies, and whether a graph is wanted, to b×…"""
 
 _budget: ContextVar[int | None] = ContextVar("memory budget", default=None)
-CPU_BUDGET = 1 << 30
-"""Bytes of activations at once where nothing else is said; more is not faster on a CPU."""
+CPU_BUDGET = 1 << 26
+"""Bytes of activations at once where nothing else is said; more is slower on a CPU."""
 
 
 @contextmanager
 def memory_budget(size: int | None) -> Iterator[None]:
     """Inside the block, explainers of this thread keep about ``size`` bytes of activations at once.
 
-    None leaves it to the device: 1 GiB on a CPU, half of what is free on a GPU. At least one copy of one image is
+    None leaves it to the device: 64 MiB on a CPU, half of what is free on a GPU. At least one copy of one image is
         always
     computed, however small the budget.
     """

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attrobust import differentiable, load
-from attrobust.views import replace_relu
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting .* hooks:UserWarning", "ignore:Input Tensor:UserWarning")
 
@@ -270,28 +269,36 @@ def test_derivatives_are_finite_on_relu_and_max_pooling_and_black_pixels(
 
 
 def test_threads_do_not_disturb_each_other(images: Tensor) -> None:
-    model, y = made(lambda: replace_relu(Network(nn.ReLU, nn.MaxPool2d), nn.ReLU)), torch.tensor([3, 5])
-    kinds = [attr.GuidedBackprop, attr.DeepLift, attr.Saliency, attr.Deconvolution] * 2
+    """Some follow hooks, some have networks rewritten, some just run the network."""
+    model, hidden, y = made(lambda: Network(nn.ReLU, nn.MaxPool2d)), made(Functional), torch.tensor([3, 5])
 
-    def derivative(kind: type) -> Tensor:
+    def derivative(kind: type, network: nn.Module) -> Tensor:
         x = images.clone().requires_grad_()
-        maps = differentiable(kind(model)).attribute(x, target=y)
+        maps = differentiable(kind(network)).attribute(x, target=y)
         return torch.cat([maps.detach(), torch.autograd.grad(maps.square().sum(), x)[0]])
 
-    alone = [derivative(kind) for kind in kinds]
+    def plain(_kind: type, network: nn.Module) -> Tensor:
+        return network(images).detach()
+
+    hooked = [(derivative, kind, model) for kind in (attr.GuidedBackprop, attr.DeepLift, attr.Saliency, attr.LRP)]
+    rewritten = [(derivative, kind, hidden) for kind in (attr.GuidedBackprop, attr.Deconvolution, attr.DeepLift)]
+    jobs = [*hooked, *rewritten, (plain, object, model), (plain, object, hidden)]
+    alone = [job(kind, network) for job, kind, network in jobs]
     found: dict[int, list[Tensor]] = {}
-    barrier = threading.Barrier(len(kinds))
+    barrier = threading.Barrier(len(jobs))
 
     def work(i: int) -> None:
+        job, kind, network = jobs[i]
         barrier.wait()
-        found[i] = [derivative(kinds[i]) for _ in range(5)]
+        found[i] = [job(kind, network) for _ in range(8 if job is derivative else 80)]
 
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(len(kinds))]
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(len(jobs))]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert all(torch.equal(tensor, alone[i]) for i in range(len(kinds)) for tensor in found[i])
+    assert sorted(found) == list(range(len(jobs))), "no thread failed"
+    assert all(torch.equal(tensor, alone[i]) for i in range(len(jobs)) for tensor in found[i])
 
 
 def test_captum_model_and_explainer_are_left_as_they_were(images: Tensor) -> None:

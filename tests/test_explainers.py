@@ -37,7 +37,7 @@ LIGHT: dict[str, dict[str, object]] = {
 
 LIGHT_ONLY = {"relex", "kernel-shap", "lime"}
 """Where differences are those of the explainer's own values: RelEx is exact only where every step is unrolled, and
-Captum solves the least squares of the other two in float32."""
+Captum stores the coefficients of the other two in float32."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,34 @@
+"""Feature ablation: one segment at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from explainers import register
+from explainers.masking import SegmentExplainer, paint
+from explainers.segments import counts, find
+
+
+@register("feature-ablation")
+@dataclass(frozen=True, kw_only=True)
+class FeatureAblation(SegmentExplainer):
+    """``f_c(x) - f_c(x without s)`` for the segment s of the pixel."""
+
+    def attribute(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        target: Tensor,
+        *,
+        create_graph: bool,
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> Tensor:
+        """B×C×H×W, logits."""
+        labels = find(x, self.segments, self.size)
+        alone = torch.eye(int(counts(labels).max()), dtype=torch.bool)
+        kept = ~torch.cat([torch.zeros_like(alone[:1]), alone])
+        values = self.values(model, x, target, labels, kept[None], create_graph=create_graph)
+        return paint(values[:, :1] - values[:, 1:], labels, x)
