@@ -21,18 +21,12 @@ class CaptumExplainer(Explainer):
     def captum(self, model: nn.Module, image: Tensor) -> Any:
         """The Captum explainer of a network; ``image``, 1×C×H×W, is one it may be tried on."""
 
-    def arguments(self, x: Tensor) -> dict[str, Any]:  # noqa: ARG002
+    def arguments(self, x: Tensor) -> dict[str, Any]:
         """What ``attribute`` is told besides images and target."""
         return {}
 
     def attribute(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        target: Tensor,
-        *,
-        create_graph: bool,
-        generator: torch.Generator,  # noqa: ARG002
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W, or B×1×h×w of a layer."""
         attached = x if create_graph else x.detach().requires_grad_()

@@ -25,13 +25,7 @@ class Constant(Explainer):
         return False
 
     def attribute(
-        self,
-        model: nn.Module,  # noqa: ARG002
-        x: Tensor,
-        target: Tensor,  # noqa: ARG002
-        *,
-        create_graph: bool,  # noqa: ARG002
-        generator: torch.Generator,  # noqa: ARG002
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W of ones."""
         return torch.ones_like(x)
@@ -50,13 +44,7 @@ class Random(Explainer):
         return False
 
     def attribute(
-        self,
-        model: nn.Module,  # noqa: ARG002
-        x: Tensor,
-        target: Tensor,  # noqa: ARG002
-        *,
-        create_graph: bool,  # noqa: ARG002
-        generator: torch.Generator,
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W."""
         return torch.randn(x.shape[1:], generator=generator, dtype=x.dtype).to(x.device).expand_as(x).clone()
@@ -68,13 +56,7 @@ class Input(Explainer):
     """The image itself: bright pixels are important."""
 
     def attribute(
-        self,
-        model: nn.Module,  # noqa: ARG002
-        x: Tensor,
-        target: Tensor,  # noqa: ARG002
-        *,
-        create_graph: bool,  # noqa: ARG002
-        generator: torch.Generator,  # noqa: ARG002
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W, pixels."""
         return x.clone()
@@ -101,13 +83,7 @@ class Edges(Explainer):
         return False
 
     def attribute(
-        self,
-        model: nn.Module,  # noqa: ARG002
-        x: Tensor,
-        target: Tensor,  # noqa: ARG002
-        *,
-        create_graph: bool,  # noqa: ARG002
-        generator: torch.Generator,  # noqa: ARG002
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W, never negative."""
         detect = feature.canny if self.detector == "canny" else getattr(filters, self.detector)

@@ -32,7 +32,7 @@ class DeepLift(CaptumExplainer):
     def __post_init__(self) -> None:
         check_grey("baseline", self.baseline)
 
-    def captum(self, model: nn.Module, image: Tensor) -> Any:  # noqa: ARG002
+    def captum(self, model: nn.Module, image: Tensor) -> Any:
         """See ``CaptumExplainer.captum``."""
         return CaptumDeepLift(model)
 

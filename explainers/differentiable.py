@@ -61,7 +61,7 @@ class Differentiable:
 
         Args:
             inputs: a batch that requires grad; not a tuple of batches.
-            args, kwargs: Captum's.
+            args, kwargs: Captum's; explainers that set hooks take networks of one argument only.
 
         Returns:
             What Captum returns.
@@ -156,6 +156,10 @@ def _deeplift(explainer: Any, image: Tensor, mode: GraphMode | None) -> Any:
 
 
 def _gradcam(explainer: Any, _image: Tensor, mode: GraphMode | None) -> Any:
+    if not isinstance(explainer.forward_func, nn.Module):
+        raise ValueError(
+            "LayerGradCam needs the network itself, an nn.Module, where Captum also takes a function of it"
+        )
     network = private_copy(explainer.forward_func)
     network.mode = mode
     return attr.LayerGradCam(network, _same_layer(explainer.forward_func, explainer.layer, network))

@@ -18,13 +18,7 @@ class FeatureAblation(SegmentExplainer):
     """``f_c(x) - f_c(x without s)`` for the segment s of the pixel."""
 
     def attribute(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        target: Tensor,
-        *,
-        create_graph: bool,
-        generator: torch.Generator,  # noqa: ARG002
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W, logits."""
         labels = find(x, self.segments, self.size)

@@ -91,7 +91,7 @@ class GradCam(LayerExplainer):
         """See ``CaptumExplainer.captum``."""
         return LayerGradCam(model, self.layer_of(model, image))
 
-    def arguments(self, x: Tensor) -> dict[str, Any]:  # noqa: ARG002
+    def arguments(self, x: Tensor) -> dict[str, Any]:
         """Whether negative evidence is dropped."""
         return {"relu_attributions": self.rectified}
 
@@ -124,6 +124,6 @@ class GuidedGradCam(LayerExplainer):
         network = with_rectifiers(one_module_per_call(model, image).network)
         return CaptumGuidedGradCam(network, self.layer_of(network, image))
 
-    def arguments(self, x: Tensor) -> dict[str, Any]:  # noqa: ARG002
+    def arguments(self, x: Tensor) -> dict[str, Any]:
         """How the layer's map is upsampled."""
         return {"interpolate_mode": self.interpolation}

@@ -22,7 +22,7 @@ class GuidedBackprop(CaptumExplainer):
     Softplus is taken as the rectifier it stands for, where Captum by itself would give the plain gradient.
     """
 
-    def captum(self, model: nn.Module, image: Tensor) -> Any:  # noqa: ARG002
+    def captum(self, model: nn.Module, image: Tensor) -> Any:
         """See ``CaptumExplainer.captum``."""
         return CaptumGuidedBackprop(with_rectifiers(model))
 
@@ -41,6 +41,6 @@ class Deconvolution(CaptumExplainer):
         """False: the derivative is zero wherever it exists."""
         return False
 
-    def captum(self, model: nn.Module, image: Tensor) -> Any:  # noqa: ARG002
+    def captum(self, model: nn.Module, image: Tensor) -> Any:
         """See ``CaptumExplainer.captum``."""
         return CaptumDeconvolution(with_rectifiers(model))

@@ -38,13 +38,7 @@ class IG(Explainer):
         check_grey("baseline", self.baseline)
 
     def attribute(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        target: Tensor,
-        *,
-        create_graph: bool,
-        generator: torch.Generator,  # noqa: ARG002
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W, logits; sums to ``f_c(x) - f_c(x0)`` up to the quadrature error."""
         weights_of, points_of = approximation_parameters(self.rule)

@@ -18,13 +18,7 @@ class InputXGradient(Explainer):
     """``x ⊙ ∇_x f_c(x)`` in pixel units (Shrikumar et al. 2016, arXiv 1605.01713)."""
 
     def attribute(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        target: Tensor,
-        *,
-        create_graph: bool,
-        generator: torch.Generator,  # noqa: ARG002
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W, logits."""
         return x * input_gradient(model, x, target, create_graph=create_graph)

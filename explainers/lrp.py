@@ -64,13 +64,7 @@ class LRP(Explainer):
             raise ValueError(f"gamma={self.gamma:g} must be finite and not negative")
 
     def attribute(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        target: Tensor,
-        *,
-        create_graph: bool,
-        generator: torch.Generator,  # noqa: ARG002
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W, logits.
 

@@ -34,13 +34,7 @@ class Occlusion(MaskingExplainer):
             raise ValueError(f"stride={self.stride} must be between 1 and window={self.window}")
 
     def attribute(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        target: Tensor,
-        *,
-        create_graph: bool,
-        generator: torch.Generator,  # noqa: ARG002
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W, logits; all channels alike.
 

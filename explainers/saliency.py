@@ -18,13 +18,7 @@ class Saliency(Explainer):
     """Gradient of the explained logit, ``∇_x f_c(x)``, signed (Simonyan et al. 2014, arXiv 1312.6034)."""
 
     def attribute(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        target: Tensor,
-        *,
-        create_graph: bool,
-        generator: torch.Generator,  # noqa: ARG002
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W, logits per pixel unit."""
         return input_gradient(model, x, target, create_graph=create_graph)

@@ -34,13 +34,7 @@ class SparsifiedSmoothGrad(GaussianExplainer):
         return False
 
     def attribute(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        target: Tensor,
-        *,
-        create_graph: bool,  # noqa: ARG002
-        generator: torch.Generator,
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W."""
         shares = self.frequencies(model, x, target, self.noise(x, generator))

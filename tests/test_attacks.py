@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -15,10 +15,15 @@ from attacks import registry
 from attacks.base import Attack, Context
 from attacks.descent import GradientAttack
 from attacks.noise import Noise
+from attrobust import load
 from attrobust.types import ThreatModel
 from benchmark.models.base import ImageFacts
 from benchmark.models.resnet import ResNet18
+from explainers.base import Explainer
+from explainers.controls import Edges
+from explainers.guided import Deconvolution
 from explainers.saliency import Saliency
+from explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 from metrics.cosine import Cosine
 
 ContextMaker = Callable[..., Context]
@@ -266,3 +271,24 @@ def test_a_relu_network_has_no_gradient_of_its_own_to_follow(
         moved = context.maps(registry.get("topk")(steps=STEPS, view=view)(context, x, y).x, y)  # type: ignore[call-arg]
         means[view] = float(F.cosine_similarity(clean.flatten(1), moved.flatten(1)).mean())
     assert means["auto"] < means["own"]
+
+
+@pytest.mark.parametrize(
+    "explainer", [SparsifiedSmoothGrad(samples=8), Deconvolution(), Edges()], ids=lambda e: type(e).__name__
+)
+@pytest.mark.parametrize("name", FOLLOWING)
+def test_explainers_without_a_derivative_are_attacked_by_transfer(
+    name: str, explainer: Explainer, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    model, x = load("digits/natural"), real_images[0][:4]
+    y = model(x).argmax(dim=1)
+    context = make_context(model, explainer, x, surrogate=Saliency())
+    attack = short(name)
+    assert isinstance(attack, GradientAttack)
+    output = attack(context, x, y)
+    score = attack.objective(context, x, y)
+    before, after = (score(context.maps(images, y)) for images in (x, output.x))
+    assert (after <= before).all(), "scored on the explainer's own maps"
+    assert (after < before).any()
+    with pytest.raises(ValueError, match="is not differentiable: attack it by transfer"):
+        attack(replace(context, surrogate=None), x, y)

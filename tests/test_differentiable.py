@@ -370,5 +370,8 @@ def test_what_cannot_be_done_is_said(images: Tensor) -> None:
         differentiable(attr.Saliency(load("digits/natural"))).attribute(images, target=y)
     with pytest.raises(TypeError, match="Lime cannot be made differentiable; supported are Deconvolution, DeepLift"):
         differentiable(attr.Lime(load("digits/natural")))
+    with pytest.raises(ValueError, match="LayerGradCam needs the network itself"):
+        network = load("digits/natural")
+        differentiable(attr.LayerGradCam(network.forward, layer(network))).attribute(x, target=y)
     with pytest.raises(ValueError, match="the layer Conv2d is not part of the model"):
         differentiable(attr.LayerGradCam(load("digits/natural"), nn.Conv2d(1, 1, 1))).attribute(x, target=y)

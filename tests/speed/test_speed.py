@@ -34,5 +34,5 @@ def test_ranks_cost_about_what_scipy_takes_image_by_image(count: int, side: int)
     pairs = list(zip(a.flatten(1).numpy(), b.flatten(1).numpy(), strict=True))
     ours = fastest(lambda: Spearman()(a, b))
     theirs = fastest(lambda: [scipy.stats.spearmanr(x, y) for x, y in pairs], 2)
-    print(f"{count} maps of {side}x{side}: {ours:.3f} s, scipy {theirs:.3f} s, {theirs / ours:.1f} times")  # noqa: T201
+    print(f"{count} maps of {side}x{side}: {ours:.3f} s, scipy {theirs:.3f} s, {theirs / ours:.1f} times")
     assert ours <= 1.25 * theirs
