@@ -1,6 +1,6 @@
 """A table of every explainer against stock Captum on real CIFAR-10 images; run by hand on an idle machine.
 
-    PYTHONPATH=.:tests ATTROBUST_DATA=... python tests/speed/explainers.py WEIGHTS.pt [NAME ...]
+    PYTHONPATH=.:tests ATTROBUST_DATA=... python tests/speed/explainer_table.py WEIGHTS.pt [NAME ...]
 
 WEIGHTS.pt is a ``lenet`` state dict for CIFAR-10, as a run of the benchmark leaves it in ``checkpoints/``. Errors are
 in float64, seconds and memory in float32 on one thread: the fastest of two runs over 16 images, scaled to 100, and how
