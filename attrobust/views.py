@@ -88,11 +88,30 @@ def softplus_view(model: nn.Module, beta: float) -> nn.Module:
     if not kinked or any(not isinstance(module, nn.ReLU) for module in kinked):
         names = ", ".join(sorted({type(module).__name__ for module in kinked})) or "none"
         raise ValueError(f"a softplus view needs nn.ReLU activations; those of the model that are not smooth: {names}")
-    return replace_relu(shared_copy(model), lambda: nn.Softplus(beta=beta))
+    view = shared_copy(model)
+    replace_modules(view, lambda module: _softplus(module, beta) if isinstance(module, nn.ReLU) else None)
+    return view
+
+
+def _softplus(relu: nn.ReLU, beta: float) -> nn.Module:
+    return SoftplusInPlace(beta=beta) if relu.inplace else nn.Softplus(beta=beta)
+
+
+class SoftplusInPlace(nn.Softplus):
+    """Softplus that, like an in-place ReLU, changes the tensor it is given, which the network may use again."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``log(1 + exp(beta x)) / beta``, written over ``x``."""
+        # The derivative needs the value from before.
+        return x.copy_(super().forward(x.clone()))
 
 
 def shared_copy(model: nn.Module) -> nn.Module:
-    """A copy of the structure of ``model`` that shares every tensor with it and calls the same hooks."""
+    """A copy of the structure of ``model`` that shares every tensor with it and calls the same hooks.
+
+    Raises:
+        ValueError: the model has attributes that cannot be copied.
+    """
     shared: dict[int, object] = {}
     for module in model.modules():
         for value in (*module.parameters(recurse=False), *module.buffers(recurse=False), *vars(module).values()):
@@ -102,13 +121,45 @@ def shared_copy(model: nn.Module) -> nn.Module:
         for name, table in vars(module).items():
             if name.endswith("_hooks") and isinstance(table, dict):
                 shared[id(table)] = copy.copy(table)
-    return copy.deepcopy(model, shared)
+    try:
+        return copy.deepcopy(model, shared)
+    except Exception as error:  # whatever the author's attributes raise
+        problem = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{type(model).__name__} cannot be copied ({problem}), as is needed here") from error
+
+
+def make_out_of_place(model: nn.Module) -> None:
+    """Let no activation of a copy change the tensor it is given."""
+
+    def softplus(module: nn.Module) -> nn.Module | None:
+        return nn.Softplus(module.beta, module.threshold) if isinstance(module, SoftplusInPlace) else None
+
+    replace_modules(model, softplus)
+    for module in model.modules():
+        if isinstance(getattr(module, "inplace", None), bool):
+            vars(module)["inplace"] = False
 
 
 def replace_relu(model: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
     """Replace, in place, every ``nn.ReLU`` below ``model`` by a module of its own; returns ``model``."""
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.ReLU):
-                setattr(parent, name, make())
+    replace_modules(model, lambda module: make() if isinstance(module, nn.ReLU) else None)
     return model
+
+
+def replace_modules(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> None:
+    """Exchange, in place, every module below ``model`` for which ``make`` returns another, wherever it is named.
+
+    Mode and hooks of a module are those of what takes its place; no hooks, where that has the module in it.
+    """
+    for parent in list(model.modules()):
+        # Not named_children: it leaves out a module's second name.
+        for name, child in list(parent._modules.items()):
+            other = None if child is None else make(child)
+            if child is None or other is None:
+                continue
+            if not any(module is child for module in other.modules()):
+                vars(other).update(
+                    {key: copy.copy(table) for key, table in vars(child).items() if key.endswith("_hooks")}
+                )
+            other.train(child.training)
+            setattr(parent, name, other)

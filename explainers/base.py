@@ -69,7 +69,7 @@ class Explainer(ABC):
         Args:
             model: maps pixels in [0, 1] to logits, in evaluation mode.
             x: images, B×C×H×W; must require grad where ``create_graph`` is set.
-            target: the class explained, int64[B].
+            target: the class explained, integers[B].
             create_graph: whether the result is to be differentiated with respect to ``x``.
             generator: random numbers of a stochastic explainer; a fixed seed is used where it is None.
 
@@ -78,18 +78,20 @@ class Explainer(ABC):
             image with a pixel that is not finite has a map of NaN.
 
         Raises:
-            ValueError: the model is in training mode; or a graph is asked for where ``x`` does not require grad or the
-                explainer is not differentiable; or the model is one the explainer cannot explain.
+            ValueError: a part of the model is in training mode; ``target`` is not one class for each image; or a graph
+                is asked for where ``x`` does not require grad or the explainer is not differentiable; or the model is
+                one the explainer cannot explain.
         """
-        if model.training:
-            raise ValueError("the model is in training mode; call model.eval() first")
+        target = checked(model, x, target)
         if create_graph and not self.differentiable:
             raise ValueError(f"{type(self).__name__} is not differentiable: attack it by transfer or by queries")
         if create_graph and not x.requires_grad:
             raise ValueError("create_graph=True needs an x that requires grad: nothing could be differentiated")
+        if len(x) == 0:
+            return x.clone()
         source = torch.Generator().manual_seed(0) if generator is None else generator
         given = x if create_graph else x.detach()
-        broken = ~given.isfinite().flatten(1).all(dim=1).view(-1, 1, 1, 1)
+        broken = ~finite(given).view(-1, 1, 1, 1)
         usable = given.masked_fill(broken, 0.0) if broken.any() else given
         with torch.enable_grad():
             maps = self.attribute(model, usable, target, create_graph=create_graph, generator=source)
@@ -98,6 +100,23 @@ class Explainer(ABC):
                 maps = maps + 0 * usable
             maps = maps.masked_fill(broken, float("nan")) if broken.any() else maps
         return maps if create_graph else maps.detach()
+
+
+def checked(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    """The explained classes as int64[B]; raises ValueError where model or classes are not fit to be explained."""
+    for name, module in model.named_modules():
+        if module.training:
+            where = f"part {name!r} of the model" if name else "the model"
+            raise ValueError(f"{where} is in training mode; call model.eval() first")
+    if not isinstance(target, Tensor) or target.shape != x.shape[:1] or target.is_floating_point():
+        shown = tuple(target.shape) if isinstance(target, Tensor) else repr(target)
+        raise ValueError(f"target must hold one class for each of the {len(x)} images, not {shown}")
+    return target.to(device=x.device, dtype=torch.int64)
+
+
+def finite(x: Tensor) -> Tensor:
+    """Which images have no pixel that is NaN or infinite, bool[B]."""
+    return x.detach().isfinite().flatten(1).all(dim=1)
 
 
 def check_grey(name: str, level: float) -> None:

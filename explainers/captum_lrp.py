@@ -15,6 +15,7 @@ from explainers.lrp import LRP, NORMS, WEIGHTED, Propagation
 from explainers.lrp_rules import Layer, shared
 from explainers.tracing import Pass
 
+POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 EPSILON = PropagationRule.STABILITY_FACTOR
 
 
@@ -31,20 +32,32 @@ class CaptumLRP:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
-    def attribute(self, inputs: Tensor, target: Any = None, *, return_convergence_delta: bool = False) -> Any:
-        """Relevance, B×C×H×W, and where asked for the logit minus its sum, B; see Captum.
+    def attribute(
+        self,
+        inputs: Tensor,
+        target: int | Tensor | None = None,
+        additional_forward_args: None = None,
+        return_convergence_delta: bool = False,
+        verbose: bool = False,
+    ) -> Any:
+        """Relevance, B×C×H×W, and where asked for the logit minus its sum, B; the arguments are Captum's.
 
         Args:
             inputs: images, B×C×H×W.
-            target: the class explained, one for all or int64[B].
-            return_convergence_delta: as in Captum.
+            target: the class explained, one for all or integers[B]; None for a network with one output.
+            additional_forward_args: None; the network takes images only.
+            return_convergence_delta: whether to return both.
+            verbose: without effect.
 
         Raises:
             ValueError: there is no rule for an operation of the network.
         """
         passed = Pass.of(self.model, inputs)
-        labels = torch.as_tensor(target, device=inputs.device).expand(len(inputs))
-        start = functional.one_hot(labels, passed.output.shape[1]) * passed.output
+        classes = passed.output.shape[1]
+        if target is None and classes > 1:
+            raise ValueError(f"target must say which of the {classes} outputs is explained")
+        labels = torch.as_tensor(0 if target is None else target, device=inputs.device).long() % classes
+        start = functional.one_hot(labels.expand(len(inputs)), classes) * passed.output
         relevance = _CaptumPropagation(LRP(rule="epsilon", epsilon=EPSILON), passed).to_the_image(start)
         if not return_convergence_delta:
             return relevance
@@ -60,7 +73,7 @@ class _CaptumPropagation(Propagation):
         rule = getattr(module, "rule", None)
         if isinstance(rule, IdentityRule):
             return [(self.passed.sources(node)[0], relevance)]
-        if not isinstance(module, (*WEIGHTED, *NORMS)):
+        if not isinstance(module, (*WEIGHTED, *NORMS, *POOLINGS)):
             return super().shares(node, relevance)
         (source,) = self.passed.sources(node)
         function = _function(module, EpsilonRule(EPSILON) if rule is None else rule)
@@ -70,9 +83,9 @@ class _CaptumPropagation(Propagation):
 
 def _function(module: nn.Module, rule: Any) -> Any:
     """The layer with the weights a rule gives it."""
-    if isinstance(module, NORMS) or type(rule) is EpsilonRule:
+    if not isinstance(module, WEIGHTED) or type(rule) is EpsilonRule:
         return module.forward
-    layer = Layer.of(module)  # type: ignore[arg-type]
+    layer = Layer.of(module)
     if type(rule) not in (GammaRule, Alpha1_Beta0_Rule):
         raise ValueError(f"LRP with {type(rule).__name__} cannot be made differentiable; use one of Captum's own rules")
     positive = layer.weight.clamp(min=0)

@@ -59,6 +59,14 @@ class CosineCertificate:
     confidence: float
 
 
+def check_promise(radius: float, confidence: float) -> None:
+    """Raise ValueError unless a certificate can be asked for with these."""
+    if not radius >= 0:
+        raise ValueError(f"radius={radius:g} must not be negative")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence:g} must be between 0 and 1")
+
+
 def certify_top_k(
     counts: Floats, samples: int, *, k: int, stdev: float, radius: float, confidence: float
 ) -> TopKCertificate:

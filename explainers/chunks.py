@@ -20,6 +20,8 @@ from torch import Tensor, nn
 Part = Callable[[Tensor, slice, slice, bool], Tensor]
 """Images b×C×H×W, which rows of the batch they are, which copies, and whether a graph is wanted, to b×…"""
 
+Modes = list[tuple[nn.Module, bool]]
+
 _budget: ContextVar[int | None] = ContextVar("memory budget", default=None)
 CPU_BUDGET = 1 << 26
 """Bytes of activations at once where nothing else is said; more is slower on a CPU."""
@@ -120,7 +122,8 @@ def _directly(part: Part, _model: nn.Module, x: Tensor, block: tuple[slice, slic
 def _recomputed(part: Part, model: nn.Module, x: Tensor, block: tuple[slice, slice], *, create_graph: bool) -> Tensor:
     assert create_graph
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    piece: Tensor = _Recomputed.apply(part, block, x[block[0]], *parameters)
+    modes = [(module, module.training) for module in model.modules()]
+    piece: Tensor = _Recomputed.apply(part, block, modes, x[block[0]], *parameters)
     return piece
 
 
@@ -128,20 +131,36 @@ class _Recomputed(torch.autograd.Function):
     """A block whose graph is built only while its derivative is computed."""
 
     @staticmethod
-    def forward(ctx: Any, part: Part, block: tuple[slice, slice], x: Tensor, *parameters: Tensor) -> Tensor:
-        ctx.part, ctx.block = part, block
+    def forward(
+        ctx: Any, part: Part, block: tuple[slice, slice], modes: Modes, x: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        ctx.part, ctx.block, ctx.modes = part, block, modes
         ctx.save_for_backward(x, *parameters)
         with torch.enable_grad():
             return part(x.detach(), *block, False).detach()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("a map in several chunks has one derivative only; give memory_budget() more for another")
         x, *parameters = ctx.saved_tensors
-        with torch.enable_grad():
+        with torch.enable_grad(), _in_modes(ctx.modes):
             attached = x.detach().requires_grad_()
             piece = ctx.part(attached, *ctx.block, True)
             if not piece.requires_grad:
-                return (None, None, *(None for _ in (x, *parameters)))
+                return (None, None, None, *(None for _ in (x, *parameters)))
             wanted = torch.autograd.grad(piece, [attached, *parameters], gradient, allow_unused=True)
-        return (None, None, *wanted)
+        return (None, None, None, *wanted)
+
+
+@contextmanager
+def _in_modes(modes: Modes) -> Iterator[None]:
+    """The model as it was when it was explained."""
+    now = [(module, module.training) for module, _ in modes]
+    try:
+        for module, training in modes:
+            module.training = training
+        yield
+    finally:
+        for module, training in now:
+            module.training = training

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from explainers import register
 from explainers.base import Explainer
+from explainers.noise import normal_draws
 
 
 @register("constant")
@@ -47,7 +48,7 @@ class Random(Explainer):
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W."""
-        return torch.randn(x.shape[1:], generator=generator, dtype=x.dtype).to(x.device).expand_as(x).clone()
+        return normal_draws(x, 1, generator).expand_as(x).clone()
 
 
 @register("input")

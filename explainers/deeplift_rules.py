@@ -21,8 +21,6 @@ _POOLING = {
     nn.MaxPool2d: functional.max_pool2d,
     nn.MaxPool3d: functional.max_pool3d,
 }
-MIXING = (nn.Softmax, nn.LogSoftmax, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
-"""Modules that are neither linear nor elementwise and have no rule."""
 
 
 def rescale(inputs: Tensor, outputs: Tensor, grad_input: Tensor, grad_output: Tensor, eps: float) -> Tensor:
@@ -114,3 +112,28 @@ class Separated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """What the module makes of ``x``."""
         return self.module(x.clone())  # type: ignore[no-any-return]
+
+
+def check_complete(explainer: Any, x: Tensor, maps: Tensor, target: Any) -> None:
+    """Raise ValueError where the contributions do not sum to the difference of the logits: an operation had no rule.
+
+    Args:
+        explainer: on a ``Network``, just run.
+        x: the images, B×C×H×W.
+        maps: their contributions.
+        target: Captum's; only one class for all, or one for each image, is checked.
+    """
+    labels = torch.as_tensor(0 if target is None else target, device=x.device)
+    if not explainer.multiplies_by_inputs or labels.dim() > 1 or explainer.model.output.dim() != 2:
+        return
+    logits, references = explainer.model.output.chunk(2)
+    copies = len(logits) // len(x)
+    classes = labels.long().expand(len(x)).repeat_interleave(copies).view(-1, 1)
+    wanted = (logits - references).gather(1, classes).view(len(x), copies).mean(dim=1)
+    flat = maps.detach().flatten(1)
+    gap = (flat.sum(dim=1) - wanted).abs() / (flat.abs().sum(dim=1) + wanted.abs())
+    if (gap > 1e-3).any():
+        raise ValueError(
+            f"contributions miss {float(gap.max()):.0%} of what the logit changes: the network has an operation that "
+            "is neither linear nor an activation or max-pooling known to DeepLift; use another explainer"
+        )

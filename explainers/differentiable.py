@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from captum import attr
 from torch import Tensor, fx, nn
 
+from attrobust.views import replace_modules
 from explainers.captum_lrp import CaptumLRP
-from explainers.deeplift_rules import MIXING, RescaleDeepLift, RescaleDeepLiftShap, Separated
+from explainers.deeplift_rules import RescaleDeepLift, RescaleDeepLiftShap, Separated, check_complete
 from explainers.graph import GraphMode
-from explainers.network_view import CALLED_ONCE, Network, one_module_per_call, private_copy, replace_modules
+from explainers.network_view import CALLED_ONCE, Network, one_module_per_call, private_copy
 
 _FORWARD_ONLY = (
     *(attr.Saliency, attr.InputXGradient, attr.IntegratedGradients, attr.GradientShap),
@@ -71,6 +73,9 @@ class Differentiable:
         """
         if not (isinstance(inputs, Tensor) and inputs.requires_grad):
             raise ValueError("inputs must be one tensor that requires grad: x = x.requires_grad_()")
+        if kwargs.get("additional_forward_args") is not None and not isinstance(self.explainer, _FORWARD_ONLY):
+            kind = type(self.explainer).__name__
+            raise ValueError(f"{kind} is differentiable for networks of one argument; wrap the others into the network")
         with torch.enable_grad():
             return attribute(self.explainer, inputs, *args, create_graph=True, **kwargs)
 
@@ -88,14 +93,15 @@ def attribute(explainer: Any, x: Tensor, *args: Any, create_graph: bool, **kwarg
         return _attached(x, CaptumLRP(explainer.model).attribute(x, *args, **kwargs))
     mode = GraphMode() if create_graph else None
     own = _adapted(explainer, x[:1].detach(), mode)
-    if mode is None:
-        return own.attribute(x, *args, **kwargs)
     try:
-        with mode:
+        with nullcontext() if mode is None else mode:
             found = own.attribute(x, *args, **kwargs)
     finally:
-        mode.close()
-    return _attached(x, found)
+        if mode is not None:
+            mode.close()
+    if isinstance(own, (RescaleDeepLift, RescaleDeepLiftShap)) and not kwargs.get("custom_attribution_func"):
+        check_complete(own, x, found[0] if isinstance(found, tuple) else found, kwargs.get("target"))
+    return found if mode is None else _attached(x, found)
 
 
 def _attached(x: Tensor, found: Any) -> Any:
@@ -145,9 +151,6 @@ def _hooked(explainer: Any, image: Tensor, mode: GraphMode | None) -> Any:
 
 def _deeplift(explainer: Any, image: Tensor, mode: GraphMode | None) -> Any:
     network = _network(explainer.model, image, mode)
-    for module in network.modules():
-        if isinstance(module, MIXING):
-            raise ValueError(f"DeepLift has no rule for {type(module).__name__}; explain a network without it")
     replace_modules(network, lambda module: Separated(module) if isinstance(module, CALLED_ONCE) else None)
     kind = RescaleDeepLiftShap if isinstance(explainer, attr.DeepLiftShap) else RescaleDeepLift
     own = kind(network, multiply_by_inputs=explainer.multiplies_by_inputs)
@@ -155,12 +158,12 @@ def _deeplift(explainer: Any, image: Tensor, mode: GraphMode | None) -> Any:
     return own
 
 
-def _gradcam(explainer: Any, _image: Tensor, mode: GraphMode | None) -> Any:
+def _gradcam(explainer: Any, image: Tensor, mode: GraphMode | None) -> Any:
     if not isinstance(explainer.forward_func, nn.Module):
         raise ValueError(
             "LayerGradCam needs the network itself, an nn.Module, where Captum also takes a function of it"
         )
-    network = private_copy(explainer.forward_func)
+    network = private_copy(explainer.forward_func, image)
     network.mode = mode
     return attr.LayerGradCam(network, _same_layer(explainer.forward_func, explainer.layer, network))
 

@@ -21,5 +21,7 @@ def input_gradient(model: nn.Module, x: Tensor, target: Tensor, *, create_graph:
         create_graph: whether the result is to be differentiated again.
     """
     attached = x if create_graph else x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(logit(model, attached, target).sum(), attached, create_graph=create_graph)
+    with torch.enable_grad():
+        total = logit(model, attached, target).sum()
+        (gradient,) = torch.autograd.grad(total, attached, create_graph=create_graph)
     return gradient

@@ -37,10 +37,10 @@ class GradientShap(GaussianExplainer):
     def draws(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Noise n×C×H×W in pixel units, grey levels n and positions n on the way from reference to image."""
         noise = self.noise(x, generator)
-        levels = torch.linspace(0, 1, self.references, dtype=x.dtype)
+        levels = torch.linspace(0, 1, self.references, dtype=torch.float64)
         chosen = levels[torch.randint(self.references, (self.samples,), generator=generator)]
-        positions = torch.rand(self.samples, generator=generator, dtype=x.dtype)
-        return noise, chosen.to(x.device), positions.to(x.device)
+        positions = torch.rand(self.samples, generator=generator, dtype=torch.float64)
+        return noise, chosen.to(x), positions.to(x)
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from explainers import register
 from explainers.captum import CaptumExplainer
+from explainers.network_view import one_module_per_call
 from explainers.rectifiers import with_rectifiers
 
 
@@ -24,7 +25,7 @@ class GuidedBackprop(CaptumExplainer):
 
     def captum(self, model: nn.Module, image: Tensor) -> Any:
         """See ``CaptumExplainer.captum``."""
-        return CaptumGuidedBackprop(with_rectifiers(model))
+        return CaptumGuidedBackprop(with_rectifiers(one_module_per_call(model, image).network))
 
 
 @register("deconvolution")
@@ -43,4 +44,4 @@ class Deconvolution(CaptumExplainer):
 
     def captum(self, model: nn.Module, image: Tensor) -> Any:
         """See ``CaptumExplainer.captum``."""
-        return CaptumDeconvolution(with_rectifiers(model))
+        return CaptumDeconvolution(with_rectifiers(one_module_per_call(model, image).network))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from attrobust.views import KINKED, SMOOTH, shared_copy
+from attrobust.views import KINKED, SMOOTH, make_out_of_place, shared_copy
 from explainers.graph import GraphMode
+from explainers.probe import check_same, probe_like
 from explainers.tracing import traced
 
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
@@ -43,6 +45,16 @@ _OTHERS = {
     *(functional.leaky_relu, functional.relu6, functional.prelu, functional.rrelu, functional.hardtanh),
     *(functional.hardswish, functional.hardsigmoid, functional.threshold, functional.softsign),
     *(torch.clamp, torch.clamp_, torch.clamp_min, Tensor.clamp, Tensor.clamp_, Tensor.clamp_min, Tensor.clip),
+    *(
+        torch.clamp_max,
+        Tensor.clamp_max,
+        torch.threshold,
+        torch.fmax,
+        Tensor.maximum,
+        Tensor.where,
+        Tensor.abs,
+        torch.abs,
+    ),
     *(torch.maximum, torch.minimum, torch.where, torch.max_pool2d, torch.max_pool1d, torch.max_pool3d),
 }
 """Functions that bend a network and that nothing here rewrites."""
@@ -55,38 +67,46 @@ class Network(nn.Module):
         super().__init__()
         self.network = network
         self.mode: GraphMode | None = None
+        self.output: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """B×C×H×W pixels to logits."""
-        if self.mode is None:
-            return self.network(x)  # type: ignore[no-any-return]
-        with self.mode.network():
-            return self.network(x)  # type: ignore[no-any-return]
+        """B×C×H×W pixels to logits, which are remembered."""
+        with nullcontext() if self.mode is None else self.mode.network():
+            output: Tensor = self.network(x)
+        self.output = output.detach()
+        return output
 
 
-def private_copy(model: nn.Module) -> Network:
-    """A copy of the structure that shares every tensor; nothing in it works in place."""
-    network = Network(shared_copy(model))
-    for module in network.modules():
-        if isinstance(getattr(module, "inplace", None), bool):
-            vars(module)["inplace"] = False
-    return network.train(model.training)
+def private_copy(model: nn.Module, x: Tensor) -> Network:
+    """A copy of the structure that shares every tensor; nothing in it works in place.
+
+    Args:
+        model: the network.
+        x: images, B×C×H×W; only their size matters.
+
+    Raises:
+        ValueError: the copy is another function than the network.
+    """
+    network = _copy(model)
+    check_same(model, network.network.forward, probe_like(x))
+    return network
 
 
-def one_module_per_call(model: nn.Module, image: Tensor) -> Network:
+def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
     """A private copy in which every activation and max-pooling is a module that is called once.
 
     Args:
         model: the network.
-        image: 1×C×H×W, to see what is called.
+        x: images, B×C×H×W; only their size matters.
 
     Raises:
         ValueError: the network calls activations that are no modules, or one module several times, and cannot be
             rewritten.
     """
-    network = private_copy(model)
+    network, image = _copy(model), probe_like(x)
     problems = hidden_calls(network.network, image)
     if not problems:
+        check_same(model, network.network.forward, image)
         return network
     advice = "give every call of an activation or a max-pooling an nn.Module of its own"
     try:
@@ -96,9 +116,14 @@ def one_module_per_call(model: nn.Module, image: Tensor) -> Network:
     left = hidden_calls(network.network, image)
     if left:
         raise ValueError(f"{left[0]} in {type(model).__name__} cannot be made a module: {advice}")
-    with torch.no_grad():
-        if not torch.equal(network.network.forward(image), model.forward(image)):
-            raise ValueError(f"{problems[0]} in {type(model).__name__}, and its rewritten form differs: {advice}")
+    check_same(model, network.network.forward, image)
+    return network
+
+
+def _copy(model: nn.Module) -> Network:
+    network = Network(shared_copy(model))
+    make_out_of_place(network)
+    network.training = model.training
     return network
 
 
@@ -131,15 +156,6 @@ def hidden_calls(network: nn.Module, image: Tensor) -> list[str]:
             handle.remove()
     reused = [f"module {names[module]!r} is called {count} times" for module, count in calls.items() if count > 1]
     return [f"function {name} is called" for name in watch.seen] + reused
-
-
-def replace_modules(network: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> None:
-    """Exchange, in place, every module below ``network`` for which ``make`` returns another."""
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            other = make(child)
-            if other is not None:
-                setattr(parent, name, other)
 
 
 class _Watch(TorchFunctionMode):

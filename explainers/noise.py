@@ -37,8 +37,12 @@ class GaussianExplainer(Explainer):
 
     def noise(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """The draws, n×C×H×W in pixel units, on the device of ``x``."""
-        draws = torch.randn((self.samples, *x.shape[1:]), generator=generator, dtype=x.dtype)
-        return self.stdev * draws.to(x.device)
+        return self.stdev * normal_draws(x, self.samples, generator)
+
+
+def normal_draws(x: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers, samples×C×H×W, the same on every device and, up to rounding, in every precision."""
+    return torch.randn((samples, *x.shape[1:]), generator=generator, dtype=torch.float64).to(x)
 
 
 def mean_over_noise(
@@ -48,14 +52,14 @@ def mean_over_noise(
     noise: Tensor,
     *,
     create_graph: bool,
-    each: Callable[[Tensor], Tensor] = lambda gradients: gradients,
+    each: Callable[[Tensor, slice], Tensor] = lambda gradients, _: gradients,
 ) -> Tensor:
     """Mean over perturbations of a function of the gradient.
 
     Args:
         model, x, target, create_graph: as for an explainer.
         noise: n×C×H×W, in pixel units, added to every image.
-        each: what is averaged, of gradients b×k×C×H×W to b×k×….
+        each: what is averaged, of gradients b×k×C×H×W and the rows of the batch they belong to, b×k×….
 
     Returns:
         Tensor B×….
@@ -65,6 +69,6 @@ def mean_over_noise(
         copies = (images[:, None] + noise[span]).flatten(0, 1)
         labels = target[rows].repeat_interleave(len(noise[span]))
         gradients = input_gradient(model, copies, labels, create_graph=graph)
-        return each(gradients.view(len(images), -1, *x.shape[1:])).sum(dim=1)
+        return each(gradients.view(len(images), -1, *x.shape[1:]), rows).sum(dim=1)
 
     return accumulate(part, model, x, len(noise), create_graph=create_graph) / len(noise)

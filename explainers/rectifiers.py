@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attrobust.views import shared_copy
-from explainers.network_view import replace_modules
+from attrobust.views import replace_modules, shared_copy
 
 
 class SoftplusRectifier(nn.ReLU):

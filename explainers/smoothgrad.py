@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from explainers import register
+from explainers.gradient import input_gradient
 from explainers.noise import GaussianExplainer, mean_over_noise
 
 
@@ -33,7 +34,7 @@ class SmoothGradSquare(GaussianExplainer):
     ) -> Tensor:
         """B×C×H×W, squared logits per squared pixel unit."""
         noise = self.noise(x, generator)
-        return mean_over_noise(model, x, target, noise, create_graph=create_graph, each=torch.square)
+        return mean_over_noise(model, x, target, noise, create_graph=create_graph, each=_squared)
 
 
 @register("vargrad")
@@ -46,9 +47,16 @@ class VarGrad(GaussianExplainer):
     ) -> Tensor:
         """B×C×H×W, squared logits per squared pixel unit."""
         noise = self.noise(x, generator)
+        # A variance is that of differences to anything fixed; to something near, no digits are lost.
+        near = input_gradient(model, x.detach(), target, create_graph=False)
 
-        def moments(gradients: Tensor) -> Tensor:
-            return torch.stack([gradients, gradients.square()], dim=2)
+        def moments(gradients: Tensor, rows: slice) -> Tensor:
+            centred = gradients - near[rows, None]
+            return torch.stack([centred, centred.square()], dim=2)
 
         mean, square = mean_over_noise(model, x, target, noise, create_graph=create_graph, each=moments).unbind(dim=1)
         return square - mean.square()
+
+
+def _squared(gradients: Tensor, _rows: slice) -> Tensor:
+    return gradients.square()

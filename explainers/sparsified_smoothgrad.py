@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from attrobust.types import Amount
 from explainers import register
-from explainers.certificate import TopKCertificate, certify_top_k
-from explainers.noise import GaussianExplainer, mean_over_noise
+from explainers.base import checked, finite
+from explainers.certificate import TopKCertificate, certify_top_k, check_promise
+from explainers.noise import GaussianExplainer, mean_over_noise, normal_draws
 
 
 @register("sparsified-smoothgrad")
@@ -44,7 +45,7 @@ class SparsifiedSmoothGrad(GaussianExplainer):
         """Share of the given draws, n×C×H×W, that keep each pixel, B×H×W."""
         keep = self.keep.of(x.shape[2] * x.shape[3])
 
-        def kept(gradients: Tensor) -> Tensor:
+        def kept(gradients: Tensor, _rows: slice) -> Tensor:
             importance = gradients.abs().sum(dim=2).flatten(2)
             order = importance.argsort(dim=2, descending=True, stable=True)[:, :, :keep]
             return torch.zeros_like(importance).scatter_(2, order, 1.0).view(*gradients.shape[:2], *x.shape[2:])
@@ -74,14 +75,16 @@ class SparsifiedSmoothGrad(GaussianExplainer):
             generator: random numbers.
 
         Raises:
-            ValueError: ``stdev`` is 0.
+            ValueError: ``stdev`` is 0, or the radius is negative.
         """
         if not self.stdev > 0:
             raise ValueError("a certificate needs stdev above 0")
+        check_promise(radius, confidence)
         source = torch.Generator().manual_seed(0) if generator is None else generator
-        images = x.detach()
-        draws = torch.randn((samples, *x.shape[1:]), generator=source, dtype=x.dtype).to(x.device)
-        counts = (self.frequencies(model, images, target, self.stdev * draws) * samples).round()
+        target, images = checked(model, x, target), x.detach()
+        shares = self.frequencies(model, images, target, self.stdev * normal_draws(x, samples, source))
+        # Of an image that is not finite nothing is certain: no pixel is ever among the first.
+        counts = (shares * samples).round().masked_fill(~finite(x).view(-1, 1, 1), 0.0)
         return certify_top_k(
             counts.double().cpu().numpy(),
             samples,

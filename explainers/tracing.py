@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from attrobust.views import Normalize, shared_copy
+from attrobust.views import Normalize, make_out_of_place, shared_copy
+from explainers.probe import check_same, probe_like
 
 
 def traced(model: nn.Module) -> fx.GraphModule:
@@ -34,6 +36,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
         )
     try:
         double = shared_copy(model)
+        make_out_of_place(double)
         graph = fx.GraphModule(double, _Tracer().trace(double))
     except Exception as error:  # the author's own code runs here, which may raise anything
         problem = (str(error) or type(error).__name__).splitlines()[0]
@@ -41,7 +44,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
             f"torch.fx cannot trace {kind} ({problem}): write its forward without branches on values"
         ) from error
     for node in graph.graph.nodes:
-        _take_out_of_place(graph, node)
+        _take_out_of_place(node)
     graph.recompile()
     vars(graph).update(_forward_hooks(model))
     return graph
@@ -73,8 +76,9 @@ class Pass:
             ValueError: torch.fx cannot trace the model, or the graph computes something else.
         """
         graph = traced(model)
+        check_same(model, graph.forward, probe_like(x))
         interpreter = fx.Interpreter(graph, garbage_collect_values=False)
-        output = _Checked(model, interpreter)(x)
+        output = _Hooked(model, interpreter)(x)
         return cls(graph, output, interpreter.env)
 
     def module(self, node: fx.Node) -> nn.Module | None:
@@ -103,30 +107,16 @@ class Pass:
         return compute
 
 
-class _Checked(nn.Module):
-    """A run of a graph under the hooks of its model, whose first image is held against the model.
-
-    torch.fx writes down what Python did and not what became of memory: where a tensor is changed in place and then used
-    under another name, the graph is one of another function.
-    """
+class _Hooked(nn.Module):
+    """A run of a graph under the hooks of its model."""
 
     def __init__(self, model: nn.Module, interpreter: fx.Interpreter) -> None:
         super().__init__()
         vars(self).update(_forward_hooks(model))
-        self.run, self.original, self.kind = interpreter.run, model.forward, type(model).__name__
+        self.run = interpreter.run
 
     def forward(self, x: Tensor) -> Any:
-        output = self.run(x)
-        with torch.no_grad():
-            wanted = self.original(x[:1])
-            # Rounding may depend on the size of the batch, to 1e-3 with the TF32 arithmetic of GPUs.
-            wrong = (output[:1] - wanted).abs().max() > 1e-2 * wanted.abs().max()
-        if wrong:
-            raise ValueError(
-                f"{self.kind} gives other logits for an image alone than its graph for a batch: it mixes images, or"
-                " changes a tensor in place and then uses it under another name"
-            )
-        return output
+        return self.run(x)
 
 
 class _Tracer(fx.Tracer):
@@ -149,7 +139,8 @@ class _Tracer(fx.Tracer):
                     "__getattr__": self._getattr_of(kind, names[module]),
                 }
                 module.__class__ = type(kind.__name__, (kind,), own)
-            output = root.forward(x)
+            with _NoSwitches():
+                output = root.forward(x)
             self.create_node("output", "output", (self.create_arg(output),), {})
         finally:
             for module, kind in classes.items():
@@ -161,7 +152,8 @@ class _Tracer(fx.Tracer):
             library = kind.__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(module, nn.Sequential)
             if library or isinstance(module, Normalize):
                 return self.create_proxy("call_module", name, args, settings)
-            return kind.__call__(module, *args, **settings)
+            # Not a call: hooks are for tensors, and where one changes the output the graph turns out to be different.
+            return module.forward(*args, **settings)
 
         return call
 
@@ -175,19 +167,30 @@ class _Tracer(fx.Tracer):
         return get
 
 
+class _NoSwitches(TorchFunctionMode):
+    """Refuses to lose what torch.fx does not write down: which parts of a network have no gradient."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is torch._C._set_grad_enabled:
+            raise ValueError("it switches gradients on or off; use detach()")
+        return func(*args, **(kwargs or {}))
+
+
 def _forward_hooks(model: nn.Module) -> dict[str, Any]:
     return {name: copy.copy(hooks) for name, hooks in vars(model).items() if name.startswith("_forward_")}
 
 
-def _take_out_of_place(graph: fx.GraphModule, node: fx.Node) -> None:
+def _take_out_of_place(node: fx.Node) -> None:
     """Turn ``relu_`` into ``relu`` and the like."""
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     counterpart = name[:-1] if name.endswith("_") and not name.endswith("__") else None
-    if node.op == "call_module":
-        module = graph.get_submodule(name)
-        if getattr(module, "inplace", False):
-            vars(module)["inplace"] = False
-    elif node.kwargs.get("inplace"):
+    if node.kwargs.get("inplace"):
         node.kwargs = {**node.kwargs, "inplace": False}
     elif counterpart is not None and node.op == "call_method":
         node.target = counterpart

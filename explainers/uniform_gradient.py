@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from explainers import register
-from explainers.base import Explainer
-from explainers.certificate import CosineCertificate, ball_variation, box_variation, certified_cosine
+from explainers.base import Explainer, checked, finite
+from explainers.certificate import CosineCertificate, ball_variation, box_variation, certified_cosine, check_promise
 from explainers.chunks import accumulate
 from explainers.gradient import input_gradient
 from explainers.noise import mean_over_noise
@@ -41,25 +41,28 @@ class UniformGradient(Explainer):
             raise ValueError(f"samples={self.samples} must be at least 1")
         if not self.radius > 0:
             raise ValueError(f"radius={self.radius:g} must be above 0")
+        if self.ball not in ("linf", "l2"):
+            raise ValueError(f"ball={self.ball} must be linf or l2")
 
     def noise(self, x: Tensor, samples: int, generator: torch.Generator) -> Tensor:
         """Draws n×C×H×W in pixel units, on the device of ``x``."""
         shape = (samples, *x.shape[1:])
         if self.ball == "linf":
-            draws = 2 * torch.rand(shape, generator=generator, dtype=x.dtype) - 1
+            draws = 2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1
         else:
-            directions = _unit(torch.randn(shape, generator=generator, dtype=x.dtype))
-            depth = torch.rand(samples, generator=generator, dtype=x.dtype) ** (1 / x[0].numel())
+            directions = _unit(torch.randn(shape, generator=generator, dtype=torch.float64))
+            depth = torch.rand(samples, generator=generator, dtype=torch.float64) ** (1 / x[0].numel())
             draws = directions * depth.view(-1, 1, 1, 1)
-        return self.radius * draws.to(x.device)
+        return self.radius * draws.to(x)
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
         """B×C×H×W, logits per pixel unit, or without a unit where ``unit`` is set."""
         noise = self.noise(x, self.samples, generator)
-        each = _unit if self.unit else _same
-        return mean_over_noise(model, x, target, noise, create_graph=create_graph, each=each)
+        if self.unit:
+            return mean_over_noise(model, x, target, noise, create_graph=create_graph, each=_units)
+        return mean_over_noise(model, x, target, noise, create_graph=create_graph)
 
     def certify(
         self,
@@ -87,16 +90,18 @@ class UniformGradient(Explainer):
             generator: random numbers.
 
         Raises:
-            ValueError: the setting ``unit`` is not set, or the norm is not l2 for l2 noise.
+            ValueError: the setting ``unit`` is not set, the norm is not l2 for l2 noise, or the radius is negative.
         """
         if not self.unit:
             raise ValueError("a certificate needs unit=True: the norms of raw gradients have no known bound")
-        if self.ball == "l2" and norm != "l2":
-            raise ValueError("noise on an l2 ball is certified for norm='l2'")
+        if norm not in ("linf", "l2") or (self.ball == "l2" and norm != "l2"):
+            raise ValueError(f"norm={norm} must be l2, or linf for noise on a cube")
+        check_promise(radius, confidence)
+        target, images = checked(model, x, target), x.detach()
         source = torch.Generator().manual_seed(0) if generator is None else generator
-        images, dimension = x.detach(), x[0].numel()
+        dimension = x[0].numel()
         first = self.noise(images, samples, source)
-        direction = _unit(mean_over_noise(model, images, target, first, create_graph=False, each=_unit))
+        direction = _unit(mean_over_noise(model, images, target, first, create_graph=False, each=_units))
         noise = self.noise(images, samples, source)
 
         def part(inputs: Tensor, rows: slice, span: slice, _graph: bool) -> Tensor:
@@ -106,6 +111,7 @@ class UniformGradient(Explainer):
             return torch.einsum("bnchw,bchw->bn", units, direction[rows])
 
         cosines = accumulate(part, model, images, samples, create_graph=False, join="cat")
+        cosines = cosines.masked_fill(~finite(x)[:, None], float("nan"))
         variation = (
             ball_variation(radius, self.radius, dimension)
             if self.ball == "l2"
@@ -121,8 +127,8 @@ class UniformGradient(Explainer):
         )
 
 
-def _same(gradients: Tensor) -> Tensor:
-    return gradients
+def _units(gradients: Tensor, _rows: slice) -> Tensor:
+    return _unit(gradients)
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -1,0 +1,38 @@
+"""Whether a rewritten network is still the network, tried on images that are like no other.
+
+A copy without in-place operations, or a graph of what Python did, is another function where a tensor is changed in
+place and then used under another name, and where hooks keep results. Whether that shows depends on the images; on noise
+of both signs it does, and the answer does not depend on what is explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def probe_like(x: Tensor) -> Tensor:
+    """Two images of fixed noise around grey, 2×C×H×W, in the dtype and on the device of ``x``."""
+    noise = torch.randn((2, *x.shape[1:]), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return (0.5 + noise).to(x)
+
+
+def check_same(model: nn.Module, other: Callable[[Tensor], Tensor], probe: Tensor) -> None:
+    """Raise ValueError unless ``other`` gives for the probe as a batch what the model gives image by image.
+
+    Args:
+        model: the network; its own forward is run, unseen by whoever counts its passes.
+        other: what stands for it.
+        probe: see ``probe_like``.
+    """
+    with torch.no_grad():
+        wanted = torch.cat([model.forward(image[None]) for image in probe])
+        found = other(probe)
+    # Rounding may depend on the size of the batch, to 1e-3 with the TF32 arithmetic of GPUs.
+    if not torch.allclose(found, wanted, rtol=0, atol=1e-2 * float(wanted.abs().max()), equal_nan=True):
+        raise ValueError(
+            f"{type(model).__name__} cannot be rewritten: it mixes the images of a batch, keeps results in hooks, or "
+            "changes a tensor in place and then uses it under another name; compute out of place, image by image"
+        )
