@@ -130,8 +130,6 @@ class Propagation:
         if isinstance(module, WEIGHTED):
             return [(sources[0], self._by_rule(node, Layer.of(module), relevance))]
         if isinstance(module, NORMS):
-            if module.training or module.running_mean is None:
-                raise ValueError(f"lrp needs running statistics, but {node.name!r} normalises by those of the batch")
             before = self.passed.module(sources[0])
             if isinstance(before, WEIGHTED):
                 (source,) = self.passed.sources(sources[0])

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from attrobust.views import KINKED, SMOOTH, make_out_of_place, shared_copy
 from explainers.graph import GraphMode
-from explainers.probe import check_same, probe_like
+from explainers.probe import check_same, probe_for
 from explainers.tracing import traced
 
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
@@ -87,8 +87,8 @@ def private_copy(model: nn.Module, x: Tensor) -> Network:
     Raises:
         ValueError: the copy is another function than the network.
     """
-    network = _copy(model)
-    check_same(model, network.network.forward, probe_like(x))
+    network, image = _copy(model), probe_for(model, x)
+    check_same(model, network.network.forward, image)
     return network
 
 
@@ -103,7 +103,7 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
         ValueError: the network calls activations that are no modules, or one module several times, and cannot be
             rewritten.
     """
-    network, image = _copy(model), probe_like(x)
+    network, image = _copy(model), probe_for(model, x)
     problems = hidden_calls(network.network, image)
     if not problems:
         check_same(model, network.network.forward, image)

@@ -13,8 +13,15 @@ import torch
 from torch import Tensor, nn
 
 
-def probe_like(x: Tensor) -> Tensor:
-    """Two images of fixed noise around grey, 2×C×H×W, in the dtype and on the device of ``x``."""
+def probe_for(model: nn.Module, x: Tensor) -> Tensor:
+    """Two images of fixed noise around grey, 2×C×H×W, in the dtype and on the device of ``x``.
+
+    Raises:
+        ValueError: the model would count them into its statistics.
+    """
+    for module in model.modules():
+        if module.training and isinstance(module, nn.modules.batchnorm._BatchNorm):
+            raise ValueError(f"a {type(module).__name__} of the model is in training mode; call model.eval() first")
     noise = torch.randn((2, *x.shape[1:]), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return (0.5 + noise).to(x)
 
@@ -25,7 +32,7 @@ def check_same(model: nn.Module, other: Callable[[Tensor], Tensor], probe: Tenso
     Args:
         model: the network; its own forward is run, unseen by whoever counts its passes.
         other: what stands for it.
-        probe: see ``probe_like``.
+        probe: see ``probe_for``.
     """
     with torch.no_grad():
         wanted = torch.cat([model.forward(image[None]) for image in probe])

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from attrobust.views import Normalize, make_out_of_place, shared_copy
-from explainers.probe import check_same, probe_like
+from explainers.probe import check_same, probe_for
 
 
 def traced(model: nn.Module) -> fx.GraphModule:
@@ -76,7 +76,7 @@ class Pass:
             ValueError: torch.fx cannot trace the model, or the graph computes something else.
         """
         graph = traced(model)
-        check_same(model, graph.forward, probe_like(x))
+        check_same(model, graph.forward, probe_for(model, x))
         interpreter = fx.Interpreter(graph, garbage_collect_values=False)
         output = _Hooked(model, interpreter)(x)
         return cls(graph, output, interpreter.env)

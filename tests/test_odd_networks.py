@@ -328,3 +328,12 @@ def test_what_cannot_be_copied_is_said(x: Tensor) -> None:
     model.lock = threading.Lock()  # type: ignore[assignment]
     with pytest.raises(ValueError, match=r"Sequential cannot be copied \(cannot pickle '_thread.lock' object\)"):
         GuidedBackprop()(model, x, TARGET)
+
+
+@pytest.mark.parametrize("kind", [attr.GuidedBackprop, attr.DeepLift, attr.LRP])
+def test_statistics_of_a_network_in_training_mode_are_not_touched(kind: type, x: Tensor) -> None:
+    net: Any = made(lambda: small(nn.BatchNorm2d(4), nn.ReLU()))
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(ValueError, match="a BatchNorm2d of the model is in training mode"):
+        differentiable(kind(net.train())).attribute(x.clone().requires_grad_(), target=TARGET)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
