@@ -75,7 +75,6 @@ def benchmark_parser() -> Parser:
     add("--batch-size", type=int, default=64, metavar="N", help="images attacked together (default: 64)")
     add(
         "--memory",
-        type=float,
         metavar="GIB",
         help="explainers work in chunks of about this size (default: 1/16, or half of what a GPU has free)",
     )

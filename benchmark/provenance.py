@@ -27,7 +27,7 @@ TRAINING = (
 """Sources that decide a checkpoint's weights."""
 EVALUATION = (*TRAINING, "explainers", "attacks", "metrics", "benchmark/evaluation.py")
 """Sources that decide a score; clean accuracy is computed by the training loop's own function."""
-LIBRARIES = ("torch", "torchvision", "captum", "numpy", "scipy")
+LIBRARIES = ("torch", "torchvision", "captum", "numpy", "scipy", "scikit-image")
 
 
 @functools.cache

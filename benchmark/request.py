@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import methods
 import metrics
 from attacks.base import Attack
 from attrobust.spec import parse_specs
-from attrobust.types import UsageError
+from attrobust.types import UsageError, parse_number
 from benchmark import data, models
 from benchmark.components import Component, resolve, resolve_one
 from benchmark.data.base import Dataset
@@ -81,7 +80,7 @@ def make_request(
     retrain: bool,
     device: str,
     batch_size: int,
-    memory: float | None,
+    memory: str | None,
     out: Path | None,
 ) -> Request:
     """Resolve a protocol and the options of the command line; raises UsageError on the first mistake."""
@@ -92,8 +91,6 @@ def make_request(
         methods.registry.check(name)
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
-    if memory is not None and not 0 < memory < math.inf:
-        raise UsageError(f"--memory {memory:g} must be a number of GiB above 0")
     external = [_external(text, model) for text in checkpoints]
     trained = parse_specs(",".join(protocol.methods), "--methods") if protocol.methods else []
     resolved = resolve(methods.registry, trained, Method, chosen.methods)
@@ -121,9 +118,19 @@ def make_request(
         retrain=retrain,
         device=find_device(device),
         batch_size=batch_size,
-        memory=None if memory is None else max(1, int(memory * 2**30)),
+        memory=None if memory is None else _bytes(memory),
         out=Path("results") / "runs" / protocol.name if out is None else out,
     )
+
+
+def _bytes(gib: str) -> int:
+    try:
+        size = parse_number(gib)
+    except ValueError as error:
+        raise UsageError(f"--memory {error}") from None
+    if not size > 0:
+        raise UsageError(f"--memory {gib} must be a number of GiB above 0")
+    return max(1, int(size * 2**30))
 
 
 def find_device(name: str) -> torch.device:

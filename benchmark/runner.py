@@ -24,6 +24,7 @@ from benchmark.provenance import EVALUATION, code_digest, stamp
 from benchmark.request import ExternalCheckpoint, Request
 from benchmark.store import SCHEMA, Booleans, Floats, Row, Store
 from benchmark.training import correct, image_facts
+from benchmark.trial import try_out
 from benchmark.zoo import Checkpoint, find_shipped, find_trained, load_weights, read_state, train_into
 from explainers.chunks import memory_budget
 
@@ -143,10 +144,10 @@ class Runner:
                 where = item.name
                 networks.append(item.model.item.build(facts))
                 load_weights(networks[-1], read_state(item.file), str(item.file))
-            image = self._data.splits["test"].batch(range(1))[0]
+            images = self._data.splits["test"].batch(range(2))[0]
             for network, explainer in itertools.product(networks, self.request.explainers):
                 where = explainer.label
-                explainer.item(network.eval(), image, torch.zeros(1, dtype=torch.int64))
+                try_out(explainer.item, network.eval(), images)
         except UsageError:
             raise
         except Exception as error:

@@ -9,6 +9,8 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
+from attrobust.views import KINKED, SMOOTH
+
 Reduction = Literal["abs-sum", "sum", "abs-max"]
 
 
@@ -80,7 +82,8 @@ class Explainer(ABC):
         Raises:
             ValueError: a part of the model is in training mode; ``target`` is not one class for each image; or a graph
                 is asked for where ``x`` does not require grad or the explainer is not differentiable; or the model is
-                one the explainer cannot explain.
+                one the explainer cannot explain; or ``attribute`` returned something else than maps, or maps without
+                the graph asked for.
         """
         target = checked(model, x, target)
         if create_graph and not self.differentiable:
@@ -95,11 +98,25 @@ class Explainer(ABC):
         usable = given.masked_fill(broken, 0.0) if broken.any() else given
         with torch.enable_grad():
             maps = self.attribute(model, usable, target, create_graph=create_graph, generator=source)
+            if not isinstance(maps, Tensor) or maps.shape != x.shape:
+                found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+                raise ValueError(f"{type(self).__name__}.attribute returned {found}, not a map of {tuple(x.shape)}")
+            if create_graph and not maps.requires_grad and _bends(model):
+                raise ValueError(
+                    f"{type(self).__name__}.attribute returned a map without a graph back to x: "
+                    "build it with create_graph, or let differentiable be False"
+                )
             if create_graph:
                 # A map that is constant in x has a derivative too: zero, and not an error.
                 maps = maps + 0 * usable
             maps = maps.masked_fill(broken, float("nan")) if broken.any() else maps
         return maps if create_graph else maps.detach()
+
+
+def _bends(model: nn.Module) -> bool:
+    """Whether a map must depend on the image: every activation module is smooth, so gradients are not constant."""
+    activations = [module for module in model.modules() if isinstance(module, (*KINKED, *SMOOTH))]
+    return bool(activations) and all(isinstance(module, SMOOTH) for module in activations)
 
 
 def checked(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:

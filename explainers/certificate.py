@@ -62,7 +62,7 @@ class CosineCertificate:
 def check_promise(radius: float, confidence: float) -> None:
     """Raise ValueError unless a certificate can be asked for with these."""
     if not radius >= 0:
-        raise ValueError(f"radius={radius:g} must not be negative")
+        raise ValueError(f"radius={radius:g} must be 0 or more")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence:g} must be between 0 and 1")
 

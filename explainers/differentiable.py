@@ -41,6 +41,10 @@ def differentiable(explainer: Any) -> Differentiable:
     pooling windows, and takes a fallback of max-pooling from the batch's first image; LRP misreads ``+=``. Such
     networks are rewritten, see ``explainers.network_view``.
 
+    Captum adds up Occlusion, FeatureAblation and ShapleyValueSampling in float32, so that central differences of their
+    maps are good to three or four digits only. In a network that must be rewritten, the layer of GuidedGradCam must not
+    be a container.
+
     Args:
         explainer: an instance of a Captum class.
 

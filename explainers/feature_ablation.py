@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from explainers import register
-from explainers.masking import SegmentExplainer, paint
+from explainers.masking import SegmentExplainer, gain, paint
 from explainers.segments import counts, find
 
 
@@ -25,4 +25,4 @@ class FeatureAblation(SegmentExplainer):
         alone = torch.eye(int(counts(labels).max()), dtype=torch.bool)
         kept = ~torch.cat([torch.zeros_like(alone[:1]), alone])
         values = self.values(model, x, target, labels, kept[None], create_graph=create_graph)
-        return paint(values[:, :1] - values[:, 1:], labels, x)
+        return paint(gain(values[:, :1], values[:, 1:]), labels, x)

@@ -46,12 +46,7 @@ class KernelShap(SegmentExplainer):
         Raises:
             ValueError: fewer samples than the values they are to determine.
         """
-        expected = -(-x.shape[2] // self.size) * -(-x.shape[3] // self.size)
-        if self.samples <= expected:
-            raise ValueError(
-                f"samples={self.samples} cannot determine {expected} segments of size={self.size}; "
-                f"raise samples to {expected + 1} or more (several times that is better), or raise size"
-            )
+        self.check_enough(x, self.samples)
         labels = find(x, self.segments, self.size)
         kept = coalitions(labels, self.samples, generator)
         weight = torch.ones(1, self.samples, dtype=torch.float64)

@@ -47,7 +47,12 @@ class Lime(SegmentExplainer):
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
-        """B×C×H×W, logits."""
+        """B×C×H×W, logits.
+
+        Raises:
+            ValueError: fewer samples than the values they are to determine.
+        """
+        self.check_enough(x, self.samples)
         labels = find(x, self.segments, self.size)
         kept = draw(labels, self.samples, generator) < 0.5
         distance = 1 - (kept.sum(dim=2).double() / counts(labels)[:, None]).sqrt()

@@ -57,6 +57,15 @@ class SegmentExplainer(MaskingExplainer):
         """See ``Explainer.differentiable``."""
         return self.segments == "grid"
 
+    def check_enough(self, x: Tensor, samples: int) -> None:
+        """Raise ValueError where so many coalitions cannot determine a value for each segment."""
+        expected = -(-x.shape[2] // self.size) * -(-x.shape[3] // self.size)
+        if samples <= expected:
+            raise ValueError(
+                f"samples={samples} cannot determine {expected} segments of size={self.size}; "
+                f"raise samples to {expected + 1} or more (several times that is better), or raise size"
+            )
+
     def values(
         self, model: nn.Module, x: Tensor, target: Tensor, labels: Tensor, kept: Tensor, *, create_graph: bool
     ) -> Tensor:
@@ -102,6 +111,17 @@ def masked_logits(
 
     values = accumulate(part, model, x, copies, create_graph=create_graph, join="cat").cpu().double()
     return values.masked_fill(~values.isfinite().all(dim=1, keepdim=True), torch.nan)
+
+
+def gain(more: Tensor, less: Tensor) -> Tensor:
+    """``more - less``, exactly 0 where the two are equal up to rounding in float64.
+
+    A segment that is flat already changes nothing, and metrics that rank pixels must not rank what is left of rounding,
+    which depends on the batch. The derivative is that of the difference.
+    """
+    difference = more - less
+    nothing = difference.detach().abs() <= 1e-12 * torch.maximum(more.detach().abs(), less.detach().abs())
+    return difference - difference.detach().masked_fill(~nothing, 0.0)
 
 
 def paint(values: Tensor, labels: Tensor, x: Tensor) -> Tensor:

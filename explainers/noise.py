@@ -13,6 +13,9 @@ from explainers.base import Explainer
 from explainers.chunks import accumulate
 from explainers.gradient import input_gradient
 
+MOST_SAMPLES = 10_000
+"""All draws are kept at once: 120 MB for images of CIFAR-10's size."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianExplainer(Explainer):
@@ -30,14 +33,19 @@ class GaussianExplainer(Explainer):
     stochastic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"samples={self.samples} must be at least 1")
+        check_samples(self.samples)
         if self.stdev < 0:
             raise ValueError(f"stdev={self.stdev:g} must not be negative")
 
     def noise(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """The draws, n×C×H×W in pixel units, on the device of ``x``."""
         return self.stdev * normal_draws(x, self.samples, generator)
+
+
+def check_samples(samples: int, least: int = 1) -> None:
+    """Raise ValueError for a number of draws that makes no sense, or that no memory holds."""
+    if not least <= samples <= MOST_SAMPLES:
+        raise ValueError(f"samples={samples} must be between {least} and {MOST_SAMPLES}")
 
 
 def normal_draws(x: Tensor, samples: int, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from explainers import register
-from explainers.masking import MaskingExplainer, like, masked_logits
+from explainers.masking import MaskingExplainer, gain, like, masked_logits
 
 
 @register("occlusion")
@@ -56,7 +56,7 @@ class Occlusion(MaskingExplainer):
 
         copies = 1 + len(down) * len(across)
         values = masked_logits(model, x, target, kept, copies, self.baseline, create_graph=create_graph)
-        drops = (values[:, :1] - values[:, 1:]).view(len(x), len(down), len(across))
+        drops = gain(values[:, :1], values[:, 1:]).view(len(x), len(down), len(across))
         sums = down.double().T @ drops @ across.double()
         return like(sums / torch.outer(down.sum(dim=0), across.sum(dim=0)), x)
 

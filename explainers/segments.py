@@ -26,8 +26,11 @@ def find(x: Tensor, kind: Kind, size: int) -> Tensor:
         size: side of the squares in pixels (smaller at the right and lower border), or about that of a superpixel.
 
     Raises:
-        ValueError: superpixels of images with neither one nor three channels.
+        ValueError: one segment would be the whole image; or superpixels of images with neither one nor three channels.
     """
+    height, width = x.shape[2:]
+    if size >= max(height, width):
+        raise ValueError(f"size={size} makes a single segment of {height}×{width} images; lower it")
     if kind == "grid":
         return grid(x.shape[2], x.shape[3], size)[None]
     if x.shape[1] not in (1, 3):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from explainers import register
-from explainers.masking import SegmentExplainer, paint
+from explainers.masking import SegmentExplainer, gain, paint
 from explainers.segments import draw, find
 
 
@@ -45,5 +45,5 @@ class ShapleySampling(SegmentExplainer):
         values = self.values(model, x, target, labels, kept, create_graph=create_graph)
         after = values[:, 1:].view(len(x), *rank.shape[1:])
         before = torch.cat([values[:, :1, None].expand(-1, self.samples, -1), after[:, :, :-1]], dim=2)
-        gains = (after - before).gather(2, rank.expand(len(x), -1, -1))
+        gains = gain(after, before).gather(2, rank.expand(len(x), -1, -1))
         return paint(gains.mean(dim=1), labels, x)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from explainers import register
 from explainers.gradient import input_gradient
-from explainers.noise import GaussianExplainer, mean_over_noise
+from explainers.noise import GaussianExplainer, check_samples, mean_over_noise
 
 
 @register("smoothgrad")
@@ -41,6 +41,10 @@ class SmoothGradSquare(GaussianExplainer):
 @dataclass(frozen=True, kw_only=True)
 class VarGrad(GaussianExplainer):
     """Variance of ``∇_x f_c(x + s z_k)`` over the n draws (Adebayo et al. 2018, arXiv 1810.03292)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_samples(self.samples, least=2)
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator

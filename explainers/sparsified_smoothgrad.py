@@ -11,7 +11,7 @@ from attrobust.types import Amount
 from explainers import register
 from explainers.base import checked, finite
 from explainers.certificate import TopKCertificate, certify_top_k, check_promise
-from explainers.noise import GaussianExplainer, mean_over_noise, normal_draws
+from explainers.noise import GaussianExplainer, check_samples, mean_over_noise, normal_draws
 
 
 @register("sparsified-smoothgrad")
@@ -59,7 +59,7 @@ class SparsifiedSmoothGrad(GaussianExplainer):
         target: Tensor,
         *,
         radius: float,
-        k: Amount = Amount(10, percent=True),  # noqa: B008
+        k: Amount | int | str = "10%",
         samples: int = 1000,
         confidence: float = 0.99,
         generator: torch.Generator | None = None,
@@ -69,7 +69,7 @@ class SparsifiedSmoothGrad(GaussianExplainer):
         Args:
             model, x, target: as for an explanation; the class explained is held fixed.
             radius: l2, in pixel units.
-            k: size of the certified set.
+            k: size of the certified set, a count or a percentage of the pixels.
             samples: draws.
             confidence: that all of an image's bounds hold.
             generator: random numbers.
@@ -79,6 +79,7 @@ class SparsifiedSmoothGrad(GaussianExplainer):
         """
         if not self.stdev > 0:
             raise ValueError("a certificate needs stdev above 0")
+        check_samples(samples)
         check_promise(radius, confidence)
         source = torch.Generator().manual_seed(0) if generator is None else generator
         target, images = checked(model, x, target), x.detach()
@@ -88,7 +89,7 @@ class SparsifiedSmoothGrad(GaussianExplainer):
         return certify_top_k(
             counts.double().cpu().numpy(),
             samples,
-            k=k.of(x.shape[2] * x.shape[3]),
+            k=(k if isinstance(k, Amount) else Amount.parse(str(k))).of(x.shape[2] * x.shape[3]),
             stdev=self.stdev,
             radius=radius,
             confidence=confidence,

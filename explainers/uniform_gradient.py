@@ -13,7 +13,7 @@ from explainers.base import Explainer, checked, finite
 from explainers.certificate import CosineCertificate, ball_variation, box_variation, certified_cosine, check_promise
 from explainers.chunks import accumulate
 from explainers.gradient import input_gradient
-from explainers.noise import mean_over_noise
+from explainers.noise import check_samples, mean_over_noise
 
 
 @register("uniform-gradient")
@@ -37,8 +37,7 @@ class UniformGradient(Explainer):
     stochastic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"samples={self.samples} must be at least 1")
+        check_samples(self.samples)
         if not self.radius > 0:
             raise ValueError(f"radius={self.radius:g} must be above 0")
         if self.ball not in ("linf", "l2"):
@@ -96,6 +95,7 @@ class UniformGradient(Explainer):
             raise ValueError("a certificate needs unit=True: the norms of raw gradients have no known bound")
         if norm not in ("linf", "l2") or (self.ball == "l2" and norm != "l2"):
             raise ValueError(f"norm={norm} must be l2, or linf for noise on a cube")
+        check_samples(samples)
         check_promise(radius, confidence)
         target, images = checked(model, x, target), x.detach()
         source = torch.Generator().manual_seed(0) if generator is None else generator

@@ -26,6 +26,14 @@ def test_the_example_method_of_contributing_runs(tmp_path: Path, capsys: pytest.
     assert "smoothed-doc:amount=0.2" in out
 
 
+def test_the_example_explainer_of_contributing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(blocks("CONTRIBUTING.md", "python")[1].replace('"gradient-sign"', '"sign-doc"'))
+    words = ["--plugin", tmp_path / "mine.py", "--methods", "aga,natural", "--explainers", "sign-doc:sharpness=5"]
+    code, out, err = run([*FAST, *words, "--out", tmp_path / "run"], capsys)
+    assert code == 0, err
+    assert "sign-doc:sharpness=5" in out
+
+
 def test_every_command_of_the_readme_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.partition("#")[0].split() for block in blocks("README.md") for line in block.splitlines()]
     commands = [line[1:] for line in lines if line[:1] == ["run_benchmark.py"]]

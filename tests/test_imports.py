@@ -16,7 +16,7 @@ ALLOWED = {"attrobust": set(), **{room: {"attrobust"} for room in ROOMS}, "bench
 LAYERS = [
     {"files", "settings", "options", "components", "models", "provenance"},
     {"data", "store", "protocol", "recipe", "cards", "plugins"},
-    {"statistics", "audit", "training", "evaluation", "listing"},
+    {"statistics", "audit", "training", "trial", "evaluation", "listing"},
     {"zoo", "request", "report"},
     {"cells", "verify"},
     {"runner"},

@@ -190,3 +190,51 @@ def test_a_diverging_training_fails_its_row_alone(tmp_path: Path, capsys: Captur
     assert "diverging: training failed: TrainingError: the loss became nan in epoch 1" in err
     assert "failed" in next(line for line in out.splitlines() if line.startswith("diverging"))
     assert "failed" not in next(line for line in out.splitlines() if line.startswith("natural"))
+
+
+EXPLAINER = '''"""An explainer of one's own."""
+
+from dataclasses import dataclass
+
+import torch
+
+from attrobust import Explainer, register_explainer
+
+
+@register_explainer("own")
+@dataclass(frozen=True, kw_only=True)
+class Own(Explainer):
+    def attribute(self, model, x, target, *, create_graph, generator):
+        x = x if create_graph else x.detach().requires_grad_()
+        g, = torch.autograd.grad(model(x).gather(1, target[:, None]).sum(), x, create_graph=create_graph)
+        return g
+'''
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("return g.detach()", "without a graph back to x"),
+        ("return g[:, :, :5]", "attribute returned (2, 1, 5, 28), not a map of (2, 1, 28, 28)"),
+        ("return None", "attribute returned NoneType"),
+        ("return g / 0 * 0", "gives NaN or infinity for a real image"),
+        ("return g + torch.rand(x.shape)", "depends on its batch or on global random numbers"),
+        ("return g - g.mean(0)", "depends on its batch or on global random numbers"),
+        ("x.data.mul_(0.5); return g", "changes the images or the network"),
+        ("next(model.parameters()).data.add_(1e-3); return g", "changes the images or the network"),
+        ("model.register_forward_hook(lambda *_: None); return g", "leaves hooks or gradients in the network"),
+        ("model(x).sum().backward(); return g", "leaves hooks or gradients in the network"),
+        ("raise RuntimeError('of my own')", "own: RuntimeError: of my own"),
+    ],
+)
+def test_an_explainer_that_breaks_the_contract_is_refused_before_anything_is_done(
+    line: str, message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(EXPLAINER.replace("return g", line))
+    words = [*FAST, "--plugin", plugin, "--methods", "aga", "--explainers", "own", "--out", tmp_path / "run"]
+    code, _, err = run(words, capsys)
+    assert code == 2
+    assert err.startswith("error: own: ")
+    assert message in err
+    assert not (tmp_path / "run" / "rows.jsonl").exists()

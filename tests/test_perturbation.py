@@ -364,18 +364,27 @@ def test_flat_images_have_finite_maps(tiny: nn.Module, make: Any, kind: Any) -> 
 
 
 @pytest.mark.parametrize("make", SEGMENTED)
-def test_an_image_of_one_segment_has_one_value(case: tuple[nn.Module, Tensor, Tensor], make: Any) -> None:
-    model, x, target = case
-    maps = make(size=28)(model, x, target, generator=generator())
-    wanted = logits(model, x, target) - logits(model, torch.zeros_like(x), target)
-    values = torch.tensor(per_segment(maps, segments.find(x, "grid", 28)), dtype=torch.float64)[:, 0]
-    if make is Lime:
-        # Weighted least squares on one number that is 0 or 1, made smaller by the ridge of 1.
-        full = int((segments.draw(segments.find(x, "grid", 28), 200, generator()) < 0.5).sum())
-        empty = (200 - full) * math.exp(-1 / (2 * 0.25**2))
-        spread = full * empty / (full + empty)
-        wanted = wanted * spread / (spread + 1)
-    assert (values - wanted).abs().max() <= 1e-6 * wanted.abs().max()
+def test_squares_as_large_as_the_image_are_refused(case: tuple[nn.Module, Tensor, Tensor], make: Any) -> None:
+    with pytest.raises(ValueError, match="size=28 makes a single segment of 28×28 images"):
+        make(size=28)(*case)
+
+
+@pytest.mark.parametrize("make", [KernelShap, Lime])
+def test_coalitions_are_more_than_segments(case: tuple[nn.Module, Tensor, Tensor], make: Any) -> None:
+    with pytest.raises(ValueError, match="samples=49 cannot determine 49 segments of size=4; raise samples to 50"):
+        make(samples=49)(*case)
+
+
+@pytest.mark.parametrize("make", [Occlusion, FeatureAblation, ShapleySampling])
+def test_what_changes_nothing_has_exactly_no_value_whatever_the_batch(
+    case: tuple[nn.Module, Tensor, Tensor], make: Any
+) -> None:
+    """A black square on black is worth nothing; ranks of what rounding leaves would depend on the batch."""
+    model, x, target = (copy.deepcopy(case[0]).double(), case[1].double(), case[2])
+    together = make()(model, x, target, generator=generator())
+    alone = torch.cat([make()(model, x[i : i + 1], target[i : i + 1], generator=generator()) for i in range(len(x))])
+    assert torch.equal(together == 0, alone == 0)
+    assert (together == 0).any()
 
 
 def test_superpixels_are_not_differentiable_and_squares_are(tiny: nn.Module) -> None:
