@@ -145,7 +145,8 @@ class Runner:
                 networks.append(item.model.item.build(facts))
                 load_weights(networks[-1], read_state(item.file), str(item.file))
             images = self._data.splits["test"].batch(range(2))[0]
-            for network, explainer in itertools.product(networks, self.request.explainers):
+            pairs = list(itertools.product(networks, self.request.explainers))
+            for network, explainer in tqdm(pairs, desc="checking explainers", leave=False, disable=None):
                 where = explainer.label
                 try_out(explainer.item, network.eval(), images)
         except UsageError:
