@@ -64,10 +64,15 @@ def is_smooth(model: nn.Module) -> bool:
     Raises:
         ValueError: the model has no activation modules at all; functional activations cannot be seen or replaced.
     """
-    kinds = [module for module in model.modules() if isinstance(module, (*KINKED, *SMOOTH))]
+    kinds = activations(model)
     if not kinds:
         raise ValueError("the model has no activation modules; write its activations as nn.ReLU modules")
     return not any(isinstance(module, KINKED) for module in kinds)
+
+
+def activations(model: nn.Module) -> list[nn.Module]:
+    """The activation modules of a model, of either kind."""
+    return [module for module in model.modules() if isinstance(module, (*KINKED, *SMOOTH))]
 
 
 def softplus_view(model: nn.Module, beta: float) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Explainers tried on one image before anything is trained: what fails, or is not pure, is said at once."""
+"""Explainers tried on real images before anything is trained: what fails, or is not pure, is said at once."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from attacks.base import HOOKS
 from attrobust.views import is_smooth, softplus_view
 from explainers.base import Explainer
 
 
 def try_out(explainer: Explainer, network: nn.Module, images: Tensor) -> None:
-    """Explain real images once as attacks do; a plug-in also as no explainer of ours needs to be tried.
+    """Explain one image; with a plug-in's explainer two, and hold it to the contract that the tests hold ours to.
 
     Args:
         explainer: any.
@@ -50,5 +51,4 @@ def try_out(explainer: Explainer, network: nn.Module, images: Tensor) -> None:
 
 
 def _hooks(network: nn.Module) -> int:
-    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return sum(len(getattr(module, name)) for module in network.modules() for name in tables)
+    return sum(len(getattr(module, name)) for module in network.modules() for name in HOOKS)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
-from attrobust.views import KINKED, SMOOTH
+from attrobust.views import activations, is_smooth
 
 Reduction = Literal["abs-sum", "sum", "abs-max"]
 
@@ -95,13 +95,15 @@ class Explainer(ABC):
         source = torch.Generator().manual_seed(0) if generator is None else generator
         given = x if create_graph else x.detach()
         broken = ~finite(given).view(-1, 1, 1, 1)
-        usable = given.masked_fill(broken, 0.0) if broken.any() else given
+        spoiled = bool(broken.any())
+        usable = given.masked_fill(broken, 0.0) if spoiled else given
         with torch.enable_grad():
             maps = self.attribute(model, usable, target, create_graph=create_graph, generator=source)
             if not isinstance(maps, Tensor) or maps.shape != x.shape:
                 found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
                 raise ValueError(f"{type(self).__name__}.attribute returned {found}, not a map of {tuple(x.shape)}")
-            if create_graph and not maps.requires_grad and _bends(model):
+            if create_graph and not maps.requires_grad and activations(model) and is_smooth(model):
+                # Nothing of this network is piecewise linear, so its gradients are not constant.
                 raise ValueError(
                     f"{type(self).__name__}.attribute returned a map without a graph back to x: "
                     "build it with create_graph, or let differentiable be False"
@@ -109,14 +111,18 @@ class Explainer(ABC):
             if create_graph:
                 # A map that is constant in x has a derivative too: zero, and not an error.
                 maps = maps + 0 * usable
-            maps = maps.masked_fill(broken, float("nan")) if broken.any() else maps
+            maps = maps.masked_fill(broken, float("nan")) if spoiled else maps
         return maps if create_graph else maps.detach()
 
 
-def _bends(model: nn.Module) -> bool:
-    """Whether a map must depend on the image: every activation module is smooth, so gradients are not constant."""
-    activations = [module for module in model.modules() if isinstance(module, (*KINKED, *SMOOTH))]
-    return bool(activations) and all(isinstance(module, SMOOTH) for module in activations)
+@dataclass(frozen=True, kw_only=True)
+class UnderivedExplainer(Explainer):
+    """An explainer whose map has no derivative, or one that is zero everywhere."""
+
+    @property
+    def differentiable(self) -> bool:
+        """False: there is nothing to follow."""
+        return False
 
 
 def checked(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:

@@ -32,8 +32,7 @@ def memory_budget(size: int | None) -> Iterator[None]:
     """Inside the block, explainers of this thread keep about ``size`` bytes of activations at once.
 
     None leaves it to the device: 64 MiB on a CPU, half of what is free on a GPU. At least one copy of one image is
-        always
-    computed, however small the budget.
+    always computed, however small the budget.
     """
     if size is not None and size < 1:
         raise ValueError(f"a memory budget of {size} bytes must be at least 1")
@@ -67,10 +66,16 @@ def accumulate(
     height = min(len(x), rows)
     width = max(1, rows // height)
     blocks = list(itertools.product(_slices(len(x), height), _slices(copies, width)))
-    compute = _recomputed if create_graph and len(blocks) > 1 else _directly
+
+    def compute(rows: slice, span: slice) -> Tensor:
+        if create_graph and len(blocks) > 1:
+            return _recomputed(part, model, x[rows], (rows, span))
+        piece = part(x[rows], rows, span, create_graph)
+        return piece if create_graph else piece.detach()
+
     found = []
     for _, group in itertools.groupby(blocks, key=lambda block: block[0]):
-        pieces = [compute(part, model, x, block, create_graph=create_graph) for block in group]
+        pieces = [compute(*block) for block in group]
         found.append(torch.cat(pieces, dim=1) if join == "cat" else torch.stack(pieces).sum(dim=0))
     return torch.cat(found)
 
@@ -113,17 +118,10 @@ def _slices(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _directly(part: Part, _model: nn.Module, x: Tensor, block: tuple[slice, slice], *, create_graph: bool) -> Tensor:
-    rows, span = block
-    piece = part(x[rows], rows, span, create_graph)
-    return piece if create_graph else piece.detach()
-
-
-def _recomputed(part: Part, model: nn.Module, x: Tensor, block: tuple[slice, slice], *, create_graph: bool) -> Tensor:
-    assert create_graph
+def _recomputed(part: Part, model: nn.Module, images: Tensor, block: tuple[slice, slice]) -> Tensor:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     modes = [(module, module.training) for module in model.modules()]
-    piece: Tensor = _Recomputed.apply(part, block, modes, x[block[0]], *parameters)
+    piece: Tensor = _Recomputed.apply(part, block, modes, images, *parameters)
     return piece
 
 

@@ -11,19 +11,14 @@ from skimage import feature, filters
 from torch import Tensor, nn
 
 from explainers import register
-from explainers.base import Explainer
+from explainers.base import Explainer, UnderivedExplainer
 from explainers.noise import normal_draws
 
 
 @register("constant")
 @dataclass(frozen=True, kw_only=True)
-class Constant(Explainer):
+class Constant(UnderivedExplainer):
     """The same value everywhere: cannot be moved, and ranks no pixel above another, so most metrics are undefined."""
-
-    @property
-    def differentiable(self) -> bool:
-        """False: nothing to follow."""
-        return False
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
@@ -34,15 +29,10 @@ class Constant(Explainer):
 
 @register("random")
 @dataclass(frozen=True, kw_only=True)
-class Random(Explainer):
+class Random(UnderivedExplainer):
     """Normal noise that depends on nothing but the draws; the same for every image."""
 
     stochastic: ClassVar[bool] = True
-
-    @property
-    def differentiable(self) -> bool:
-        """False: nothing to follow."""
-        return False
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
@@ -65,7 +55,7 @@ class Input(Explainer):
 
 @register("edges")
 @dataclass(frozen=True, kw_only=True)
-class Edges(Explainer):
+class Edges(UnderivedExplainer):
     """An edge detector, which never sees the network (a control of Adebayo et al. 2018, arXiv 1810.03292).
 
     scikit-image's filter of the mean over the channels; every channel gets an equal share, so that their sum is the
@@ -77,11 +67,6 @@ class Edges(Explainer):
     """
 
     detector: Literal["sobel", "scharr", "prewitt", "canny"] = "sobel"
-
-    @property
-    def differentiable(self) -> bool:
-        """False: computed outside torch."""
-        return False
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator

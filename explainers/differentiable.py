@@ -77,7 +77,7 @@ class Differentiable:
         """
         if not (isinstance(inputs, Tensor) and inputs.requires_grad):
             raise ValueError("inputs must be one tensor that requires grad: x = x.requires_grad_()")
-        if kwargs.get("additional_forward_args") is not None and not isinstance(self.explainer, _FORWARD_ONLY):
+        if kwargs.get("additional_forward_args") is not None and type(_inner(self.explainer)) not in _FORWARD_ONLY:
             kind = type(self.explainer).__name__
             raise ValueError(f"{kind} is differentiable for networks of one argument; wrap the others into the network")
         with torch.enable_grad():
@@ -116,8 +116,13 @@ def _attached(x: Tensor, found: Any) -> Any:
     return found + (zeros.view(-1, *(1,) * (found.dim() - 1)) if len(found) == len(x) else zeros.sum())
 
 
+def _inner(explainer: Any) -> Any:
+    """What a noise tunnel is around, or the explainer itself."""
+    return explainer.attribution_method if isinstance(explainer, attr.NoiseTunnel) else explainer
+
+
 def _check(explainer: Any) -> None:
-    inner = explainer.attribution_method if isinstance(explainer, attr.NoiseTunnel) else explainer
+    inner = _inner(explainer)
     known = (*_FORWARD_ONLY, *_ADAPTERS)
     if type(inner) not in known and type(explainer) is not attr.LRP:
         names = ", ".join(sorted(kind.__name__ for kind in (*known, attr.LRP, attr.NoiseTunnel)))

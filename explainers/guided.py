@@ -10,6 +10,7 @@ from captum.attr import GuidedBackprop as CaptumGuidedBackprop
 from torch import Tensor, nn
 
 from explainers import register
+from explainers.base import UnderivedExplainer
 from explainers.captum import CaptumExplainer
 from explainers.network_view import one_module_per_call
 from explainers.rectifiers import with_rectifiers
@@ -30,17 +31,12 @@ class GuidedBackprop(CaptumExplainer):
 
 @register("deconvolution")
 @dataclass(frozen=True, kw_only=True)
-class Deconvolution(CaptumExplainer):
+class Deconvolution(UnderivedExplainer, CaptumExplainer):
     """Rectified at every rectifier instead of multiplied by its slope (Zeiler and Fergus 2014, arXiv 1311.2901).
 
     Softplus is taken as the rectifier it stands for. The map depends on ``x`` through max-pooling alone and is
     piecewise constant: it has no derivative to follow.
     """
-
-    @property
-    def differentiable(self) -> bool:
-        """False: the derivative is zero wherever it exists."""
-        return False
 
     def captum(self, model: nn.Module, image: Tensor) -> Any:
         """See ``CaptumExplainer.captum``."""

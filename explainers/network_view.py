@@ -45,16 +45,8 @@ _OTHERS = {
     *(functional.leaky_relu, functional.relu6, functional.prelu, functional.rrelu, functional.hardtanh),
     *(functional.hardswish, functional.hardsigmoid, functional.threshold, functional.softsign),
     *(torch.clamp, torch.clamp_, torch.clamp_min, Tensor.clamp, Tensor.clamp_, Tensor.clamp_min, Tensor.clip),
-    *(
-        torch.clamp_max,
-        Tensor.clamp_max,
-        torch.threshold,
-        torch.fmax,
-        Tensor.maximum,
-        Tensor.where,
-        Tensor.abs,
-        torch.abs,
-    ),
+    *(torch.clamp_max, Tensor.clamp_max, torch.threshold, torch.fmax, Tensor.maximum),
+    *(Tensor.where, Tensor.abs, torch.abs),
     *(torch.maximum, torch.minimum, torch.where, torch.max_pool2d, torch.max_pool1d, torch.max_pool3d),
 }
 """Functions that bend a network and that nothing here rewrites."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,10 @@ def normal_draws(x: Tensor, samples: int, generator: torch.Generator) -> Tensor:
     return torch.randn((samples, *x.shape[1:]), generator=generator, dtype=torch.float64).to(x)
 
 
+Each = Callable[[Tensor, slice], Tensor]
+"""Gradients b×k×C×H×W and the rows of the batch they belong to, to b×k×…"""
+
+
 def mean_over_noise(
     model: nn.Module,
     x: Tensor,
@@ -60,23 +64,41 @@ def mean_over_noise(
     noise: Tensor,
     *,
     create_graph: bool,
-    each: Callable[[Tensor, slice], Tensor] = lambda gradients, _: gradients,
+    each: Each = lambda gradients, _: gradients,
 ) -> Tensor:
     """Mean over perturbations of a function of the gradient.
 
     Args:
         model, x, target, create_graph: as for an explainer.
         noise: n×C×H×W, in pixel units, added to every image.
-        each: what is averaged, of gradients b×k×C×H×W and the rows of the batch they belong to, b×k×….
+        each: what is averaged.
 
     Returns:
         Tensor B×….
     """
+    return _over_noise(model, x, target, noise, each, create_graph=create_graph, join="sum") / len(noise)
 
+
+def all_over_noise(model: nn.Module, x: Tensor, target: Tensor, noise: Tensor, each: Each) -> Tensor:
+    """A function of the gradient at every perturbation, B×n×…, without a graph; arguments as above."""
+    return _over_noise(model, x, target, noise, each, create_graph=False, join="cat")
+
+
+def _over_noise(
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    noise: Tensor,
+    each: Each,
+    *,
+    create_graph: bool,
+    join: Literal["sum", "cat"],
+) -> Tensor:
     def part(images: Tensor, rows: slice, span: slice, graph: bool) -> Tensor:
         copies = (images[:, None] + noise[span]).flatten(0, 1)
         labels = target[rows].repeat_interleave(len(noise[span]))
         gradients = input_gradient(model, copies, labels, create_graph=graph)
-        return each(gradients.view(len(images), -1, *x.shape[1:]), rows).sum(dim=1)
+        values = each(gradients.view(len(images), -1, *x.shape[1:]), rows)
+        return values.sum(dim=1) if join == "sum" else values
 
-    return accumulate(part, model, x, len(noise), create_graph=create_graph) / len(noise)
+    return accumulate(part, model, x, len(noise), create_graph=create_graph, join=join)

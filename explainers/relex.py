@@ -15,6 +15,7 @@ from attrobust.views import input_mean, input_scale
 from explainers import register
 from explainers.base import Explainer
 from explainers.chunks import accumulate
+from explainers.noise import normal_draws
 
 START = 0.01
 """The first mask is uniform between 0 and this."""
@@ -76,10 +77,7 @@ class RelEx(Explainer):
         """B×C×H×W, between 0 and 1; no units."""
         size = x.shape[1:]
         mask = START * torch.rand(size, generator=generator, dtype=torch.float64).to(x).expand_as(x)
-        draws = (
-            torch.randn((self.samples, *size), generator=generator, dtype=torch.float64).to(x)
-            for _ in range(self.steps)
-        )
+        draws = (normal_draws(x, self.samples, generator) for _ in range(self.steps))
         loss = partial(losses, stdev=self.stdev, lam1=self.lam1, lam2=self.lam2)
         held = max(0, self.steps - self.unroll) if create_graph else self.steps
         state = mask, torch.zeros_like(x)

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from attrobust.types import Amount
 from explainers import register
-from explainers.base import checked, finite
+from explainers.base import UnderivedExplainer, checked, finite
 from explainers.certificate import TopKCertificate, certify_top_k, check_promise
 from explainers.noise import GaussianExplainer, check_samples, mean_over_noise, normal_draws
 
 
 @register("sparsified-smoothgrad")
 @dataclass(frozen=True, kw_only=True)
-class SparsifiedSmoothGrad(GaussianExplainer):
+class SparsifiedSmoothGrad(UnderivedExplainer, GaussianExplainer):
     """``(1/n) Σ 1[pixel ∈ T(x + s z_k)]``, T the pixels of largest ``Σ_c |∇f|`` (Levine et al. 2019, arXiv 1905.12105).
 
     Values lie in [0, 1], which is what makes them certifiable; every channel gets an equal share, so that the sum over
@@ -28,11 +28,6 @@ class SparsifiedSmoothGrad(GaussianExplainer):
 
     keep: Amount = Amount(10, percent=True)
     samples: int = 32
-
-    @property
-    def differentiable(self) -> bool:
-        """False: a count of indicators."""
-        return False
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator

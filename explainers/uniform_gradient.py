@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from explainers import register
 from explainers.base import Explainer, checked, finite
 from explainers.certificate import CosineCertificate, ball_variation, box_variation, certified_cosine, check_promise
-from explainers.chunks import accumulate
-from explainers.gradient import input_gradient
-from explainers.noise import check_samples, mean_over_noise
+from explainers.noise import all_over_noise, check_samples, mean_over_noise
 
 
 @register("uniform-gradient")
@@ -104,13 +102,10 @@ class UniformGradient(Explainer):
         direction = _unit(mean_over_noise(model, images, target, first, create_graph=False, each=_units))
         noise = self.noise(images, samples, source)
 
-        def part(inputs: Tensor, rows: slice, span: slice, _graph: bool) -> Tensor:
-            copies = (inputs[:, None] + noise[span]).flatten(0, 1)
-            labels = target[rows].repeat_interleave(len(noise[span]))
-            units = _unit(input_gradient(model, copies, labels, create_graph=False)).view(len(inputs), -1, *x.shape[1:])
-            return torch.einsum("bnchw,bchw->bn", units, direction[rows])
+        def product(gradients: Tensor, rows: slice) -> Tensor:
+            return torch.einsum("bnchw,bchw->bn", _unit(gradients), direction[rows])
 
-        cosines = accumulate(part, model, images, samples, create_graph=False, join="cat")
+        cosines = all_over_noise(model, images, target, noise, product)
         cosines = cosines.masked_fill(~finite(x)[:, None], float("nan"))
         variation = (
             ball_variation(radius, self.radius, dimension)
