@@ -115,6 +115,7 @@ def subjects_of(request: Request, data: Loaded) -> list[Subject]:
                 data=data,
                 recipe=request.recipe,
                 seed=seed,
+                start=request.starts.get(method.item.start),
             )
             found.append(Subject(label=method.label, seed=seed, source=job))
     return found + [Subject(label=item.name, seed=None, source=item) for item in request.checkpoints]
