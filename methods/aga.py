@@ -63,7 +63,10 @@ class AGA(Softplus):
         if min(self.l2, self.cosd) < 0:
             raise ValueError(f"the weights l2={self.l2:g} and cosd={self.cosd:g} must not be negative")
 
-    batch_statistics: ClassVar[int] = 2
+    @property
+    def batch_statistics(self) -> int:
+        """The clean and the moved images."""
+        return 2
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``; the paper detaches the first gradient, which saves a double backward pass."""

@@ -45,12 +45,14 @@ class Method(ABC):
 
     Attributes:
         card: where the method comes from.
-        batch_statistics: how often one step updates the running statistics of batch normalisation, that is, how many
-            passes of a step are made in training mode.
     """
 
     card: ClassVar[Card] = Card()
-    batch_statistics: ClassVar[int] = 1
+
+    @property
+    def batch_statistics(self) -> int:
+        """How often one step updates the running statistics of batch normalisation: its passes in training mode."""
+        return 1
 
     @property
     def start(self) -> str:
