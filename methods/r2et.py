@@ -28,8 +28,8 @@ class R2ET(Activated):
 
     ``variant=paper`` takes batch sums of the gradient of the batch's mean cross-entropy, so that the terms depend on
     the batch size; estimates the Hessian term by a difference over ``1e-3 / 3072``, whatever D; and takes its norm
-    over the whole batch. In float32, images of 0 to 1 hardly resolve such a step: on 64 real digits the estimate is 0.45
-    (digits/natural) and 0.61 (digits/softplus) times what it is in float64. By default the product is exact and every
+    over the whole batch. In float32, images of 0 to 1 hardly resolve such a step: on 64 real digits the estimate is
+    0.45 (digits/natural) and 0.61 (digits/softplus) times what it is in float64. By default the product is exact and every
     image counts alone.
 
     Attributes:
