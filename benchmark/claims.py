@@ -18,6 +18,8 @@ LEVEL = 0.99
 """Of the interval around a measured accuracy outside of which a claim is not believed."""
 TOLERANCE = 0.01
 """A difference in accuracy that is never remarkable."""
+MARGIN = 0.1
+"""How much of the way from guessing to perfection a network has to go so as not to be taken for a guess."""
 SAME_CONSTANTS = 2e-3
 """Up to here constants differ by rounding; those of CIFAR-10 and ImageNet differ by more."""
 
@@ -83,9 +85,9 @@ def examine(
         warnings.append(f"its activations are {', '.join(kinds)}; {claim.source} says {', '.join(claim.activations)}")
     low, _ = _interval(hits)
     guessing = float(torch.bincount(labels).max() / len(labels))
-    if low <= guessing:
+    if low <= guessing + MARGIN * (1 - guessing):
         warnings.append(
-            f"accuracy {_percent(_share(hits))} is no better than guessing ({_percent(guessing)}): "
+            f"accuracy {_percent(_share(hits))} is hardly better than guessing ({_percent(guessing)}): "
             "wrong normalisation, activation or class order?"
         )
     return Finding(
