@@ -10,8 +10,9 @@ from attacks.base import Attack
 from attrobust.types import Cell
 from benchmark.components import Component
 from benchmark.data.base import Loaded
+from benchmark.external import ExternalCheckpoint
 from benchmark.provenance import EVALUATION, code_digest, plugin_digest
-from benchmark.request import ExternalCheckpoint, Request
+from benchmark.request import Request
 from benchmark.store import row_fingerprint
 from benchmark.training import image_facts
 from benchmark.zoo import TrainingJob

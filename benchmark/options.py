@@ -56,7 +56,13 @@ def benchmark_parser() -> Parser:
         metavar="SPECS",
         help="training methods, the rows (default: the protocol's; none with --checkpoint)",
     )
-    add("--checkpoint", action="append", default=[], metavar="NAME=FILE[:MODEL]", help="a row from your own state dict")
+    add(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="NAME=FILE[:MODEL]",
+        help="a row from your own weights, or NAME=torchvision/NETWORK, timm/NETWORK, robustbench/NETWORK",
+    )
     add("--protocol", default="quick", metavar="NAME|FILE", help="evaluation settings (default: quick)")
     add("--dataset", metavar="SPEC", help="overrides the protocol, as do the next options")
     add(

@@ -48,11 +48,16 @@ def file_digest(path: Path) -> str:
 
 
 def plugin_digest(cls: type) -> str:
-    """sha256 of the file a class was loaded from, or the empty string for a class of this project."""
+    """sha256 of the file a class was loaded from, or the empty string for a class of this project.
+
+    Of a class that stands for another distribution, which it says by ``package``, the version of that decides too.
+    """
+    package = getattr(cls, "package", "")
+    stands_for = f"{package} {_version(package)}" if package else ""
     file = Path(inspect.getfile(cls)).resolve()
     if any(file == HOME / place or HOME / place in file.parents for place in EVALUATION):
-        return ""
-    return file_digest(file)
+        return stands_for
+    return stands_for + file_digest(file)
 
 
 def code_digest(places: tuple[str, ...], plugins: Iterable[type]) -> str:
@@ -65,12 +70,15 @@ def code_digest(places: tuple[str, ...], plugins: Iterable[type]) -> str:
 def versions() -> dict[str, str]:
     """Versions of this package and of the libraries that compute."""
     found = {"attrobust": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return found | {name: number for name in LIBRARIES if (number := _version(name))}
+
+
+def _version(name: str) -> str:
+    """Of an installed distribution; empty where it is none."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 @functools.cache

@@ -19,21 +19,13 @@ from attrobust.types import Card, UsageError, parse_number
 from benchmark import data, models
 from benchmark.components import Component, resolve, resolve_one
 from benchmark.data.base import Dataset
+from benchmark.external import ExternalCheckpoint, parse_external
 from benchmark.models.base import ModelFamily
 from benchmark.protocol import Protocol
 from benchmark.recipe import Recipe, load_recipe
 from explainers.base import Explainer
 from methods.base import SCRATCH, Method
 from metrics.base import Metric
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExternalCheckpoint:
-    """A user's weights: ``--checkpoint NAME=FILE[:model]``."""
-
-    name: str
-    file: Path
-    model: Component[ModelFamily]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +85,7 @@ def make_request(
         methods.registry.check(name)
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
-    external = [_external(text, model) for text in checkpoints]
+    external = [parse_external(text, model) for text in checkpoints]
     trained = parse_specs(",".join(protocol.methods), "--methods") if protocol.methods else []
 
     def resolve_methods(specs: list[Spec]) -> list[Component[Method]]:
@@ -165,17 +157,3 @@ def find_device(name: str) -> torch.device:
         count = torch.cuda.device_count()
         raise UsageError(f"--device {name}: torch sees {count} CUDA devices here; use --device cpu")
     return torch.device(name)
-
-
-def _external(text: str, default: Component[ModelFamily]) -> ExternalCheckpoint:
-    name, equals, rest = text.partition("=")
-    if not (name.strip() and equals and rest):
-        raise UsageError(f"--checkpoint {text!r} is not NAME=FILE or NAME=FILE:model")
-    pieces = rest.split(":")
-    for count in range(1, len(pieces) + 1):
-        file = Path(":".join(pieces[:count]))
-        if file.is_file():
-            spec = ":".join(pieces[count:])
-            model = resolve_one(models.registry, spec, ModelFamily) if spec else default
-            return ExternalCheckpoint(name=name.strip(), file=file, model=model)
-    raise UsageError(f"--checkpoint {name.strip()}: file {pieces[0]} does not exist")

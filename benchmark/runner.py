@@ -17,16 +17,18 @@ from attrobust.types import UsageError
 from attrobust.views import is_smooth
 from benchmark import statistics
 from benchmark.cells import Subject, Task, metric_facts, subjects_of, tasks_of
+from benchmark.claims import examine
 from benchmark.data.base import Loaded, evaluation_sha256, partners
 from benchmark.evaluation import Images, Rules, evaluate
-from benchmark.files import file_sha256
+from benchmark.external import ExternalCheckpoint
 from benchmark.models.base import ImageFacts
 from benchmark.provenance import EVALUATION, code_digest, stamp
-from benchmark.request import ExternalCheckpoint, Request
+from benchmark.request import Request
 from benchmark.store import SCHEMA, Booleans, Floats, Row, Store
-from benchmark.training import correct, image_facts
+from benchmark.training import correct, fresh_network, image_facts
 from benchmark.trial import try_out
-from benchmark.zoo import Checkpoint, TrainingJob, find_shipped, find_trained, load_weights, read_state, train_into
+from benchmark.weights import read_weights
+from benchmark.zoo import Checkpoint, TrainingJob, find_shipped, find_trained, train_into
 from explainers.chunks import memory_budget
 from methods.base import SCRATCH, Method
 
@@ -55,6 +57,7 @@ class Runner:
         wanted = request.protocol.images
         if wanted > len(test):
             raise UsageError(f"--images {wanted}: the test split of {request.dataset.label} has {len(test)} images")
+        self._external_sha256: dict[str, str] = {}
         self._check_fit()
         self._data_sha256 = evaluation_sha256(test, wanted)
         self.subjects = subjects_of(request, self._data)
@@ -67,7 +70,7 @@ class Runner:
         for subject in self.subjects:
             origin, checkpoint = self._origin(subject.source)
             if isinstance(subject.source, ExternalCheckpoint):
-                sha256 = file_sha256(subject.source.file)
+                sha256 = self._external_sha256[subject.source.name]
             else:
                 sha256 = checkpoint.card.sha256 if checkpoint else ""
             tasks = self._tasks(subject, sha256)
@@ -81,6 +84,7 @@ class Runner:
         failures: list[str] = []
         entries: list[dict[str, Any]] = []
         subjects: list[dict[str, Any]] = []
+        findings: dict[str, Any] = {}
         for position, subject in enumerate(self.subjects):
             network, sha256 = None, ""
             try:
@@ -94,15 +98,35 @@ class Runner:
             for task in tqdm(tasks, desc=subject.label, unit="cell", leave=False, disable=None):
                 entries += task.entries(position)
                 missing = self._missing(task)
-                if missing is None:
-                    continue
-                if network is None:
+                if missing is not None and network is None:
                     self._fail(missing, failures[-1])
-                else:
+                elif missing is not None and network is not None:
                     failures += self._carry_out(missing, network, subject)
+                if task.attack is None and network is not None:
+                    findings |= self._examine(subject, task, network)
             subjects.append({"label": subject.label, "seed": subject.seed, "sha256": sha256, **subject.facts})
-        self.store.write_plan(self._plan(subjects, entries))
+        self.store.write_plan(self._plan(subjects, entries) | {"checkpoints": findings})
         return failures
+
+    def _examine(self, subject: Subject, accuracy: Task, network: nn.Module) -> dict[str, Any]:
+        """Say how good a user's network is and what is odd about that, by its label; empty for those trained here."""
+        row = self._known[accuracy.rows[0][0]]
+        if not isinstance(subject.source, ExternalCheckpoint) or row["status"] != "ok":
+            return {}
+        test, val = self._data.splits["test"], self._data.splits["val"]
+        finding = examine(
+            network,
+            torch.from_numpy(self.store.load_scores(row)[0]) > 0,
+            test.labels,
+            subject.source.model.item,
+            image_facts(self._data),
+            subject.source.source.claim(self._data),
+            lambda: correct(network, val, len(val), self.request.device),
+        )
+        LOG.info("%s: %s", subject.label, finding.line)
+        for warning in finding.warnings:
+            LOG.warning("warning: %s: %s", subject.label, warning)
+        return {subject.label: finding.facts}
 
     def _origin(self, source: TrainingJob | ExternalCheckpoint) -> tuple[Origin, Checkpoint | None]:
         if isinstance(source, ExternalCheckpoint):
@@ -115,10 +139,8 @@ class Runner:
     def _network(self, subject: Subject) -> tuple[nn.Module, str]:
         facts, device = image_facts(self._data), self.request.device
         if isinstance(subject.source, ExternalCheckpoint):
-            file = subject.source.file
-            network = subject.source.model.item.build(facts)
-            load_weights(network, read_state(file), str(file))
-            return network.to(device), file_sha256(file)
+            network, sha256 = subject.source.open(facts)
+            return network.to(device), sha256
         job = subject.source
         checkpoint = self._checkpoint(job)
         return checkpoint.network(job.method.item, job.model.item, facts).to(device), checkpoint.card.sha256
@@ -128,7 +150,7 @@ class Runner:
         _, checkpoint = self._origin(job)
         if checkpoint is not None:
             return checkpoint
-        start = read_state(self._checkpoint(job.before).weights) if job.before else None
+        start = read_weights(self._checkpoint(job.before).weights)[0] if job.before else None
         LOG.info("%s: training for %d epochs", job.method.label, job.epochs)
         return train_into(job, self.store.folder / "checkpoints", self.request.device, start)
 
@@ -149,8 +171,9 @@ class Runner:
                 networks.append(self._fitting(method.item, facts))
             for item in self.request.checkpoints:
                 where = item.name
-                networks.append(item.model.item.build(facts))
-                load_weights(networks[-1], read_state(item.file), str(item.file))
+                network, self._external_sha256[where] = item.open(facts)
+                networks.append(network)
+                item.source.claim(self._data)
             images = self._data.splits["test"].batch(range(2))[0]
             pairs = list(itertools.product(networks, self.request.explainers))
             for network, explainer in tqdm(pairs, desc="checking explainers", leave=False, disable=None):
@@ -166,10 +189,11 @@ class Runner:
         """The network of a method, where it can be trained on these images; raises ValueError where not."""
         gaze = self._data.splits["train"].has_gaze
         method.check_images(channels=facts.channels, size=facts.size, classes=facts.classes, gaze=gaze)
-        network = method.prepare(self.request.model.item.build(facts))
+        family = self.request.model.item
+        network = fresh_network(method, family, self._data, seed=0)
         is_smooth(network)
         if method.start != SCRATCH:
-            before = self.request.starts[method.start].item.prepare(self.request.model.item.build(facts))
+            before = fresh_network(self.request.starts[method.start].item, family, self._data, seed=0)
             if before.state_dict().keys() != network.state_dict().keys():
                 raise ValueError(f"start={method.start} has other parameters than this method's network")
         return network

@@ -46,7 +46,7 @@ def estimate(scores: Floats) -> Estimate:
         nan = float("nan")
         return Estimate(mean=nan, low=nan, high=nan, n=len(scores), defined=0)
     if np.isin(defined, (0.0, 1.0)).all():
-        low, high = _wilson(int(defined.sum()), len(defined))
+        low, high = wilson(int(defined.sum()), len(defined))
     else:
         low, high = _bootstrap(defined)
     return Estimate(mean=float(defined.mean()), low=low, high=high, n=len(scores), defined=len(defined))
@@ -65,8 +65,9 @@ def distinguishable(a: Floats, b: Floats) -> bool:
     return not low <= 0.0 <= high
 
 
-def _wilson(hits: int, n: int) -> tuple[float, float]:
-    interval = scipy.stats.binomtest(hits, n).proportion_ci(LEVEL, method="wilson")
+def wilson(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's interval of a proportion that is ``hits`` of ``n``."""
+    interval = scipy.stats.binomtest(hits, n).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
 
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from attrobust.spec import Spec, fingerprint
+from attrobust.spec import fingerprint
 from attrobust.types import UsageError
-from benchmark import models
 from benchmark.cards import WeightCard, shipped
-from benchmark.components import Component, resolve
+from benchmark.components import Component
 from benchmark.data.base import Dataset, Loaded
 from benchmark.files import file_sha256
 from benchmark.models.base import ImageFacts, ModelFamily
 from benchmark.provenance import TRAINING, code_digest, plugin_digest, versions
 from benchmark.recipe import Recipe
+from benchmark.sources import parts_of
 from benchmark.training import image_facts, save_tensors, train
-from methods import registry as methods
+from benchmark.weights import State, load_weights, read_weights
 from methods.base import Method
 
 LOG = logging.getLogger("attrobust")
@@ -106,7 +105,7 @@ class Checkpoint:
         if not self.intact:
             raise UsageError(f"{self.weights} is missing or not what its card says (sha256); restore the file")
         model = method.prepare(family.build(facts))
-        load_weights(model, read_state(self.weights), str(self.weights))
+        load_weights(model, read_weights(self.weights)[0], str(self.weights))
         return model
 
 
@@ -168,9 +167,7 @@ def _written(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def train_into(
-    job: TrainingJob, folder: Path, device: torch.device, start: Mapping[str, Tensor] | None = None
-) -> Checkpoint:
+def train_into(job: TrainingJob, folder: Path, device: torch.device, start: State | None = None) -> Checkpoint:
     """Train a job, or go on with its interrupted training, and save weights and card in ``folder``.
 
     Args:
@@ -212,37 +209,6 @@ def train_into(
     return Checkpoint(weights=weights, card=card)
 
 
-def read_state(path: Path) -> Mapping[str, Tensor]:
-    """A state dict from a file, without running any code from it; raises UsageError where it holds anything else."""
-    if not path.is_file():
-        raise UsageError(f"checkpoint file {path} does not exist")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"{path} is not a file of plain weights ({reason})") from error
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UsageError(f"{path} holds no state dict; save one with torch.save(model.state_dict(), path)")
-    return state
-
-
-def load_weights(model: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Load a state dict exactly and put the model into evaluation mode; raises UsageError naming the first mismatch."""
-    wanted = model.state_dict()
-    for name, tensor in wanted.items():
-        if name not in state:
-            raise UsageError(f"{origin} lacks {name!r}, which the model has; is it another architecture?")
-        if state[name].shape != tensor.shape:
-            raise UsageError(f"{origin}: {name!r} has shape {_shape(state[name])}, the model needs {_shape(tensor)}")
-        if not state[name].isfinite().all():
-            raise UsageError(f"{origin}: {name!r} has values that are not finite")
-    for name in state:
-        if name not in wanted:
-            raise UsageError(f"{origin} has {name!r}, which the model lacks; is it another architecture?")
-    model.load_state_dict(state)
-    model.eval()
-
-
 def load(name: str) -> nn.Module:
     """A shipped checkpoint as a network: pixels in [0, 1] to logits, in evaluation mode.
 
@@ -256,16 +222,4 @@ def load(name: str) -> nn.Module:
     if name not in known:
         raise UsageError(f"unknown checkpoint {name!r}. Known: {', '.join(known)}")
     card = WeightCard.read(known[name])
-    (method,) = resolve(methods, [_spec(card.method)], Method)
-    (family,) = resolve(models.registry, [_spec(card.model)], ModelFamily)
-    images: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in card.images.items()}
-    facts = ImageFacts(**images)
-    return Checkpoint(weights=known[name].with_suffix(".pt"), card=card).network(method.item, family.item, facts)
-
-
-def _spec(facts: Mapping[str, Any]) -> Spec:
-    return Spec(facts["name"], {key: str(value) for key, value in facts["settings"].items()})
-
-
-def _shape(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "scalar"
+    return Checkpoint(weights=known[name].with_suffix(".pt"), card=card).network(*parts_of(card))

@@ -8,13 +8,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from foreign import AgaLeNet
 from runs import run
+from torchvision.transforms.functional import normalize
 
+from benchmark import models
+from benchmark.components import resolve_one
 from benchmark.data.base import ArraySplit
 from benchmark.data.imagefolder import ImageFolder
+from benchmark.external import parse_external
+from benchmark.models.base import ModelFamily
 from benchmark.models.lenet import LeNet
 from benchmark.recipe import load_recipe
-from benchmark.training import correct, train
+from benchmark.training import correct, image_facts, train
 from methods import registry
 
 
@@ -41,6 +47,19 @@ def test_every_method_tells_airplanes_from_automobiles(name: str, cifar_root: Pa
     family, cpu = LeNet(width=8, hidden=32), torch.device("cpu")
     trained = train(method, family, data, recipe, seed=0, device=cpu, resume=tmp_path / "resume")
     assert correct(trained.model, few["test"], 384, cpu).double().mean() > 0.65
+
+
+def test_a_lightning_file_of_robustaga_gives_its_logits(cifar_root: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs, family = AgaLeNet().eval(), resolve_one(models.registry, "lenet", ModelFamily)
+    state = {f"model.{key}": value for key, value in theirs.state_dict().items()}
+    torch.save({"state_dict": state, "hyper_parameters": {"model": "lenet"}}, tmp_path / "last.ckpt")
+    data = ImageFolder().load(cifar_root)
+    x, _ = data.splits["test"].batch(range(64))
+    text = f"mine={tmp_path / 'last.ckpt'}:lenet:activation=softplus,normalize=cifar10"
+    ours, _ = parse_external(text, family).open(image_facts(data))
+    wanted = theirs(normalize(x, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)))
+    assert (ours(x) - wanted).abs().max() <= 1e-6
 
 
 def test_the_command_attacks_and_prints(cifar_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,11 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ["methods", "explainers", "attacks", "metrics"]
 ALLOWED = {"attrobust": set(), **{room: {"attrobust"} for room in ROOMS}, "benchmark": {"attrobust", *ROOMS}}
 LAYERS = [
-    {"files", "settings", "options", "components", "models", "provenance", "describe"},
-    {"data", "store", "protocol", "recipe", "cards", "plugins"},
-    {"statistics", "audit", "training", "trial", "evaluation", "listing"},
+    {"files", "settings", "options", "components", "models", "provenance", "dialects", "describe"},
+    {"data", "store", "protocol", "recipe", "cards", "plugins", "weights"},
+    {"statistics", "audit", "training", "trial", "evaluation", "listing", "sources"},
+    {"packages", "claims"},
+    {"external"},
     {"zoo", "request", "report"},
     {"cells", "verify"},
     {"runner"},

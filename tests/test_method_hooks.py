@@ -1,4 +1,4 @@
-"""What a method may ask of the harness: a start, several steps a batch, gaze maps, free parameters, settings by dataset."""
+"""What a method may ask of the harness: a start, several steps a batch, gaze maps, settings by dataset and model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from benchmark.models.lenet import LeNet
 from benchmark.protocol import load_protocol
 from benchmark.recipe import Recipe, load_recipe
 from benchmark.request import make_request
-from benchmark.training import train
+from benchmark.training import image_facts, train
 from benchmark.zoo import TrainingJob, matches
 from methods import registry as methods
 from methods.advgrad import AdvGrad
@@ -68,9 +68,9 @@ def test_training_goes_on_from_the_weights_it_is_given(digits: Loaded, tmp_path:
     first = train(Natural(), SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "a").model.state_dict()
     first = {key: value.clone() for key, value in first.items()}
     method = Twice()
-    still = dataclasses.replace(SHORT, learning_rate=1e-12)
+    still = dataclasses.replace(SHORT, learning_rate=1e-6)
     again = train(method, SMALL, digits, still, seed=1, device=CPU, resume=tmp_path / "b", start=first).model
-    assert all(torch.allclose(value, first[key], atol=1e-6) for key, value in again.state_dict().items())
+    assert all(torch.allclose(value, first[key], atol=1e-4) for key, value in again.state_dict().items())
     start = method.seen[0].start
     assert start is not None
     assert not start.training
@@ -125,7 +125,9 @@ def test_another_start_is_another_checkpoint(digits: Loaded) -> None:
     assert jobs[1].epochs == 1
 
 
-def test_a_method_that_goes_on_from_another_trains_that_one_first(tmp_path: Path, capsys: Capture) -> None:
+def test_a_method_that_goes_on_from_another_trains_that_one_first(
+    digits: Loaded, tmp_path: Path, capsys: Capture
+) -> None:
     words = ["--methods", "r2et:k=20", "--model", "lenet:width=4,hidden=8", "--epochs", "2", *FAST]
     code, out, err = run([*words, "--out", tmp_path / "run"], capsys)
     assert code == 0, err
@@ -135,17 +137,12 @@ def test_a_method_that_goes_on_from_another_trains_that_one_first(tmp_path: Path
     cards = {path.name.partition("-seed")[0]: WeightCard.read(path) for path in (tmp_path / "run").rglob("*.toml")}
     assert cards["r2et"].start["name"] == "natural"
     assert cards["natural"].start == {}
-    wanted = job("r2et:k=20", "natural", Loaded_digits())
-    wanted = dataclasses.replace(wanted, recipe=load_recipe("digits", epochs=2))
+    wanted = dataclasses.replace(job("r2et:k=20", "natural", digits), recipe=load_recipe("digits", epochs=2))
     assert matches(cards["r2et"], wanted)
     assert not matches(cards["r2et"], dataclasses.replace(wanted, start=None))
     code, _, err = run([*words, "--out", tmp_path / "run"], capsys)
     assert code == 0
     assert "training" not in err
-
-
-def Loaded_digits() -> Loaded:  # noqa: N802
-    return resolve_one(datasets, "digits", Dataset).item.load(None)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +226,7 @@ def test_harmonized_training_moves_what_people_do_not_look_at_the_other_way(look
     data = ImageFolder(size=28, gaze="gaze").load(looked_at)
     split = data.splits["train"]
     x, y = split.batch(range(4))
-    model = SMALL.build(__import__("benchmark.training", fromlist=["image_facts"]).image_facts(data))
+    model = SMALL.build(image_facts(data))
     method = AdvGrad(penalty="harmonized", variant="paper", eps=1.0)
     moved = method.adversarial(model, x, y, split.gaze(range(4))) - x
     gradient = x.clone().requires_grad_()
@@ -268,9 +265,7 @@ def test_one_entry_is_described_with_its_card(capsys: Capture) -> None:
     assert code == 0
     for part in ("arXiv 2211.15900", "2F + 4B + H", "cifar10/resnet18: eps=4/255", "aga:beta=3,eps=4/255,l2=0.01"):
         assert part in out
-    assert (
-        "k: how many" in run(["--list", "attacks:topk"], capsys)[1] or run(["--list", "attacks:topk"], capsys)[0] == 0
-    )
+    assert "defaults  topk:" in run(["--list", "attacks:topk"], capsys)[1]
     code, _, err = run(["--list", "methods:agar"], capsys)
     assert code == 2
     assert "Did you mean 'aga'" in err

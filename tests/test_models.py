@@ -9,14 +9,22 @@ from torch import nn
 
 from attrobust.views import Normalize, softplus_view
 from benchmark.models import registry
-from benchmark.models.base import ImageFacts
+from benchmark.models.base import ImageFacts, ModelFamily
 
 FACTS = ImageFacts(channels=3, size=32, classes=7, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
 
 
+def family_of(name: str) -> type[ModelFamily]:
+    """The class, or a skipped test where the package it stands for is not installed."""
+    family = registry.get(name)
+    if family.package:
+        pytest.importorskip(family.package)
+    return family
+
+
 @pytest.mark.parametrize("name", registry.names())
 def test_a_network_normalises_inside_and_has_one_activation_per_call_site(name: str) -> None:
-    model = registry.get(name)().build(FACTS).eval()
+    model = family_of(name)().build(FACTS).eval()
     x = torch.rand(2, 3, 32, 32)
     assert model(x).shape == (2, 7)
     layer = next(module for module in model.modules() if isinstance(module, Normalize))
@@ -33,7 +41,7 @@ def test_a_network_normalises_inside_and_has_one_activation_per_call_site(name: 
 
 @pytest.mark.parametrize("name", registry.names())
 def test_activations_can_be_chosen_for_a_users_checkpoint(name: str) -> None:
-    family = registry.get(name)
+    family = family_of(name)
     torch.manual_seed(0)
     relu = family().build(FACTS).eval()
     smooth = family(activation="softplus", beta=5.0).build(FACTS).eval()

@@ -134,8 +134,8 @@ def test_a_users_checkpoint_is_a_row(tmp_path: Path, capsys: Capture) -> None:
             "'features.0.bias' has shape 3, the model needs 16",
         ),
         (lambda state: {**state, "features.0.bias": torch.full((16,), float("nan"))}, "not finite"),
-        (lambda state: {"state_dict": state}, "holds no state dict"),
-        (lambda _: [1, 2], "holds no state dict"),
+        (lambda state: {"weights": state}, "holds no state dict (its keys: weights)"),
+        (lambda _: [1, 2], "holds no state dict (it is a list)"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_names_the_first_mismatch(

@@ -12,8 +12,9 @@ from torch import Tensor
 from attrobust.types import UsageError
 from benchmark.data import register
 from benchmark.data.base import ArraySplit, Dataset, Loaded, fixed_order
+from benchmark.models.normalization import CONSTANTS
 
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+MEAN, STD = CONSTANTS["cifar10"]
 VALIDATION = 5000
 
 

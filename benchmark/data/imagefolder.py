@@ -19,8 +19,10 @@ from attrobust.types import UsageError
 from benchmark.data import register
 from benchmark.data.base import Dataset, Loaded, Split, fixed_order
 from benchmark.files import file_sha256
+from benchmark.models.normalization import CONSTANTS
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
+MEAN, STD = CONSTANTS["imagenet"]
 CACHE_BYTES = 2 * 2**30
 
 
@@ -171,8 +173,8 @@ class ImageFolder(Dataset):
             classes=classes,
             channels=3,
             size=self.size,
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
+            mean=MEAN,
+            std=STD,
         )
 
     def _looks(self, root: Path, files: Sequence[Path]) -> list[Path] | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal, final
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self, final
 
 from torch import nn
 
 from attrobust.views import softplus_view
+from benchmark.models.normalization import Constants, Normalization, constants, describe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +41,16 @@ class ModelFamily(ABC):
         activation: ``softplus`` replaces every ReLU, for a checkpoint that was trained so; a training method that needs
             other activations puts them in itself.
         beta: sharpness of the softplus.
+        normalize: what the network normalises with: ``data``, the constants of the images, or those that a checkpoint
+            was trained with: ``imagenet``, ``cifar10``, ``half`` (mean and std 0.5) or ``none``.
+        package: the distribution whose networks these are, where they are not of this project.
     """
+
+    package: ClassVar[str] = ""
 
     activation: Literal["relu", "softplus"] = "relu"
     beta: float = 3.0
+    normalize: Normalization = "data"
 
     def __post_init__(self) -> None:
         if not self.beta > 0:
@@ -58,6 +66,28 @@ class ModelFamily(ABC):
 
     @final
     def build(self, facts: ImageFacts) -> nn.Module:
-        """A freshly initialised network with the activations asked for; raises ValueError like ``network``."""
-        network = self.network(facts)
+        """A freshly initialised network with the activations and the normalisation asked for.
+
+        Raises:
+            ValueError: like ``network``, or the normalisation does not fit the images.
+        """
+        mean, std = self.constants(facts)
+        network = self.network(replace(facts, mean=mean, std=std))
         return softplus_view(network, self.beta) if self.activation == "softplus" else network
+
+    def suited_to(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:  # noqa: ARG002
+        """This architecture with the settings that weights of these names and shapes speak of.
+
+        Raises:
+            KeyError: a name is missing.
+        """
+        return self
+
+    @final
+    def constants(self, facts: ImageFacts) -> Constants:
+        """Mean and std that the network normalises with; raises ValueError where they do not fit the images."""
+        return (facts.mean, facts.std) if self.normalize == "data" else constants(self.normalize, facts.channels)
+
+    def stated_normalization(self, facts: ImageFacts) -> str:
+        """What the network normalises with, in words."""
+        return f"{self.normalize}, {describe(*self.constants(facts))}"

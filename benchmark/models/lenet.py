@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -49,3 +50,8 @@ class LeNet(ModelFamily):
         network.add_module("features", features)
         network.add_module("classifier", classifier)
         return network
+
+    def suited_to(self, shapes: Mapping[str, tuple[int, ...]]) -> LeNet:
+        """See ``ModelFamily.suited_to``."""
+        width, hidden = shapes["features.0.weight"][0], shapes["classifier.1.weight"][0]
+        return replace(self, width=width, hidden=hidden)

@@ -31,7 +31,7 @@ from attrobust.views import softplus_view
 from benchmark.data.imagefolder import ImageFolder
 from benchmark.models.lenet import LeNet
 from benchmark.training import image_facts
-from benchmark.zoo import load_weights, read_state
+from benchmark.weights import load_weights, read_weights
 from explainers import registry
 from explainers.base import Explainer
 
@@ -151,7 +151,7 @@ def main(weights: str, names: list[str]) -> None:
     torch.set_num_threads(1)
     data = ImageFolder().load(Path(os.environ["ATTROBUST_DATA"]))
     model = LeNet().build(image_facts(data)).eval()
-    load_weights(model, read_state(Path(weights)), weights)
+    load_weights(model, read_weights(Path(weights))[0], weights)
     smooth = softplus_view(model, 10.0)
     for network in (model, smooth):
         network.requires_grad_(False)

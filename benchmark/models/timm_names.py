@@ -1,0 +1,48 @@
+"""The networks of timm, by its names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from attrobust.suggest import did_you_mean
+from attrobust.types import UsageError
+from benchmark.models import register
+from benchmark.models.base import ImageFacts, ModelFamily
+from benchmark.models.per_call import adopted
+
+
+@register("timm")
+@dataclass(frozen=True, kw_only=True)
+class Timm(ModelFamily):
+    """A network of timm, e.g. name=resnet26d (needs pip install attrobust[zoo]).
+
+    Attributes:
+        name: as ``timm.list_models`` has it.
+    """
+
+    package: ClassVar[str] = "timm"
+
+    name: str = "resnet18"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        timm = imported()
+        if not timm.is_model(self.name):
+            raise ValueError(f"timm has no {self.name!r}.{did_you_mean(self.name, timm.list_models())}")
+
+    def network(self, facts: ImageFacts) -> nn.Module:
+        """See ``ModelFamily.network``; some architectures have an image size of their own."""
+        network = imported().create_model(self.name, num_classes=facts.classes, in_chans=facts.channels)
+        return adopted(network, facts)
+
+
+def imported() -> Any:
+    """The package; raises UsageError where it is not installed."""
+    try:
+        import timm
+    except ImportError as error:
+        raise UsageError(f"networks of timm need timm ({error}): pip install attrobust[zoo]") from error
+    return timm
