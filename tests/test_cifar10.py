@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from foreign import AgaLeNet
+from light import trained
 from runs import run
 from torchvision.transforms.functional import normalize
 
@@ -20,7 +21,7 @@ from benchmark.external import parse_external
 from benchmark.models.base import ModelFamily
 from benchmark.models.lenet import LeNet
 from benchmark.recipe import load_recipe
-from benchmark.training import correct, image_facts, train
+from benchmark.training import correct, image_facts
 from methods import registry
 
 
@@ -43,10 +44,8 @@ def test_every_method_tells_airplanes_from_automobiles(name: str, cifar_root: Pa
         few[key] = ArraySplit(split.pixels(rows), split.labels[rows])
     data = dataclasses.replace(data, splits=few)
     recipe = dataclasses.replace(load_recipe("cifar10"), epochs=6, batch_size=16)
-    method = registry.get(name)()
-    family, cpu = LeNet(width=8, hidden=32), torch.device("cpu")
-    trained = train(method, family, data, recipe, seed=0, device=cpu, resume=tmp_path / "resume")
-    assert correct(trained.model, few["test"], 384, cpu).double().mean() > 0.65
+    model = trained(name, LeNet(width=8, hidden=32), data, recipe, tmp_path).model
+    assert correct(model, few["test"], 384, torch.device("cpu")).double().mean() > 0.65
 
 
 def test_a_lightning_file_of_robustaga_gives_its_logits(cifar_root: Path, tmp_path: Path) -> None:

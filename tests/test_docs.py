@@ -68,6 +68,17 @@ def test_the_readme_names_everything_registered() -> None:
         assert [name for name in registry.names() if f"`{name}`" not in text] == []
 
 
+def test_the_cost_of_every_method_in_the_readme_is_what_it_says_itself() -> None:
+    from methods import registry
+
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
+    for name in registry.names():
+        (row,) = (line for line in rows if f"`{name}`" in line.split("|")[1] and len(line.split("|")) == 6)
+        names = re.findall(r"`([^`]+)`", row.split("|")[1])
+        costs = row.split("|")[4].split(",")
+        assert costs[names.index(name)].strip() == str(registry.get(name)().cost(classes=10))
+
+
 def test_the_readmes_python_runs() -> None:
     for block in blocks("README.md", "python"):
         exec(block, {})
