@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrobust.spec import Spec, parse_specs
+from attrobust.spec import Spec, parse_specs, parse_sweeps
 from attrobust.types import UsageError
 from benchmark.listing import REGISTRIES, listing
 from benchmark.options import benchmark_parser, formats_of, report_parser, seeds_of, verify_parser
@@ -103,7 +103,9 @@ def _protocol(options: argparse.Namespace) -> Protocol:
             raise UsageError(f"--image-size is for --dataset imagefolder; {spec.name} has images of its own size")
         dataset = str(Spec(spec.name, {**spec.settings, "size": str(options.image_size)}))
     # Somebody who brings weights and names no methods wants these weights examined, and nothing trained.
-    methods_wanted = () if options.checkpoint and options.methods is None else listed(options.methods, "--methods")
+    methods_wanted: tuple[str, ...] | None = () if options.checkpoint else None
+    if options.methods is not None:
+        methods_wanted = tuple(sweep.text for sweep in parse_sweeps(options.methods, "--methods"))
     return protocol.override(
         dataset=dataset,
         model=options.model,
@@ -130,8 +132,8 @@ def _check_names(protocol: Protocol) -> None:
         "models": (protocol.model,),
     }
     for axis, texts in asked.items():
-        for text in texts:
-            REGISTRIES[axis].check(Spec.parse(text).name)
+        for spec in parse_specs(",".join(texts), axis) if texts else []:
+            REGISTRIES[axis].check(spec.name)
 
 
 def _dry_run(runner: Runner) -> str:

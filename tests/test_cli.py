@@ -20,6 +20,14 @@ Capture = pytest.CaptureFixture[str]
         (["--methods", "aga,,hessian"], "empty name"),
         (["--methods", "aga,aga"], "names aga twice"),
         (["--methods", "aga,aga:eps=16/255"], "the same as aga"),
+        (["--methods", "aga:cosd={0.1,1"], "do not pair up"),
+        (["--methods", "aga:cosd={}"], "empty value"),
+        (["--methods", "aga:cosd={1,1}"], "lists 1 twice"),
+        (["--methods", "aga:cosd={1,1.0}"], "aga:cosd=1.0 is the same as aga:cosd=1"),
+        (["--methods", "aga:cosd={0.1,x}"], "'x' is not a number"),
+        (["--methods", "aga:cosd=0.1", "aga:cosd=1"], "takes key={a,b} apart unless it stands in quotes"),
+        (["--dataset", "digits:size={16,28}"], "stands for 2 settings where one is wanted"),
+        (["--attacks", "topk:steps={0,2}"], "at least 1"),
         (["--methods", "aga:epz=1"], "aga has no setting 'epz'. Did you mean 'eps'?"),
         (["--methods", "aga:eps=8"], "pixel units"),
         (["--methods", "aga:eps=x"], "'x' is not a number"),
@@ -164,6 +172,25 @@ def test_a_dry_run_says_what_is_done_and_does_nothing(finished: Path, tmp_path: 
     ]
     run(["--dry-run", "--out", tmp_path / "new"], capsys)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_sweep_is_a_row_for_each_value(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "natural,aga:cosd={0.1,1},eps=16/255", *FAST, "--out", tmp_path / "run", "--dry-run"]
+    code, out, _ = run(words, capsys)
+    assert code == 0
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["natural", "0", "shipped", "0/3"],
+        ["aga:cosd=0.1,eps=16/255", "0", "to", "train", "0/3"],
+        ["aga:cosd=1,eps=16/255", "0", "shipped", "0/3"],
+    ]
+
+
+def test_a_sweep_of_a_column_is_the_columns_typed_one_by_one(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "natural", *FAST[:-1]]
+    sweep = run([*words, "noise:draws={1,2}", "--out", tmp_path / "run", "--json"], capsys)[1]
+    typed = run([*words, "noise:draws=1,noise:draws=2", "--out", tmp_path / "run", "--json"], capsys)[1]
+    assert json.loads(sweep) == json.loads(typed)
+    assert {row["attack"] for row in json.loads(sweep)["rows"]} == {None, "noise:draws=1", "noise:draws=2"}
 
 
 def test_report_rebuilds_the_tables_without_torch(finished: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,8 @@ def test_the_example_explainer_of_contributing_runs(tmp_path: Path, capsys: pyte
 
 
 def test_every_command_of_the_readme_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [line.partition("#")[0].split() for block in blocks("README.md") for line in block.splitlines()]
-    commands = [line[1:] for line in lines if line[:1] == ["run_benchmark.py"]]
+    lines = [line for block in blocks("README.md") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("run_benchmark.py ")]
     assert len(commands) >= 9
     for words in commands:
         if words[0] in ("report", "verify") or {"--plugin", "--data-root", "--checkpoint", "standard"} & set(words):
