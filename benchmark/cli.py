@@ -67,6 +67,8 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
     request = make_request(
         protocol,
         checkpoints=options.checkpoint,
+        choose=options.choose,
+        accuracy_floor=options.accuracy_floor,
         recipe=options.recipe,
         epochs=options.epochs,
         data_root=options.data_root,
@@ -140,7 +142,8 @@ def _dry_run(runner: Runner) -> str:
     lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
     for subject, origin, done, total in runner.status():
         seed = "" if subject.seed is None else subject.seed
-        lines.append(f"{subject.label:<24} {seed:>4}  {origin:<9} {f'{done}/{total}':>10}")
+        role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
+        lines.append(f"{subject.label:<24} {seed:>4}  {origin:<9} {f'{done}/{total}':>10}{role}")
     return "\n".join(lines) + "\n"
 
 

@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   run_benchmark.py --methods aga,hessian,pgd-at
   run_benchmark.py --methods natural,aga:cosd=0.1 --eps 8/255 --attacks noise,topk:k=100
   run_benchmark.py --methods "natural,aga:cosd={0.1,1,10}"
+  run_benchmark.py --methods "natural,aga:cosd={0.1,1,10}" --choose topk --accuracy-floor 95%
   run_benchmark.py --dataset imagefolder --data-root photos --image-size 64 --model resnet18 --epochs 5
   run_benchmark.py --checkpoint mine=weights.pt:lenet --methods natural
   run_benchmark.py --list attacks
@@ -56,6 +57,17 @@ def benchmark_parser() -> Parser:
         "--methods",
         metavar="SPECS",
         help="training methods, the rows (default: the protocol's; none with --checkpoint)",
+    )
+    add(
+        "--choose",
+        metavar="METRIC[@ATTACK[@EXPLAINER]]",
+        help="of every sweep in --methods keep the best on the validation split (default: first attack that is not "
+        "noise, first explainer)",
+    )
+    add(
+        "--accuracy-floor",
+        metavar="A",
+        help="least validation accuracy of what is chosen, 0.9 or 90%% (default: 2 points below the sweep's best)",
     )
     add("--checkpoint", action="append", default=[], metavar="NAME=FILE[:MODEL]", help="a row from your own state dict")
     add("--protocol", default="quick", metavar="NAME|FILE", help="evaluation settings (default: quick)")

@@ -10,6 +10,7 @@ import pytest
 from runs import FAST, run
 
 Capture = pytest.CaptureFixture[str]
+SWEEP = ["--methods", "aga:cosd={0.1,1}"]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,21 @@ Capture = pytest.CaptureFixture[str]
         (["--methods", "aga:cosd=0.1", "aga:cosd=1"], "takes key={a,b} apart unless it stands in quotes"),
         (["--dataset", "digits:size={16,28}"], "stands for 2 settings where one is wanted"),
         (["--attacks", "topk:steps={0,2}"], "at least 1"),
+        (["--choose", "topk"], "--choose needs a sweep"),
+        (["--methods", "aga:cosd={0.1,1}", "--accuracy-floor", "0.9"], "give --choose METRIC too"),
+        ([*SWEEP, "--choose", "topk", "--accuracy-floor", "90"], "between 0 and 1, or 0% and 100%"),
+        ([*SWEEP, "--choose", "topk", "--accuracy-floor", "high%"], "'high' is not a number"),
+        ([*SWEEP, "--choose", "topkk"], "unknown metric 'topkk'. Did you mean 'topk'?"),
+        ([*SWEEP, "--choose", "topk@frme"], "unknown attack 'frme'. Did you mean 'frame'?"),
+        ([*SWEEP, "--choose", "topk@topk@salency"], "unknown explainer 'salency'"),
+        ([*SWEEP, "--choose", "topk@"], "is not METRIC, METRIC@ATTACK or"),
+        ([*SWEEP, "--choose", ""], "is not METRIC, METRIC@ATTACK or"),
+        ([*SWEEP, "--choose", "topk:k={5,10}"], "stands for 2 settings"),
+        ([*SWEEP, "--choose", "topk", "--attacks", "noise"], "noise is the only attack; name another, topk@ATTACK"),
+        ([*SWEEP, "--choose", "topk", "--metrics", "topk:k=5,topk:k=6"], "--choose topk: which of topk:k=5, topk:k=6?"),
+        ([*SWEEP, "--choose", "topk:k=785"], "more than the 784 pixels"),
+        ([*SWEEP, "--choose", "topk@frame:width=14"], "leaves nothing inside"),
+        ([*SWEEP, "--choose", "topk@pgd"], "pgd changes predictions"),
         (["--methods", "aga:epz=1"], "aga has no setting 'epz'. Did you mean 'eps'?"),
         (["--methods", "aga:eps=8"], "pixel units"),
         (["--methods", "aga:eps=x"], "'x' is not a number"),

@@ -16,9 +16,10 @@ ALLOWED = {"attrobust": set(), **{room: {"attrobust"} for room in ROOMS}, "bench
 LAYERS = [
     {"files", "settings", "options", "components", "models", "provenance"},
     {"data", "store", "protocol", "recipe", "cards", "plugins"},
-    {"statistics", "audit", "training", "trial", "evaluation", "listing"},
+    {"statistics", "audit", "training", "trial", "evaluation", "listing", "criterion", "choice"},
     {"zoo", "request", "report"},
     {"cells", "verify"},
+    {"choosing"},
     {"runner"},
     {"cli"},
 ]
