@@ -16,7 +16,7 @@ from attrobust.spec import Spec, parse_specs, parse_sweeps
 from attrobust.types import UsageError
 from benchmark.listing import REGISTRIES, listing
 from benchmark.options import benchmark_parser, formats_of, report_parser, seeds_of, verify_parser
-from benchmark.plugins import load_plugin
+from benchmark.plugins import load_plugin, module_of
 from benchmark.protocol import Protocol, load_protocol
 
 if TYPE_CHECKING:
@@ -49,16 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
+    if options.list is not None:
+        return _list(options)
     for path in options.plugin:
         load_plugin(path)
-    if options.list is not None:
-        sys.stdout.write(listing(options.list))
-        return 0
     # What Captum says of its own hooks, on a copy of the network, is no news to the user of a table.
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     formats = formats_of(options.export)
     protocol = _protocol(options)
     _check_names(protocol)
+    _note_left_out()
 
     from benchmark.report.write import remove_others
     from benchmark.request import make_request
@@ -90,6 +90,27 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
     for line in failures:
         sys.stderr.write(f"failed: {line}\n")
     return 1 if failures else 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    """What is registered; a plug-in that does not run is named and takes nothing else with it."""
+    for path in options.plugin:
+        try:
+            load_plugin(path)
+        except UsageError as error:
+            sys.stderr.write(f"note: {' '.join(str(error).split())}\n")
+            for registry in REGISTRIES.values():
+                registry.forget(module_of(path))
+    text = listing(options.list)
+    _note_left_out()
+    sys.stdout.write(text)
+    return 0
+
+
+def _note_left_out() -> None:
+    """Name every installed plug-in that cannot be offered."""
+    for line in dict.fromkeys(line for registry in REGISTRIES.values() for line in registry.left_out()):
+        sys.stderr.write(f"note: {' '.join(line.split())}\n")
 
 
 def _protocol(options: argparse.Namespace) -> Protocol:
