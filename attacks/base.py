@@ -11,7 +11,7 @@ from typing import Protocol, final
 import torch
 from torch import Tensor, nn
 
-from attacks.passes import Passes, counted
+from attrobust.passes import Passes, counted
 from attrobust.seeds import ImageStreams, derive_seed
 from attrobust.types import ThreatModel
 

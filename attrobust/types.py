@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
@@ -155,6 +156,33 @@ def format_eps(eps: float) -> str:
     return f"{eps:g}"
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What one training step costs, in passes of its batch through the network.
+
+    Attributes:
+        forward: F, evaluations of the network.
+        backward: B, gradients pulled back through one evaluation, to the weights, the input or both.
+        double_backward: H, derivatives of such a gradient, of whatever order; that the derivative then also flows
+            back through the evaluation counts as one more B.
+    """
+
+    forward: float = 0
+    backward: float = 0
+    double_backward: float = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.forward + other.forward,
+            self.backward + other.backward,
+            self.double_backward + other.double_backward,
+        )
+
+    def __str__(self) -> str:
+        terms = zip((self.forward, self.backward, self.double_backward), "FBH", strict=True)
+        return " + ".join(f"{'' if count == 1 else format(count, 'g')}{name}" for count, name in terms if count) or "0"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """Where a training method comes from.
@@ -165,8 +193,9 @@ class Card:
         year: of publication.
         arxiv: arXiv identifier.
         equation: the training loss, in the paper's symbols.
-        cost: cost of one step in forward (F), backward (B) and double-backward (H) passes over the batch.
-        note: units, differences between paper and official code, and which of them is implemented.
+        settings: what the paper or its code uses, in our units, by ``dataset/model`` or ``dataset`` as they are
+            registered here: text as typed on the command line. They replace a method's defaults there.
+        note: the paper's own units, differences between paper and official code, and which of them is implemented.
     """
 
     title: str = ""
@@ -174,8 +203,12 @@ class Card:
     year: int | None = None
     arxiv: str = ""
     equation: str = ""
-    cost: str = ""
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     note: str = ""
+
+    def settings_for(self, dataset: str, model: str) -> dict[str, str]:
+        """The card's settings for a dataset and a model, the more specific ones first in rank."""
+        return {**self.settings.get(dataset, {}), **self.settings.get(f"{dataset}/{model}", {})}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class WeightCard:
         recipe: schedule, optimiser, augmentation.
         plugins: sha256 of the files of a method and a model that are plug-ins; empty for those of this project.
         versions: of the libraries it was trained with.
+        start: method, with all its settings, whose trained weights training went on from; empty for fresh weights.
     """
 
     sha256: str
@@ -45,6 +46,7 @@ class WeightCard:
     recipe: dict[str, Any]
     plugins: list[str]
     versions: dict[str, str]
+    start: dict[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the card as TOML, whole or not at all."""

@@ -184,6 +184,7 @@ def subjects_of(request: Request, data: Loaded) -> list[Subject]:
                 data=data,
                 recipe=request.recipe,
                 seed=seed,
+                start=request.starts.get(method.item.start),
             )
             of = candidates.get(method.label, "") if request.criterion else ""
             found.append(Subject(label=method.label, seed=seed, source=job, candidate_of=of))

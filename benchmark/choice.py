@@ -109,7 +109,7 @@ class Choice:
         if self.floor is not None:
             return self.floor
         known = [item.accuracy for item in self.candidates if item.accuracy is not None]
-        return max(known) - MARGIN if known else None
+        return max(0.0, max(known) - MARGIN) if known else None
 
     @property
     def chosen(self) -> Candidate | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from attacks.base import Attack, Context
-from attacks.passes import Passes
+from attrobust.passes import Passes
 from attrobust.seeds import derive_seed
 from attrobust.types import ThreatModel
 from explainers.base import Explainer, Reduction, reduce_map

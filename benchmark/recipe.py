@@ -28,6 +28,8 @@ class Recipe:
             0; ``steps`` divides by 10 after 50 % and 75 %; ``constant``.
         clip: largest l2 norm of the whole gradient; 0 does not clip.
         augment: ``none``, ``flip`` (left-right) or ``crop-flip`` (shifts by up to 4 pixels too).
+        tuning_epochs, tuning_rate: for methods that go on from trained weights, shares of ``epochs`` and
+            ``learning_rate``.
         methods: per method, settings used where the command line is silent; text as typed there.
     """
 
@@ -39,6 +41,8 @@ class Recipe:
     schedule: Literal["one-cycle", "steps", "constant"] = "one-cycle"
     clip: float = 0.0
     augment: Literal["none", "flip", "crop-flip"] = "none"
+    tuning_epochs: float = 0.5
+    tuning_rate: float = 0.1
     methods: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -47,6 +51,8 @@ class Recipe:
             raise ValueError("epochs and batch_size must be at least 1 and learning_rate above 0")
         if min(self.weight_decay, self.clip) < 0:
             raise ValueError("weight_decay and clip must not be negative")
+        if not (0 < self.tuning_epochs <= 1 and 0 < self.tuning_rate <= 1):
+            raise ValueError("tuning_epochs and tuning_rate must be above 0 and at most 1")
         for method, values in self.methods.items():
             if not isinstance(values, Mapping) or not all(isinstance(value, str) for value in values.values()):
                 raise ValueError(f"methods.{method} must map settings to text, as typed on the command line")
@@ -62,10 +68,19 @@ class Recipe:
             return self.learning_rate * (1 / 25 + (24 / 25) * progress / warm_up)
         return self.learning_rate * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))) / 2
 
-    def shared(self) -> dict[str, Any]:
-        """What is the same for every method, as JSON values."""
+    def tuning(self) -> Recipe:
+        """This recipe for a method that goes on from trained weights: fewer epochs, at least one, at a lower rate."""
+        return dataclasses.replace(
+            self,
+            epochs=max(1, round(self.tuning_epochs * self.epochs)),
+            learning_rate=self.tuning_rate * self.learning_rate,
+        )
+
+    def shared(self, *, tuning: bool = True) -> dict[str, Any]:
+        """What is the same for every method, as JSON values; without ``tuning`` for one that starts from scratch."""
         values = dataclasses.asdict(self)
-        del values["methods"]
+        for key in ("methods",) if tuning else ("methods", "tuning_epochs", "tuning_rate"):
+            del values[key]
         return values
 
 

@@ -21,13 +21,15 @@ from benchmark.choosing import Selection, choose
 from benchmark.data.base import Loaded, partners
 from benchmark.evaluation import Images, Rules, evaluate
 from benchmark.files import file_sha256
+from benchmark.models.base import ImageFacts
 from benchmark.provenance import EVALUATION, code_digest, stamp
 from benchmark.request import ExternalCheckpoint, Request
 from benchmark.store import SCHEMA, Booleans, Floats, Row, Store
 from benchmark.training import correct, image_facts
 from benchmark.trial import try_out
-from benchmark.zoo import Checkpoint, find_shipped, find_trained, load_weights, read_state, train_into
+from benchmark.zoo import Checkpoint, TrainingJob, find_shipped, find_trained, load_weights, read_state, train_into
 from explainers.chunks import memory_budget
+from methods.base import SCRATCH, Method
 
 LOG = logging.getLogger("attrobust")
 
@@ -65,7 +67,7 @@ class Runner:
         self._known = self.store.rows()
         found = []
         for subject in self.subjects:
-            origin, checkpoint = self._origin(subject)
+            origin, checkpoint = self._origin(subject.source)
             if isinstance(subject.source, ExternalCheckpoint):
                 sha256 = file_sha256(subject.source.file)
             else:
@@ -116,12 +118,12 @@ class Runner:
                 failures += self._carry_out(missing, network, subject)
         return Completed(sha256=sha256, tasks=tasks, failures=failures)
 
-    def _origin(self, subject: Subject) -> tuple[Origin, Checkpoint | None]:
-        if isinstance(subject.source, ExternalCheckpoint):
+    def _origin(self, source: TrainingJob | ExternalCheckpoint) -> tuple[Origin, Checkpoint | None]:
+        if isinstance(source, ExternalCheckpoint):
             return "file", None
-        if not self.request.retrain and (found := find_shipped(subject.source)):
+        if not self.request.retrain and (found := find_shipped(source)):
             return "shipped", found
-        found = find_trained(subject.source, self.store.folder / "checkpoints")
+        found = find_trained(source, self.store.folder / "checkpoints")
         return ("trained", found) if found else ("to train", None)
 
     def _network(self, subject: Subject) -> tuple[nn.Module, str]:
@@ -132,11 +134,17 @@ class Runner:
             load_weights(network, read_state(file), str(file))
             return network.to(device), file_sha256(file)
         job = subject.source
-        _, checkpoint = self._origin(subject)
-        if checkpoint is None:
-            LOG.info("%s: training for %d epochs", subject.label, job.recipe.epochs)
-            checkpoint = train_into(job, self.store.folder / "checkpoints", device)
+        checkpoint = self._checkpoint(job)
         return checkpoint.network(job.method.item, job.model.item, facts).to(device), checkpoint.card.sha256
+
+    def _checkpoint(self, job: TrainingJob) -> Checkpoint:
+        """The weights of a job, trained now where there are none yet, after those that they go on from."""
+        _, checkpoint = self._origin(job)
+        if checkpoint is not None:
+            return checkpoint
+        start = read_state(self._checkpoint(job.before).weights) if job.before else None
+        LOG.info("%s: training for %d epochs", job.method.label, job.epochs)
+        return train_into(job, self.store.folder / "checkpoints", self.request.device, start)
 
     def _check_fit(self) -> None:
         """Hold settings against the images, build architectures, read files: before anything is trained."""
@@ -154,8 +162,7 @@ class Runner:
             networks = []
             for method in self.request.methods:
                 where = method.label
-                networks.append(method.item.prepare(self.request.model.item.build(facts)))
-                is_smooth(networks[-1])
+                networks.append(self._fitting(method.item, facts))
             for item in self.request.checkpoints:
                 where = item.name
                 networks.append(item.model.item.build(facts))
@@ -170,6 +177,18 @@ class Runner:
         except Exception as error:
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
             raise UsageError(f"{where}: {kind}{error}") from error
+
+    def _fitting(self, method: Method, facts: ImageFacts) -> nn.Module:
+        """The network of a method, where it can be trained on these images; raises ValueError where not."""
+        gaze = self._data.splits["train"].has_gaze
+        method.check_images(channels=facts.channels, size=facts.size, classes=facts.classes, gaze=gaze)
+        network = method.prepare(self.request.model.item.build(facts))
+        is_smooth(network)
+        if method.start != SCRATCH:
+            before = self.request.starts[method.start].item.prepare(self.request.model.item.build(facts))
+            if before.state_dict().keys() != network.state_dict().keys():
+                raise ValueError(f"start={method.start} has other parameters than this method's network")
+        return network
 
     def _tasks(self, subject: Subject, sha256: str) -> list[Task]:
         grid = self._choosing if subject.candidate_of and self._choosing else self._table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from benchmark.data.base import Loaded, Split
 from benchmark.files import write_atomically
 from benchmark.models.base import ImageFacts, ModelFamily
 from benchmark.recipe import Recipe
-from methods.base import Method
+from methods.base import Batch, Method
 
 LOG = logging.getLogger("attrobust")
 STATE = {"model", "optimizer", "epoch", "best_state", "best_epoch", "best_accuracy"}
@@ -68,6 +68,7 @@ def train(
     seed: int,
     device: torch.device,
     resume: Path,
+    start: Mapping[str, Tensor] | None = None,
     progress: str = "training",
 ) -> Trained:
     """Train one network.
@@ -78,13 +79,18 @@ def train(
         seed: of initial weights, order, augmentation and the loss's random numbers.
         device: to train on.
         resume: file that holds the state after every epoch; continued from when it is there and whole, never removed.
+        start: weights to go on from; None for fresh ones.
         progress: what the progress bar says.
 
     Raises:
         TrainingError: the loss is not finite.
     """
     model = fresh_network(method, family, data, seed).to(device)
-    optimizer = _optimizer(model, recipe)
+    before = None
+    if start is not None:
+        model.load_state_dict(start)
+        before = copy.deepcopy(model).eval().requires_grad_(False)
+    optimizer = _optimizer(method, model, recipe)
     first, best = 0, Trained(model=model, epoch=0, accuracy=-1.0)
     best_state = copy.deepcopy(model.state_dict())
     state = _saved_state(resume, device)
@@ -104,19 +110,13 @@ def train(
             torch.manual_seed(derive_seed("torch", seed, epoch))
             generator = torch.Generator(device).manual_seed(derive_seed("loss", seed, epoch))
             model.train()
-            for batch, (x, y) in enumerate(_epoch(split, recipe, seed, epoch, device)):
+            for number, (x, y, gaze) in enumerate(_epoch(split, recipe, seed, epoch, device)):
+                done = (epoch * batches + number) / total
                 for group in optimizer.param_groups:
-                    group["lr"] = recipe.rate((epoch * batches + batch) / total)
-                loss = method.loss(model, x, y, generator)
-                if not isinstance(loss, Tensor) or loss.dim():
-                    raise TrainingError(f"{type(method).__name__}.loss must return a scalar tensor")
-                if not torch.isfinite(loss.detach()):
-                    raise TrainingError(f"the loss became {float(loss.detach())} in epoch {epoch + 1}")
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                if recipe.clip:
-                    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-                optimizer.step()
+                    group["lr"] = recipe.rate(done)
+                batch = Batch(x=x, y=y, generator=generator, progress=done, start=before, gaze=gaze)
+                for loss in method.losses(model, batch):
+                    _step(method, model, optimizer, loss, recipe.clip, epoch)
                 bar.update()
             accuracy = float(correct(model, data.splits["val"], len(data.splits["val"]), device).double().mean())
             bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{accuracy:.3f}")
@@ -130,6 +130,20 @@ def train(
     model.load_state_dict(best_state)
     model.eval()
     return best
+
+
+def _step(
+    method: Method, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float, epoch: int
+) -> None:
+    if not isinstance(loss, Tensor) or loss.dim():
+        raise TrainingError(f"{type(method).__name__}.loss must return a scalar tensor")
+    if not torch.isfinite(loss.detach()):
+        raise TrainingError(f"the loss became {float(loss.detach())} in epoch {epoch + 1}")
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip:
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
 
 
 def correct(model: nn.Module, split: Split, count: int, device: torch.device, batch_size: int = 256) -> Tensor:
@@ -164,24 +178,35 @@ def _saved_state(path: Path, device: torch.device) -> dict[str, Any] | None:
     return state
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(method: Method, model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     rate, decay = recipe.learning_rate, recipe.weight_decay
+    parameters: list[dict[str, Any]] = []
+    for decays in (True, False):
+        chosen = [value for name, value in model.named_parameters() if method.decays(name) is decays]
+        if chosen:
+            parameters.append({"params": chosen, "weight_decay": decay if decays else 0.0})
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), rate, momentum=0.9, nesterov=True, weight_decay=decay)
+        return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=True, weight_decay=decay)
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(model.parameters(), rate, weight_decay=decay)
+    return kind(parameters, rate, weight_decay=decay)
 
 
 def _epoch(
     split: Split, recipe: Recipe, seed: int, epoch: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
     order: list[int] = torch.randperm(len(split), generator=generator).tolist()
     for start in range(0, len(order), recipe.batch_size):
         if start and start + 1 == len(order):
             return  # A last batch of one image has no batch statistics.
-        x, y = split.batch(order[start : start + recipe.batch_size])
-        yield _augment(x, recipe.augment, generator).to(device), y.to(device)
+        indices = order[start : start + recipe.batch_size]
+        x, y = split.batch(indices)
+        channels = x.shape[1]
+        # One more channel, so that the map moves with its image.
+        together = torch.cat([x, split.gaze(indices)[:, None]], dim=1) if split.has_gaze else x
+        together = _augment(together, recipe.augment, generator).to(device)
+        gaze = together[:, channels] if split.has_gaze else None
+        yield together[:, :channels], y.to(device), gaze
 
 
 def _augment(x: Tensor, how: str, generator: torch.Generator) -> Tensor:

@@ -38,6 +38,7 @@ class TrainingJob:
         data: the images.
         recipe: of training.
         seed: of training.
+        start: the method whose trained weights training goes on from; None for fresh weights.
     """
 
     method: Component[Method]
@@ -46,23 +47,36 @@ class TrainingJob:
     data: Loaded
     recipe: Recipe
     seed: int
+    start: Component[Method] | None = None
+
+    @property
+    def before(self) -> TrainingJob | None:
+        """The job whose weights this one goes on from."""
+        return None if self.start is None else dataclasses.replace(self, method=self.start, start=None)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Method, model, dataset, images and recipe as JSON values."""
+        """Method, model, dataset, images, recipe and start as JSON values."""
         splits = {f"{name}_sha256": self.data.splits[name].sha256 for name in ("train", "val")}
         return {
             "method": self.method.canonical,
             "model": self.model.canonical,
             "dataset": {**self.dataset.canonical, **splits},
             "images": asdict(image_facts(self.data)),
-            "recipe": self.recipe.shared(),
+            "recipe": self.recipe.shared(tuning=self.start is not None),
+            "start": self.start.canonical if self.start else {},
         }
 
     @property
+    def epochs(self) -> int:
+        """Length of the training, without that of ``before``."""
+        return (self.recipe.tuning() if self.start else self.recipe).epochs
+
+    @property
     def plugins(self) -> list[str]:
-        """Digests of the files of method, model and dataset that are plug-ins, empty for ours."""
-        return [plugin_digest(type(part.item)) for part in (self.method, self.model, self.dataset)]
+        """Digests of the files of method, model, dataset and start that are plug-ins, empty for ours."""
+        items = [self.method.item, self.model.item, self.dataset.item, *([self.start.item] if self.start else [])]
+        return [plugin_digest(type(item)) for item in items]
 
     @property
     def key(self) -> str:
@@ -133,7 +147,8 @@ def matches(card: WeightCard, job: TrainingJob) -> bool:
     """
     if card.seed != job.seed or card.plugins != job.plugins:
         return False
-    items = {"recipe": job.recipe, **{name: getattr(job, name).item for name in ("method", "model", "dataset")}}
+    items: dict[str, Any] = {name: getattr(job, name).item for name in ("method", "model", "dataset")}
+    items |= {"recipe": job.recipe} | ({"start": job.start.item} if job.start else {})
     for name, wanted in job.facts.items():
         old, new = (
             {key: _written(value) for key, value in {**part, **part.get("settings", {}), "settings": None}.items()}
@@ -153,8 +168,16 @@ def _written(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def train_into(job: TrainingJob, folder: Path, device: torch.device) -> Checkpoint:
+def train_into(
+    job: TrainingJob, folder: Path, device: torch.device, start: Mapping[str, Tensor] | None = None
+) -> Checkpoint:
     """Train a job, or go on with its interrupted training, and save weights and card in ``folder``.
+
+    Args:
+        job: what is trained.
+        folder: of the run's checkpoints.
+        device: to train on.
+        start: weights of ``job.before``, where it has one.
 
     Raises:
         TrainingError: see ``training.train``.
@@ -165,10 +188,11 @@ def train_into(job: TrainingJob, folder: Path, device: torch.device) -> Checkpoi
         job.method.item,
         job.model.item,
         job.data,
-        job.recipe,
+        job.recipe.tuning() if job.start else job.recipe,
         seed=job.seed,
         device=device,
         resume=resume,
+        start=start,
         progress=f"train {job.method.label}",
     )
     save_tensors(weights, {key: value.cpu() for key, value in trained.model.state_dict().items()})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.types import Card
+from attrobust.types import Card, Cost
 from methods import register
 from methods.base import Method
 
@@ -19,8 +19,12 @@ from methods.base import Method
 class Natural(Method):
     """Cross-entropy on clean images; activations as the network has them (ReLU)."""
 
-    card: ClassVar[Card] = Card(title="Cross-entropy training", equation="L = CE(f(x), y)", cost="F + B")
+    card: ClassVar[Card] = Card(title="Cross-entropy training", equation="L = CE(f(x), y)")
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def cost(self, classes: int) -> Cost:
+        """See ``Method.cost``."""
+        return Cost(forward=1, backward=1)
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Mean cross-entropy of the batch; a scalar."""
         return F.cross_entropy(model(x), y)

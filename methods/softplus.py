@@ -30,7 +30,6 @@ class Softplus(Natural):
         year=2019,
         arxiv="1906.07983",
         equation="relu(z) -> log(1 + exp(beta z)) / beta",
-        cost="F + B",
     )
 
     def __post_init__(self) -> None:

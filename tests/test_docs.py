@@ -83,7 +83,7 @@ def test_a_method_in_a_pull_request_is_known_and_tested_as_contributing_says(tmp
     recipe = fork / "benchmark" / "recipes" / "digits.toml"
     recipe.write_text(recipe.read_text() + "\n" + shown["benchmark/recipes/digits.toml"])
     listed = answer(["run_benchmark.py", "--list", "methods"], fork)
-    assert "  smoothed  Cross-entropy against labels of which a share" in listed
+    assert re.search("^  smoothed +Cross-entropy against labels of which a share", listed, flags=re.M)
     (line,) = (line for line in CONTRIBUTING.splitlines() if line.startswith("pytest tests/test_methods.py"))
     answer(["-m", *shlex.split(line)], fork)
     assert "smoothed " in answer(["run_benchmark.py", "--methods", "smoothed", "--dry-run"], fork)

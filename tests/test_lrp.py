@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import resnet18
 from vectors import vectors
 
-from attacks.passes import counted
+from attrobust.passes import counted
 from attrobust.views import Normalize
 from explainers.lrp import LRP
 from explainers.tracing import traced

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from vectors import tiny_network, vectors
 
-from attacks.passes import counted
+from attrobust.passes import counted
 from attrobust.views import Normalize, input_mean, input_scale
 from explainers.chunks import memory_budget
 from explainers.relex import Losses, RelEx, descend, losses, unit_gradient

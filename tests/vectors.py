@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(os.environ.get("ATTROBUST_REFERENCE", Path(__file__).parent / "reference"))
+"""Other vectors of the same kind are tried by naming their folder."""
+
+
+def close(found: Tensor, wanted: Tensor, tolerance: float = 1e-6) -> None:
+    """Assert that the largest difference is within a share of the largest entry."""
+    scale = wanted.abs().max().clamp_min(1e-300)
+    assert (found.detach() - wanted).abs().max() <= tolerance * scale
+
+
+def close_gradients(network: nn.Module, data: dict[str, Tensor], prefix: str) -> None:
+    """Assert that the gradients of all parameters are the stored ones: entries where they are stored, lengths, sums."""
+    checked = 0
+    for name, parameter in network.named_parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        if f"{prefix}.{name}" in data:
+            close(gradient, data[f"{prefix}.{name}"])
+            checked += 1
+        if f"{prefix}_l2.{name}" in data:
+            close(gradient.norm(), data[f"{prefix}_l2.{name}"])
+            checked += 1
+        if f"{prefix}_sum.{name}" in data:
+            error = (gradient.sum() - data[f"{prefix}_sum.{name}"]).abs()
+            assert error <= 1e-6 * gradient.abs().sum()
+            checked += 1
+    assert checked
 
 
 def vectors(name: str) -> dict[str, Tensor]:

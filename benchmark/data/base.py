@@ -37,6 +37,15 @@ class Split(ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def has_gaze(self) -> bool:
+        """Whether it is known where people look on each image."""
+        return False
+
+    def gaze(self, indices: Sequence[int]) -> Tensor:
+        """float32 maps of where people look, B×H×W in [0, 1], at these positions of a split that has them."""
+        raise NotImplementedError(f"{type(self).__name__} has no gaze maps; see has_gaze")
+
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """float32 images in [0, 1], B×C×H×W, and their classes, int64[B]."""
         return self.pixels(indices).float() / 255, self.labels[torch.as_tensor(indices)]

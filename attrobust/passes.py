@@ -1,9 +1,9 @@
-"""Counting what an attack costs: images sent forward, backward and backward a second time through the network."""
+"""Counting what an attack or a training step costs: images sent through a network, forward, backward and back again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ class Passes:
     Attributes:
         forward: evaluations of the network.
         backward: gradients pulled back to the input.
-        double_backward: gradients of such a gradient.
+        double_backward: gradients of such a gradient, of whatever order.
     """
 
     forward: int = 0
@@ -52,19 +52,27 @@ class _BackwardProbe(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         ctx.passes.double_backward += len(gradient)
-        return gradient, None
+        return _BackwardProbe.apply(gradient, ctx.passes), None
 
 
 @contextmanager
-def counted(model: nn.Module) -> Iterator[Passes]:
-    """Count the passes through ``model``, and through copies made of it, inside the block."""
+def counted(*models: nn.Module, weights: bool = False) -> Iterator[Passes]:
+    """Count the passes through networks, and through copies made of them, inside the block.
+
+    Args:
+        models: counted together.
+        weights: whether gradients that only the weights need count too, as in training. They are pulled back to the
+            input then, which costs time but changes no number.
+    """
     passes = Passes()
 
     def probe(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (_Probe.apply(inputs[0], passes), *inputs[1:])
+        x = inputs[0]
+        if weights and torch.is_grad_enabled() and not x.requires_grad:
+            x = x.detach().requires_grad_()
+        return (_Probe.apply(x, passes), *inputs[1:])
 
-    handle = model.register_forward_pre_hook(probe)
-    try:
+    with ExitStack() as stack:
+        for model in models:
+            stack.callback(model.register_forward_pre_hook(probe).remove)
         yield passes
-    finally:
-        handle.remove()

@@ -1,0 +1,30 @@
+"""For methods that train any network as it is: the choice of smooth activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from attrobust.views import is_smooth, softplus_view
+from methods.base import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activated(Method):
+    """A method with the choice of activations, so that networks of one table can all have the same.
+
+    Attributes:
+        softplus: sharpness of the softplus that replaces every ReLU, as in the method ``softplus``; ``none`` keeps the
+            activations the network has.
+    """
+
+    softplus: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.softplus is not None and not self.softplus > 0:
+            raise ValueError(f"softplus={self.softplus:g} must be above 0, or none")
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The same weights behind the activations asked for; a network that is already smooth stays as it is."""
+        return model if self.softplus is None or is_smooth(model) else softplus_view(model, self.softplus)

@@ -1,0 +1,89 @@
+"""Attributions that correlate over a neighbourhood: FAR, its forms AAT and AdvAAT (Ivankay et al., BMVC 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attrobust.types import Card, Cost
+from methods import register
+from methods.adversarial import Adversarial
+from methods.gradients import evaluating
+from methods.integrated import path_of
+
+
+@register("far")
+@dataclass(frozen=True, kw_only=True)
+class Far(Adversarial):
+    """Cross-entropy, and the smallest Pearson correlation in the ball between the attributions of x and of x'.
+
+    Attributions are of the true class's logit, signed, over all channels and pixels, with the network in evaluation
+    mode. A ReLU network's logit has no curvature, so its gradient map gives the inner steps nothing to follow
+    (``attribution=gradient`` needs ``softplus``); integrated gradients keep the factor x' and do.
+
+    Attributes:
+        form: ``aat`` takes the cross-entropy at x and the inner steps lower the correlation; ``advaat`` takes it at x',
+            and the inner steps raise the whole loss.
+        lam: weight of ``1 − correlation``.
+        attribution: ``ig`` from a black image, or ``gradient``.
+        points: of the path.
+        eps, norm, steps, step: see ``Adversarial``.
+        softplus: see ``Activated``.
+    """
+
+    form: Literal["aat", "advaat"] = "advaat"
+    lam: float = 1.0
+    attribution: Literal["ig", "gradient"] = "ig"
+    points: int = 8
+
+    card: ClassVar[Card] = Card(
+        title="FAR: A General Framework for Attributional Robustness",
+        authors="Ivankay et al.",
+        year=2021,
+        arxiv="2010.07393",
+        equation="L = CE + lam max (1 - PCC(A(x), A(x'))) over the ball, CE at x (AAT) or x' (AdvAAT)",
+        note="No official code is known. The paper's lam, steps, points and attribution could not be checked: ours.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lam < 0:
+            raise ValueError(f"lam={self.lam:g} must not be negative")
+        if self.points < 1:
+            raise ValueError(f"points={self.points} must be at least 1")
+        if self.attribution == "gradient" and self.softplus is None:
+            raise ValueError("attribution=gradient needs softplus=3 or so: a ReLU network's gradient has no derivative")
+
+    def cost(self, classes: int) -> Cost:
+        """See ``Method.cost``."""
+        points = self.points if self.attribution == "ig" else 1
+        maps, judged = self.steps + 2, 1 + (self.steps if self.form == "advaat" else 0)
+        # The map of x is a constant of the inner steps, with a graph that only the loss follows.
+        return Cost(forward=maps * points + judged, backward=2 * maps * points + judged, double_backward=maps * points)
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Cross-entropy plus lam times the mean of ``1 − correlation``; a scalar."""
+        explain = path_of(self.attribution, self.points)
+        with evaluating(model):
+            clean = explain(model, x, y)
+            still = clean.detach()
+
+            def gain(current: Tensor) -> Tensor:
+                apart = (1 - correlations(still, explain(model, current, y))).sum()
+                if self.form == "aat":
+                    return apart
+                return F.cross_entropy(model(current), y, reduction="sum") + self.lam * apart
+
+            moved = self.ascend(x, self.scattered(x, generator), gain)
+            apart = (1 - correlations(clean, explain(model, moved, y))).mean()
+        return F.cross_entropy(model(x if self.form == "aat" else moved), y) + self.lam * apart
+
+
+def correlations(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson's correlation of every pair of maps, over all their entries, B; 0 where one of them is constant."""
+    a, b = a.flatten(1), b.flatten(1)
+    return F.cosine_similarity(a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True), dim=1, eps=1e-12)

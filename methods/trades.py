@@ -1,0 +1,83 @@
+"""Trading accuracy for stable predictions: TRADES (Zhang et al., ICML 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attrobust.types import Card, Cost
+from methods import register
+from methods.adversarial import Adversarial, gaussian
+from methods.gradients import evaluating
+
+SPREAD = 0.001
+"""Standard deviation, in pixels, of the noise around the image that the codes of TRADES and MART start from."""
+
+
+@register("trades")
+@dataclass(frozen=True, kw_only=True)
+class Trades(Adversarial):
+    """Cross-entropy at the clean image, and how far the prediction moves in the ball around it.
+
+    The inner steps raise ``KL(p(x) || p(x'))`` with the network in evaluation mode, from a little noise around x. In
+    the loss p(x) is not detached.
+
+    Attributes:
+        beta: weight of the divergence.
+        eps, norm, steps, step: see ``Adversarial``; the official steps are 0.007 for linf 0.031, and 2 eps / steps for
+            l2.
+        softplus: see ``Activated``.
+    """
+
+    steps: int = 10
+    beta: float = 6.0
+
+    card: ClassVar[Card] = Card(
+        title="Theoretically Principled Trade-off between Robustness and Accuracy",
+        authors="Zhang et al.",
+        year=2019,
+        arxiv="1901.08573",
+        equation="L = CE(f(x), y) + beta max KL(p(x) || p(x')) over the ball",
+        settings={"cifar10": {"eps": "0.031", "step": "0.007"}},
+        note="The official l2 form draws its noise twice and uses the second draw; here it is drawn once.",
+    )
+
+    @property
+    def batch_statistics(self) -> int:
+        """The clean and the moved images."""
+        return 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beta < 0:
+            raise ValueError(f"beta={self.beta:g} must not be negative")
+
+    def cost(self, classes: int) -> Cost:
+        """See ``Method.cost``."""
+        return Cost(forward=self.steps + 3, backward=self.steps + 2)
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Cross-entropy plus beta times the mean divergence; a scalar."""
+        return self.loss_at(model, x, self.adversarial(model, x, y, generator), y)
+
+    def loss_at(self, model: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor) -> Tensor:
+        """The loss with given adversarial images; a scalar."""
+        logits = model(x)
+        return F.cross_entropy(logits, y) + self.beta * divergence(model(adversarial), logits) / len(x)
+
+    def adversarial(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Images whose predictions are far from those of ``x``, B×C×H×W."""
+        start = x + SPREAD * gaussian(x, generator)
+        with evaluating(model):
+            with torch.no_grad():
+                clean = model(x)
+            return self.ascend(x, start, lambda current: divergence(model(current), clean))
+
+
+def divergence(logits: Tensor, reference: Tensor) -> Tensor:
+    """``Σ KL(softmax(reference) || softmax(logits))`` over the batch; a scalar."""
+    return F.kl_div(logits.log_softmax(dim=1), reference.log_softmax(dim=1), reduction="sum", log_target=True)

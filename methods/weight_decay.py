@@ -1,0 +1,53 @@
+"""Penalising the weights, which bounds the curvature: Dombrowski et al., Pattern Recognition 2022."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attrobust.types import Card, Cost
+from methods import register
+from methods.activation import Activated
+
+
+@register("weight-decay")
+@dataclass(frozen=True, kw_only=True)
+class WeightDecay(Activated):
+    """Squared length of the weights of all convolutions and linear layers; their biases and normalisations go free.
+
+    It is part of the loss, so that it means the same for every optimiser and adds to a recipe's own weight decay.
+
+    Attributes:
+        lam: weight of the penalty.
+        softplus: see ``Activated``.
+    """
+
+    lam: float = 5e-4
+
+    card: ClassVar[Card] = Card(
+        title="Towards robust explanations for deep neural networks",
+        authors="Dombrowski et al.",
+        year=2022,
+        arxiv="2012.10425",
+        equation="L = CE(f(x), y) + lam sum ||w||_2^2",
+        note="The paper's weights could not be checked; 5e-4 is the field's usual strength, written there as lam/2.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lam < 0:
+            raise ValueError(f"lam={self.lam:g} must not be negative")
+
+    def cost(self, classes: int) -> Cost:
+        """See ``Method.cost``."""
+        return Cost(forward=1, backward=1)
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Cross-entropy plus the penalty; a scalar."""
+        # What has more than one axis is a matrix or a kernel.
+        squares = [weight.square().sum() for weight in model.parameters() if weight.dim() > 1]
+        return F.cross_entropy(model(x), y) + self.lam * torch.stack(squares).sum()
