@@ -14,6 +14,7 @@ from attrobust.registry import Registry
 from attrobust.types import UsageError
 from benchmark import data, models
 from benchmark.cards import WeightCard, shipped
+from benchmark.describe import describe
 from benchmark.options import AXES
 
 HERE = Path(__file__).parent
@@ -28,7 +29,12 @@ REGISTRIES: dict[str, Registry[Any]] = {
 
 
 def listing(axis: str) -> str:
-    """Names and summaries of one axis, or of ``all``; raises UsageError for another word."""
+    """Names and summaries of one axis, or of ``all``, or one entry, ``methods:aga``; raises UsageError otherwise."""
+    axis, colon, name = axis.partition(":")
+    if colon:
+        if axis not in REGISTRIES:
+            raise UsageError(f"--list {axis}:{name}: entries are described of {', '.join(REGISTRIES)}")
+        return describe(REGISTRIES[axis], name)
     if axis not in (*AXES, "all"):
         raise UsageError(f"--list {axis!r}: no such axis; use {', '.join(AXES)}")
     chosen = AXES if axis == "all" else (axis,)

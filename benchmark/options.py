@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   run_benchmark.py --dataset imagefolder --data-root photos --image-size 64 --model resnet18 --epochs 5
   run_benchmark.py --checkpoint mine=weights.pt:lenet --methods natural
   run_benchmark.py --list attacks
+  run_benchmark.py --list methods:aga
   run_benchmark.py report results/runs/quick --export latex
   run_benchmark.py verify results/runs/quick
 
@@ -52,7 +53,13 @@ def benchmark_parser() -> Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--list", nargs="?", const="all", metavar="AXIS", help=f"print what is registered: {', '.join(AXES)}")
+    add(
+        "--list",
+        nargs="?",
+        const="all",
+        metavar="AXIS",
+        help=f"print what is registered: {', '.join(AXES)}; AXIS:NAME describes one",
+    )
     add(
         "--methods",
         metavar="SPECS",

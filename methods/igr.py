@@ -55,13 +55,13 @@ class Igr(Adversarial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self._trainer
         if self.lam < 0:
             raise ValueError(f"lam={self.lam:g} must not be negative")
         if self.points < 1:
             raise ValueError(f"points={self.points} must be at least 1")
         if self.host == "at" and self.beta is not None:
             raise ValueError("beta is for host=trades and host=mart")
+        _ = self._trainer  # It checks its own settings.
 
     @property
     def batch_statistics(self) -> int:

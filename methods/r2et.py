@@ -27,8 +27,9 @@ class R2ET(Activated):
     ``|lam (CE + 1) / R| R``, its factor held constant, as in the official code.
 
     ``variant=paper`` takes batch sums of the gradient of the batch's mean cross-entropy, so that the terms depend on
-    the batch size; estimates the Hessian term by a difference over ``1e-3 / 3072``, whatever D; and takes its norm
-    over the whole batch. In float32 that difference is rounding: MEASURED. By default the product is exact and every
+    the batch size; estimates the Hessian term by a difference over ``1e-3 / 3072``, whatever D; and takes its norm over
+    the whole batch. In float32, images of 0 to 1 hardly resolve such a step: on 64 real digits the estimate is 0.45
+    (digits/natural) and 0.61 (digits/softplus) times what it is in float64. By default the product is exact and every
     image counts alone.
 
     Attributes:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ["methods", "explainers", "attacks", "metrics"]
 ALLOWED = {"attrobust": set(), **{room: {"attrobust"} for room in ROOMS}, "benchmark": {"attrobust", *ROOMS}}
 LAYERS = [
-    {"files", "settings", "options", "components", "models", "provenance"},
+    {"files", "settings", "options", "components", "models", "provenance", "describe"},
     {"data", "store", "protocol", "recipe", "cards", "plugins"},
     {"statistics", "audit", "training", "trial", "evaluation", "listing", "criterion", "choice"},
     {"zoo", "request", "report"},

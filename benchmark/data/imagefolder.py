@@ -32,11 +32,15 @@ class FolderSplit(Split):
         files: in the order of the split.
         labels: int64[N].
         size: every image is scaled so that its shorter side is this and cropped to its centre.
+        looks: for every image the file that says where people look; None where nobody has said.
     """
 
-    def __init__(self, root: Path, files: Sequence[Path], labels: Tensor, size: int) -> None:
+    def __init__(
+        self, root: Path, files: Sequence[Path], labels: Tensor, size: int, looks: Sequence[Path] | None = None
+    ) -> None:
         self.labels = labels
         self._root, self._files, self._size = root, list(files), size
+        self._looks = looks
         self._cache: dict[int, Tensor] = {}
         self._room = CACHE_BYTES // (3 * size * size)
 
@@ -52,10 +56,26 @@ class FolderSplit(Split):
                 self._cache[i] = image
         return images
 
+    @property
+    def has_gaze(self) -> bool:
+        """Whether the folder has gaze maps."""
+        return self._looks is not None
+
+    def gaze(self, indices: Sequence[int]) -> Tensor:
+        """See ``Split.gaze``: brightness, from black 0 to white 1; raises UsageError naming a file not decoded."""
+        looks = self._looks
+        if looks is None:
+            return super().gaze(indices)
+        with ThreadPoolExecutor() as pool:
+            maps = torch.stack(list(pool.map(lambda index: self._read(looks[int(index)]), indices)))
+        return maps.float().mean(dim=1) / 255
+
     @functools.cached_property
     def sha256(self) -> str:
-        """Hash of file names, bytes, classes, order and image size; reads every file of the split once."""
+        """Hash of file names, bytes, classes, order, image size and gaze; reads every file of the split once."""
         digest = hashlib.sha256(f"{self._size}".encode())
+        for path in self._looks or ():
+            digest.update(f"{path.relative_to(self._root).as_posix()} {file_sha256(path)}\n".encode())
         with ThreadPoolExecutor() as pool:
             hashes = tqdm(
                 pool.map(file_sha256, self._files),
@@ -70,7 +90,9 @@ class FolderSplit(Split):
         return digest.hexdigest()
 
     def _decode(self, index: int) -> Tensor:
-        path = self._files[index]
+        return self._read(self._files[index])
+
+    def _read(self, path: Path) -> Tensor:
         try:
             with Image.open(path) as opened:
                 image = _rgb(opened)
@@ -97,9 +119,12 @@ class ImageFolder(Dataset):
 
     Attributes:
         size: width of a square image in pixels; shorter sides are scaled to it and the centre is cropped.
+        gaze: folder below --data-root with maps of where people look on the training images, bright where they do, as
+            ``<gaze>/train/<class>/<name>.png`` for ``train/<class>/<name>.jpg``; ``none`` where there are none.
     """
 
     size: int = 32
+    gaze: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 4096:
@@ -132,7 +157,13 @@ class ImageFolder(Dataset):
             held_out = max(1, len(train) // 10)
             parts = {"train": train[held_out:], "val": train[:held_out], "test": shuffled[present[0]]}
         splits: dict[str, Split] = {
-            name: FolderSplit(root, [path for path, _ in part], torch.tensor([label for _, label in part]), self.size)
+            name: FolderSplit(
+                root,
+                [path for path, _ in part],
+                torch.tensor([label for _, label in part]),
+                self.size,
+                self._looks(root, [path for path, _ in part]) if name == "train" else None,
+            )
             for name, part in parts.items()
         }
         return Loaded(
@@ -143,6 +174,17 @@ class ImageFolder(Dataset):
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
         )
+
+    def _looks(self, root: Path, files: Sequence[Path]) -> list[Path] | None:
+        """The gaze map beside every training image; raises UsageError naming the first that is missing."""
+        if self.gaze is None:
+            return None
+        folder = root / self.gaze
+        looks = [(folder / path.relative_to(root)).with_suffix(".png") for path in files]
+        missing = next((path for path in looks if not path.is_file()), None)
+        if missing is not None:
+            raise UsageError(f"imagefolder: gaze map {missing} is missing; every training image needs one")
+        return looks
 
 
 def _rgb(image: Image.Image) -> Image.Image:

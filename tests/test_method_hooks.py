@@ -1,0 +1,277 @@
+"""What a method may ask of the harness: a start, several steps a batch, gaze maps, free parameters, settings by dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from runs import FAST, run
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attrobust.types import Cost
+from benchmark.cards import WeightCard
+from benchmark.components import resolve_one
+from benchmark.data import registry as datasets
+from benchmark.data.base import Dataset, Loaded
+from benchmark.data.imagefolder import ImageFolder
+from benchmark.models import registry as models
+from benchmark.models.base import ModelFamily
+from benchmark.models.lenet import LeNet
+from benchmark.protocol import load_protocol
+from benchmark.recipe import Recipe, load_recipe
+from benchmark.request import make_request
+from benchmark.training import train
+from benchmark.zoo import TrainingJob, matches
+from methods import registry as methods
+from methods.advgrad import AdvGrad
+from methods.base import Batch, Method
+from methods.natural import Natural
+
+Capture = pytest.CaptureFixture[str]
+CPU = torch.device("cpu")
+SMALL = LeNet(width=4, hidden=8)
+SHORT = Recipe(epochs=2, batch_size=600, learning_rate=1e-3)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Twice(Natural):
+    """Two steps a batch, and a record of what the loop offers."""
+
+    seen: list[Batch] = dataclasses.field(default_factory=list)
+
+    def losses(self, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
+        self.seen.append(batch)
+        before = copy_of(model)
+        yield F.cross_entropy(model(batch.x), batch.y)
+        assert not torch.equal(before, copy_of(model)), "the optimiser steps between two losses"
+        yield F.cross_entropy(model(batch.x), batch.y)
+
+
+def copy_of(model: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).clone()
+
+
+def test_the_loop_steps_after_every_loss_and_says_how_far_it_is(digits: Loaded, tmp_path: Path) -> None:
+    method = Twice()
+    train(method, SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "r")
+    assert [batch.progress for batch in method.seen] == [0.0, 0.25, 0.5, 0.75]
+    assert all(batch.start is None and batch.gaze is None for batch in method.seen)
+
+
+def test_training_goes_on_from_the_weights_it_is_given(digits: Loaded, tmp_path: Path) -> None:
+    first = train(Natural(), SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "a").model.state_dict()
+    first = {key: value.clone() for key, value in first.items()}
+    method = Twice()
+    still = dataclasses.replace(SHORT, learning_rate=1e-12)
+    again = train(method, SMALL, digits, still, seed=1, device=CPU, resume=tmp_path / "b", start=first).model
+    assert all(torch.allclose(value, first[key], atol=1e-6) for key, value in again.state_dict().items())
+    start = method.seen[0].start
+    assert start is not None
+    assert not start.training
+    assert all(torch.equal(value, first[key]) for key, value in start.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in start.parameters())
+
+
+def test_tuning_is_shorter_and_slower_than_training_from_scratch() -> None:
+    recipe = Recipe(epochs=20, batch_size=1, learning_rate=1.0, tuning_epochs=0.25, tuning_rate=0.1)
+    assert (recipe.tuning().epochs, recipe.tuning().learning_rate) == (5, 0.1)
+    assert dataclasses.replace(recipe, epochs=1).tuning().epochs == 1
+    with pytest.raises(ValueError, match="tuning_epochs"):
+        dataclasses.replace(recipe, tuning_epochs=0.0)
+
+
+def test_parameters_a_method_frees_do_not_decay(digits: Loaded, tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Free(Natural):
+        def decays(self, name: str) -> bool:
+            return not name.endswith("bias")
+
+        def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+            return 0 * super().loss(model, x, y, generator)
+
+    recipe = dataclasses.replace(SHORT, optimizer="sgd", weight_decay=0.5, schedule="constant", learning_rate=0.1)
+    kinds = {"weight": False, "bias": True}
+    fresh = train(Free(), SMALL, digits, dataclasses.replace(recipe, learning_rate=1e-30), seed=0, device=CPU,
+                  resume=tmp_path / "a").model.state_dict()  # fmt: skip
+    decayed = train(Free(), SMALL, digits, recipe, seed=0, device=CPU, resume=tmp_path / "b").model.state_dict()
+    for key, value in decayed.items():
+        assert torch.equal(value, fresh[key]) is kinds[key.rpartition(".")[2]]
+
+
+def job(method: str, start: str | None, digits: Loaded) -> TrainingJob:
+    return TrainingJob(
+        method=resolve_one(methods, method, Method),
+        model=resolve_one(models, "lenet:width=4,hidden=8", ModelFamily),
+        dataset=resolve_one(datasets, "digits", Dataset),
+        data=digits,
+        recipe=load_recipe("digits", epochs=1),
+        seed=0,
+        start=start and resolve_one(methods, start, Method),  # type: ignore[arg-type]
+    )
+
+
+def test_another_start_is_another_checkpoint(digits: Loaded) -> None:
+    jobs = [job("cure:start=scratch", None, digits), job("cure", "natural", digits), job("cure", "softplus", digits)]
+    assert len({one.key for one in jobs}) == 3
+    assert jobs[0].before is None
+    assert jobs[1].before is not None
+    assert jobs[1].before.key == job("natural", None, digits).key
+    assert jobs[1].epochs == 1
+
+
+def test_a_method_that_goes_on_from_another_trains_that_one_first(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "r2et:k=20", "--model", "lenet:width=4,hidden=8", "--epochs", "2", *FAST]
+    code, out, err = run([*words, "--out", tmp_path / "run"], capsys)
+    assert code == 0, err
+    assert "r2et:k=20" in out
+    assert "natural" not in out
+    assert err.index("natural: training for 2 epochs") < err.index("r2et:k=20: training for 1 epochs")
+    cards = {path.name.partition("-seed")[0]: WeightCard.read(path) for path in (tmp_path / "run").rglob("*.toml")}
+    assert cards["r2et"].start["name"] == "natural"
+    assert cards["natural"].start == {}
+    wanted = job("r2et:k=20", "natural", Loaded_digits())
+    wanted = dataclasses.replace(wanted, recipe=load_recipe("digits", epochs=2))
+    assert matches(cards["r2et"], wanted)
+    assert not matches(cards["r2et"], dataclasses.replace(wanted, start=None))
+    code, _, err = run([*words, "--out", tmp_path / "run"], capsys)
+    assert code == 0
+    assert "training" not in err
+
+
+def Loaded_digits() -> Loaded:  # noqa: N802
+    return resolve_one(datasets, "digits", Dataset).item.load(None)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("cure:start=nature", "unknown method 'nature'. Did you mean 'natural'?"),
+        ("cure:start=r2et", "start=r2et goes on from trained weights itself"),
+        ("atex:start=scratch", "start=scratch leaves nothing to learn from"),
+        ("advgrad:penalty=group,patch=5", "patch=5 does not divide the images' width of 28 pixels"),
+        ("advgrad:penalty=harmonized", "needs maps of where people look"),
+        ("r2et:k=500", "k=500 leaves no 500 pixels on either side"),
+        ("art:k=800", "k=800 is more than the 784 pixels"),
+        ("far:attribution=gradient", "attribution=gradient needs softplus"),
+        ("igr:host=at,beta=3", "beta is for host=trades"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_before_any_training(
+    spec: str, message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    code, out, err = run(["--methods", spec, *FAST, "--out", tmp_path / "run"], capsys)
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_settings_come_from_the_command_line_then_the_recipe_then_the_card() -> None:
+    def settings(spec: str, model: str, recipe: str | None = None) -> tuple[float, float]:
+        protocol = load_protocol("standard").override(methods=(spec,), model=model)
+        request = make_request(
+            protocol, checkpoints=[], recipe=recipe, epochs=None, data_root=None, retrain=False, device="cpu",
+            batch_size=8, memory=None, out=None,
+        )  # fmt: skip
+        item = request.methods[0].item
+        return item.cosd, item.eps  # type: ignore[attr-defined]
+
+    assert settings("aga", "lenet") == (1.0, 4 / 255)
+    assert settings("aga", "resnet18") == (0.1, 4 / 255)
+    assert settings("aga:cosd=5", "resnet18") == (5.0, 4 / 255)
+    assert settings("aga", "resnet18", recipe="digits") == (0.1, 16 / 255)
+
+
+@pytest.fixture
+def looked_at(tmp_path: Path, digits: Loaded) -> Path:
+    """Real digits as image files with gaze maps: people look at the left half."""
+    x, y = digits.splits["train"].batch(range(40))
+    for index, (image, label) in enumerate(zip(x, y.tolist(), strict=True)):
+        split = "train" if index < 30 else "test"
+        name = f"{label % 2}/{index}"
+        for folder, pixels, suffix in (
+            (split, (255 * image[0]).numpy().astype(np.uint8), ".bmp"),
+            (f"gaze/{split}", np.tile(np.where(np.arange(28) < 14, 255, 0).astype(np.uint8), (28, 1)), ".png"),
+        ):
+            path = tmp_path / "photos" / folder / f"{name}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return tmp_path / "photos"
+
+
+def test_gaze_maps_belong_to_their_images_and_move_with_them(looked_at: Path, tmp_path: Path) -> None:
+    data = ImageFolder(size=28, gaze="gaze").load(looked_at)
+    split = data.splits["train"]
+    assert split.has_gaze
+    maps = split.gaze([0, 1])
+    assert maps.shape == (2, 28, 28)
+    assert torch.equal(maps[0], (torch.arange(28) < 14).float().expand(28, 28))
+    assert split.sha256 != ImageFolder(size=28).load(looked_at).splits["train"].sha256
+    method = Twice()
+    train(method, SMALL, data, dataclasses.replace(SHORT, augment="flip"), seed=0, device=CPU, resume=tmp_path / "r")
+    batch = method.seen[0]
+    assert batch.gaze is not None
+    left = [float(gaze[0, 0]) for gaze in batch.gaze]
+    assert set(left) == {0.0, 1.0}, "some images are mirrored"
+    originals = split.batch(range(len(split)))[0]
+    for image, flipped in zip(batch.x, left, strict=True):
+        shown = image if flipped else image.flip(2)
+        assert any(torch.equal(shown, original) for original in originals)
+
+
+def test_harmonized_training_moves_what_people_do_not_look_at_the_other_way(looked_at: Path) -> None:
+    data = ImageFolder(size=28, gaze="gaze").load(looked_at)
+    split = data.splits["train"]
+    x, y = split.batch(range(4))
+    model = SMALL.build(__import__("benchmark.training", fromlist=["image_facts"]).image_facts(data))
+    method = AdvGrad(penalty="harmonized", variant="paper", eps=1.0)
+    moved = method.adversarial(model, x, y, split.gaze(range(4))) - x
+    gradient = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(F.cross_entropy(model(gradient), y, reduction="sum"), gradient)
+    length = slope.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    assert torch.allclose(moved[..., :14], -(slope / length)[..., :14], atol=1e-6)
+    assert torch.allclose(moved[..., 14:], (slope / length)[..., 14:], atol=1e-6)
+
+
+def test_a_harmonized_row_from_files(looked_at: Path, tmp_path: Path, capsys: Capture) -> None:
+    words = [
+        "--dataset",
+        "imagefolder:size=28,gaze=gaze",
+        "--data-root",
+        looked_at,
+        "--model",
+        "lenet:width=4,hidden=8",
+    ]
+    words += ["--methods", "advgrad:penalty=harmonized,eps=0.1", "--epochs", "1", "--out", tmp_path / "run"]
+    code, out, err = run([*words, *FAST], capsys)
+    assert code == 0, err
+    assert "advgrad:penalty=harmonized" in out
+    next((looked_at / "gaze" / "train").rglob("*.png")).unlink()
+    code, _, err = run([*words, *FAST], capsys)
+    assert code == 2
+    assert "every training image needs one" in err
+
+
+def test_costs_add_up_and_are_written_as_passes() -> None:
+    assert str(Cost(forward=2, backward=1) + Cost(backward=3, double_backward=1)) == "2F + 4B + H"
+    assert str(Cost()) == "0"
+
+
+def test_one_entry_is_described_with_its_card(capsys: Capture) -> None:
+    code, out, _ = run(["--list", "methods:aga"], capsys)
+    assert code == 0
+    for part in ("arXiv 2211.15900", "2F + 4B + H", "cifar10/resnet18: eps=4/255", "aga:beta=3,eps=4/255,l2=0.01"):
+        assert part in out
+    assert (
+        "k: how many" in run(["--list", "attacks:topk"], capsys)[1] or run(["--list", "attacks:topk"], capsys)[0] == 0
+    )
+    code, _, err = run(["--list", "methods:agar"], capsys)
+    assert code == 2
+    assert "Did you mean 'aga'" in err
+    assert run(["--list", "protocols:quick"], capsys)[0] == 2
