@@ -28,7 +28,7 @@ def blocks(name: str, language: str = "") -> list[str]:
 def files() -> dict[str, str]:
     """The files that CONTRIBUTING.md shows: a block belongs to the name said last before it."""
     found = re.findall(r"`([\w./-]+\.\w+)`[^`\n]*:\n\n```\w+\n(.*?)^```", CONTRIBUTING, flags=re.S | re.M)
-    assert len(found) == len(dict(found)) == 6
+    assert len(found) == len(dict(found)) == 7
     return dict(found)
 
 
@@ -82,6 +82,10 @@ def test_a_method_in_a_pull_request_is_known_and_tested_as_contributing_says(tmp
     (fork / "methods" / "smoothed.py").write_text(shown["methods/smoothed.py"])
     recipe = fork / "benchmark" / "recipes" / "digits.toml"
     recipe.write_text(recipe.read_text() + "\n" + shown["benchmark/recipes/digits.toml"])
+    suite = fork / "tests" / "test_methods.py"
+    start, table, rest = suite.read_text().partition("\nPLAIN: dict[str, dict[str, Any] | None] = {\n")
+    assert table
+    suite.write_text(start + table + shown["tests/test_methods.py"] + rest)
     listed = answer(["run_benchmark.py", "--list", "methods"], fork)
     assert re.search("^  smoothed +Cross-entropy against labels of which a share", listed, flags=re.M)
     (line,) = (line for line in CONTRIBUTING.splitlines() if line.startswith("pytest tests/test_methods.py"))
