@@ -14,10 +14,11 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from attrobust.installed import glance
 from attrobust.suggest import did_you_mean
 from attrobust.types import UsageError
 
@@ -59,6 +60,7 @@ class Registry(Generic[T]):
         self._package = package
         self._group = f"attrobust.{kind}s"
         self._entries: dict[str, Entry[T]] | None = None
+        self._left_out: list[str] = []
 
     def register(self, name: str) -> Callable[[C], C]:
         """Decorator that enters a class under ``name``; raises UsageError where another class holds the name."""
@@ -73,7 +75,7 @@ class Registry(Generic[T]):
             if known is not None and known.target != target:
                 raise UsageError(f"{self.kind} {name!r} of {_file_of(cls)} is already registered by {known.origin}")
             summary = (inspect.getdoc(cls) or "").partition("\n")[0]
-            origin = known.origin if known is not None else target
+            origin = known.origin if known is not None else _file_of(cls)
             entries[name] = Entry(name, summary, target, origin, lambda: cls, cls)
             return cls
 
@@ -86,6 +88,21 @@ class Registry(Generic[T]):
     def entries(self) -> list[Entry[T]]:
         """All entries in the order of their names."""
         return [self._found()[name] for name in self.names()]
+
+    def origin(self, name: str) -> str:
+        """Who registered a known name."""
+        return self._found()[name].origin
+
+    def left_out(self) -> list[str]:
+        """One line for every installed plug-in that cannot be offered, and why; imports none of them."""
+        self._found()
+        return [*self._left_out]
+
+    def forget(self, module: str) -> None:
+        """Take back what a module has registered."""
+        entries = self._found()
+        for name in [name for name, entry in entries.items() if entry.target.partition(":")[0] == module]:
+            del entries[name]
 
     def check(self, name: str) -> None:
         """Raise UsageError with a suggestion and the known names unless ``name`` is registered. Imports nothing."""
@@ -105,28 +122,51 @@ class Registry(Generic[T]):
         if entry.loaded is None:
             try:
                 loaded = entry.load()
-            except UsageError:
-                raise
-            except Exception as error:
-                problem = f"{type(error).__name__}: {error}".splitlines()[0]
-                raise UsageError(f"{self.kind} {name!r} of {entry.origin} does not load: {problem}") from error
+            except (Exception, SystemExit) as error:
+                problem = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+                line = " ".join(problem.split()) or type(error).__name__
+                raise UsageError(f"{self.kind} {name!r} of {entry.origin} does not load: {line}") from error
             self._found()[name].loaded = loaded
             return loaded
         return entry.loaded
 
     def _found(self) -> dict[str, Entry[T]]:
         if self._entries is None:
-            self._entries = {}
-            for entry in self._built_in():
-                self._entries[entry.name] = entry
-            for point in entry_points(group=self._group):
-                self._entries.setdefault(point.name, self._installed(point))
+            self._entries = {entry.name: entry for entry in self._built_in()}
+            for point in self._points():
+                entry = self._installed(point)
+                known = self._entries.setdefault(entry.name, entry)
+                what = f"{self.kind} {entry.name!r} of {entry.origin} is left out"
+                if known.target != entry.target:
+                    self._left_out.append(f"{what}: the name is already registered by {known.origin}")
+                elif not re.fullmatch(NAME, entry.name):
+                    del self._entries[entry.name]
+                    self._left_out.append(f"{what}: names are lower-case letters, digits, '-', '_' or '.'")
         return self._entries
 
+    def _points(self) -> list[EntryPoint]:
+        """The entry points of our group; where one distribution's cannot be read, those of all others."""
+        try:
+            return list(entry_points(group=self._group))
+        except Exception:
+            found: list[EntryPoint] = []
+        for distribution in distributions():
+            try:
+                found += distribution.entry_points.select(group=self._group)
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+                self._left_out.append(f"entry points of {_name_of(distribution)} cannot be read: {problem}")
+        return found
+
     def _installed(self, point: EntryPoint) -> Entry[T]:
-        distribution = point.dist.name if point.dist is not None else point.value
         target = point.value.replace(" ", "")
-        return Entry(point.name, f"plug-in {target}", target, f"distribution {distribution}", point.load)
+        origin = _name_of(point.dist) if point.dist is not None else point.value
+        seen = glance(target)
+        where = f"plug-in {target} of {origin}"
+        summary = f"{seen.summary} ({where})" if seen.summary else where
+        if seen.problem:
+            summary = f"{where}, does not load: {seen.problem}"
+        return Entry(point.name, summary, target, origin, point.load)
 
     def _built_in(self) -> Iterator[Entry[T]]:
         spec = importlib.util.find_spec(self._package)
@@ -158,6 +198,13 @@ def _registered_classes(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef]]:
             match decorator:
                 case ast.Call(func=ast.Name(id="register"), args=[ast.Constant(value=str(name))]):
                     yield name, node
+
+
+def _name_of(distribution: Distribution) -> str:
+    try:
+        return f"distribution {distribution.name}"
+    except Exception:  # without metadata
+        return "a distribution without a name"
 
 
 def _file_of(cls: type) -> str:

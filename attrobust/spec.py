@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -32,45 +34,102 @@ class Spec:
     @classmethod
     def parse(cls, text: str) -> Spec:
         """Read ``name`` or ``name:key=value,key=value``; raises UsageError on anything else."""
-        name, colon, rest = (part.strip() for part in text.partition(":"))
-        if not name:
-            raise UsageError(f"{text!r} has no name before its settings; write name:key=value")
-        if colon and not rest:
-            raise UsageError(f"{text!r} ends in ':'; write {name}:key=value, or {name} alone")
-        settings: dict[str, str] = {}
-        for item in rest.split(",") if rest else []:
-            key, equals, value = (part.strip() for part in item.partition("="))
-            if not (key and equals and value):
-                raise UsageError(f"{item!r} in {text!r} is not key=value")
-            if key in settings:
-                raise UsageError(f"{key!r} is set twice in {text!r}")
-            settings[key] = value
-        return cls(name, settings)
+        specs = Sweep.parse(text).specs
+        if len(specs) > 1:
+            raise UsageError(f"{text!r} stands for {len(specs)} settings where one is wanted; leave the braces out")
+        return specs[0]
 
     def __str__(self) -> str:
         rest = ",".join(f"{key}={value}" for key, value in self.settings.items())
         return f"{self.name}:{rest}" if rest else self.name
 
 
-def parse_specs(text: str, what: str) -> list[Spec]:
+@dataclass(frozen=True)
+class Sweep:
+    """One item of a list: a spec, or every spec that values in braces stand for.
+
+    Attributes:
+        text: as typed, ``aga:cosd={0.1,1},eps={4/255,8/255}``.
+        specs: in the order typed; of several settings in braces the last changes fastest.
+    """
+
+    text: str
+    specs: tuple[Spec, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Sweep:
+        """Read ``name:key=value,key={value,value}``; raises UsageError on anything else."""
+        name, colon, rest = (part.strip() for part in text.partition(":"))
+        if not name:
+            raise UsageError(f"{text!r} has no name before its settings; write name:key=value")
+        if colon and not rest:
+            raise UsageError(f"{text!r} ends in ':'; write {name}:key=value, or {name} alone")
+        values: dict[str, list[str]] = {}
+        for item in _split(rest) if rest else []:
+            key, equals, value = (part.strip() for part in item.partition("="))
+            if not (key and equals and value):
+                raise UsageError(f"{item!r} in {text!r} is not key=value")
+            if key in values:
+                raise UsageError(f"{key!r} is set twice in {text!r}")
+            values[key] = _values(value, item.strip())
+        if set("{}") & set("".join([name, *values])):
+            raise UsageError(f"{text!r} has braces outside a value; write name:key={{a,b}}")
+        specs = (Spec(name, dict(zip(values, picked, strict=True))) for picked in itertools.product(*values.values()))
+        return cls(text.strip(), tuple(specs))
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether it has values in braces."""
+        return "{" in self.text
+
+
+def _split(text: str) -> list[str]:
+    """What stands between the commas outside braces; raises UsageError where braces are not pairs side by side."""
+    if re.fullmatch(r"[^{}]*(?:\{[^{}]*\}[^{}]*)*", text) is None:
+        raise UsageError(f"the braces in {text!r} do not pair up; write name:key={{a,b}}")
+    return re.split(r",(?![^{}]*\})", text)
+
+
+def _values(text: str, item: str) -> list[str]:
+    """The values a setting takes: one, or those listed in braces around the whole of it."""
+    if not set("{}") & set(text):
+        return [text]
+    if not re.fullmatch(r"\{[^{}]*\}", text):
+        raise UsageError(f"{item!r}: braces hold whole values, such as {{4/255,8/255}}")
+    values = [value.strip() for value in text[1:-1].split(",")]
+    if not all(values):
+        raise UsageError(f"{item!r} has an empty value; list values separated by commas, such as {{0.1,1,10}}")
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise UsageError(f"{item!r} lists {value} twice")
+    return values
+
+
+def parse_sweeps(text: str, what: str) -> list[Sweep]:
     """Split a comma-separated list of specs: a piece ``key=value`` without a colon continues the spec before it.
 
     Raises:
         UsageError: an empty list, an empty piece, or the same spec twice.
     """
     pieces: list[str] = []
-    for piece in text.split(","):
+    for piece in _split(text):
         if not piece.strip():
             raise UsageError(f"{what} {text!r} has an empty name; give names separated by commas")
         if "=" in piece and ":" not in piece and pieces:
             pieces[-1] += ("," if ":" in pieces[-1] else ":") + piece
         else:
             pieces.append(piece)
-    specs = [Spec.parse(piece) for piece in pieces]
+    sweeps = [Sweep.parse(piece) for piece in pieces]
+    specs = [spec for sweep in sweeps for spec in sweep.specs]
     for index, spec in enumerate(specs):
         if spec in specs[:index]:
             raise UsageError(f"{what} names {spec} twice")
-    return specs
+    return sweeps
+
+
+def parse_specs(text: str, what: str) -> list[Spec]:
+    """Every spec of a list, those in sweeps one by one; raises UsageError as ``parse_sweeps`` does."""
+    return [spec for sweep in parse_sweeps(text, what) for spec in sweep.specs]
 
 
 def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -> T:

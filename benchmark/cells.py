@@ -9,7 +9,8 @@ from typing import Any
 from attacks.base import Attack
 from attrobust.types import Cell
 from benchmark.components import Component
-from benchmark.data.base import Loaded
+from benchmark.criterion import Criterion
+from benchmark.data.base import Loaded, SplitName, evaluation_sha256
 from benchmark.external import ExternalCheckpoint
 from benchmark.provenance import EVALUATION, code_digest, plugin_digest
 from benchmark.request import Request
@@ -40,11 +41,15 @@ class Subject:
         label: as the table prints it.
         seed: of training; None for a user's checkpoint.
         source: how its network is made.
+        candidate_of: the sweep it is to be chosen from, as typed; until then it is measured on the validation split.
+        unchosen: why no member of a sweep could be chosen; the row then stands for the sweep and has no network.
     """
 
     label: str
     seed: int | None
     source: TrainingJob | ExternalCheckpoint
+    candidate_of: str = ""
+    unchosen: str = ""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -54,7 +59,8 @@ class Subject:
             return {"method": None, "model": model.canonical, "plugins": [plugin_digest(type(model.item))]}
         method = self.source.method
         plugins = [plugin_digest(type(method.item)), plugin_digest(type(model.item))]
-        return {"method": method.canonical, "model": model.canonical, "plugins": plugins}
+        known = {"name": method.name, "settings": {"sweep": self.label}} if self.unchosen else method.canonical
+        return {"method": known, "model": model.canonical, "plugins": plugins}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,7 @@ class Task:
     """One cell with the metrics wanted of it; explainer and attack are None for clean accuracy."""
 
     cell: Cell
+    split: SplitName
     explainer: Component[Explainer] | None
     attack: Component[Attack] | None
     metrics: list[Component[Metric]]
@@ -76,7 +83,8 @@ class Task:
     @property
     def label(self) -> str:
         """Explainer and attack, as progress bars and logs say it."""
-        return " / ".join(part.label for part in (self.explainer, self.attack) if part) or "accuracy"
+        words = " / ".join(part.label for part in (self.explainer, self.attack) if part) or "accuracy"
+        return words if self.split == "test" else f"{words} on validation images"
 
     def entries(self, subject: int) -> Iterator[dict[str, Any]]:
         """Where each row stands in the table of a run: its subject's position, explainer, attack and metric."""
@@ -88,6 +96,68 @@ class Task:
                 "metric": facts["label"],
                 "row": key,
             }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A subject whose cells are all on disk, computed or failed.
+
+    Attributes:
+        sha256: of its weights; empty where there are none.
+        tasks: its cells.
+        failures: one line for everything that went wrong.
+        findings: what was found of a user's checkpoint, by its label.
+    """
+
+    sha256: str
+    tasks: list[Task]
+    failures: list[str]
+    findings: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """What is measured of a network beside its clean accuracy: every attack on every explainer.
+
+    Attributes:
+        split: whose images are attacked.
+        images: how many, from the first.
+        data_sha256: of these images.
+        explainers, attacks, metrics: the columns.
+    """
+
+    split: SplitName
+    images: int
+    data_sha256: str
+    explainers: list[Component[Explainer]]
+    attacks: list[Component[Attack]]
+    metrics: list[Component[Metric]]
+
+
+def table_grid(request: Request, data: Loaded) -> Grid:
+    """What the rows of the table are measured on."""
+    images = request.protocol.images
+    return Grid(
+        split="test",
+        images=images,
+        data_sha256=evaluation_sha256(data.splits["test"], images),
+        explainers=request.explainers,
+        attacks=request.attacks,
+        metrics=request.metrics,
+    )
+
+
+def choosing_grid(criterion: Criterion, data: Loaded, images: int) -> Grid:
+    """What candidates are measured on: as many validation images, at most the split."""
+    images = min(images, len(data.splits["val"]))
+    return Grid(
+        split="val",
+        images=images,
+        data_sha256=evaluation_sha256(data.splits["val"], images),
+        explainers=[criterion.explainer],
+        attacks=[criterion.attack],
+        metrics=[criterion.metric],
+    )
 
 
 def metric_facts(metric: Component[Metric]) -> dict[str, Any]:
@@ -107,6 +177,7 @@ def metric_facts(metric: Component[Metric]) -> dict[str, Any]:
 def subjects_of(request: Request, data: Loaded) -> list[Subject]:
     """The rows of the table in the order asked for: every method with every seed, then the user's checkpoints."""
     found = []
+    candidates = {str(spec): sweep.text for sweep in request.sweeps for spec in sweep.specs}
     for method in request.methods:
         for seed in request.protocol.seeds:
             job = TrainingJob(
@@ -118,16 +189,17 @@ def subjects_of(request: Request, data: Loaded) -> list[Subject]:
                 seed=seed,
                 start=request.starts.get(method.item.start),
             )
-            found.append(Subject(label=method.label, seed=seed, source=job))
+            of = candidates.get(method.label, "") if request.criterion else ""
+            found.append(Subject(label=method.label, seed=seed, source=job, candidate_of=of))
     return found + [Subject(label=item.name, seed=None, source=item) for item in request.checkpoints]
 
 
-def tasks_of(request: Request, data: Loaded, data_sha256: str, subject: Subject, sha256: str) -> list[Task]:
+def tasks_of(request: Request, data: Loaded, grid: Grid, subject: Subject, sha256: str) -> list[Task]:
     """Every cell of a subject, clean accuracy first.
 
     Args:
         request, data: of the run.
-        data_sha256: hash of the attacked images.
+        grid: what is measured, and on which images.
         subject: the row.
         sha256: of its weights.
     """
@@ -139,11 +211,11 @@ def tasks_of(request: Request, data: Loaded, data_sha256: str, subject: Subject,
         "seed": protocol.evaluation_seed,
         "protocol": f"{protocol.name} v{protocol.version}",
     }
-    test = data.splits["test"]
+    split = data.splits[grid.split]
     accuracy = Cell(
         **shared,
-        data_sha256=test.sha256,
-        images=len(test),
+        data_sha256=split.sha256,
+        images=len(split),
         explainer={},
         attack={},
         threat={},
@@ -151,13 +223,13 @@ def tasks_of(request: Request, data: Loaded, data_sha256: str, subject: Subject,
         reduction="",
         code=code_digest(EVALUATION, []),
     )
-    tasks = [Task(cell=accuracy, explainer=None, attack=None, metrics=[])]
-    for explainer in request.explainers:
-        for attack in request.attacks:
+    tasks = [Task(cell=accuracy, split=grid.split, explainer=None, attack=None, metrics=[])]
+    for explainer in grid.explainers:
+        for attack in grid.attacks:
             cell = Cell(
                 **shared,
-                data_sha256=data_sha256,
-                images=protocol.images,
+                data_sha256=grid.data_sha256,
+                images=grid.images,
                 explainer=explainer.canonical,
                 attack=attack.canonical,
                 threat=asdict(protocol.threat),
@@ -166,5 +238,6 @@ def tasks_of(request: Request, data: Loaded, data_sha256: str, subject: Subject,
                 code=code_digest(EVALUATION, [type(explainer.item), type(attack.item)]),
                 batch_size=request.batch_size if attack.item.batch_dependent else 0,
             )
-            tasks.append(Task(cell=cell, explainer=explainer, attack=attack, metrics=request.metrics))
+            task = Task(cell=cell, split=grid.split, explainer=explainer, attack=attack, metrics=grid.metrics)
+            tasks.append(task)
     return tasks

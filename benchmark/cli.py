@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrobust.spec import Spec, parse_specs
+from attrobust.spec import Spec, parse_specs, parse_sweeps
 from attrobust.types import UsageError
 from benchmark.listing import REGISTRIES, listing
 from benchmark.options import benchmark_parser, formats_of, report_parser, seeds_of, verify_parser
-from benchmark.plugins import load_plugin
+from benchmark.plugins import load_plugin, module_of
 from benchmark.protocol import Protocol, load_protocol
 
 if TYPE_CHECKING:
@@ -49,16 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
+    if options.list is not None:
+        return _list(options)
     for path in options.plugin:
         load_plugin(path)
-    if options.list is not None:
-        sys.stdout.write(listing(options.list))
-        return 0
     # What Captum says of its own hooks, on a copy of the network, is no news to the user of a table.
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     formats = formats_of(options.export)
     protocol = _protocol(options)
     _check_names(protocol)
+    _note_left_out()
 
     from benchmark.report.write import remove_others
     from benchmark.request import make_request
@@ -67,6 +67,8 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
     request = make_request(
         protocol,
         checkpoints=options.checkpoint,
+        choose=options.choose,
+        accuracy_floor=options.accuracy_floor,
         recipe=options.recipe,
         epochs=options.epochs,
         data_root=options.data_root,
@@ -90,6 +92,27 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
     return 1 if failures else 0
 
 
+def _list(options: argparse.Namespace) -> int:
+    """What is registered; a plug-in that does not run is named and takes nothing else with it."""
+    for path in options.plugin:
+        try:
+            load_plugin(path)
+        except UsageError as error:
+            sys.stderr.write(f"note: {' '.join(str(error).split())}\n")
+            for registry in REGISTRIES.values():
+                registry.forget(module_of(path))
+    text = listing(options.list)
+    _note_left_out()
+    sys.stdout.write(text)
+    return 0
+
+
+def _note_left_out() -> None:
+    """Name every installed plug-in that cannot be offered."""
+    for line in dict.fromkeys(line for registry in REGISTRIES.values() for line in registry.left_out()):
+        sys.stderr.write(f"note: {' '.join(line.split())}\n")
+
+
 def _protocol(options: argparse.Namespace) -> Protocol:
     protocol = load_protocol(options.protocol)
 
@@ -103,7 +126,9 @@ def _protocol(options: argparse.Namespace) -> Protocol:
             raise UsageError(f"--image-size is for --dataset imagefolder; {spec.name} has images of its own size")
         dataset = str(Spec(spec.name, {**spec.settings, "size": str(options.image_size)}))
     # Somebody who brings weights and names no methods wants these weights examined, and nothing trained.
-    methods_wanted = () if options.checkpoint and options.methods is None else listed(options.methods, "--methods")
+    methods_wanted: tuple[str, ...] | None = () if options.checkpoint else None
+    if options.methods is not None:
+        methods_wanted = tuple(sweep.text for sweep in parse_sweeps(options.methods, "--methods"))
     return protocol.override(
         dataset=dataset,
         model=options.model,
@@ -130,15 +155,16 @@ def _check_names(protocol: Protocol) -> None:
         "models": (protocol.model,),
     }
     for axis, texts in asked.items():
-        for text in texts:
-            REGISTRIES[axis].check(Spec.parse(text).name)
+        for spec in parse_specs(",".join(texts), axis) if texts else []:
+            REGISTRIES[axis].check(spec.name)
 
 
 def _dry_run(runner: Runner) -> str:
     lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
     for subject, origin, done, total in runner.status():
         seed = "" if subject.seed is None else subject.seed
-        lines.append(f"{subject.label:<24} {seed:>4}  {origin:<9} {f'{done}/{total}':>10}")
+        role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
+        lines.append(f"{subject.label:<24} {seed:>4}  {origin:<9} {f'{done}/{total}':>10}{role}")
     return "\n".join(lines) + "\n"
 
 

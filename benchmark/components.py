@@ -57,7 +57,8 @@ def resolve(
     for spec in specs:
         cls = registry.get(spec.name)
         if not (isinstance(cls, type) and issubclass(cls, base) and dataclasses.is_dataclass(cls)):
-            raise UsageError(f"{registry.kind} {spec.name!r} must be a dataclass derived from {base.__name__}")
+            what = f"{registry.kind} {spec.name!r} of {registry.origin(spec.name)}"
+            raise UsageError(f"{what} must be a dataclass derived from {base.__name__}")
         item: T = build(cls, spec, (defaults or {}).get(spec.name))
         component = Component(spec.name, item, str(spec))
         key = fingerprint(component.canonical)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,10 +12,14 @@ from attrobust.types import UsageError
 
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
 FORMATS = ("csv", "latex", "markdown")
+SPEC = re.compile(r"[^-].*:.+=.+")
+"""What is left over where a shell has expanded braces into words of their own."""
 
 EXAMPLES = """examples:
   run_benchmark.py --methods aga,hessian,pgd-at
   run_benchmark.py --methods natural,aga:cosd=0.1 --eps 8/255 --attacks noise,topk:k=100
+  run_benchmark.py --methods "natural,aga:cosd={0.1,1,10}"
+  run_benchmark.py --methods "natural,aga:cosd={0.1,1,10}" --choose topk --accuracy-floor 95%
   run_benchmark.py --dataset imagefolder --data-root photos --image-size 64 --model resnet18 --epochs 5
   run_benchmark.py --checkpoint mine=weights.pt:lenet --methods natural
   run_benchmark.py --list attacks
@@ -22,7 +27,8 @@ EXAMPLES = """examples:
   run_benchmark.py report results/runs/quick --export latex
   run_benchmark.py verify results/runs/quick
 
-Names take settings, name:key=value,key=value; numbers may be fractions, 8/255. Other commands: report, verify.
+Names take settings, name:key=value,key=value; numbers may be fractions, 8/255. Values in braces, key={a,b}, stand for
+one name each; quote them, or the shell takes them apart. Other commands: report, verify.
 """
 
 
@@ -31,6 +37,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing the usage."""
+        rest = message.removeprefix("unrecognized arguments: ")
+        if rest != message and any(SPEC.fullmatch(word) for word in rest.split()):
+            message += "; the shell takes key={a,b} apart unless it stands in quotes"
         raise UsageError(f"{message} (see --help)")
 
 
@@ -55,6 +64,17 @@ def benchmark_parser() -> Parser:
         "--methods",
         metavar="SPECS",
         help="training methods, the rows (default: the protocol's; none with --checkpoint)",
+    )
+    add(
+        "--choose",
+        metavar="METRIC[@ATTACK[@EXPLAINER]]",
+        help="of every sweep in --methods keep the best on the validation split (default: first attack that is not "
+        "noise, first explainer)",
+    )
+    add(
+        "--accuracy-floor",
+        metavar="A",
+        help="least validation accuracy of what is chosen, 0.9 or 90%% (default: 2 points below the sweep's best)",
     )
     add(
         "--checkpoint",

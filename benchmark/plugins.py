@@ -12,12 +12,16 @@ from attrobust.types import UsageError
 from benchmark.provenance import file_digest
 
 
+def module_of(path: Path) -> str:
+    """The name of the module a plug-in file becomes: files of one name are different modules."""
+    return f"attrobust_plugin_{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
+
+
 def load_plugin(path: Path) -> None:
     """Run a plug-in file once; raises UsageError naming the file, the line and the error where it does not run."""
     if not path.is_file():
         raise UsageError(f"--plugin {path}: there is no such file")
-    resolved = path.resolve()
-    name = f"attrobust_plugin_{path.stem}_{hashlib.sha256(bytes(resolved)).hexdigest()[:8]}"
+    resolved, name = path.resolve(), module_of(path)
     spec = importlib.util.spec_from_file_location(name, resolved)
     if spec is None or spec.loader is None:
         raise UsageError(f"--plugin {path} is not a Python file; its name must end in .py")

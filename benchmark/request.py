@@ -14,10 +14,11 @@ import explainers
 import methods
 import metrics
 from attacks.base import Attack
-from attrobust.spec import Spec, parse_specs
+from attrobust.spec import Spec, Sweep, parse_specs, parse_sweeps
 from attrobust.types import Card, UsageError, parse_number
 from benchmark import data, models
 from benchmark.components import Component, resolve, resolve_one
+from benchmark.criterion import Criterion, make_criterion
 from benchmark.data.base import Dataset
 from benchmark.external import ExternalCheckpoint, parse_external
 from benchmark.models.base import ModelFamily
@@ -36,6 +37,8 @@ class Request:
         protocol: how is evaluated.
         dataset, data_root, model: on what.
         methods, checkpoints: the rows.
+        sweeps: those specs of the methods that have values in braces.
+        criterion: what the best member of a sweep is chosen by; None where every member is a row.
         starts: by name, the methods whose trained weights others among ``methods`` go on from.
         explainers, attacks, metrics: the columns.
         recipe: how missing checkpoints are trained.
@@ -51,6 +54,8 @@ class Request:
     data_root: Path | None
     model: Component[ModelFamily]
     methods: list[Component[Method]]
+    sweeps: list[Sweep]
+    criterion: Criterion | None
     starts: dict[str, Component[Method]]
     checkpoints: list[ExternalCheckpoint]
     explainers: list[Component[Explainer]]
@@ -68,6 +73,8 @@ def make_request(
     protocol: Protocol,
     *,
     checkpoints: Sequence[str],
+    choose: str | None,
+    accuracy_floor: str | None,
     recipe: str | None,
     epochs: int | None,
     data_root: Path | None,
@@ -86,13 +93,13 @@ def make_request(
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
     external = [parse_external(text, model) for text in checkpoints]
-    trained = parse_specs(",".join(protocol.methods), "--methods") if protocol.methods else []
+    sweeps = parse_sweeps(",".join(protocol.methods), "--methods") if protocol.methods else []
 
     def resolve_methods(specs: list[Spec]) -> list[Component[Method]]:
         settings = {spec.name: _settings(spec.name, chosen, dataset.name, model.name) for spec in specs}
         return resolve(methods.registry, specs, Method, settings)
 
-    resolved = resolve_methods(trained)
+    resolved = resolve_methods([spec for sweep in sweeps for spec in sweep.specs])
     starts = {item.item.start: item for item in resolved if item.item.start != SCRATCH}
     for name, item in starts.items():
         (starts[name],) = resolve_methods([Spec(name, {})])
@@ -108,17 +115,31 @@ def make_request(
             raise UsageError(f"two rows would be called {name!r}; give the checkpoint another name")
     if not labels:
         raise UsageError("nothing to evaluate: give --methods, --checkpoint or both")
+    shown_explainers = resolve(
+        explainers.registry, parse_specs(",".join(protocol.explainers), "--explainers"), Explainer
+    )
+    shown_attacks = resolve(attacks.registry, parse_specs(",".join(protocol.attacks), "--attacks"), Attack)
+    shown_metrics = resolve(metrics.registry, parse_specs(",".join(protocol.metrics), "--metrics"), Metric)
+    criterion = None
+    if choose is not None:
+        if not any(sweep.is_swept for sweep in sweeps):
+            raise UsageError("--choose needs a sweep to choose from, such as --methods 'aga:cosd={0.1,1,10}'")
+        criterion = make_criterion(choose, accuracy_floor, shown_metrics, shown_attacks, shown_explainers)
+    elif accuracy_floor is not None:
+        raise UsageError("--accuracy-floor is for choosing from sweeps; give --choose METRIC too")
     return Request(
         protocol=protocol,
         dataset=dataset,
         data_root=data_root,
         model=model,
         methods=resolved,
+        sweeps=[sweep for sweep in sweeps if sweep.is_swept],
+        criterion=criterion,
         starts=starts,
         checkpoints=external,
-        explainers=resolve(explainers.registry, parse_specs(",".join(protocol.explainers), "--explainers"), Explainer),
-        attacks=resolve(attacks.registry, parse_specs(",".join(protocol.attacks), "--attacks"), Attack),
-        metrics=resolve(metrics.registry, parse_specs(",".join(protocol.metrics), "--metrics"), Metric),
+        explainers=shown_explainers,
+        attacks=shown_attacks,
+        metrics=shown_metrics,
         recipe=chosen,
         retrain=retrain,
         device=find_device(device),

@@ -14,23 +14,21 @@ from torch import nn
 from tqdm import tqdm
 
 from attrobust.types import UsageError
-from attrobust.views import is_smooth
 from benchmark import statistics
-from benchmark.cells import Subject, Task, metric_facts, subjects_of, tasks_of
+from benchmark.cells import Completed, Subject, Task, choosing_grid, metric_facts, subjects_of, table_grid, tasks_of
+from benchmark.choosing import Selection, choose
 from benchmark.claims import examine
-from benchmark.data.base import Loaded, evaluation_sha256, partners
+from benchmark.data.base import Loaded, partners
 from benchmark.evaluation import Images, Rules, evaluate
 from benchmark.external import ExternalCheckpoint
-from benchmark.models.base import ImageFacts
+from benchmark.fit import check_fit
 from benchmark.provenance import EVALUATION, code_digest, stamp
 from benchmark.request import Request
 from benchmark.store import SCHEMA, Booleans, Floats, Row, Store
-from benchmark.training import correct, fresh_network, image_facts
-from benchmark.trial import try_out
+from benchmark.training import correct, image_facts
 from benchmark.weights import read_weights
 from benchmark.zoo import Checkpoint, TrainingJob, find_shipped, find_trained, train_into
 from explainers.chunks import memory_budget
-from methods.base import SCRATCH, Method
 
 LOG = logging.getLogger("attrobust")
 
@@ -57,14 +55,14 @@ class Runner:
         wanted = request.protocol.images
         if wanted > len(test):
             raise UsageError(f"--images {wanted}: the test split of {request.dataset.label} has {len(test)} images")
-        self._external_sha256: dict[str, str] = {}
-        self._check_fit()
-        self._data_sha256 = evaluation_sha256(test, wanted)
+        self._table = table_grid(request, self._data)
+        self._choosing = request.criterion and choosing_grid(request.criterion, self._data, wanted)
+        self._external_sha256 = check_fit(request, self._data, [grid for grid in (self._table, self._choosing) if grid])
         self.subjects = subjects_of(request, self._data)
         self._known: dict[str, Row] = {}
 
     def status(self) -> list[tuple[Subject, Origin, int, int]]:
-        """For every subject: where its weights come from, how many of its cells are done, and how many there are."""
+        """For every row and candidate: where its weights come from, how many of its cells are done, of how many."""
         self._known = self.store.rows()
         found = []
         for subject in self.subjects:
@@ -81,32 +79,45 @@ class Runner:
     def run(self) -> list[str]:
         """Compute what is missing and record the plan; returns one line for every failure."""
         self._known = self.store.rows()
-        failures: list[str] = []
+        selection = Selection(subjects=self.subjects, choices=[], failures=[])
+        if self.request.criterion and self._choosing:
+            images = self._choosing.images
+            selection = choose(self.subjects, self.request.criterion, images, self._complete, self._known)
+        failures = [*selection.failures]
         entries: list[dict[str, Any]] = []
         subjects: list[dict[str, Any]] = []
         findings: dict[str, Any] = {}
-        for position, subject in enumerate(self.subjects):
-            network, sha256 = None, ""
-            try:
-                network, sha256 = self._network(subject)
-            except UsageError:
-                raise
-            except Exception as error:
-                LOG.exception("%s: training failed", subject.label)
-                failures.append(f"{subject.label}: training failed: {_one_line(error)}")
-            tasks = self._tasks(subject, sha256)
-            for task in tqdm(tasks, desc=subject.label, unit="cell", leave=False, disable=None):
-                entries += task.entries(position)
-                missing = self._missing(task)
-                if missing is not None and network is None:
-                    self._fail(missing, failures[-1])
-                elif missing is not None and network is not None:
-                    failures += self._carry_out(missing, network, subject)
-                if task.attack is None and network is not None:
-                    findings |= self._examine(subject, task, network)
-            subjects.append({"label": subject.label, "seed": subject.seed, "sha256": sha256, **subject.facts})
-        self.store.write_plan(self._plan(subjects, entries) | {"checkpoints": findings})
+        for position, subject in enumerate(selection.subjects):
+            done = self._complete(subject)
+            failures += done.failures
+            findings |= done.findings
+            entries += [entry for task in done.tasks for entry in task.entries(position)]
+            subjects.append({"label": subject.label, "seed": subject.seed, "sha256": done.sha256, **subject.facts})
+        choices = [choice.as_json() for choice in selection.choices]
+        self.store.write_plan(self._plan(subjects, entries) | {"choices": choices, "checkpoints": findings})
         return failures
+
+    def _complete(self, subject: Subject) -> Completed:
+        """Obtain a subject's network and compute what is missing of its cells."""
+        network, sha256, failures = None, "", [f"{subject.label}: {subject.unchosen}"] if subject.unchosen else []
+        try:
+            if not subject.unchosen:
+                network, sha256 = self._network(subject)
+        except UsageError:
+            raise
+        except Exception as error:
+            LOG.exception("%s: training failed", subject.label)
+            failures.append(f"{subject.label}: training failed: {_one_line(error)}")
+        tasks, findings = self._tasks(subject, sha256), dict[str, Any]()
+        for task in tqdm(tasks, desc=subject.label, unit="cell", leave=False, disable=None):
+            missing = self._missing(task)
+            if missing is not None and network is None:
+                self._fail(missing, failures[-1])
+            elif missing is not None and network is not None:
+                failures += self._carry_out(missing, network, subject)
+            if task.attack is None and network is not None:
+                findings |= self._examine(subject, task, network)
+        return Completed(sha256=sha256, tasks=tasks, failures=failures, findings=findings)
 
     def _examine(self, subject: Subject, accuracy: Task, network: nn.Module) -> dict[str, Any]:
         """Say how good a user's network is and what is odd about that, by its label; empty for those trained here."""
@@ -154,52 +165,9 @@ class Runner:
         LOG.info("%s: training for %d epochs", job.method.label, job.epochs)
         return train_into(job, self.store.folder / "checkpoints", self.request.device, start)
 
-    def _check_fit(self) -> None:
-        """Hold settings against the images, build architectures, read files: before anything is trained."""
-        facts, where = image_facts(self._data), ""
-        try:
-            for attack in self.request.attacks:
-                where = attack.label
-                attack.item.check_size(facts.size, facts.size)
-                attack.item.check_threat(self.request.protocol.threat)
-            for metric in self.request.metrics:
-                where = metric.label
-                metric.item.check_size(facts.size, facts.size)
-            networks = []
-            for method in self.request.methods:
-                where = method.label
-                networks.append(self._fitting(method.item, facts))
-            for item in self.request.checkpoints:
-                where = item.name
-                network, self._external_sha256[where] = item.open(facts)
-                networks.append(network)
-                item.source.claim(self._data)
-            images = self._data.splits["test"].batch(range(2))[0]
-            pairs = list(itertools.product(networks, self.request.explainers))
-            for network, explainer in tqdm(pairs, desc="checking explainers", leave=False, disable=None):
-                where = explainer.label
-                try_out(explainer.item, network.eval(), images)
-        except UsageError:
-            raise
-        except Exception as error:
-            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            raise UsageError(f"{where}: {kind}{error}") from error
-
-    def _fitting(self, method: Method, facts: ImageFacts) -> nn.Module:
-        """The network of a method, where it can be trained on these images; raises ValueError where not."""
-        gaze = self._data.splits["train"].has_gaze
-        method.check_images(channels=facts.channels, size=facts.size, classes=facts.classes, gaze=gaze)
-        family = self.request.model.item
-        network = fresh_network(method, family, self._data, seed=0)
-        is_smooth(network)
-        if method.start != SCRATCH:
-            before = fresh_network(self.request.starts[method.start].item, family, self._data, seed=0)
-            if before.state_dict().keys() != network.state_dict().keys():
-                raise ValueError(f"start={method.start} has other parameters than this method's network")
-        return network
-
     def _tasks(self, subject: Subject, sha256: str) -> list[Task]:
-        return tasks_of(self.request, self._data, self._data_sha256, subject, sha256)
+        grid = self._choosing if subject.candidate_of and self._choosing else self._table
+        return tasks_of(self.request, self._data, grid, subject, sha256)
 
     def _missing(self, task: Task) -> Task | None:
         """The task with only those metrics whose row is absent, failed or without scores; None where all is done."""
@@ -241,14 +209,14 @@ class Runner:
         self._known |= {row["fingerprint"]: row for row in rows}
 
     def _scores(self, task: Task, network: nn.Module, where: str) -> tuple[list[Floats], Booleans, dict[str, int]]:
+        split = self._data.splits[task.split]
         if task.attack is None or task.explainer is None:
-            test = self._data.splits["test"]
-            hits = correct(network, test, len(test), self.request.device)
+            hits = correct(network, split, len(split), self.request.device)
             return [hits.double().numpy()], torch.ones_like(hits).numpy(), {"forward": len(hits)}
         protocol = self.request.protocol
-        test = self._data.splits["test"]
-        x, y = test.batch(range(protocol.images))
-        images = Images(x=x, y=y, partners=test.batch(partners(test, protocol.images))[0])
+        count = task.cell.images
+        x, y = split.batch(range(count))
+        images = Images(x=x, y=y, partners=split.batch(partners(split, count))[0])
         rules = Rules(
             threat=protocol.threat,
             reduction=protocol.reduction,
@@ -267,6 +235,7 @@ class Runner:
             "schema": SCHEMA,
             "fingerprint": key,
             "cell": asdict(task.cell),
+            "split": task.split,
             "metric": facts,
             "status": status,
             "error": error,
@@ -281,7 +250,7 @@ class Runner:
             "dataset": request.dataset.label,
             "model": request.model.label,
             "images": protocol.images,
-            "data_sha256": self._data_sha256,
+            "data_sha256": self._table.data_sha256,
             "threat": str(protocol.threat),
             "keep_prediction": protocol.keep_prediction,
             "label": protocol.label,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from attrobust.spec import Spec
+from attrobust.spec import Sweep, fingerprint
 from attrobust.types import ThreatModel, UsageError
 from benchmark.cards import WeightCard
+from benchmark.choice import Choice, candidate
 from benchmark.files import file_sha256
 from benchmark.report.leaderboard import build
 from benchmark.report.write import FORMATS
@@ -40,7 +41,7 @@ def verify(store: Store) -> tuple[int, list[str]]:
             problems.append(f"row {key[:12]} ({row['metric']['label']}): {found}")
         else:
             sound += 1
-    problems += _plan_problems(plan, rows) + _checkpoint_problems(store)
+    problems += _plan_problems(plan, rows) + _choice_problems(plan, rows) + _checkpoint_problems(store)
     if not problems:
         problems += _stale_tables(store)
     return sound, problems
@@ -63,11 +64,37 @@ def _plan_problems(plan: Row, rows: dict[str, Row]) -> list[str]:
             "reduction": (facts["reduction"], cell["reduction"]),
             "label": (facts["label"], cell["label"]),
             "weights": (subject["sha256"], cell["checkpoint_sha256"]),
-            "method": (Spec.parse(subject["label"]).name if method else None, method and method["name"]),
+            "method": (subject["label"].partition(":")[0] if method else None, method and method["name"]),
             "metric": (metrics.get(entry["metric"]), row["metric"]),
         }
         found |= {name for name, (plan_says, row_says) in told.items() if plan_says != row_says}
     return [f"run.json does not say what the rows say: {name}" for name in sorted(found)]
+
+
+def _choice_problems(plan: Row, rows: dict[str, Row]) -> list[str]:
+    """Where a choice is not the one that the rows of its candidates, measured on the validation split, lead to."""
+    found = []
+    for value in plan.get("choices", []):
+        choice = Choice.read(value)
+        where = f"run.json: the choice from {choice.sweep}"
+        again = replace(choice, candidates=tuple(candidate(c.label, c.trials, rows) for c in choice.candidates))
+        if fingerprint(again.as_json()) != fingerprint(value):
+            found.append(f"{where} is not what its rows say")
+        if [str(spec) for spec in Sweep.parse(choice.sweep).specs] != [item.label for item in choice.candidates]:
+            found.append(f"{where} does not list every member")
+        for trial in (trial for item in choice.candidates for trial in item.trials):
+            pair = [rows.get(trial.accuracy, {}), rows.get(trial.score, {})]
+            if any(row and row["cell"]["checkpoint_sha256"] != trial.sha256 for row in pair):
+                found.append(f"{where} names other weights than its rows")
+            if any(row.get("split") != "val" for row in pair) or pair[1].get("metric") != choice.metric:
+                found.append(
+                    f"{where} rests on rows of something else than {choice.metric['label']} on validation images"
+                )
+        best = again.chosen
+        label, weights = (best.label, {trial.sha256 for trial in best.trials}) if best else (choice.sweep, {""})
+        if {subject["sha256"] for subject in plan["subjects"] if subject["label"] == label} != weights:
+            found.append(f"{where} and the table differ in {label}")
+    return found
 
 
 def _checkpoint_problems(store: Store) -> list[str]:

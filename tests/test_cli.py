@@ -10,6 +10,7 @@ import pytest
 from runs import FAST, run
 
 Capture = pytest.CaptureFixture[str]
+SWEEP = ["--methods", "aga:cosd={0.1,1}"]
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,29 @@ Capture = pytest.CaptureFixture[str]
         (["--methods", "aga,,hessian"], "empty name"),
         (["--methods", "aga,aga"], "names aga twice"),
         (["--methods", "aga,aga:eps=16/255"], "the same as aga"),
+        (["--methods", "aga:cosd={0.1,1"], "do not pair up"),
+        (["--methods", "aga:cosd={}"], "empty value"),
+        (["--methods", "aga:cosd={1,1}"], "lists 1 twice"),
+        (["--methods", "aga:cosd={1,1.0}"], "aga:cosd=1.0 is the same as aga:cosd=1"),
+        (["--methods", "aga:cosd={0.1,x}"], "'x' is not a number"),
+        (["--methods", "aga:cosd=0.1", "aga:cosd=1"], "takes key={a,b} apart unless it stands in quotes"),
+        (["--dataset", "digits:size={16,28}"], "stands for 2 settings where one is wanted"),
+        (["--attacks", "topk:steps={0,2}"], "at least 1"),
+        (["--choose", "topk"], "--choose needs a sweep"),
+        (["--methods", "aga:cosd={0.1,1}", "--accuracy-floor", "0.9"], "give --choose METRIC too"),
+        ([*SWEEP, "--choose", "topk", "--accuracy-floor", "90"], "between 0 and 1, or 0% and 100%"),
+        ([*SWEEP, "--choose", "topk", "--accuracy-floor", "high%"], "'high' is not a number"),
+        ([*SWEEP, "--choose", "topkk"], "unknown metric 'topkk'. Did you mean 'topk'?"),
+        ([*SWEEP, "--choose", "topk@frme"], "unknown attack 'frme'. Did you mean 'frame'?"),
+        ([*SWEEP, "--choose", "topk@topk@salency"], "unknown explainer 'salency'"),
+        ([*SWEEP, "--choose", "topk@"], "is not METRIC, METRIC@ATTACK or"),
+        ([*SWEEP, "--choose", ""], "is not METRIC, METRIC@ATTACK or"),
+        ([*SWEEP, "--choose", "topk:k={5,10}"], "stands for 2 settings"),
+        ([*SWEEP, "--choose", "topk", "--attacks", "noise"], "noise is the only attack; name another, topk@ATTACK"),
+        ([*SWEEP, "--choose", "topk", "--metrics", "topk:k=5,topk:k=6"], "--choose topk: which of topk:k=5, topk:k=6?"),
+        ([*SWEEP, "--choose", "topk:k=785"], "more than the 784 pixels"),
+        ([*SWEEP, "--choose", "topk@frame:width=14"], "leaves nothing inside"),
+        ([*SWEEP, "--choose", "topk@pgd"], "pgd changes predictions"),
         (["--methods", "aga:epz=1"], "aga has no setting 'epz'. Did you mean 'eps'?"),
         (["--methods", "aga:eps=8"], "pixel units"),
         (["--methods", "aga:eps=x"], "'x' is not a number"),
@@ -164,6 +188,25 @@ def test_a_dry_run_says_what_is_done_and_does_nothing(finished: Path, tmp_path: 
     ]
     run(["--dry-run", "--out", tmp_path / "new"], capsys)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_sweep_is_a_row_for_each_value(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "natural,aga:cosd={0.1,1},eps=16/255", *FAST, "--out", tmp_path / "run", "--dry-run"]
+    code, out, _ = run(words, capsys)
+    assert code == 0
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["natural", "0", "shipped", "0/3"],
+        ["aga:cosd=0.1,eps=16/255", "0", "to", "train", "0/3"],
+        ["aga:cosd=1,eps=16/255", "0", "shipped", "0/3"],
+    ]
+
+
+def test_a_sweep_of_a_column_is_the_columns_typed_one_by_one(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "natural", *FAST[:-1]]
+    sweep = run([*words, "noise:draws={1,2}", "--out", tmp_path / "run", "--json"], capsys)[1]
+    typed = run([*words, "noise:draws=1,noise:draws=2", "--out", tmp_path / "run", "--json"], capsys)[1]
+    assert json.loads(sweep) == json.loads(typed)
+    assert {row["attack"] for row in json.loads(sweep)["rows"]} == {None, "noise:draws=1", "noise:draws=2"}
 
 
 def test_report_rebuilds_the_tables_without_torch(finished: Path, tmp_path: Path) -> None:

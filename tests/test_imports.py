@@ -16,11 +16,12 @@ ALLOWED = {"attrobust": set(), **{room: {"attrobust"} for room in ROOMS}, "bench
 LAYERS = [
     {"files", "settings", "options", "components", "models", "provenance", "dialects", "describe"},
     {"data", "store", "protocol", "recipe", "cards", "plugins", "weights"},
-    {"statistics", "audit", "training", "trial", "evaluation", "listing", "sources"},
+    {"statistics", "audit", "training", "trial", "evaluation", "listing", "sources", "criterion", "choice"},
     {"packages", "claims"},
     {"external"},
     {"zoo", "request", "report"},
     {"cells", "verify"},
+    {"choosing", "fit"},
     {"runner"},
     {"cli"},
 ]

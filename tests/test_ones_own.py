@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from runs import FAST, run, start
+from runs import FAST, ROOT, run, start
 
 from attrobust import load
+from benchmark.listing import REGISTRIES
+from benchmark.plugins import module_of
 
 Capture = pytest.CaptureFixture[str]
 
@@ -55,15 +60,106 @@ def test_a_plugin_of_fifteen_lines_adds_a_row(tmp_path: Path, capsys: Capture) -
         ("x = 1\nx +\n", "line 2: SyntaxError"),
         ("import sys\nsys.exit(7)\n", "line 2: SystemExit"),
         (PLUGIN.replace('"smoothed"', '"aga"'), "already registered by methods.aga:AGA"),
+        (PLUGIN + "\n1 / 0\n", "line 18: ZeroDivisionError"),
     ],
 )
-def test_a_broken_plugin_is_named_with_its_line(source: str, message: str, tmp_path: Path, capsys: Capture) -> None:
-    plugin = tmp_path / "broken.py"
+def test_a_broken_plugin_is_named_with_its_line_and_does_not_break_the_list(
+    source: str, message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    plugin, good = tmp_path / "broken.py", tmp_path / "good.py"
     plugin.write_text(source)
-    code, _, err = run(["--plugin", plugin, "--list"], capsys)
-    assert code == 2
-    assert "broken.py" in err
+    good.write_text(PLUGIN.replace('"smoothed"', '"good"'))
+    code, out, err = run(["--plugin", plugin, "--plugin", good, "--methods", "natural", "--dry-run"], capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: --plugin {plugin}")
     assert message in err
+    for registry in REGISTRIES.values():
+        registry.forget(module_of(plugin))
+    everything = run(["--list"], capsys)[1]
+    code, out, err = run(["--plugin", plugin, "--plugin", good, "--list"], capsys)
+    assert code == 0
+    assert err.startswith(f"note: --plugin {plugin}")
+    assert message in err
+    assert err.count("\n") == 1
+    (added,) = (line for line in out.splitlines() if line not in everything)
+    assert added.split()[0] == "good"
+
+
+def install(folder: Path, entry_points: str, **modules: str) -> dict[str, str]:
+    """A folder as pip leaves it, with one distribution; returns the environment that sees it."""
+    info = folder / "fruitshop-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fruitshop\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entry_points)
+    for name, source in modules.items():
+        (folder / f"{name}.py").write_text(source)
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def answer(words: list[str], env: dict[str, str]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command in a process of its own."""
+    line = [sys.executable, str(ROOT / "run_benchmark.py"), *words]
+    done = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_installed_plugins_are_listed_with_their_origin_and_without_being_imported(tmp_path: Path) -> None:
+    points = (
+        "[attrobust.methods]\nkiwi = kiwi:Smoothed\nplum = plum:Smoothed\npear = no_such_module.pear:Pear\n"
+        "[attrobust.attacks]\nfig = fig:Fig\n"
+    )
+    kiwi = '"""Kiwis."""\nraise SystemExit("imported")\n\n\nclass Smoothed:\n    """Green ``inside``."""\n'
+    env = install(tmp_path, points, kiwi=kiwi, plum="x = 1\nx +\n")
+    code, out, err = answer(["--list"], env)
+    assert (code, err) == (0, "")
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("  ")}
+    assert lines["kiwi"] == "Green inside. (plug-in kiwi:Smoothed of distribution fruitshop)"
+    of = "of distribution fruitshop, does not load:"
+    assert lines["plum"] == f"plug-in plum:Smoothed {of} {tmp_path / 'plum.py'} line 2: invalid syntax"
+    assert lines["pear"] == f"plug-in no_such_module.pear:Pear {of} there is no module 'no_such_module'"
+    assert lines["fig"] == f"plug-in fig:Fig {of} there is no module 'fig'"
+    for name, message in {
+        "kiwi": "SystemExit: imported",
+        "plum": "SyntaxError: invalid syntax (plum.py, line 2)",
+        "pear": "ModuleNotFoundError: No module named 'no_such_module'",
+    }.items():
+        code, out, err = answer(["--methods", name, "--dry-run"], env)
+        assert (code, out) == (2, "")
+        assert err == f"error: method {name!r} of distribution fruitshop does not load: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        # Where a distribution's file is damaged torch does not import either: only the list can answer.
+        ("kiwi", "entry points of distribution fruitshop cannot be read:"),
+        (
+            "aga = kiwi:Smoothed",
+            "method 'aga' of distribution fruitshop is left out: the name is already registered by methods.aga:AGA",
+        ),
+        ("Kiwi 2 = kiwi:Smoothed", "method 'Kiwi 2' of distribution fruitshop is left out: names are lower-case"),
+    ],
+)
+def test_an_installed_plugin_that_cannot_be_offered_is_named_and_breaks_nothing(
+    points: str, message: str, tmp_path: Path
+) -> None:
+    env = install(tmp_path, f"[attrobust.methods]\n{points}\n", kiwi=PLUGIN)
+    code, out, err = answer(["--list"], env)
+    assert code == 0
+    assert out == answer(["--list"], {**env, "PYTHONPATH": ""})[1]
+    assert err.startswith(f"note: {message}")
+    assert err.count("\n") == 1
+    if "=" in points:
+        code, _, err = answer(["--methods", "aga", *FAST, "--dry-run", "--out", str(tmp_path / "run")], env)
+        assert code == 0
+        assert err.startswith(f"note: {message}")
+
+
+def test_an_installed_plugin_that_is_no_method_names_its_distribution(tmp_path: Path) -> None:
+    env = install(tmp_path, "[attrobust.methods]\nkiwi = kiwi:Kiwi\n", kiwi="class Kiwi:\n    pass\n")
+    code, _, err = answer(["--methods", "kiwi", "--dry-run"], env)
+    assert code == 2
+    assert err == "error: method 'kiwi' of distribution fruitshop must be a dataclass derived from Method\n"
 
 
 @pytest.mark.parametrize(

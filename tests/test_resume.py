@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from runs import FAST, start
 
-TRAINING = ["--methods", "natural,aga", "--retrain", "--epochs", "2", *FAST]
+TRAINING = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", "--retrain", "--epochs", "2", *FAST]
 EVALUATION = ["--methods", "natural,hessian,pgd-at", "--images", "24", "--attacks", "noise,topk:steps=6"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attrobust.spec import Spec, build, canonical, fingerprint, parse_specs
+from attrobust.spec import Spec, build, canonical, fingerprint, parse_specs, parse_sweeps
 from attrobust.types import Amount, ThreatModel, UsageError, format_eps, parse_number
 
 
@@ -72,6 +73,65 @@ def test_mistakes_are_named(text: str, message: str) -> None:
 def test_lists_keep_settings_with_their_names() -> None:
     specs = parse_specs("aga:cosd=0.1,eps=4/255,hessian,pgd-at:steps=3", "--methods")
     assert [str(spec) for spec in specs] == ["aga:cosd=0.1,eps=4/255", "hessian", "pgd-at:steps=3"]
+
+
+def test_values_in_braces_stand_for_one_spec_each() -> None:
+    specs = parse_specs("natural,aga:cosd={0.1,1},eps=4/255,pgd-at:norm={linf, l2},eps={4/255,8/255}", "--methods")
+    assert [str(spec) for spec in specs] == [
+        "natural",
+        "aga:cosd=0.1,eps=4/255",
+        "aga:cosd=1,eps=4/255",
+        "pgd-at:norm=linf,eps=4/255",
+        "pgd-at:norm=linf,eps=8/255",
+        "pgd-at:norm=l2,eps=4/255",
+        "pgd-at:norm=l2,eps=8/255",
+    ]
+
+
+def test_a_sweep_remembers_what_was_typed() -> None:
+    sweeps = parse_sweeps("natural, aga:cosd={0.1,1},eps=4/255", "--methods")
+    assert [(sweep.text, sweep.is_swept, len(sweep.specs)) for sweep in sweeps] == [
+        ("natural", False, 1),
+        ("aga:cosd={0.1,1},eps=4/255", True, 2),
+    ]
+
+
+@given(
+    st.lists(st.sampled_from(["0.1", "1", "8/255", "10%", "linf", "none"]), min_size=1, unique=True), st.integers(1, 3)
+)
+def test_a_sweep_is_what_would_be_typed_without_it(values: list[str], count: int) -> None:
+    keys = "abc"[:count]
+    swept = ",".join(f"{key}={{{','.join(values)}}}" for key in keys)
+    typed = ",".join(
+        "x:" + ",".join(f"{key}={value}" for key, value in zip(keys, picked, strict=True))
+        for picked in itertools.product(values, repeat=count)
+    )
+    assert parse_specs(f"x:{swept}", "--methods") == parse_specs(typed, "--methods")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a:k={}", "empty value"),
+        ("a:k={1,}", "empty value"),
+        ("a:k={1,1}", "lists 1 twice"),
+        ("a:k={1,2", "do not pair up"),
+        ("a:k=1,2}", "do not pair up"),
+        ("a:k={1,{2,3}}", "do not pair up"),
+        ("a:eps={4,8}/255", r"braces hold whole values, such as \{4/255,8/255\}"),
+        ("{a,b}", "braces outside a value"),
+        ("a:{j,k}=1", "braces outside a value"),
+        ("a:k={1,2},a:k=2", "names a:k=2 twice"),
+    ],
+)
+def test_braces_that_stand_for_nothing_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_specs(text, "--methods")
+
+
+def test_a_sweep_where_one_spec_is_wanted_is_refused() -> None:
+    with pytest.raises(UsageError, match="stands for 2 settings where one is wanted"):
+        Spec.parse("digits:size={8,16}")
 
 
 @pytest.mark.parametrize("text", ["", "a,,b", "a,", "a,a"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmark.report.choices import note as chosen
 from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
 from benchmark.report.words import caption, header, legend, name, subset_title
 
@@ -41,7 +42,8 @@ def _table(board: Leaderboard, subset: str) -> str:
     for group in groups:
         title = escape(f"{group.explainer}, {group.attack}")
         lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{{title}}}}} \\\\", *_rows(board, group)]
-    notes = [f"\\par\\footnotesize {escape(note)}" for note in board.notes()] if subset == ALL else []
+    said = [*board.notes(), *map(chosen, board.choices)] if subset == ALL else []
+    notes = [f"\\par\\footnotesize {escape(note)}" for note in said]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *notes, "\\end{table*}", ""])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from attrobust.spec import fingerprint
 from attrobust.types import UsageError
 from benchmark.audit import noise_beats_attack
+from benchmark.choice import Choice
 from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Line, Metric, Number
 from benchmark.statistics import distinguishable, estimate
 from benchmark.store import Booleans, Floats, Row, Store
@@ -47,8 +48,13 @@ def build(stores: Sequence[Store]) -> Leaderboard:
         for attack in (item["label"] for item in first.plan["attacks"])
     ]
     accuracy = Metric(label="accuracy", title="accuracy (%)", higher_is_better=True, scale=100.0, decimals=1)
+    choices = {fingerprint(choice): Choice.read(choice) for part in parts for choice in part.plan.get("choices", [])}
     return Leaderboard(
-        comparison=first.plan["comparison"], accuracy=accuracy, metrics=tuple(first.metrics), groups=tuple(groups)
+        comparison=first.plan["comparison"],
+        accuracy=accuracy,
+        metrics=tuple(first.metrics),
+        groups=tuple(groups),
+        choices=tuple(choices.values()),
     )
 
 

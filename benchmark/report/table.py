@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from attrobust.types import Flag
+from benchmark.choice import Choice
 from benchmark.statistics import Estimate
 
 ALL, COMMON = "all", "common"
@@ -95,12 +96,14 @@ class Leaderboard:
         accuracy: how clean accuracy is printed.
         metrics: the columns.
         groups: over all images first, then over those every network classifies correctly.
+        choices: how rows were chosen on the validation split.
     """
 
     comparison: dict[str, Any]
     accuracy: Metric
     metrics: tuple[Metric, ...]
     groups: tuple[Group, ...]
+    choices: tuple[Choice, ...] = ()
 
     def subset(self, name: str) -> list[Group]:
         """The groups over one subset."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from benchmark.report.choices import note as chosen
 from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
 from benchmark.report.words import caption, header, legend, name, subset_title
 
@@ -22,7 +23,7 @@ def terminal(board: Leaderboard) -> str:
         parts.append(f"-- {group.explainer}, {group.attack} " + "-" * 20)
         parts += [_aligned(row, widths) for row in block]
     common = board.subset(COMMON)[0].images
-    parts += ["", *(f"! {note}" for note in board.notes())]
+    parts += ["", *(f"! {note}" for note in board.notes()), *map(chosen, board.choices)]
     parts.append(f"The other tables also show the {common} images that every evaluated network classifies correctly.")
     return "\n".join(parts) + "\n"
 
@@ -38,8 +39,9 @@ def markdown(board: Leaderboard) -> str:
         rows = _cells(board, group, lambda text: f"**{text}**", titled=True)
         parts += [f"### {_escape(group.explainer)}, {_escape(group.attack)}", ""]
         parts += [_piped(rows[0]), "|" + "---|" + "---:|" * (len(rows[0]) - 1), *map(_piped, rows[1:]), ""]
-    if board.notes():
-        parts += ["## Notes", "", *(f"- {_escape(note)}" for note in board.notes()), ""]
+    notes = [*board.notes(), *map(chosen, board.choices)]
+    if notes:
+        parts += ["## Notes", "", *(f"- {_escape(note)}" for note in notes), ""]
     return "\n".join(parts)
 
 

@@ -54,7 +54,8 @@ def as_json(board: Leaderboard) -> str:
         for line in group.lines:
             pairs = zip(board.metrics, line.numbers, strict=True)
             records += [_record(group, line, metric, number) for metric, number in pairs]
-    return json.dumps({"comparison": board.comparison, "rows": records}, indent=2) + "\n"
+    choices = [choice.as_json() for choice in board.choices]
+    return json.dumps({"comparison": board.comparison, "choices": choices, "rows": records}, indent=2) + "\n"
 
 
 def _record(group: Group | None, line: Line, metric: Metric, number: Number) -> dict[str, Any]:
