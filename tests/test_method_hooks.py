@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attrobust.types import Cost
+from benchmark import training
 from benchmark.cards import WeightCard
 from benchmark.components import resolve_one
 from benchmark.data import registry as datasets
@@ -26,7 +27,7 @@ from benchmark.models.lenet import LeNet
 from benchmark.protocol import load_protocol
 from benchmark.recipe import Recipe, load_recipe
 from benchmark.request import make_request
-from benchmark.training import image_facts, train
+from benchmark.training import fresh_network, image_facts, train
 from benchmark.zoo import TrainingJob, matches
 from methods import registry as methods
 from methods.advgrad import AdvGrad
@@ -76,6 +77,29 @@ def test_training_goes_on_from_the_weights_it_is_given(digits: Loaded, tmp_path:
     assert not start.training
     assert all(torch.equal(value, first[key]) for key, value in start.state_dict().items())
     assert not any(parameter.requires_grad for parameter in start.parameters())
+
+
+def test_a_killed_training_goes_on_from_where_it_was_and_still_knows_its_start(
+    digits: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fresh_network(Natural(), SMALL, digits, seed=0).state_dict()
+    method = resolve_one(methods, "atex:copies=1,draws=1", Method).item
+
+    def weights(folder: str) -> Tensor:
+        arguments = {"seed": 0, "device": CPU, "resume": tmp_path / folder, "start": first}
+        return copy_of(train(method, SMALL, digits, SHORT, **arguments).model)  # type: ignore[arg-type]
+
+    whole, save = weights("a"), training.save_tensors
+
+    def dies(path: Path, value: dict[str, object]) -> None:
+        save(path, value)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "save_tensors", dies)
+    with pytest.raises(KeyboardInterrupt):
+        weights("b")
+    monkeypatch.setattr(training, "save_tensors", save)
+    assert torch.equal(weights("b"), whole)
 
 
 def test_tuning_is_shorter_and_slower_than_training_from_scratch() -> None:
