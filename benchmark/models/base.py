@@ -8,6 +8,7 @@ from typing import Literal, final
 
 from torch import nn
 
+from attrobust.sizes import set_image_shape
 from attrobust.views import softplus_view
 
 
@@ -60,4 +61,5 @@ class ModelFamily(ABC):
     def build(self, facts: ImageFacts) -> nn.Module:
         """A freshly initialised network with the activations asked for; raises ValueError like ``network``."""
         network = self.network(facts)
+        set_image_shape(network, facts.channels, facts.size)
         return softplus_view(network, self.beta) if self.activation == "softplus" else network
