@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from attrobust.low_curvature import CentredSoftplus, LipschitzBatchNorm
+
 
 class Normalize(nn.Module):
     """``(x - mean) / std`` per channel, as a model's first layer; its constants are not part of the state dict.
@@ -55,7 +57,14 @@ def _normalization(model: nn.Module) -> Normalize | None:
 
 
 KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Threshold)
-SMOOTH = (nn.Softplus, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.ELU, nn.CELU, nn.SELU, nn.Softsign)
+SMOOTH = (
+    *(nn.Softplus, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.ELU, nn.CELU, nn.SELU, nn.Softsign),
+    CentredSoftplus,
+)
+
+
+OPERATIONS = (Normalize, CentredSoftplus, LipschitzBatchNorm)
+"""Layers of our own that explainers treat as one operation each, like those of torch."""
 
 
 def is_smooth(model: nn.Module) -> bool:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.low_curvature import LipschitzBatchNorm
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -38,7 +40,8 @@ class Layer:
         """This layer and a normalisation by running statistics as one layer."""
         assert norm.running_mean is not None and norm.running_var is not None
         scale = torch.rsqrt(norm.running_var + norm.eps)
-        scale = scale if norm.weight is None else scale * norm.weight
+        weight = norm.gain() if isinstance(norm, LipschitzBatchNorm) else norm.weight
+        scale = scale if weight is None else scale * weight
         shift = -norm.running_mean if self.bias is None else self.bias - norm.running_mean
         bias = shift * scale if norm.bias is None else shift * scale + norm.bias
         return Layer(self.apply, self.weight * scale.view(-1, *(1 for _ in self.weight.shape[1:])), bias)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from attrobust.low_curvature import CentredSoftplus
 from attrobust.views import replace_modules, shared_copy
 
 
@@ -12,22 +12,22 @@ class SoftplusRectifier(nn.ReLU):
     """Softplus that passes for a ReLU.
 
     Args:
-        softplus: whose sharpness and threshold it has.
+        softplus: what it computes.
     """
 
-    def __init__(self, softplus: nn.Softplus) -> None:
+    def __init__(self, softplus: nn.Module) -> None:
         super().__init__()
-        self.beta, self.threshold = softplus.beta, softplus.threshold
+        self.softplus = softplus
 
     def forward(self, x: Tensor) -> Tensor:
-        """``log(1 + exp(beta x)) / beta``."""
-        return functional.softplus(x, self.beta, self.threshold)
+        """What the softplus makes of ``x``."""
+        return self.softplus(x)  # type: ignore[no-any-return]
 
 
 def with_rectifiers(model: nn.Module) -> nn.Module:
-    """A copy sharing all tensors in which every softplus module passes for a ReLU."""
-    copy = shared_copy(model)
-    if isinstance(copy, nn.Softplus):
+    """A copy sharing all tensors in which every softplus module, centred or not, passes for a ReLU."""
+    copy, kinds = shared_copy(model), (nn.Softplus, CentredSoftplus)
+    if isinstance(copy, kinds):
         return SoftplusRectifier(copy)
-    replace_modules(copy, lambda module: SoftplusRectifier(module) if isinstance(module, nn.Softplus) else None)
+    replace_modules(copy, lambda module: SoftplusRectifier(module) if isinstance(module, kinds) else None)
     return copy

@@ -12,12 +12,12 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from attrobust.views import Normalize, make_out_of_place, shared_copy
+from attrobust.views import OPERATIONS, make_out_of_place, shared_copy
 from explainers.probe import check_same, probe_for
 
 
 def traced(model: nn.Module) -> fx.GraphModule:
-    """The network as a graph whose leaves are ``torch.nn`` layers and ``Normalize``, with nothing computed in place.
+    """The network as a graph whose leaves are ``torch.nn`` layers and ``OPERATIONS``, with nothing computed in place.
 
     Its modules are copies of the model's, hooks included, that share every tensor; the model is left as it was. The
     hooks of the model itself come along too, so that whoever counts its passes counts the graph's. Other threads may
@@ -150,7 +150,7 @@ class _Tracer(fx.Tracer):
     def _call_of(self, kind: type[nn.Module], name: str) -> Callable[..., Any]:
         def call(module: nn.Module, *args: Any, **settings: Any) -> Any:
             library = kind.__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(module, nn.Sequential)
-            if library or isinstance(module, Normalize):
+            if library or isinstance(module, OPERATIONS):
                 return self.create_proxy("call_module", name, args, settings)
             # Not a call: hooks are for tensors, and where one changes the output the graph turns out to be different.
             return module.forward(*args, **settings)

@@ -40,6 +40,7 @@ PLAIN: dict[str, dict[str, Any] | None] = {
     "igr": {"lam": 0.0, "eps": 0.0, "host": "at"},
     "input-gradient": {"lam": 0.0},
     "jacobian": {"lam": 0.0},
+    "lcnn": {"lam_beta": 0.0, "lam_gamma": 0.0, "lam_grad": 0.0},
     "mart": None,  # Boosts the cross-entropy even at the clean image.
     "natural": {},
     "pgd-at": {"eps": 0.0},
@@ -148,7 +149,8 @@ def test_a_step_on_one_batch_lowers_the_loss(method: Method, model: nn.Module, o
 
 def test_random_numbers_come_from_the_generator_alone(method: Method, model: nn.Module, offered: Offered) -> None:
     before = torch.random.get_rng_state()
-    first, second = (next(method.losses(model, offered(method, seed=3))) for _ in range(2))
+    # Copies: a pass in training mode may move statistics and singular vectors.
+    first, second = (next(method.losses(copy.deepcopy(model), offered(method, seed=3))) for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(first, second)
 
@@ -160,7 +162,9 @@ def test_batch_model_and_mode_are_left_alone(method: Method, model: nn.Module, o
         assert all(module.training for module in model.modules())
         assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(batch.x, x)
-    assert all(torch.equal(model.state_dict()[key], state[key]) for key, _ in model.named_parameters())
+    # What a spectral norm remembers of its weight is its own affair.
+    kept = {key for key in state if "parametrizations" not in key or key.endswith(".original")}
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items() if key in kept)
 
 
 def test_batch_statistics_are_updated_as_often_as_the_method_says(name: str, digits: Loaded, offered: Offered) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self, final
 
 from torch import nn
 
+from attrobust.sizes import set_image_shape
 from attrobust.views import softplus_view
 from benchmark.models.normalization import Constants, Normalization, constants, describe
 
@@ -73,6 +74,7 @@ class ModelFamily(ABC):
         """
         mean, std = self.constants(facts)
         network = self.network(replace(facts, mean=mean, std=std))
+        set_image_shape(network, facts.channels, facts.size)
         return softplus_view(network, self.beta) if self.activation == "softplus" else network
 
     def suited_to(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:  # noqa: ARG002

@@ -1,0 +1,129 @@
+"""Layers whose curvature and slope are parameters or constants: Srinivas et al., NeurIPS 2022, arXiv 2206.07144."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
+
+INITIAL_ITERATIONS = 15
+
+
+class CentredSoftplus(nn.Module):
+    """``s(x) = (softplus(b x) - log 2) / b`` with ``b = β + 1e-3``: a softplus that is 0 at 0, of learned sharpness.
+
+    Its slope is at most 1 and its second derivative at most b/4; for β to 0 it becomes the line x/2. Like torch's
+    softplus it is linear where b x is above 20.
+
+    Args:
+        beta: initial sharpness, above 0; the parameter is its logarithm.
+    """
+
+    def __init__(self, beta: float = 5.0) -> None:
+        super().__init__()
+        self.log_beta = nn.Parameter(torch.tensor(math.log(beta)))
+
+    @property
+    def beta(self) -> Tensor:
+        """The sharpness β that is penalised, a scalar."""
+        return self.log_beta.exp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``s(x)``, of any shape."""
+        # The constant bounds the divisor where training takes β to 0.
+        sharpness = self.beta + 1e-3
+        return (F.softplus(sharpness * x) - math.log(2)) / sharpness
+
+
+class LipschitzBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation without weights of its own whose slope is at most γ: ``BN(x) min(1, γ m)``.
+
+    m is the smallest standard deviation of a channel, ``sqrt(min running_var + eps)``, as it was before this batch.
+    While evaluating, no channel is multiplied by more than ``min(1/m, γ)``.
+
+    Args:
+        norm: whose size, momentum, eps and statistics it takes over, the latter as the same tensors.
+        gamma: initial γ, above 0; the parameter is its logarithm.
+
+    Raises:
+        ValueError: the normalisation keeps no statistics.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d, gamma: float = 10.0) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum, affine=False)
+        if norm.running_mean is None or norm.running_var is None:
+            raise ValueError("a batch normalisation without running statistics has no slope to bound")
+        self.running_mean, self.running_var = norm.running_mean, norm.running_var
+        self.num_batches_tracked = norm.num_batches_tracked
+        self.log_gamma = nn.Parameter(torch.tensor(math.log(gamma)).to(norm.running_var))
+
+    def gain(self) -> Tensor:
+        """``min(1, γ m)``, a scalar."""
+        assert self.running_var is not None
+        bound = self.log_gamma.exp() * (self.running_var.min() + self.eps).sqrt()
+        # Not torch.minimum, which explainers take for a bend in what the network does to the image.
+        return torch.stack([torch.ones_like(bound), bound]).amin()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B×C×H×W to the same."""
+        # The pass that follows changes the statistics the gain is made of.
+        gain = self.gain()
+        return super().forward(x) * gain
+
+
+class SpectralNorm(nn.Module):
+    """A convolution's weight over the largest singular value of the convolution as a map between images.
+
+    The value is ``<u, W v>`` with u and v from power iteration, ``v ← Wᵀu / |Wᵀu|``, ``u ← W v / |W v|``: fifteen
+    times at first and once for every use in training mode; it is differentiated with u and v held fixed. For
+    ``torch.nn.utils.parametrize``. That of the matrix of the weight, which torch's own ``spectral_norm`` takes, is
+    another number.
+
+    Args:
+        convolution: with zero padding; its weight is read.
+        shape: C×H×W of its input.
+
+    Raises:
+        ValueError: another kind of padding.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    def __init__(self, convolution: nn.Conv2d, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
+            raise ValueError("the spectral norm is implemented for convolutions with zero padding given as a number")
+        self._settings = (convolution.stride, convolution.padding, convolution.dilation, convolution.groups)
+        weight = convolution.weight.detach()
+        self.register_buffer("v", weight.new_zeros(1, *shape))
+        self.register_buffer("u", torch.randn_like(self._image(weight)))
+        self.iterate(weight, INITIAL_ITERATIONS)
+
+    def _image(self, weight: Tensor) -> Tensor:
+        """``W v``."""
+        # A copy: the next iteration must not spoil what this pass's derivative needs.
+        return F.conv2d(self.v.clone(), weight, None, *self._settings)
+
+    @torch.no_grad()
+    def iterate(self, weight: Tensor, times: int) -> None:
+        """Bring u and v closer to the singular vectors of the largest singular value."""
+        for _ in range(times):
+            back = conv2d_input(self.v.shape, weight, self.u, *self._settings)  # type: ignore[no-untyped-call]
+            self.v.copy_(back / back.norm().clamp_min(1e-12))
+            image = self._image(weight)
+            self.u.copy_(image / image.norm().clamp_min(1e-12))
+
+    def norm(self, weight: Tensor) -> Tensor:
+        """``<u, W v>``, a scalar."""
+        return (self.u.clone() * self._image(weight)).sum()
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight over its norm; one of zeros stays as it is."""
+        if self.training:
+            self.iterate(weight, 1)
+        norm = self.norm(weight)
+        return weight / (norm + (norm == 0))
