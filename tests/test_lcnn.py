@@ -23,7 +23,7 @@ from benchmark.models.base import ImageFacts, ModelFamily
 from benchmark.models.lenet import LeNet
 from benchmark.models.resnet import ResNet18
 from benchmark.training import fresh_network, save_tensors
-from benchmark.zoo import load_weights, read_state
+from benchmark.weights import load_weights, read_weights
 from explainers.base import Explainer
 from explainers.deeplift import DeepLift
 from explainers.gradcam import GradCam
@@ -254,7 +254,7 @@ def test_a_state_dict_makes_another_network_this_one(model: nn.Module, tmp_path:
     other, x = prepared(family, facts(3, 16), seed=1), torch.rand(2, 3, 16, 16)
     assert not torch.equal(other.eval()(x), model(x))
     save_tensors(tmp_path / "weights.pt", model.state_dict())
-    load_weights(other, read_state(tmp_path / "weights.pt"), "weights.pt")
+    load_weights(other, read_weights(tmp_path / "weights.pt")[0], "weights.pt")
     assert torch.equal(other(x), model(x))
 
 
