@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.low_curvature import CentredSoftplus, LipschitzBatchNorm
+from attrobust.smoothing import Blur, Median
 
 
 class Normalize(nn.Module):
@@ -63,7 +64,7 @@ SMOOTH = (
 )
 
 
-OPERATIONS = (Normalize, CentredSoftplus, LipschitzBatchNorm)
+OPERATIONS = (Normalize, CentredSoftplus, LipschitzBatchNorm, Blur, Median)
 """Layers of our own that explainers treat as one operation each, like those of torch."""
 
 

@@ -34,6 +34,7 @@ PLAIN: dict[str, dict[str, Any] | None] = {
     "atex": None,  # Learns from another network, not from labels.
     "cure": {"lam": 0.0},
     "far": {"lam": 0.0, "eps": 0.0},
+    "feature-smoothing": {"eps": 0.0},
     "hessian": {"lam": 0.0},
     "ig-norm": {"lam": 0.0},
     "ig-sum-norm": {"lam": 0.0, "eps": 0.0},
