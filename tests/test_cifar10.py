@@ -16,7 +16,7 @@ from torchvision.transforms.functional import normalize
 
 from benchmark import models
 from benchmark.components import resolve_one
-from benchmark.data.base import ArraySplit
+from benchmark.data.base import ArraySplit, Loaded
 from benchmark.data.imagefolder import ImageFolder
 from benchmark.external import parse_external
 from benchmark.models.base import ModelFamily
@@ -26,9 +26,16 @@ from benchmark.training import correct, fresh_network, image_facts
 from methods import registry
 from methods.base import Batch
 
+LEARNERS = ["natural", "softplus", "aga", "hessian", "pgd-at", "lcnn", "trades", "advgrad", "cure"]
+"""Methods that see enough images here to learn something; the others would take minutes."""
 
-def test_all_images_are_there_in_ten_classes(cifar_root: Path) -> None:
-    data = ImageFolder().load(cifar_root)
+
+@pytest.fixture(scope="module")
+def data(cifar_root: Path) -> Loaded:
+    return ImageFolder().load(cifar_root)
+
+
+def test_all_images_are_there_in_ten_classes(data: Loaded) -> None:
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 45_000, "val": 5_000, "test": 10_000}
     assert data.classes[:2] == ("airplane", "automobile")
     x, y = data.splits["test"].batch(range(500))
@@ -37,11 +44,8 @@ def test_all_images_are_there_in_ten_classes(cifar_root: Path) -> None:
     assert (torch.bincount(y, minlength=10) > 25).all()
 
 
-@pytest.mark.parametrize(
-    "name", ["natural", "softplus", "aga", "hessian", "pgd-at", "lcnn", "trades", "advgrad", "cure"]
-)
-def test_methods_tell_airplanes_from_automobiles(name: str, cifar_root: Path, tmp_path: Path) -> None:
-    data = ImageFolder().load(cifar_root)
+@pytest.mark.parametrize("name", LEARNERS)
+def test_methods_tell_airplanes_from_automobiles(name: str, data: Loaded, tmp_path: Path) -> None:
     few = {}
     for key, split in data.splits.items():
         rows = (split.labels < 2).nonzero().flatten()[:384].tolist()
@@ -53,8 +57,7 @@ def test_methods_tell_airplanes_from_automobiles(name: str, cifar_root: Path, tm
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_a_step_of_every_method_on_photographs_lowers_its_loss(name: str, cifar_root: Path) -> None:
-    data = ImageFolder().load(cifar_root)
+def test_a_step_of_every_method_on_photographs_lowers_its_loss(name: str, data: Loaded) -> None:
     x, y = data.splits["train"].batch(range(16))
     method, family = light(name), LeNet(width=8, hidden=32)
     model, start = (fresh_network(method, family, data, seed).train() for seed in range(2))
@@ -70,12 +73,11 @@ def test_a_step_of_every_method_on_photographs_lowers_its_loss(name: str, cifar_
     assert loss() < before
 
 
-def test_a_lightning_file_of_robustaga_gives_its_logits(cifar_root: Path, tmp_path: Path) -> None:
+def test_a_lightning_file_of_robustaga_gives_its_logits(data: Loaded, tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs, family = AgaLeNet().eval(), resolve_one(models.registry, "lenet", ModelFamily)
     state = {f"model.{key}": value for key, value in theirs.state_dict().items()}
     torch.save({"state_dict": state, "hyper_parameters": {"model": "lenet"}}, tmp_path / "last.ckpt")
-    data = ImageFolder().load(cifar_root)
     x, _ = data.splits["test"].batch(range(64))
     text = f"mine={tmp_path / 'last.ckpt'}:lenet:activation=softplus,normalize=cifar10"
     ours, _ = parse_external(text, family).open(image_facts(data))
