@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 import attacks
@@ -17,6 +18,10 @@ from attrobust.types import ThreatModel
 from benchmark.data.base import Loaded
 from benchmark.data.digits import Digits
 from explainers.base import reduce_map
+
+# Every core has a worker of its own; more threads than cores only wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

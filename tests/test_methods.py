@@ -25,7 +25,7 @@ from methods import registry
 from methods.base import SCRATCH, Batch, Method
 
 pytestmark = pytest.mark.parametrize("name", registry.names())
-SMALL = LeNet(width=8, hidden=16)
+SMALL = LeNet(width=8, hidden=32)
 CPU = torch.device("cpu")
 PLAIN: dict[str, dict[str, Any] | None] = {
     "advgrad": {"penalty": "l1", "eps": 0.0},
