@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
 from attrobust import UsageError, load
+from attrobust.spec import Spec
 from benchmark import cards, data, models
 from benchmark.cards import SHIPPED, WeightCard, shipped
-from benchmark.components import resolve_one
+from benchmark.components import Component, resolve_one
 from benchmark.data.base import Dataset, Loaded
 from benchmark.files import file_sha256
 from benchmark.models.base import ModelFamily
@@ -19,16 +21,20 @@ from benchmark.recipe import load_recipe
 from benchmark.training import correct
 from benchmark.zoo import TrainingJob, find_shipped, find_trained, matches, train_into
 from methods import registry as methods
-from methods.base import Method
+from methods.base import SCRATCH, Method
 
-SPINE = ["natural", "softplus", "aga", "hessian", "pgd-at"]
+
+def method_of(name: str, settings: Mapping[str, str]) -> Component[Method]:
+    return resolve_one(methods, str(Spec(name, settings)), Method)
 
 
 def job(name: str, digits: Loaded, **changes: object) -> TrainingJob:
     recipe = load_recipe("digits")
-    defaults = ",".join(f"{key}={value}" for key, value in recipe.methods.get(name, {}).items())
+    method = method_of(name, recipe.methods.get(name, {}))
+    start = method.item.start
     settings: dict[str, object] = {
-        "method": resolve_one(methods, f"{name}:{defaults}" if defaults else name, Method),
+        "method": method,
+        "start": None if start == SCRATCH else method_of(start, recipe.methods.get(start, {})),
         "model": resolve_one(models.registry, "lenet:width=16,hidden=64", ModelFamily),
         "dataset": resolve_one(data.registry, "digits", Dataset),
         "data": digits,
@@ -38,8 +44,8 @@ def job(name: str, digits: Loaded, **changes: object) -> TrainingJob:
     return TrainingJob(**(settings | changes))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", SPINE)
-def test_the_main_job_needs_no_training(name: str, digits: Loaded) -> None:
+@pytest.mark.parametrize("name", methods.names())
+def test_a_row_of_the_default_protocol_needs_no_training(name: str, digits: Loaded) -> None:
     found = find_shipped(job(name, digits))
     assert found is not None
     assert found.card.method["name"] == name
