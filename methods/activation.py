@@ -8,6 +8,7 @@ from torch import nn
 
 from attrobust.views import is_smooth, softplus_view
 from methods.base import Method
+from methods.checks import above_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,7 @@ class Activated(Method):
     softplus: float | None = None
 
     def __post_init__(self) -> None:
-        if self.softplus is not None and not self.softplus > 0:
-            raise ValueError(f"softplus={self.softplus:g} must be above 0, or none")
+        above_zero(self, "softplus")
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The same weights behind the activations asked for; a network that is already smooth stays as it is."""

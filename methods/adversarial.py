@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from attrobust.types import ThreatModel
+from attrobust.types import Cost, ThreatModel
 from methods.activation import Activated
+from methods.checks import above_zero, at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +34,8 @@ class Adversarial(Activated):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.ball
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps} must be at least 1")
-        if self.step is not None and self.step <= 0:
-            raise ValueError(f"step={self.step:g} must be above 0")
+        at_least(1, self, "steps")
+        above_zero(self, "step")
 
     @property
     def ball(self) -> ThreatModel:
@@ -65,6 +65,27 @@ class Adversarial(Activated):
         return current
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdversarialLoss(Adversarial):
+    """A loss of the clean and the adversarial images, in two parts, so that others can add to it."""
+
+    @abstractmethod
+    def cost(self, classes: int) -> Cost:
+        """See ``Method.cost``."""
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """See ``Method.loss``."""
+        return self.loss_at(model, x, self.adversarial(model, x, y, generator), y)
+
+    @abstractmethod
+    def adversarial(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """The adversarial images of ``x``, B×C×H×W."""
+
+    @abstractmethod
+    def loss_at(self, model: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor) -> Tensor:
+        """The loss with given adversarial images; a scalar."""
+
+
 def uniform(x: Tensor, generator: torch.Generator) -> Tensor:
     """Numbers uniform on [0, 1), shaped and typed like ``x``."""
     return torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
@@ -73,3 +94,8 @@ def uniform(x: Tensor, generator: torch.Generator) -> Tensor:
 def gaussian(x: Tensor, generator: torch.Generator) -> Tensor:
     """Numbers from N(0, 1), shaped and typed like ``x``."""
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+
+
+def beside(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Where the codes of TRADES and MART start from: noise of a standard deviation of 0.001 pixels around ``x``."""
+    return x + 0.001 * gaussian(x, generator)

@@ -14,6 +14,7 @@ from attrobust.types import Card, Cost
 from methods import register
 from methods.activation import Activated
 from methods.base import Batch
+from methods.checks import above_zero, at_least, not_negative
 from methods.gradients import differentiable, evaluating, loss_gradient, per_image
 
 UNIT = 0.226
@@ -74,16 +75,11 @@ class AdvGrad(Activated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.eps >= 0:
-            raise ValueError(f"eps={self.eps:g} must not be negative")
+        not_negative(self, "eps")
         if self.penalty == "l1" and self.eps > 1:
             raise ValueError(f"eps={self.eps:g} must be at most 1 in pixel units (write 8/255, not 8)")
-        if not self.eps2 > 0:
-            raise ValueError(f"eps2={self.eps2:g} must be above 0")
-        if min(self.patch, self.steps) < 1:
-            raise ValueError(f"patch={self.patch} and steps={self.steps} must be at least 1")
-        if self.step is not None and self.step <= 0:
-            raise ValueError(f"step={self.step:g} must be above 0")
+        above_zero(self, "eps2", "step")
+        at_least(1, self, "patch", "steps")
         if self.penalty == "harmonized" and self.training == "iterative":
             raise ValueError("penalty=harmonized has no training=iterative")
 

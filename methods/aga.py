@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from attrobust.types import Card, Cost
 from attrobust.views import input_scale
 from methods import register
+from methods.checks import not_negative
 from methods.gradients import true_logit_gradient
 from methods.softplus import Softplus
 
@@ -60,8 +61,7 @@ class AGA(Softplus):
         super().__post_init__()
         if not 0 <= self.eps <= 1:
             raise ValueError(f"eps={self.eps:g} must be between 0 and 1 in pixel units (write 4/255, not 4)")
-        if min(self.l2, self.cosd) < 0:
-            raise ValueError(f"the weights l2={self.l2:g} and cosd={self.cosd:g} must not be negative")
+        not_negative(self, "l2", "cosd")
 
     @property
     def batch_statistics(self) -> int:

@@ -15,6 +15,7 @@ from attrobust.views import input_mean, input_scale, is_smooth, softplus_view
 from methods import register
 from methods.activation import Activated
 from methods.adversarial import uniform
+from methods.checks import above_zero, at_least, not_negative
 from methods.gradients import differentiable, evaluating
 from methods.pgd_at import runner_up
 
@@ -62,12 +63,9 @@ class Art(Activated):
     def __post_init__(self) -> None:
         super().__post_init__()
         ThreatModel(eps=self.eps)
-        if self.lam < 0:
-            raise ValueError(f"lam={self.lam:g} must not be negative")
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps} must be at least 1")
-        if min(self.step, self.beta) <= 0:
-            raise ValueError(f"step={self.step:g} and beta={self.beta:g} must be above 0")
+        not_negative(self, "lam")
+        at_least(1, self, "steps")
+        above_zero(self, "step", "beta")
 
     @property
     def batch_statistics(self) -> int:

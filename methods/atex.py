@@ -16,6 +16,7 @@ from methods import register
 from methods.activation import Activated
 from methods.adversarial import gaussian, uniform
 from methods.base import SCRATCH, Batch
+from methods.checks import above_zero, at_least
 from methods.gradients import differentiable, evaluating, per_image
 
 
@@ -68,14 +69,9 @@ class Atex(Activated):
         super().__post_init__()
         if not 0 <= self.eps <= 1:
             raise ValueError(f"eps={self.eps:g} must be between 0 and 1 in pixel units (write 4/255, not 4)")
-        if self.reach is not None and self.reach <= 0:
-            raise ValueError(f"reach={self.reach:g} must be above 0")
-        if self.points < 2:
-            raise ValueError(f"points={self.points} must be at least 2")
-        if min(self.copies, self.draws) < 1:
-            raise ValueError(f"copies={self.copies} and draws={self.draws} must be at least 1")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature:g} must be above 0")
+        above_zero(self, "reach", "temperature")
+        at_least(2, self, "points")
+        at_least(1, self, "copies", "draws")
         if self.start == SCRATCH:
             raise ValueError("start=scratch leaves nothing to learn from; name a trained method, e.g. start=natural")
 

@@ -16,6 +16,7 @@ from attrobust.views import input_scale
 from methods import register
 from methods.activation import Activated
 from methods.base import Batch
+from methods.checks import above_zero, not_negative
 from methods.gradients import differentiable, evaluating, loss_gradient, per_image
 
 RAMP = (1 / 30, 4 / 30, 8 / 30, 18 / 30, 1.0)
@@ -59,10 +60,8 @@ class Cure(Activated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lam < 0:
-            raise ValueError(f"lam={self.lam:g} must not be negative")
-        if self.h <= 0:
-            raise ValueError(f"h={self.h:g} must be above 0")
+        not_negative(self, "lam")
+        above_zero(self, "h")
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from attrobust.types import Card, Cost
 from methods import register
 from methods.adversarial import Adversarial
+from methods.checks import at_least, not_negative
 from methods.gradients import evaluating
 from methods.integrated import path_of
 
@@ -51,10 +52,8 @@ class Far(Adversarial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lam < 0:
-            raise ValueError(f"lam={self.lam:g} must not be negative")
-        if self.points < 1:
-            raise ValueError(f"points={self.points} must be at least 1")
+        not_negative(self, "lam")
+        at_least(1, self, "points")
         if self.attribution == "gradient" and self.softplus is None:
             raise ValueError("attribution=gradient needs softplus=3 or so: a ReLU network's gradient has no derivative")
 

@@ -13,6 +13,7 @@ from attrobust.smoothing import Blur, Median, SmoothingBlock, gaussian_kernel
 from attrobust.types import Card
 from attrobust.views import shared_copy
 from methods import register
+from methods.checks import above_zero
 from methods.pgd_at import PgdAt
 
 
@@ -54,8 +55,7 @@ class FeatureSmoothing(PgdAt):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sigma is not None and not self.sigma > 0:
-            raise ValueError(f"sigma={self.sigma:g} must be above 0, or none")
+        above_zero(self, "sigma")
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The same weights with a smoothing block of fresh ones; a network that has one stays as it is.

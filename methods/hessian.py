@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from attrobust.types import Card, Cost
 from attrobust.views import input_scale
 from methods import register
+from methods.checks import not_negative
 from methods.gradients import true_logit_gradient
 from methods.softplus import Softplus
 
@@ -47,8 +48,7 @@ class Hessian(Softplus):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lam < 0:
-            raise ValueError(f"lam={self.lam:g} must not be negative")
+        not_negative(self, "lam")
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from attrobust.types import Card, Cost
 from methods import register
 from methods.adversarial import Adversarial
+from methods.checks import at_least, not_negative
 from methods.gradients import evaluating
 from methods.integrated import Path, cross_entropies
 
@@ -50,10 +51,8 @@ class IgNorm(Adversarial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lam < 0:
-            raise ValueError(f"lam={self.lam:g} must not be negative")
-        if min(self.points, self.attack_points) < 1:
-            raise ValueError(f"points={self.points} and attack_points={self.attack_points} must be at least 1")
+        not_negative(self, "lam")
+        at_least(1, self, "points", "attack_points")
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""

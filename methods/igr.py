@@ -11,14 +11,15 @@ from torch.nn import functional as F
 
 from attrobust.types import Card, Cost
 from methods import register
-from methods.adversarial import Adversarial
+from methods.adversarial import Adversarial, AdversarialLoss
+from methods.checks import at_least, not_negative
 from methods.gradients import evaluating
 from methods.integrated import path_of
 from methods.mart import Mart
 from methods.pgd_at import PgdAt
 from methods.trades import Trades
 
-HOSTS: dict[str, type[PgdAt | Trades | Mart]] = {"at": PgdAt, "trades": Trades, "mart": Mart}
+HOSTS: dict[str, type[AdversarialLoss]] = {"at": PgdAt, "trades": Trades, "mart": Mart}
 
 
 @register("igr")
@@ -55,10 +56,8 @@ class Igr(Adversarial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lam < 0:
-            raise ValueError(f"lam={self.lam:g} must not be negative")
-        if self.points < 1:
-            raise ValueError(f"points={self.points} must be at least 1")
+        not_negative(self, "lam")
+        at_least(1, self, "points")
         if self.host == "at" and self.beta is not None:
             raise ValueError("beta is for host=trades and host=mart")
         _ = self._trainer  # It checks its own settings.
@@ -69,7 +68,7 @@ class Igr(Adversarial):
         return self._trainer.batch_statistics
 
     @property
-    def _trainer(self) -> PgdAt | Trades | Mart:
+    def _trainer(self) -> AdversarialLoss:
         settings: dict[str, Any] = {"eps": self.eps, "norm": self.norm, "steps": self.steps, "step": self.step}
         if self.beta is not None:
             settings["beta"] = self.beta

@@ -14,6 +14,7 @@ from attrobust.types import Card, Cost
 from attrobust.views import input_scale
 from methods import register
 from methods.activation import Activated
+from methods.checks import not_negative
 from methods.gradients import differentiable
 
 
@@ -44,8 +45,7 @@ class Jacobian(Activated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lam < 0:
-            raise ValueError(f"lam={self.lam:g} must not be negative")
+        not_negative(self, "lam")
         if self.projections < 0:
             raise ValueError(f"projections={self.projections} must be a count, or 0 for the exact norm")
 

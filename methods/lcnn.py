@@ -16,6 +16,7 @@ from attrobust.types import Card, Cost
 from attrobust.views import KINKED, input_scale, replace_modules, shared_copy
 from methods import register
 from methods.base import Method
+from methods.checks import above_zero, not_negative
 from methods.gradients import differentiable, loss_gradient
 
 PAPER_BATCH = 128
@@ -71,13 +72,10 @@ class LCNN(Method):
     )
 
     def __post_init__(self) -> None:
-        weights = {"lam_beta": self.lam_beta, "lam_gamma": self.lam_gamma, "lam_grad": self.lam_grad or 0.0}
-        for name, value in weights.items():
-            if value < 0:
-                raise ValueError(f"{name}={value:g} must not be negative")
-        for name, value in {"beta": self.beta, "gamma": self.gamma}.items():
-            if not value > 0:
-                raise ValueError(f"{name}={value:g} must be above 0")
+        not_negative(self, "lam_beta", "lam_gamma")
+        if self.lam_grad is not None:
+            not_negative(self, "lam_grad")
+        above_zero(self, "beta", "gamma")
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``; power iterations, on one image, are left out."""

@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 from attrobust.types import Card, Cost
 from methods import register
-from methods.adversarial import Adversarial, gaussian
+from methods.adversarial import AdversarialLoss, beside
+from methods.checks import not_negative
 from methods.gradients import evaluating
-from methods.trades import SPREAD
 
 
 @register("mart")
 @dataclass(frozen=True, kw_only=True)
-class Mart(Adversarial):
+class Mart(AdversarialLoss):
     """Boosted cross-entropy at the adversarial image, and a divergence that weighs most where x is misclassified.
 
     The inner steps raise the cross-entropy with the network in evaluation mode, from a little noise around x.
@@ -48,19 +48,14 @@ class Mart(Adversarial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.beta < 0:
-            raise ValueError(f"beta={self.beta:g} must not be negative")
+        not_negative(self, "beta")
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""
         return Cost(forward=self.steps + 2, backward=self.steps + 2)
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Boosted cross-entropy plus beta times the weighted divergence; a scalar."""
-        return self.loss_at(model, x, self.adversarial(model, x, y, generator), y)
-
     def loss_at(self, model: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor) -> Tensor:
-        """The loss with given adversarial images; a scalar."""
+        """Boosted cross-entropy plus beta times the weighted divergence; a scalar."""
         clean, moved = model(x).log_softmax(dim=1), model(adversarial).log_softmax(dim=1)
         others = moved.exp().scatter(1, y[:, None], 0.0)
         boosted: Tensor = F.nll_loss(moved, y) - (1.0001 - others.amax(dim=1)).log().mean()
@@ -71,6 +66,7 @@ class Mart(Adversarial):
 
     def adversarial(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Images with a high cross-entropy, B×C×H×W."""
-        start = x + SPREAD * gaussian(x, generator)
         with evaluating(model):
-            return self.ascend(x, start, lambda current: F.cross_entropy(model(current), y, reduction="sum"))
+            return self.ascend(
+                x, beside(x, generator), lambda current: F.cross_entropy(model(current), y, reduction="sum")
+            )

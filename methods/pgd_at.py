@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from attrobust.types import Card, Cost
 from methods import register
-from methods.adversarial import Adversarial
+from methods.adversarial import AdversarialLoss
 from methods.gradients import evaluating
 
 
 @register("pgd-at")
 @dataclass(frozen=True, kw_only=True)
-class PgdAt(Adversarial):
+class PgdAt(AdversarialLoss):
     """Cross-entropy at the worst image that projected gradient steps find in a ball around the clean one.
 
     The inner steps run with the network in evaluation mode, so BatchNorm statistics are only updated by the loss
@@ -57,12 +57,8 @@ class PgdAt(Adversarial):
         """See ``Method.cost``."""
         return Cost(forward=self.steps + 1, backward=self.steps + 1)
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean cross-entropy at the adversarial images; a scalar."""
-        return self.loss_at(model, x, self.adversarial(model, x, y, generator), y)
-
     def loss_at(self, model: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor) -> Tensor:
-        """The loss with given adversarial images; a scalar."""
+        """Mean cross-entropy at the adversarial images; a scalar."""
         return F.cross_entropy(model(adversarial), y)
 
     def adversarial(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,6 +13,7 @@ from attrobust.types import Amount, Card, Cost
 from attrobust.views import input_scale
 from methods import register
 from methods.activation import Activated
+from methods.checks import at_least, not_negative
 from methods.gradients import differentiable
 
 
@@ -64,10 +65,8 @@ class R2ET(Activated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.lam, self.lam_hessian) < 0:
-            raise ValueError(f"lam={self.lam:g} and lam_hessian={self.lam_hessian:g} must not be negative")
-        if self.pairs is not None and self.pairs < 1:
-            raise ValueError(f"pairs={self.pairs} must be at least 1, or none")
+        not_negative(self, "lam", "lam_hessian")
+        at_least(1, self, "pairs")
 
     def check_images(self, *, channels: int, size: int, classes: int, gaze: bool) -> None:
         """See ``Method.check_images``: there must be pixels to compare on either side of rank k."""

@@ -10,6 +10,7 @@ from torch import nn
 from attrobust.types import Card
 from attrobust.views import is_smooth, softplus_view
 from methods import register
+from methods.checks import above_zero
 from methods.natural import Natural
 
 
@@ -33,8 +34,7 @@ class Softplus(Natural):
     )
 
     def __post_init__(self) -> None:
-        if not self.beta > 0:
-            raise ValueError(f"beta must be above 0, not {self.beta:g}")
+        above_zero(self, "beta")
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The same weights behind softplus activations; a network that is already smooth stays as it is."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from attrobust.types import Card, Cost
 from methods import register
 from methods.activation import Activated
+from methods.checks import not_negative
 from methods.gradients import differentiable
 
 
@@ -48,8 +49,7 @@ class SSR(Activated):
         super().__post_init__()
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha={self.alpha:g} must be between 0 and 1")
-        if self.scale < 0:
-            raise ValueError(f"scale={self.scale:g} must not be negative")
+        not_negative(self, "scale")
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""

@@ -11,16 +11,14 @@ from torch.nn import functional as F
 
 from attrobust.types import Card, Cost
 from methods import register
-from methods.adversarial import Adversarial, gaussian
+from methods.adversarial import AdversarialLoss, beside
+from methods.checks import not_negative
 from methods.gradients import evaluating
-
-SPREAD = 0.001
-"""Standard deviation, in pixels, of the noise around the image that the codes of TRADES and MART start from."""
 
 
 @register("trades")
 @dataclass(frozen=True, kw_only=True)
-class Trades(Adversarial):
+class Trades(AdversarialLoss):
     """Cross-entropy at the clean image, and how far the prediction moves in the ball around it.
 
     The inner steps raise ``KL(p(x) || p(x'))`` with the network in evaluation mode, from a little noise around x. In
@@ -53,29 +51,23 @@ class Trades(Adversarial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.beta < 0:
-            raise ValueError(f"beta={self.beta:g} must not be negative")
+        not_negative(self, "beta")
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""
         return Cost(forward=self.steps + 3, backward=self.steps + 2)
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Cross-entropy plus beta times the mean divergence; a scalar."""
-        return self.loss_at(model, x, self.adversarial(model, x, y, generator), y)
-
     def loss_at(self, model: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor) -> Tensor:
-        """The loss with given adversarial images; a scalar."""
+        """Cross-entropy plus beta times the mean divergence; a scalar."""
         logits = model(x)
         return F.cross_entropy(logits, y) + self.beta * divergence(model(adversarial), logits) / len(x)
 
     def adversarial(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Images whose predictions are far from those of ``x``, B×C×H×W."""
-        start = x + SPREAD * gaussian(x, generator)
         with evaluating(model):
             with torch.no_grad():
                 clean = model(x)
-            return self.ascend(x, start, lambda current: divergence(model(current), clean))
+            return self.ascend(x, beside(x, generator), lambda current: divergence(model(current), clean))
 
 
 def divergence(logits: Tensor, reference: Tensor) -> Tensor:

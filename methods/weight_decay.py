@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from attrobust.types import Card, Cost
 from methods import register
 from methods.activation import Activated
+from methods.checks import not_negative
 
 
 @register("weight-decay")
@@ -39,8 +40,7 @@ class WeightDecay(Activated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lam < 0:
-            raise ValueError(f"lam={self.lam:g} must not be negative")
+        not_negative(self, "lam")
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""

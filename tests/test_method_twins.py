@@ -213,6 +213,8 @@ def test_the_margin_of_carlini_and_wagner(model: nn.Module, images: tuple[Tensor
 def test_weight_decay_counts_kernels_and_matrices(model: nn.Module, images: tuple[Tensor, Tensor]) -> None:
     x, y = images
     squares = sum(
-        float((module.weight**2).sum()) for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))
+        float((module.weight.detach() ** 2).sum())
+        for module in model.modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
     )
     near(WeightDecay(lam=0.01).loss(model, x, y, generator()), cross_entropy(model, x, y) + 0.01 * squares)
