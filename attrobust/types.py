@@ -193,8 +193,8 @@ class Card:
         year: of publication.
         arxiv: arXiv identifier.
         equation: the training loss, in the paper's symbols.
-        settings: what the paper or its code uses, in our units, by ``dataset/model`` or ``dataset`` as they are
-            registered here: text as typed on the command line. They replace a method's defaults there.
+        settings: what the paper or its code uses, in our units, by ``dataset/model`` or ``dataset``: text as typed on
+            the command line. For a dataset and a model of these registered names they replace the method's defaults.
         note: the paper's own units, differences between paper and official code, and which of them is implemented.
     """
 
