@@ -115,8 +115,12 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.rate(done)
                 batch = Batch(x=x, y=y, generator=generator, progress=done, start=before, gaze=gaze)
+                steps = 0
                 for loss in method.losses(model, batch):
                     _step(method, model, optimizer, loss, recipe.clip, epoch)
+                    steps += 1
+                if not steps:
+                    raise TrainingError(f"{type(method).__name__}.losses must yield at least one loss for every batch")
                 bar.update()
             accuracy = float(correct(model, data.splits["val"], len(data.splits["val"]), device).double().mean())
             bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{accuracy:.3f}")

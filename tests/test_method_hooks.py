@@ -27,7 +27,7 @@ from benchmark.models.lenet import LeNet
 from benchmark.protocol import load_protocol
 from benchmark.recipe import Recipe, load_recipe
 from benchmark.request import make_request
-from benchmark.training import fresh_network, image_facts, train
+from benchmark.training import TrainingError, fresh_network, image_facts, train
 from benchmark.zoo import TrainingJob, matches
 from methods import registry as methods
 from methods.advgrad import AdvGrad
@@ -63,6 +63,16 @@ def test_the_loop_steps_after_every_loss_and_says_how_far_it_is(digits: Loaded, 
     train(method, SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "r")
     assert [batch.progress for batch in method.seen] == [0.0, 0.25, 0.5, 0.75]
     assert all(batch.start is None and batch.gaze is None for batch in method.seen)
+
+
+def test_a_batch_without_a_loss_is_an_error_and_not_an_untrained_network(digits: Loaded, tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Idle(Natural):
+        def losses(self, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
+            yield from ()
+
+    with pytest.raises(TrainingError, match=r"Idle\.losses must yield at least one loss"):
+        train(Idle(), SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "r")
 
 
 def test_training_goes_on_from_the_weights_it_is_given(digits: Loaded, tmp_path: Path) -> None:
