@@ -86,7 +86,8 @@ class AdvGrad(Activated):
     def check_images(self, *, channels: int, size: int, classes: int, gaze: bool) -> None:
         """See ``Method.check_images``: patches must tile the image, and harmonizing needs gaze maps."""
         if self.penalty == "group" and size % self.patch:
-            raise ValueError(f"patch={self.patch} does not divide the images' width of {size} pixels")
+            whole = ", ".join(str(width) for width in range(2, size + 1) if size % width == 0)
+            raise ValueError(f"patch={self.patch} does not divide the images' width of {size} pixels; use {whole}")
         if self.penalty == "harmonized" and not gaze:
             raise ValueError("penalty=harmonized needs maps of where people look: --dataset imagefolder:gaze=FOLDER")
 
