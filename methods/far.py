@@ -47,8 +47,8 @@ class Far(Adversarial):
         year=2021,
         arxiv="2010.07393",
         equation="L = CE + lam max (1 - PCC(A(x), A(x'))) over the ball, CE at x (AAT) or x' (AdvAAT)",
-        note="No official code is known. The paper's lam, steps, points, attribution and what the inner steps of AdvAAT "
-        "raise could not be checked: ours.",
+        note="No official code is known. The paper's lam, steps, points, attribution and what AdvAAT's inner steps raise "
+        "could not be checked: ours.",
     )
 
     def __post_init__(self) -> None:
