@@ -126,8 +126,9 @@ class ThreatModel:
         gradient = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
         if self.norm == "linf":
             return gradient.sign()
-        length: torch.Tensor = gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-        return gradient / length.clamp_min(1e-30)
+        from attrobust.lengths import PIXELS, unit  # Not above: this module imports no torch.
+
+        return unit(gradient, PIXELS)
 
     def scatter(self, x0: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Random points of the ball and the box from ``noise`` uniform on [-1, 1], shaped like ``x0``.

@@ -31,6 +31,7 @@ class WeightCard:
         plugins: sha256 of the files of a method and a model that are plug-ins; empty for those of this project.
         versions: of the libraries it was trained with.
         start: method, with all its settings, whose trained weights training went on from; empty for fresh weights.
+        start_sha256: of these weights.
     """
 
     sha256: str
@@ -47,6 +48,7 @@ class WeightCard:
     plugins: list[str]
     versions: dict[str, str]
     start: dict[str, Any] = field(default_factory=dict)
+    start_sha256: str = ""
 
     def write(self, path: Path) -> None:
         """Write the card as TOML, whole or not at all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -38,7 +38,7 @@ def resolve(
     registry: Registry[T],
     specs: Sequence[Spec],
     base: type[Any],
-    defaults: Mapping[str, Mapping[str, str]] | None = None,
+    defaults: Callable[[Spec], Mapping[str, str]] | None = None,
 ) -> list[Component[T]]:
     """Instances of what specs name.
 
@@ -46,7 +46,7 @@ def resolve(
         registry: of the axis.
         specs: as typed.
         base: the contract an instance must fulfil.
-        defaults: per name, settings used where a spec is silent.
+        defaults: settings used where a spec is silent.
 
     Raises:
         UsageError: unknown name or setting, a bad value, or two specs that mean the same.
@@ -59,7 +59,7 @@ def resolve(
         if not (isinstance(cls, type) and issubclass(cls, base) and dataclasses.is_dataclass(cls)):
             what = f"{registry.kind} {spec.name!r} of {registry.origin(spec.name)}"
             raise UsageError(f"{what} must be a dataclass derived from {base.__name__}")
-        item: T = build(cls, spec, (defaults or {}).get(spec.name))
+        item: T = build(cls, spec, defaults and defaults(spec))
         component = Component(spec.name, item, str(spec))
         key = fingerprint(component.canonical)
         if key in found:

@@ -15,6 +15,7 @@ from benchmark.cells import Grid
 from benchmark.components import Component
 from benchmark.data.base import Loaded
 from benchmark.request import Request
+from benchmark.sources import activation_kinds
 from benchmark.training import fresh_network, image_facts
 from benchmark.trial import try_out
 from methods.base import SCRATCH, Method
@@ -73,6 +74,11 @@ def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Mo
         before = fresh_network(request.starts[start].item, family, data, seed=0)
         if before.state_dict().keys() != network.state_dict().keys():
             raise ValueError(f"start={start} has other parameters than this method's network")
+        theirs, ours = activation_kinds(before), activation_kinds(network)
+        if theirs != ours and getattr(method.item, "softplus", None) is None:
+            raise ValueError(
+                f"start={start} has activations {', '.join(theirs)}, this method {', '.join(ours)}; set softplus=3"
+            )
     return network
 
 

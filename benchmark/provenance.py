@@ -23,6 +23,10 @@ TRAINING = (
     "benchmark/models",
     "benchmark/recipe.py",
     "benchmark/training.py",
+    "explainers/graph.py",
+    "explainers/network_view.py",
+    "explainers/probe.py",
+    "explainers/tracing.py",
 )
 """Sources that decide a checkpoint's weights."""
 EVALUATION = (*TRAINING, "explainers", "attacks", "metrics", "benchmark/evaluation.py")

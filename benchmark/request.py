@@ -14,8 +14,8 @@ import explainers
 import methods
 import metrics
 from attacks.base import Attack
-from attrobust.spec import Spec, Sweep, parse_specs, parse_sweeps
-from attrobust.types import Card, UsageError, parse_number
+from attrobust.spec import Sweep, parse_specs, parse_sweeps
+from attrobust.types import UsageError, parse_number
 from benchmark import data, models
 from benchmark.components import Component, resolve, resolve_one
 from benchmark.criterion import Criterion, make_criterion
@@ -24,8 +24,9 @@ from benchmark.external import ExternalCheckpoint, parse_external
 from benchmark.models.base import ModelFamily
 from benchmark.protocol import Protocol
 from benchmark.recipe import Recipe, load_recipe
+from benchmark.rows import Defaults, resolve_methods, resolve_starts
 from explainers.base import Explainer
-from methods.base import SCRATCH, Method
+from methods.base import Method
 from metrics.base import Metric
 
 
@@ -94,17 +95,8 @@ def make_request(
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
     external = [parse_external(text, model) for text in checkpoints]
     sweeps = parse_sweeps(",".join(protocol.methods), "--methods") if protocol.methods else []
-
-    def resolve_methods(specs: list[Spec]) -> list[Component[Method]]:
-        settings = {spec.name: _settings(spec.name, chosen, dataset.name, model.name) for spec in specs}
-        return resolve(methods.registry, specs, Method, settings)
-
-    resolved = resolve_methods([spec for sweep in sweeps for spec in sweep.specs])
-    starts = {item.item.start: item for item in resolved if item.item.start != SCRATCH}
-    for name, item in starts.items():
-        (starts[name],) = resolve_methods([Spec(name, {})])
-        if starts[name].item.start != SCRATCH:
-            raise UsageError(f"{item.label}: start={name} goes on from trained weights itself; use start=natural")
+    defaults = Defaults(recipe=chosen, dataset=dataset.name, model=model.name)
+    resolved = resolve_methods([spec for sweep in sweeps for spec in sweep.specs], defaults)
     if resolved and model.item.activation == "softplus":
         raise UsageError(
             "activation=softplus is for --checkpoint; to train such a network, use --methods softplus:beta=3"
@@ -135,7 +127,7 @@ def make_request(
         methods=resolved,
         sweeps=[sweep for sweep in sweeps if sweep.is_swept],
         criterion=criterion,
-        starts=starts,
+        starts=resolve_starts(resolved, defaults),
         checkpoints=external,
         explainers=shown_explainers,
         attacks=shown_attacks,
@@ -147,12 +139,6 @@ def make_request(
         memory=None if memory is None else _bytes(memory),
         out=Path("results") / "runs" / protocol.name if out is None else out,
     )
-
-
-def _settings(name: str, recipe: Recipe, dataset: str, model: str) -> dict[str, str]:
-    """Settings of a method used where the command line is silent: the recipe's, then those of its card."""
-    card: Card = getattr(methods.registry.get(name), "card", Card())
-    return {**card.settings_for(dataset, model), **recipe.methods.get(name, {})}
 
 
 def _bytes(gib: str) -> int:

@@ -26,7 +26,6 @@ from benchmark.provenance import EVALUATION, code_digest, stamp
 from benchmark.request import Request
 from benchmark.store import SCHEMA, Booleans, Floats, Row, Store
 from benchmark.training import correct, image_facts
-from benchmark.weights import read_weights
 from benchmark.zoo import Checkpoint, TrainingJob, find_shipped, find_trained, train_into
 from explainers.chunks import memory_budget
 
@@ -144,7 +143,10 @@ class Runner:
             return "file", None
         if not self.request.retrain and (found := find_shipped(source)):
             return "shipped", found
-        found = find_trained(source, self.store.folder / "checkpoints")
+        start = self._origin(source.before)[1] if source.before else None
+        if source.before and start is None:
+            return "to train", None
+        found = find_trained(source, self.store.folder / "checkpoints", start)
         return ("trained", found) if found else ("to train", None)
 
     def _network(self, subject: Subject) -> tuple[nn.Module, str]:
@@ -161,7 +163,7 @@ class Runner:
         _, checkpoint = self._origin(job)
         if checkpoint is not None:
             return checkpoint
-        start = read_weights(self._checkpoint(job.before).weights)[0] if job.before else None
+        start = self._checkpoint(job.before) if job.before else None
         LOG.info("%s: training for %d epochs", job.method.label, job.epochs)
         return train_into(job, self.store.folder / "checkpoints", self.request.device, start)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,7 @@ def train(
     seed: int,
     device: torch.device,
     resume: Path,
-    start: Mapping[str, Tensor] | None = None,
+    start: nn.Module | None = None,
     progress: str = "training",
 ) -> Trained:
     """Train one network.
@@ -79,7 +79,7 @@ def train(
         seed: of initial weights, order, augmentation and the loss's random numbers.
         device: to train on.
         resume: file that holds the state after every epoch; continued from when it is there and whole, never removed.
-        start: weights to go on from; None for fresh ones.
+        start: network whose weights to go on from, which methods may learn from as it is; None for fresh weights.
         progress: what the progress bar says.
 
     Raises:
@@ -88,8 +88,8 @@ def train(
     model = fresh_network(method, family, data, seed).to(device)
     before = None
     if start is not None:
-        model.load_state_dict(start)
-        before = copy.deepcopy(model).eval().requires_grad_(False)
+        model.load_state_dict(start.state_dict())
+        before = copy.deepcopy(start).to(device).eval().requires_grad_(False)
     optimizer = _optimizer(method, model, recipe)
     first, best = 0, Trained(model=model, epoch=0, accuracy=-1.0)
     best_state = copy.deepcopy(model.state_dict())

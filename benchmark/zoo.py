@@ -22,7 +22,7 @@ from benchmark.provenance import TRAINING, code_digest, plugin_digest, versions
 from benchmark.recipe import Recipe
 from benchmark.sources import parts_of
 from benchmark.training import image_facts, save_tensors, train
-from benchmark.weights import State, load_weights, read_weights
+from benchmark.weights import load_weights, read_weights
 from methods.base import Method
 
 LOG = logging.getLogger("attrobust")
@@ -118,9 +118,15 @@ def find_shipped(job: TrainingJob) -> Checkpoint | None:
     return None
 
 
-def find_trained(job: TrainingJob, folder: Path) -> Checkpoint | None:
-    """What an earlier run trained for a job with the present sources; None where it is missing or not intact."""
-    path = folder / f"{_stem(job)}.toml"
+def find_trained(job: TrainingJob, folder: Path, start: Checkpoint | None = None) -> Checkpoint | None:
+    """What an earlier run trained for a job with the present sources; None where it is missing or not intact.
+
+    Args:
+        job: what is wanted.
+        folder: of the run's checkpoints.
+        start: of ``job.before``, where it has one: from other weights training leads elsewhere.
+    """
+    path = folder / f"{_stem(job, start)}.toml"
     if not path.is_file():
         return None
     try:
@@ -134,8 +140,9 @@ def find_trained(job: TrainingJob, folder: Path) -> Checkpoint | None:
     return checkpoint
 
 
-def _stem(job: TrainingJob) -> str:
-    return f"{job.method.name}-seed{job.seed}-{job.key[:12]}-{job.code[:8]}"
+def _stem(job: TrainingJob, start: Checkpoint | None) -> str:
+    key = job.key if start is None else fingerprint([job.key, start.card.sha256])
+    return f"{job.method.name}-seed{job.seed}-{key[:12]}-{job.code[:8]}"
 
 
 def matches(card: WeightCard, job: TrainingJob) -> bool:
@@ -167,20 +174,24 @@ def _written(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def train_into(job: TrainingJob, folder: Path, device: torch.device, start: State | None = None) -> Checkpoint:
+def train_into(job: TrainingJob, folder: Path, device: torch.device, start: Checkpoint | None = None) -> Checkpoint:
     """Train a job, or go on with its interrupted training, and save weights and card in ``folder``.
 
     Args:
         job: what is trained.
         folder: of the run's checkpoints.
         device: to train on.
-        start: weights of ``job.before``, where it has one.
+        start: of ``job.before``, where it has one.
 
     Raises:
         TrainingError: see ``training.train``.
+        UsageError: the file of ``start`` is not what its card says.
     """
-    weights = folder / f"{_stem(job)}.pt"
+    weights = folder / f"{_stem(job, start)}.pt"
     resume = weights.with_suffix(".resume")
+    before = None
+    if start is not None and job.start is not None:
+        before = start.network(job.start.item, job.model.item, image_facts(job.data))
     trained = train(
         job.method.item,
         job.model.item,
@@ -189,7 +200,7 @@ def train_into(job: TrainingJob, folder: Path, device: torch.device, start: Stat
         seed=job.seed,
         device=device,
         resume=resume,
-        start=start,
+        start=before,
         progress=f"train {job.method.label}",
     )
     save_tensors(weights, {key: value.cpu() for key, value in trained.model.state_dict().items()})
@@ -202,6 +213,7 @@ def train_into(job: TrainingJob, folder: Path, device: torch.device, start: Stat
         code=job.code,
         plugins=job.plugins,
         versions=versions(),
+        start_sha256="" if start is None else start.card.sha256,
         **job.facts,
     )
     card.write(weights.with_suffix(".toml"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.lengths import PIXELS, unit
 from attrobust.types import Card, Cost
 from methods import register
 from methods.activation import Activated
 from methods.base import Batch
 from methods.checks import above_zero, at_least, not_negative
-from methods.gradients import differentiable, evaluating, loss_gradient, per_image
+from methods.gradients import differentiable, evaluating, loss_gradient
 
 UNIT = 0.226
 """The mean standard deviation of ImageNet's channels: one unit of the paper's normalised images, in pixels."""
@@ -76,12 +77,19 @@ class AdvGrad(Activated):
     def __post_init__(self) -> None:
         super().__post_init__()
         not_negative(self, "eps")
-        if self.penalty == "l1" and self.eps > 1:
+        if self.penalty in ("l1", "elastic") and self.eps > 1:
             raise ValueError(f"eps={self.eps:g} must be at most 1 in pixel units (write 8/255, not 8)")
         above_zero(self, "eps2", "step")
         at_least(1, self, "patch", "steps")
         if self.penalty == "harmonized" and self.training == "iterative":
             raise ValueError("penalty=harmonized has no training=iterative")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """What belongs to other penalties and to the other training."""
+        found = set() if self.penalty == "elastic" else {"eps2"}
+        found |= set() if self.penalty == "group" else {"patch"}
+        return frozenset(found | (set() if self.training == "iterative" else {"steps", "step"}))
 
     def check_images(self, *, channels: int, size: int, classes: int, gaze: bool) -> None:
         """See ``Method.check_images``: patches must tile the image, and harmonizing needs gaze maps."""
@@ -127,11 +135,11 @@ class AdvGrad(Activated):
         elif self.penalty == "elastic":
             delta = self.eps * gradient.sign() + 2 * self.eps2 * gradient
         elif self.penalty == "group":
-            delta = _by_patches(gradient, self.patch, lambda length: self.eps / length)
+            delta = self.eps * unit(_tiles(gradient, self.patch), dims=(3, 5)).reshape(x.shape)
         elif gaze is None:
             raise ValueError("penalty=harmonized needs maps of where people look")
         else:
-            delta = 2 * self.eps * _unit(gradient) * (0.5 - gaze[:, None])
+            delta = 2 * self.eps * unit(gradient, dims=PIXELS) * (0.5 - gaze[:, None])
         return x + delta
 
     def _iterative(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -144,10 +152,12 @@ class AdvGrad(Activated):
             elif self.penalty == "elastic":
                 beyond = (delta.abs() - self.eps).clamp_min(0) * delta.sign()
                 step = 0.3 * UNIT if self.step is None else self.step
-                delta = delta + step * _unit(gradient - beyond / (2 * self.eps2))
+                delta = delta + step * unit(gradient - beyond / (2 * self.eps2), dims=PIXELS)
             else:
-                delta = delta + (UNIT if self.step is None else self.step) * _unit(gradient)
-                delta = _by_patches(delta, self.patch, lambda length: (self.eps / length).clamp_max(1))
+                delta = delta + (UNIT if self.step is None else self.step) * unit(gradient, dims=PIXELS)
+                tiles = _tiles(delta, self.patch)
+                length = tiles.square().sum(dim=(3, 5), keepdim=True).sqrt()
+                delta = (tiles * (self.eps / length.clamp_min(self.eps))).reshape(x.shape)
             if self.variant == "corrected":
                 delta = (x + delta).clamp(0, 1) - x
         return x + delta
@@ -158,14 +168,7 @@ def _gradient_at(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return loss_gradient(model(x), x, y)
 
 
-def _unit(gradient: Tensor) -> Tensor:
-    """Every image's gradient divided by its length; zero stays zero."""
-    return gradient / per_image(gradient.flatten(1).norm(dim=1).clamp_min(1e-30))
-
-
-def _by_patches(values: Tensor, patch: int, factor: Callable[[Tensor], Tensor]) -> Tensor:
-    """Every square patch of every channel times a factor of its l2 length; values are B×C×H×W, whole patches."""
+def _tiles(values: Tensor, patch: int) -> Tensor:
+    """B×C×H×W as B×C×rows×patch×columns×patch; H and W are whole patches."""
     batch, channels, height, width = values.shape
-    tiles = values.reshape(batch, channels, height // patch, patch, width // patch, patch)
-    length = tiles.square().sum(dim=(3, 5), keepdim=True).sqrt().clamp_min(1e-30)
-    return (tiles * factor(length)).reshape(values.shape)
+    return values.reshape(batch, channels, height // patch, patch, width // patch, patch)

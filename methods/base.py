@@ -59,6 +59,11 @@ class Method(ABC):
         """Name of the method whose trained weights this one goes on from, or ``scratch``."""
         return SCRATCH
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """Settings that change nothing beside the others as they are; typing one of them is a mistake."""
+        return frozenset()
+
     def cost(self, classes: int) -> Cost | None:
         """Passes of the batch through the network that one step takes; None where nobody has said.
 

@@ -47,8 +47,8 @@ class Far(Adversarial):
         year=2021,
         arxiv="2010.07393",
         equation="L = CE + lam max (1 - PCC(A(x), A(x'))) over the ball, CE at x (AAT) or x' (AdvAAT)",
-        note="No official code is known. The paper's lam, steps, points, attribution and what AdvAAT's inner steps raise "
-        "could not be checked: ours.",
+        note="No official code is known. The paper's lam, steps, points, attribution and what AdvAAT's inner steps "
+        "raise could not be checked: ours.",
     )
 
     def __post_init__(self) -> None:
@@ -57,6 +57,11 @@ class Far(Adversarial):
         at_least(1, self, "points")
         if self.attribution == "gradient" and self.softplus is None:
             raise ValueError("attribution=gradient needs softplus=3 or so: a ReLU network's gradient has no derivative")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """A plain gradient has no path."""
+        return frozenset() if self.attribution == "ig" else frozenset({"points"})
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""

@@ -38,7 +38,6 @@ class FeatureSmoothing(PgdAt):
         eps, norm, steps, step, random_start, objective, confidence: see ``PgdAt``.
     """
 
-    step: float | None = 2 / 255
     filter: Literal["gaussian", "mean", "median"] = "gaussian"
     sigma: float | None = 0.8
 
@@ -56,6 +55,11 @@ class FeatureSmoothing(PgdAt):
     def __post_init__(self) -> None:
         super().__post_init__()
         above_zero(self, "sigma")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Of the other filters there is one size."""
+        return super().idle | (frozenset() if self.filter == "gaussian" else frozenset({"sigma"}))
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The same weights with a smoothing block of fresh ones; a network that has one stays as it is.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.batch_norm import spell_out
 from attrobust.types import Card, Cost
 from attrobust.views import input_scale
 from methods import register
@@ -49,6 +50,10 @@ class Hessian(Softplus):
     def __post_init__(self) -> None:
         super().__post_init__()
         not_negative(self, "lam")
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Softplus activations, and batch normalisation that has the third derivative the penalty's gradient needs."""
+        return spell_out(super().prepare(model))
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""

@@ -53,6 +53,16 @@ class PgdAt(AdversarialLoss):
         note="For maps: Kim et al. 2019, arXiv 1903.11626, whose eps is in [-1, 1] units, twice the pixel eps.",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.random_start:
+            self.check_reach()
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """The confidence belongs to the margin."""
+        return frozenset() if self.objective == "cw" else frozenset({"confidence"})
+
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""
         return Cost(forward=self.steps + 1, backward=self.steps + 1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.batch_norm import spell_out
 from attrobust.types import Amount, Card, Cost
 from attrobust.views import input_scale
 from methods import register
@@ -68,12 +69,21 @@ class R2ET(Activated):
         not_negative(self, "lam", "lam_hessian")
         at_least(1, self, "pairs")
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """Pairs belong to the ranking term."""
+        return frozenset() if self.lam and self.penalty != "none" else frozenset({"k", "pairs"})
+
     def check_images(self, *, channels: int, size: int, classes: int, gaze: bool) -> None:
         """See ``Method.check_images``: there must be pixels to compare on either side of rank k."""
         k = self.k.of(size * size)
         below = k if self.pairs is None else self.pairs
         if k < 2 or k + below > size * size:
             raise ValueError(f"k={self.k} leaves no {below} pixels on either side of it in maps of {size}×{size}")
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The activations asked for, and batch normalisation that has the third derivative the Hessian term needs."""
+        return spell_out(super().prepare(model))
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""

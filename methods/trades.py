@@ -52,6 +52,7 @@ class Trades(AdversarialLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         not_negative(self, "beta")
+        self.check_reach()
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""

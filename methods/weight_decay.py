@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from methods.checks import not_negative
 @register("weight-decay")
 @dataclass(frozen=True, kw_only=True)
 class WeightDecay(Activated):
-    """Squared length of the weights of all convolutions and linear layers; their biases and normalisations go free.
+    """Squared length of the weights of all convolutions, linear and attention layers; all else goes free.
 
     It is part of the loss, so that it means the same for every optimiser and adds to a recipe's own weight decay.
 
@@ -48,6 +49,14 @@ class WeightDecay(Activated):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Cross-entropy plus the penalty; a scalar."""
-        # What has more than one axis is a matrix or a kernel.
-        squares = [weight.square().sum() for weight in model.parameters() if weight.dim() > 1]
+        squares = [weight.square().sum() for weight in _weights(model)]
         return F.cross_entropy(model(x), y) + self.lam * torch.stack(squares).sum()
+
+
+def _weights(model: nn.Module) -> Iterator[Tensor]:
+    """Kernels of convolutions and matrices of linear and attention layers."""
+    for module in model.modules():
+        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
+            yield module.weight
+        elif isinstance(module, nn.MultiheadAttention):
+            yield from (value for name, value in module.named_parameters(recurse=False) if name.endswith("weight"))

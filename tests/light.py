@@ -31,7 +31,7 @@ def trained(name: str, family: ModelFamily, data: Loaded, recipe: Recipe, folder
     few = {key: str(value) for key, value in FEW.items() if key in cls.__dataclass_fields__}
     method = build(cls, Spec(name, few), recipe.methods.get(name))
     scratch = method.start == SCRATCH
-    start = None if scratch else trained(method.start, family, data, recipe, folder).model.state_dict()
+    start = None if scratch else trained(method.start, family, data, recipe, folder).model
     return train(
         method,
         family,

@@ -16,7 +16,7 @@ ALLOWED = {"attrobust": set(), **{room: {"attrobust"} for room in ROOMS}, "bench
 LAYERS = [
     {"files", "settings", "options", "components", "models", "provenance", "dialects", "describe"},
     {"data", "store", "protocol", "recipe", "cards", "plugins", "weights"},
-    {"statistics", "audit", "training", "trial", "evaluation", "listing", "sources", "criterion", "choice"},
+    {"statistics", "audit", "training", "trial", "evaluation", "listing", "sources", "criterion", "choice", "rows"},
     {"packages", "claims"},
     {"external"},
     {"zoo", "request", "report"},

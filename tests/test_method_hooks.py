@@ -14,6 +14,7 @@ from runs import FAST, run
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.spec import Spec
 from attrobust.types import Cost
 from benchmark import training
 from benchmark.cards import WeightCard
@@ -27,12 +28,14 @@ from benchmark.models.lenet import LeNet
 from benchmark.protocol import load_protocol
 from benchmark.recipe import Recipe, load_recipe
 from benchmark.request import make_request
+from benchmark.rows import Defaults, resolve_methods
 from benchmark.training import TrainingError, fresh_network, image_facts, train
 from benchmark.zoo import TrainingJob, matches
 from methods import registry as methods
 from methods.advgrad import AdvGrad
 from methods.base import Batch, Method
 from methods.natural import Natural
+from methods.softplus import Softplus
 
 Capture = pytest.CaptureFixture[str]
 CPU = torch.device("cpu")
@@ -76,11 +79,11 @@ def test_a_batch_without_a_loss_is_an_error_and_not_an_untrained_network(digits:
 
 
 def test_training_goes_on_from_the_weights_it_is_given(digits: Loaded, tmp_path: Path) -> None:
-    first = train(Natural(), SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "a").model.state_dict()
-    first = {key: value.clone() for key, value in first.items()}
+    network = train(Natural(), SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "a").model
+    first = {key: value.clone() for key, value in network.state_dict().items()}
     method = Twice()
     still = dataclasses.replace(SHORT, learning_rate=1e-6)
-    again = train(method, SMALL, digits, still, seed=1, device=CPU, resume=tmp_path / "b", start=first).model
+    again = train(method, SMALL, digits, still, seed=1, device=CPU, resume=tmp_path / "b", start=network).model
     assert all(torch.allclose(value, first[key], atol=1e-4) for key, value in again.state_dict().items())
     start = method.seen[0].start
     assert start is not None
@@ -92,7 +95,7 @@ def test_training_goes_on_from_the_weights_it_is_given(digits: Loaded, tmp_path:
 def test_a_killed_training_goes_on_from_where_it_was_and_still_knows_its_start(
     digits: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = fresh_network(Natural(), SMALL, digits, seed=0).state_dict()
+    first = fresh_network(Natural(), SMALL, digits, seed=0)
     method = resolve_one(methods, "atex:copies=1,draws=1", Method).item
 
     def weights(folder: str) -> Tensor:
@@ -159,6 +162,26 @@ def test_another_start_is_another_checkpoint(digits: Loaded) -> None:
     assert jobs[1].epochs == 1
 
 
+def test_weights_trained_from_other_weights_are_other_weights(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "cure:lam=2", "--epochs", "1", *FAST, "--out", tmp_path / "run"]
+    assert "natural: training" not in run(words, capsys)[2]
+    code, _, err = run([*words, "--retrain"], capsys)
+    assert code == 0
+    assert "natural: training for 1 epochs" in err
+    assert "cure:lam=2: training for 1 epochs" in err, "what was trained from shipped weights is not what is asked for"
+    cards = [WeightCard.read(path) for path in (tmp_path / "run").rglob("cure-*.toml")]
+    assert len({card.start_sha256 for card in cards}) == len({card.sha256 for card in cards}) == 2
+
+
+def test_the_network_to_learn_from_is_as_it_was_trained(digits: Loaded, tmp_path: Path) -> None:
+    teacher = fresh_network(Softplus(), SMALL, digits, seed=0)
+    method = Twice()
+    train(method, SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "r", start=teacher)
+    start, x = method.seen[0].start, digits.splits["test"].batch(range(4))[0]
+    assert start is not None
+    assert torch.equal(start(x), teacher.eval()(x))
+
+
 def test_a_method_that_goes_on_from_another_trains_that_one_first(
     digits: Loaded, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -182,7 +205,15 @@ def test_a_method_that_goes_on_from_another_trains_that_one_first(
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("cure:start=nature", "unknown method 'nature'. Did you mean 'natural'?"),
+        ("cure:start=nature", "cure:start=nature: start=nature: unknown method 'nature'. Did you mean 'natural'?"),
+        ("cure:start=aga", "start=aga has activations Softplus(beta=3.0, threshold=20.0), this method ReLU()"),
+        ("trades:norm=l2", "type eps too"),
+        ("trades:eps=64/255,step=1/255", "steps=5 of step=0.00392157 do not reach eps=0.25098"),
+        ("pgd-at:confidence=3", "confidence changes nothing beside the other settings"),
+        ("advgrad:penalty=l1,eps2=0.1", "eps2 changes nothing"),
+        ("feature-smoothing:filter=mean,sigma=1", "sigma changes nothing"),
+        ("r2et:penalty=none,k=5", "k changes nothing"),
+        ("advgrad:eps=8", "write 8/255, not 8"),
         ("cure:start=r2et", "start=r2et goes on from trained weights itself"),
         ("atex:start=scratch", "start=scratch leaves nothing to learn from"),
         ("advgrad:penalty=group,patch=5", "patch=5 does not divide the images' width of 28 pixels"),
@@ -217,6 +248,15 @@ def test_settings_come_from_the_command_line_then_the_recipe_then_the_card() -> 
     assert settings("aga", "resnet18") == (0.1, 4 / 255)
     assert settings("aga:cosd=5", "resnet18") == (5.0, 4 / 255)
     assert settings("aga", "resnet18", recipe="digits") == (0.1, 16 / 255)
+
+
+def test_a_step_goes_with_its_ball() -> None:
+    defaults = Defaults(recipe=load_recipe("digits"), dataset="cifar10", model="lenet")
+    (as_it_is, other, own) = (
+        resolve_methods([Spec.parse(text)], defaults)[0].item
+        for text in ("ig-norm", "ig-norm:eps=8/255", "ig-norm:eps=8/255,step=1/255")
+    )
+    assert [item.step for item in (as_it_is, other, own)] == [8 / 255, None, 1 / 255]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -283,7 +323,12 @@ def test_a_harmonized_row_from_files(looked_at: Path, tmp_path: Path, capsys: Ca
     code, out, err = run([*words, *FAST], capsys)
     assert code == 0, err
     assert "advgrad:penalty=harmonized" in out
-    next((looked_at / "gaze" / "train").rglob("*.png")).unlink()
+    first = next((looked_at / "gaze" / "train").rglob("*.png"))
+    Image.new("L", (28, 20)).save(first)
+    code, _, err = run([*words, *FAST], capsys)
+    assert code == 2
+    assert "is 28×20, its image 28×28: another shape" in err
+    first.unlink()
     code, _, err = run([*words, *FAST], capsys)
     assert code == 2
     assert "every training image needs one" in err

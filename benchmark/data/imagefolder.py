@@ -77,7 +77,7 @@ class FolderSplit(Split):
         """Hash of file names, bytes, classes, order, image size and gaze; reads every file of the split once."""
         digest = hashlib.sha256(f"{self._size}".encode())
         for path in self._looks or ():
-            digest.update(f"{path.relative_to(self._root).as_posix()} {file_sha256(path)}\n".encode())
+            digest.update(f"gaze {file_sha256(path)}\n".encode())
         with ThreadPoolExecutor() as pool:
             hashes = tqdm(
                 pool.map(file_sha256, self._files),
@@ -186,7 +186,19 @@ class ImageFolder(Dataset):
         missing = next((path for path in looks if not path.is_file()), None)
         if missing is not None:
             raise UsageError(f"imagefolder: gaze map {missing} is missing; every training image needs one")
+        for path, look in zip(files, looks, strict=True):
+            (width, height), (wide, high) = _size(path), _size(look)
+            if abs(width * high - wide * height) > 0.01 * width * high:
+                raise UsageError(f"imagefolder: {look} is {wide}×{high}, its image {width}×{height}: another shape")
         return looks
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as opened:
+            return opened.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UsageError(f"imagefolder: {path} does not decode ({error}); mend or remove it") from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -1,0 +1,74 @@
+"""The methods of a run: what was typed of each, and where the settings come from that were not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from attrobust.spec import Spec
+from attrobust.types import Card, UsageError
+from benchmark.components import Component, resolve
+from benchmark.recipe import Recipe
+from methods import registry
+from methods.base import SCRATCH, Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """Settings of methods where the command line is silent: the recipe's, then those of a method's card.
+
+    Attributes:
+        recipe: of training.
+        dataset, model: registered names.
+    """
+
+    recipe: Recipe
+    dataset: str
+    model: str
+
+    def __call__(self, spec: Spec) -> dict[str, str]:
+        """For one method as typed. A step goes with the ball it was stated for, not with another."""
+        card: Card = getattr(registry.get(spec.name), "card", Card())
+        found = {**card.settings_for(self.dataset, self.model), **self.recipe.methods.get(spec.name, {})}
+        if {"eps", "norm", "steps"} & set(spec.settings):
+            found.pop("step", None)
+        return found
+
+
+def resolve_methods(specs: Sequence[Spec], defaults: Defaults) -> list[Component[Method]]:
+    """Methods with all their settings.
+
+    Raises:
+        UsageError: unknown name or setting, a bad value, two that mean the same, an l2 ball with the radius of a cube,
+            or a setting that changes nothing.
+    """
+    found = resolve(registry, specs, Method, defaults)
+    for spec, component in zip(specs, found, strict=True):
+        fields = {item.name for item in dataclasses.fields(component.item)}
+        if spec.settings.get("norm") == "l2" and "eps" in fields and "eps" not in spec.settings:
+            raise UsageError(f"{component.label}: type eps too; that of linf, per pixel, is no radius for norm=l2")
+        for key in spec.settings:
+            if key in component.item.idle:
+                raise UsageError(f"{component.label}: {key} changes nothing beside the other settings; leave it out")
+    return found
+
+
+def resolve_starts(found: Sequence[Component[Method]], defaults: Defaults) -> dict[str, Component[Method]]:
+    """By name, the methods whose trained weights others go on from.
+
+    Raises:
+        UsageError: no such method, or one that goes on from trained weights itself; says whose ``start`` it is.
+    """
+    starts: dict[str, Component[Method]] = {}
+    for component in found:
+        name = component.item.start
+        if name == SCRATCH or name in starts:
+            continue
+        try:
+            (starts[name],) = resolve_methods([Spec.parse(name)], defaults)
+        except UsageError as error:
+            raise UsageError(f"{component.label}: start={name}: {error}") from error
+        if starts[name].item.start != SCRATCH:
+            raise UsageError(f"{component.label}: start={name} goes on from trained weights itself; use start=natural")
+    return starts
