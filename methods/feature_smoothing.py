@@ -22,8 +22,8 @@ from methods.pgd_at import PgdAt
 class FeatureSmoothing(PgdAt):
     """PGD adversarial training with ``x ← x + Conv1x1(filter3x3(x))`` behind the network's first stage.
 
-    The first stage is ``layer1`` of a ResNet, and of ``lenet`` the first two convolutions with their activations and
-    max-pooling.
+    The first stage is ``layer1`` of ``resnet18`` and ``resnet18-imagenet``, and of ``lenet`` the first two convolutions
+    with their activations and max-pooling; other networks are refused.
 
     The official code takes σ by OpenCV's rule, ``0.3 ((n - 1) / 2 - 1) + 0.8``, which is for n the size of the kernel,
     but with n the width of the feature map: 5.15 for 32 pixels, where 0.8 was meant. The nine weights are then those of
@@ -47,7 +47,7 @@ class FeatureSmoothing(PgdAt):
         year=2026,
         equation="L = CE(f(x'), y), x' = argmax over the ball of CE, f with h + Conv1x1(G3x3 * h) for its first maps h",
         note="The official code (WRN-28-10, 70,000 steps) gives eps 0.0314 and step 0.00784 to images that are already "
-        "normalised: 2/255 and 0.5/255 in pixels, where the defaults here are 8/255 and 2/255. Its inner steps raise "
+        "normalised: 2/255 and 0.5/255 in pixels, where eps is 8/255 here. Its inner steps raise "
         "the loss of the predicted class, run in training mode and know no pixel box; ours are those of pgd-at. Its "
         "sigma (sigma=none here) comes from the width of the feature map and makes the Gaussian all but a box.",
     )
@@ -105,6 +105,6 @@ def first_stage(network: nn.Module) -> tuple[nn.Sequential, int]:
             if isinstance(module, nn.MaxPool2d):
                 return features, place + 1
     raise ValueError(
-        f"feature-smoothing does not know where the first stage of {type(network).__name__} ends: it needs an "
-        "nn.Sequential layer1, or an nn.Sequential features with a MaxPool2d in it"
+        f"it is not known where the first stage of {type(network).__name__} ends; use lenet, resnet18 or "
+        "resnet18-imagenet, or a network with an nn.Sequential layer1 or features with a MaxPool2d in it"
     )

@@ -114,20 +114,20 @@ def test_explainers_that_need_a_rule_refuse_a_median() -> None:
         DeepLift()(network, x, y)
 
 
-def test_steps_are_those_of_the_official_code_and_cost_what_is_said(digits: Loaded) -> None:
+def test_steps_are_those_of_pgd_at_and_cost_what_is_said(digits: Loaded) -> None:
     method = FeatureSmoothing()
-    assert (method.eps, method.steps, method.step) == (8 / 255, 7, 2 / 255)
+    assert (method.eps, method.steps, method.step) == (8 / 255, 7, None)
     model = fresh_network(method, LeNet(width=4, hidden=8), digits, seed=0).train()
     batch = digits.splits["train"].batch(range(4))
     with counted(model, weights=True) as passes:
         loss = method.loss(model, *batch, torch.Generator().manual_seed(0))
         loss.backward()
     assert Cost(passes.forward / 4, passes.backward / 4, passes.double_backward / 4) == method.cost(10)
-    assert torch.equal(loss, PgdAt(step=2 / 255).loss(model, *batch, torch.Generator().manual_seed(0)))
+    assert torch.equal(loss, PgdAt().loss(model, *batch, torch.Generator().manual_seed(0)))
 
 
 def test_what_cannot_be_smoothed_is_refused() -> None:
-    with pytest.raises(ValueError, match="does not know where the first stage of Sequential ends"):
+    with pytest.raises(ValueError, match="not known where the first stage of Sequential ends"):
         FeatureSmoothing().prepare(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()))
     with pytest.raises(ValueError, match="sigma"):
         FeatureSmoothing(sigma=0.0)

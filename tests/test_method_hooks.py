@@ -30,7 +30,7 @@ from benchmark.recipe import Recipe, load_recipe
 from benchmark.request import make_request
 from benchmark.rows import Defaults, resolve_methods
 from benchmark.training import TrainingError, fresh_network, image_facts, train
-from benchmark.zoo import TrainingJob, matches
+from benchmark.zoo import TrainingJob, find_trained, matches, train_into
 from methods import registry as methods
 from methods.advgrad import AdvGrad
 from methods.base import Batch, Method
@@ -162,15 +162,18 @@ def test_another_start_is_another_checkpoint(digits: Loaded) -> None:
     assert jobs[1].epochs == 1
 
 
-def test_weights_trained_from_other_weights_are_other_weights(tmp_path: Path, capsys: Capture) -> None:
-    words = ["--methods", "cure:lam=2", "--epochs", "1", *FAST, "--out", tmp_path / "run"]
-    assert "natural: training" not in run(words, capsys)[2]
-    code, _, err = run([*words, "--retrain"], capsys)
-    assert code == 0
-    assert "natural: training for 1 epochs" in err
-    assert "cure:lam=2: training for 1 epochs" in err, "what was trained from shipped weights is not what is asked for"
-    cards = [WeightCard.read(path) for path in (tmp_path / "run").rglob("cure-*.toml")]
-    assert len({card.start_sha256 for card in cards}) == len({card.sha256 for card in cards}) == 2
+def test_weights_trained_from_other_weights_are_other_weights(digits: Loaded, tmp_path: Path) -> None:
+    child = job("cure", "natural", digits)
+    assert child.before is not None
+    starts = [train_into(dataclasses.replace(child.before, seed=seed), tmp_path, CPU) for seed in range(2)]
+    found = [train_into(child, tmp_path, CPU, start) for start in starts]
+    assert [one.card.start_sha256 for one in found] == [start.card.sha256 for start in starts]
+    assert found[0].card.sha256 != found[1].card.sha256
+    for one, start in zip(found, starts, strict=True):
+        again = find_trained(child, tmp_path, start)
+        assert again is not None
+        assert again.card.sha256 == one.card.sha256
+    assert find_trained(child, tmp_path) is None
 
 
 def test_the_network_to_learn_from_is_as_it_was_trained(digits: Loaded, tmp_path: Path) -> None:
