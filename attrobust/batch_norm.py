@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attrobust.views import replace_modules, shared_copy
-
 
 class SpelledOutBatchNorm(nn.BatchNorm2d):
     """``(x − mean) / sqrt(var + eps) · w + b`` in single operations; torch's own has no third derivative in training.
@@ -44,14 +42,3 @@ class SpelledOutBatchNorm(nn.BatchNorm2d):
         share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance * count / max(1, count - 1), share)
-
-
-def spell_out(model: nn.Module) -> nn.Module:
-    """The same network with batch normalisations that have third derivatives; a copy of the structure, same tensors."""
-
-    if not any(type(module) is nn.BatchNorm2d for module in model.modules()):
-        return model
-    copy = shared_copy(model)
-    # Not subclasses, which compute something else.
-    replace_modules(copy, lambda module: SpelledOutBatchNorm(module) if type(module) is nn.BatchNorm2d else None)
-    return copy

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from attrobust.batch_norm import SpelledOutBatchNorm
 from attrobust.low_curvature import CentredSoftplus, LipschitzBatchNorm
 from attrobust.smoothing import Blur, Median
 
@@ -64,7 +65,7 @@ SMOOTH = (
 )
 
 
-OPERATIONS = (Normalize, CentredSoftplus, LipschitzBatchNorm, Blur, Median)
+OPERATIONS = (Normalize, CentredSoftplus, LipschitzBatchNorm, SpelledOutBatchNorm, Blur, Median)
 """Layers of our own that explainers treat as one operation each, like those of torch."""
 
 
@@ -178,3 +179,14 @@ def replace_modules(model: nn.Module, make: Callable[[nn.Module], nn.Module | No
                 )
             other.train(child.training)
             setattr(parent, name, other)
+
+
+def spell_out(model: nn.Module) -> nn.Module:
+    """The same network with batch normalisations that have third derivatives; a copy of the structure, same tensors."""
+
+    if not any(type(module) is nn.BatchNorm2d for module in model.modules()):
+        return model
+    copy = shared_copy(model)
+    # Not subclasses, which compute something else.
+    replace_modules(copy, lambda module: SpelledOutBatchNorm(module) if type(module) is nn.BatchNorm2d else None)
+    return copy

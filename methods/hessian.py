@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.batch_norm import spell_out
 from attrobust.types import Card, Cost
-from attrobust.views import input_scale
+from attrobust.views import input_scale, spell_out
 from methods import register
 from methods.checks import not_negative
 from methods.gradients import true_logit_gradient

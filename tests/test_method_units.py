@@ -9,10 +9,17 @@ import torch
 from torch import Tensor, nn
 from vectors import tiny_network, vectors
 
-from attrobust.batch_norm import spell_out
 from attrobust.lengths import PIXELS, unit
 from attrobust.types import Amount
-from attrobust.views import Normalize
+from attrobust.views import Normalize, spell_out
+from benchmark.data.digits import Digits
+from benchmark.models.resnet import ResNet18
+from benchmark.training import fresh_network
+from explainers.base import Explainer
+from explainers.deeplift import DeepLift
+from explainers.lrp import LRP
+from explainers.saliency import Saliency
+from methods import registry
 from methods.advgrad import UNIT, AdvGrad
 from methods.aga import AGA
 from methods.base import Batch
@@ -134,3 +141,25 @@ def test_spelled_out_batch_normalisation_is_torchs(momentum: float | None) -> No
         assert torch.allclose(other.state_dict()[f"0.{key}"], value, rtol=1e-9), key
     assert torch.equal(other.eval()(x), norm.eval()(x)) or torch.allclose(other(x), norm(x), rtol=1e-12)
     assert spell_out(other) is other
+
+
+@pytest.mark.parametrize("explainer", [Saliency(), LRP(), DeepLift()], ids=lambda item: type(item).__name__)
+def test_spelled_out_batch_normalisation_is_explained_like_torchs(explainer: Explainer) -> None:
+    small = Digits(size=16).load(None)
+    network = fresh_network(Natural(), ResNet18(), small, seed=0).double()
+    x, y = small.splits["test"].batch(range(4))
+    network.train()(x.double())
+    network.eval()
+    maps = [explainer(model, x.double(), y) for model in (network, spell_out(network))]
+    assert torch.allclose(*maps, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["hessian", "r2et"])
+def test_penalties_of_curvature_reach_every_weight_of_a_network_with_batch_normalisation(name: str) -> None:
+    small = Digits(size=16).load(None)
+    method = registry.get(name)()
+    network = fresh_network(method, ResNet18(), small, seed=0).train()
+    loss = method.loss(network, *small.splits["train"].batch(range(4)), torch.Generator().manual_seed(0))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in network.parameters())
