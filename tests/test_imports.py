@@ -103,3 +103,21 @@ def test_everything_the_facade_promises_resolves() -> None:
         assert getattr(attrobust, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = attrobust.nothing
+
+
+def test_the_digest_of_training_covers_what_training_imports() -> None:
+    from benchmark.provenance import TRAINING
+
+    def covered(path: Path) -> bool:
+        return any(path == ROOT / place or ROOT / place in path.parents for place in TRAINING)
+
+    harmless = {"benchmark/__init__.py", "benchmark/files.py", "benchmark/settings.py", "explainers/__init__.py"}
+    missing = set()
+    for place in TRAINING:
+        for file in (ROOT / place).rglob("*.py") if (ROOT / place).is_dir() else [ROOT / place]:
+            for name in imports(ast.parse(file.read_text())):
+                path = ROOT / name.replace(".", "/")
+                found = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+                if found.is_file() and not covered(found):
+                    missing.add(found.relative_to(ROOT).as_posix())
+    assert missing - harmless == set()
