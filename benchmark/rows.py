@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attrobust.spec import Spec
@@ -30,10 +30,17 @@ class Defaults:
     def __call__(self, spec: Spec) -> dict[str, str]:
         """For one method as typed. A step goes with the ball it was stated for, not with another."""
         card: Card = getattr(registry.get(spec.name), "card", Card())
-        found = {**card.settings_for(self.dataset, self.model), **self.recipe.methods.get(spec.name, {})}
-        if {"eps", "norm", "steps"} & set(spec.settings):
-            found.pop("step", None)
+        found: dict[str, str] = {}
+        for settings in (card.settings_for(self.dataset, self.model), self.recipe.methods.get(spec.name, {})):
+            found = {**_without_step(found, settings), **settings}
+        return _without_step(found, spec.settings)
+
+
+def _without_step(found: dict[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    """Settings less the step, where the ball or the number of steps changes."""
+    if not {"eps", "norm", "steps"} & set(changes):
         return found
+    return {key: value for key, value in found.items() if key != "step"}
 
 
 def resolve_methods(specs: Sequence[Spec], defaults: Defaults) -> list[Component[Method]]:

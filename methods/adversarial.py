@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from attrobust.types import Cost, ThreatModel
 from methods.activation import Activated
-from methods.checks import above_zero, at_least
+from methods.checks import above_zero, at_least, not_negative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,29 @@ class AdversarialLoss(Adversarial):
     @abstractmethod
     def loss_at(self, model: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor) -> Tensor:
         """The loss with given adversarial images; a scalar."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergent(AdversarialLoss):
+    """A loss with a divergence between the predictions of clean and adversarial images, which begin beside the clean.
+
+    Attributes:
+        beta: weight of the divergence.
+        steps: number of inner steps.
+    """
+
+    steps: int = 10
+    beta: float = 6.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self, "beta")
+        self.check_reach()
+
+    @property
+    def batch_statistics(self) -> int:
+        """The clean and the moved images."""
+        return 2
 
 
 def uniform(x: Tensor, generator: torch.Generator) -> Tensor:

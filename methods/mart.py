@@ -11,14 +11,13 @@ from torch.nn import functional as F
 
 from attrobust.types import Card, Cost
 from methods import register
-from methods.adversarial import AdversarialLoss, beside
-from methods.checks import not_negative
+from methods.adversarial import Divergent, beside
 from methods.gradients import evaluating
 
 
 @register("mart")
 @dataclass(frozen=True, kw_only=True)
-class Mart(AdversarialLoss):
+class Mart(Divergent):
     """Boosted cross-entropy at the adversarial image, and a divergence that weighs most where x is misclassified.
 
     The inner steps raise the cross-entropy with the network in evaluation mode, from a little noise around x.
@@ -29,7 +28,6 @@ class Mart(AdversarialLoss):
         softplus: see ``Activated``.
     """
 
-    steps: int = 10
     beta: float = 5.0
 
     card: ClassVar[Card] = Card(
@@ -40,16 +38,6 @@ class Mart(AdversarialLoss):
         settings={"cifar10": {"eps": "0.031", "step": "0.007"}},
         note="Published at ICLR 2020, not on arXiv. The official code keeps 1e-4 under the logarithm; so do we.",
     )
-
-    @property
-    def batch_statistics(self) -> int:
-        """The clean and the moved images."""
-        return 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        not_negative(self, "beta")
-        self.check_reach()
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""

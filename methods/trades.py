@@ -11,14 +11,13 @@ from torch.nn import functional as F
 
 from attrobust.types import Card, Cost
 from methods import register
-from methods.adversarial import AdversarialLoss, beside
-from methods.checks import not_negative
+from methods.adversarial import Divergent, beside
 from methods.gradients import evaluating
 
 
 @register("trades")
 @dataclass(frozen=True, kw_only=True)
-class Trades(AdversarialLoss):
+class Trades(Divergent):
     """Cross-entropy at the clean image, and how far the prediction moves in the ball around it.
 
     The inner steps raise ``KL(p(x) || p(x'))`` with the network in evaluation mode, from a little noise around x. In
@@ -31,9 +30,6 @@ class Trades(AdversarialLoss):
         softplus: see ``Activated``.
     """
 
-    steps: int = 10
-    beta: float = 6.0
-
     card: ClassVar[Card] = Card(
         title="Theoretically Principled Trade-off between Robustness and Accuracy",
         authors="Zhang et al.",
@@ -43,16 +39,6 @@ class Trades(AdversarialLoss):
         settings={"cifar10": {"eps": "0.031", "step": "0.007"}},
         note="The official l2 form draws its noise twice and uses the second draw; here it is drawn once.",
     )
-
-    @property
-    def batch_statistics(self) -> int:
-        """The clean and the moved images."""
-        return 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        not_negative(self, "beta")
-        self.check_reach()
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""
