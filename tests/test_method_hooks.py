@@ -237,6 +237,29 @@ def test_what_cannot_be_trained_is_one_line_before_any_training(
     assert len(err.splitlines()) == 1
 
 
+WRONG: list[dict[str, float]] = [
+    *({key: -1.0} for key in ("eps", "l2", "cosd", "lam", "lam_hessian", "beta", "scale", "temperature", "reach")),
+    *({key: -1} for key in ("steps", "points", "attack_points", "copies", "draws", "projections", "pairs", "patch")),
+    *({key: 0.0} for key in ("step", "h", "softplus", "eps2")),
+    {"alpha": 1.5},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        (name, settings)
+        for name in methods.names()
+        for settings in WRONG
+        if set(settings) <= set(methods.get(name).__dataclass_fields__)
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(name: str, settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        methods.get(name)(**settings)
+
+
 def test_settings_come_from_the_command_line_then_the_recipe_then_the_card() -> None:
     def settings(spec: str, model: str, recipe: str | None = None) -> tuple[float, float]:
         protocol = load_protocol("standard").override(methods=(spec,), model=model)

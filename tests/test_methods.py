@@ -213,27 +213,6 @@ def test_a_loss_without_random_numbers_is_a_mean_over_images(
     assert torch.allclose(torch.stack(alone).mean(), together, rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        *({key: -1.0} for key in ("eps", "l2", "cosd", "lam", "lam_hessian", "beta", "scale", "temperature", "reach")),
-        *(
-            {key: -1}
-            for key in ("steps", "points", "attack_points", "copies", "draws", "projections", "pairs", "patch")
-        ),
-        *({key: 0.0} for key in ("step", "h", "softplus", "eps2")),
-        {"alpha": 1.5},
-    ],
-    ids=str,
-)
-def test_settings_out_of_range_are_refused(name: str, settings: dict[str, float]) -> None:
-    cls = registry.get(name)
-    if not set(settings) <= set(cls.__dataclass_fields__):
-        pytest.skip("has no such setting")
-    with pytest.raises(ValueError, match=next(iter(settings))):
-        cls(**settings)
-
-
 def test_nothing_but_cross_entropy_is_left_without_the_methods_own_terms(
     name: str, digits: Loaded, offered: Offered
 ) -> None:
