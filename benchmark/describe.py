@@ -10,6 +10,9 @@ from typing import Any
 from attrobust.registry import Registry
 from attrobust.spec import settings_of
 from attrobust.types import Card, UsageError, format_eps
+from benchmark.recipe import FOLDER, load_recipe
+from benchmark.settings import shipped_names
+from methods.base import Method
 
 WIDTH = 112
 
@@ -30,6 +33,12 @@ def describe(registry: Registry[Any], name: str) -> str:
         settings = ",".join(f"{key}={_typed(key, value)}" for key, value in settings_of(instance).items())
         lines += ["", *_entry("defaults", f"{name}:{settings}" if settings else f"{name} has no settings")]
         lines += _card(instance)
+        if isinstance(instance, Method):
+            for recipe in shipped_names(FOLDER):
+                settings = ",".join(
+                    f"{key}={value}" for key, value in load_recipe(recipe).methods.get(name, {}).items()
+                )
+                lines += _entry("recipe", f"{recipe}: {settings}" if settings else "")
     return "\n".join(lines) + "\n"
 
 
@@ -53,7 +62,14 @@ def _card(instance: Any) -> list[str]:
 
 
 def _entry(title: str, text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=f"{title:<10}", subsequent_indent=" " * 10, break_long_words=False)
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=f"{title:<10}",
+        subsequent_indent=" " * 10,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _typed(key: str, value: Any) -> str:

@@ -69,6 +69,9 @@ def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Mo
     )
     network = fresh_network(method.item, family, data, seed=0)
     is_smooth(network)
+    replaces = method.name == "softplus" or getattr(method.item, "softplus", None) is not None
+    if replaces and not any(isinstance(module, nn.ReLU) for module in family.build(facts).modules()):
+        raise ValueError(f"{request.model.label} has no ReLU that softplus could replace")
     start = method.item.start
     if start != SCRATCH:
         before = fresh_network(request.starts[start].item, family, data, seed=0)

@@ -14,7 +14,6 @@ from attrobust.registry import Registry
 from attrobust.types import UsageError
 from benchmark import data, models
 from benchmark.cards import WeightCard, shipped
-from benchmark.describe import describe
 from benchmark.options import AXES
 
 HERE = Path(__file__).parent
@@ -34,6 +33,8 @@ def listing(axis: str) -> str:
     if colon:
         if axis not in REGISTRIES:
             raise UsageError(f"--list {axis}:{name}: entries are described of {', '.join(REGISTRIES)}")
+        from benchmark.describe import describe  # Imports torch, as a mere list does not.
+
         return describe(REGISTRIES[axis], name)
     if axis not in (*AXES, "all"):
         raise UsageError(f"--list {axis!r}: no such axis; use {', '.join(AXES)}")

@@ -90,7 +90,10 @@ def make_request(
     model = resolve_one(models.registry, protocol.model, ModelFamily)
     chosen = load_recipe(type(dataset.item).recipe if recipe is None else recipe, epochs)
     for name in chosen.methods:
-        methods.registry.check(name)
+        try:
+            methods.registry.check(name)
+        except UsageError as error:
+            raise UsageError(f"recipe {recipe or type(dataset.item).recipe}: {error}") from error
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
     external = [parse_external(text, model) for text in checkpoints]

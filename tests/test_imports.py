@@ -14,10 +14,10 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ["methods", "explainers", "attacks", "metrics"]
 ALLOWED = {"attrobust": set(), **{room: {"attrobust"} for room in ROOMS}, "benchmark": {"attrobust", *ROOMS}}
 LAYERS = [
-    {"files", "settings", "options", "components", "models", "provenance", "dialects", "describe"},
+    {"files", "settings", "options", "components", "models", "provenance", "dialects"},
     {"data", "store", "protocol", "recipe", "cards", "plugins", "weights"},
-    {"statistics", "audit", "training", "trial", "evaluation", "listing", "sources", "criterion", "choice", "rows"},
-    {"packages", "claims"},
+    {"describe", "statistics", "audit", "training", "trial", "evaluation", "sources", "criterion", "choice", "rows"},
+    {"packages", "claims", "listing"},
     {"external"},
     {"zoo", "request", "report"},
     {"cells", "verify"},

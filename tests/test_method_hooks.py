@@ -370,8 +370,18 @@ def test_one_entry_is_described_with_its_card(capsys: Capture) -> None:
     assert code == 0
     for part in ("arXiv 2211.15900", "2F + 4B + H", "cifar10/resnet18: eps=4/255", "aga:beta=3,eps=4/255,l2=0.01"):
         assert part in out
+    assert "recipe    digits: eps=16/255" in out
+    assert "\ndefaults  pgd-at:softplus=none" in run(["--list", "methods:pgd-at"], capsys)[1]
     assert "defaults  topk:" in run(["--list", "attacks:topk"], capsys)[1]
     code, _, err = run(["--list", "methods:agar"], capsys)
     assert code == 2
     assert "Did you mean 'aga'" in err
     assert run(["--list", "protocols:quick"], capsys)[0] == 2
+
+
+def test_a_softplus_that_has_nothing_to_replace_is_refused(looked_at: Path, tmp_path: Path, capsys: Capture) -> None:
+    words = ["--dataset", "imagefolder:size=32", "--data-root", looked_at, "--out", tmp_path / "run", *FAST]
+    words += ["--model", "torchvision:name=efficientnet_b0", "--methods", "input-gradient:softplus=3"]
+    code, _, err = run([*words, "--images", "4"], capsys)
+    assert code == 2
+    assert "torchvision:name=efficientnet_b0 has no ReLU that softplus could replace" in err
