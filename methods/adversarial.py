@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from attrobust.types import Cost, ThreatModel
 from methods.activation import Activated
 from methods.checks import above_zero, at_least, not_negative
+from methods.draws import gaussian, uniform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +116,6 @@ class Divergent(AdversarialLoss):
     def batch_statistics(self) -> int:
         """The clean and the moved images."""
         return 2
-
-
-def uniform(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers uniform on [0, 1), shaped and typed like ``x``."""
-    return torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-
-
-def gaussian(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers from N(0, 1), shaped and typed like ``x``."""
-    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
 def beside(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,6 +13,7 @@ from attrobust.types import Card, Cost
 from attrobust.views import input_scale
 from methods import register
 from methods.checks import not_negative
+from methods.draws import gaussian, uniform
 from methods.gradients import true_logit_gradient
 from methods.softplus import Softplus
 
@@ -84,12 +85,9 @@ class AGA(Softplus):
 
     def _perturbation(self, model: nn.Module, gradient: Tensor, generator: torch.Generator) -> Tensor:
         if self.delta == "uniform":
-            draw = torch.rand(gradient.shape, generator=generator, dtype=gradient.dtype, device=gradient.device)
-            return self.eps * (2 * draw - 1)
+            return self.eps * (2 * uniform(gradient, generator) - 1)
         if self.delta == "gaussian":
-            return self.eps * torch.randn(
-                gradient.shape, generator=generator, dtype=gradient.dtype, device=gradient.device
-            )
+            return self.eps * gaussian(gradient, generator)
         along = gradient.sign() if self.delta == "grad-sign" else gradient
         length: Tensor = along.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
         return self.eps * input_scale(model) * along / length

@@ -14,8 +14,8 @@ from attrobust.types import Amount, Card, Cost, ThreatModel
 from attrobust.views import input_mean, input_scale, is_smooth, softplus_view
 from methods import register
 from methods.activation import Activated
-from methods.adversarial import uniform
 from methods.checks import above_zero, at_least, not_negative
+from methods.draws import uniform
 from methods.gradients import differentiable, evaluating
 from methods.pgd_at import runner_up
 

@@ -13,6 +13,7 @@ from attrobust.types import Card, Cost
 from attrobust.views import input_scale, spell_out
 from methods import register
 from methods.checks import not_negative
+from methods.draws import gaussian
 from methods.gradients import true_logit_gradient
 from methods.softplus import Softplus
 
@@ -63,7 +64,7 @@ class Hessian(Softplus):
         x = x.detach().requires_grad_()
         logits = model(x)
         gradient = true_logit_gradient(model, logits, x, y, create_graph=True)
-        probe = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        probe = gaussian(x, generator)
         (product,) = torch.autograd.grad((gradient * probe).sum(), x, create_graph=True)
         curvature = (product * input_scale(model)).flatten(1).square().sum(dim=1)
         return F.cross_entropy(logits, y) + self.lam * curvature.mean()

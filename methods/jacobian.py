@@ -15,6 +15,7 @@ from attrobust.views import input_scale
 from methods import register
 from methods.activation import Activated
 from methods.checks import not_negative
+from methods.draws import gaussian
 from methods.gradients import differentiable
 
 
@@ -74,5 +75,4 @@ class Jacobian(Activated):
             for row in torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device):
                 yield row.expand_as(logits)
         for _ in range(self.projections):
-            draw = torch.randn(logits.shape, generator=generator, dtype=logits.dtype, device=logits.device)
-            yield F.normalize(draw, dim=1)
+            yield F.normalize(gaussian(logits, generator), dim=1)
