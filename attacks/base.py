@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,13 @@ from attrobust.types import ThreatModel
 class Explain(Protocol):
     """What an attack may ask of an explainer; see ``explainers.base.Explainer``."""
 
+    stochastic: ClassVar[bool]
+    curved: ClassVar[bool]
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the map has a derivative to follow."""
+
     def __call__(
         self,
         model: nn.Module,
@@ -29,6 +36,13 @@ class Explain(Protocol):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """B×C×H×W signed attributions."""
+
+
+class Observer(Protocol):
+    """Sees what attacks try."""
+
+    def __call__(self, context: Context, x: Tensor, maps: Tensor, legal: Tensor) -> None:
+        """Images B×C×H×W of the context's ids, their scored maps B×H×W, and which of them are legal, bool[B]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +58,9 @@ class Context:
         partners: for every image another one of the list, of another class, B×C×H×W; targets are made of them.
         seed: of the evaluation.
         surrogate: where the scored explainer has no derivative, the one whose derivative is followed instead.
+        donor: another network for the same images and classes, for attacks that ask for one by ``Attack.donor``.
+        observer: told of every legal iterate whose scored maps an attack has computed; how an ensemble watches its
+            members.
     """
 
     model: nn.Module
@@ -54,20 +71,53 @@ class Context:
     partners: Tensor
     seed: int = 0
     surrogate: Explain | None = None
+    donor: nn.Module | None = None
+    observer: Observer | None = None
 
     @property
     def followed(self) -> Context:
         """The same situation with an explainer that has a derivative: this one, unless there is a surrogate."""
         return self if self.surrogate is None else replace(self, explainer=self.surrogate, surrogate=None)
 
-    def maps(self, x: Tensor, y: Tensor, *, model: nn.Module | None = None, create_graph: bool = False) -> Tensor:
+    def take(self, rows: Sequence[int]) -> Context:
+        """The same situation for some of the images, in this order; an image may be taken several times."""
+        chosen = list(rows)
+        return replace(self, ids=[self.ids[row] for row in chosen], partners=self.partners[chosen])
+
+    def maps(
+        self, x: Tensor, y: Tensor, *, model: nn.Module | None = None, create_graph: bool = False, draw: int = 0
+    ) -> Tensor:
         """B×H×W maps of class ``y`` as the attacker computes them, of the scored network or of a view of it.
 
-        A stochastic explainer gets draws of the attacker's own, never those the result is scored with.
+        A stochastic explainer gets draws of the attacker's own, never those the result is scored with: number ``draw``
+        of them.
         """
-        generator = torch.Generator().manual_seed(derive_seed("attacker's explanation", self.seed))
+        generator = torch.Generator().manual_seed(derive_seed("attacker's explanation", self.seed, draw))
         network = self.model if model is None else model
         return self.reduce(self.explainer(network, x, y, create_graph=create_graph, generator=generator))
+
+    def maps_and_logits(
+        self, x: Tensor, y: Tensor, *, model: nn.Module | None = None, create_graph: bool = False, draw: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """As ``maps``, with the logits B×K of the same images; from the same pass where the explainer makes that one.
+
+        With ``create_graph`` both can be differentiated with respect to ``x``.
+        """
+        network, seen = self.model if model is None else model, list[Tensor]()
+
+        def watch(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if not seen and inputs[0].shape == x.shape and torch.equal(inputs[0], x):
+                seen.append(output)
+
+        handle = network.register_forward_hook(watch)
+        try:
+            maps = self.maps(x, y, model=network, create_graph=create_graph, draw=draw)
+        finally:
+            handle.remove()
+        if not seen or (create_graph and not seen[0].requires_grad):
+            with torch.set_grad_enabled(create_graph):
+                seen = [network(x)]
+        return maps, seen[0] if create_graph else seen[0].detach()
 
     def predict(self, x: Tensor) -> Tensor:
         """The scored network's predicted class, int64[B]."""
@@ -89,11 +139,33 @@ class AttackOutput:
         legal: bool[B], whether the attack's result, projected onto ball and box, was finite and kept its prediction
             where asked; where not, ``x`` is the clean image.
         passes: images sent through the network.
+        others: further results, N×B×C×H×W, checked alike; every metric is scored on whichever result is worst for the
+            model, image by image.
+        members: names of what an ensemble is made of.
+        sources: int64[1 + N, B], the member that ``x`` and each of ``others`` come from; all 0 for a single attack.
     """
 
     x: Tensor
     legal: Tensor
     passes: Passes
+    others: Tensor
+    members: tuple[str, ...]
+    sources: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What an attack found, before anything is checked.
+
+    Attributes:
+        images: one tensor B×C×H×W for each result, the first that of the attack itself.
+        members: names of what an ensemble is made of.
+        sources: int64[len(images), B], the member each image comes from; None where all are of the first.
+    """
+
+    images: Sequence[Tensor]
+    members: tuple[str, ...]
+    sources: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +183,11 @@ class Attack(ABC):
     def check_threat(self, threat: ThreatModel) -> None:  # noqa: B027
         """Raise ValueError where the attack is none under these rules; called before anything is run."""
 
+    @property
+    def donor(self) -> str:
+        """Name of the training method whose network ``Context.donor`` must be; empty where none is needed."""
+        return ""
+
     @abstractmethod
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """What an author writes: images that explain differently, B×C×H×W.
@@ -121,11 +198,15 @@ class Attack(ABC):
             y: the explained class of each, int64[B].
         """
 
+    def results(self, context: Context, x: Tensor, y: Tensor) -> Results:
+        """What ``run`` returns, as the only result; an ensemble has one for each thing that is scored."""
+        return Results(images=[self.run(context, x, y)], members=(type(self).__name__,), sources=None)
+
     @final
     def __call__(self, context: Context, x: Tensor, y: Tensor) -> AttackOutput:
-        """Run the attack and enforce the threat model on its result, image by image.
+        """Run the attack and enforce the threat model on its results, image by image.
 
-        The result is projected onto the ball and the pixel box and checked; an image that is not finite or, with
+        Each result is projected onto the ball and the pixel box and checked; an image that is not finite or, with
         ``keep_prediction``, predicted differently is replaced by the clean one and reported as not legal. The model's
         mode, weights, buffers, gradients, ``requires_grad`` flags and hooks, and torch's random state, are left as
         they were.
@@ -135,25 +216,45 @@ class Attack(ABC):
             TypeError, ValueError: what ``run`` returned is no tensor shaped like the images.
         """
         self.check_threat(context.threat)
-        with _untouched(context.model), torch.random.fork_rng(), counted(context.model) as passes:
+        networks = [context.model] if context.donor is None else [context.model, context.donor]
+        with ExitStack() as stack:
+            for network in networks:
+                stack.enter_context(_untouched(network))
+            stack.enter_context(torch.random.fork_rng())
+            passes = stack.enter_context(counted(*networks))
             torch.manual_seed(derive_seed("attack", context.seed))
             x = x.detach()
             predicted = context.predict(x)
             # Put back at once, so that the check is made on the network as it was.
             with _untouched(context.model):
-                result = self.run(context, x.clone(), y)
-            if not isinstance(result, Tensor):
-                raise TypeError(f"{type(self).__name__}.run returned {type(result).__name__}, not a tensor of images")
-            result = result.detach()
-            if result.shape != x.shape:
-                raise ValueError(f"{type(self).__name__}.run returned {tuple(result.shape)} for {tuple(x.shape)}")
-            finite = result.flatten(1).isfinite().all(dim=1)
-            candidate = context.threat.project(x, torch.where(finite.view(-1, 1, 1, 1), result, x))
-            legal = finite & context.threat.contains(x, candidate)
-            if context.threat.keep_prediction:
-                legal &= context.predict(candidate) == predicted
-            checked = torch.where(legal.view(-1, 1, 1, 1), candidate, x)
-        return AttackOutput(x=checked, legal=legal, passes=passes)
+                found = self.results(context, x.clone(), y)
+            checked = [self._checked(context, x, predicted, images) for images in found.images]
+        sources = found.sources
+        if sources is None:
+            sources = torch.zeros(len(checked), len(x), dtype=torch.int64)
+        images = torch.stack([images for images, _ in checked])
+        return AttackOutput(
+            x=images[0],
+            legal=checked[0][1],
+            passes=passes,
+            others=images[1:],
+            members=found.members,
+            sources=sources,
+        )
+
+    def _checked(self, context: Context, x: Tensor, predicted: Tensor, result: Tensor) -> tuple[Tensor, Tensor]:
+        """One result made legal, and where it was so already."""
+        if not isinstance(result, Tensor):
+            raise TypeError(f"{type(self).__name__}.run returned {type(result).__name__}, not a tensor of images")
+        result = result.detach()
+        if result.shape != x.shape:
+            raise ValueError(f"{type(self).__name__}.run returned {tuple(result.shape)} for {tuple(x.shape)}")
+        finite = result.flatten(1).isfinite().all(dim=1)
+        candidate = context.threat.project(x, torch.where(finite.view(-1, 1, 1, 1), result, x))
+        legal = finite & context.threat.contains(x, candidate)
+        if context.threat.keep_prediction:
+            legal &= context.predict(candidate) == predicted
+        return torch.where(legal.view(-1, 1, 1, 1), candidate, x), legal
 
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -46,6 +46,8 @@ class Random(UnderivedExplainer):
 class Input(Explainer):
     """The image itself: bright pixels are important."""
 
+    curved: ClassVar[bool] = True
+
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:

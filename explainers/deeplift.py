@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from captum.attr import DeepLift as CaptumDeepLift
@@ -26,6 +26,8 @@ class DeepLift(CaptumExplainer):
     Attributes:
         baseline: grey level of x0 in pixel units; 0 is black.
     """
+
+    curved: ClassVar[bool] = True
 
     baseline: float = 0.0
 
@@ -52,6 +54,8 @@ class DeepLiftShap(Explainer):
     Attributes:
         references: how many.
     """
+
+    curved: ClassVar[bool] = True
 
     references: int = 5
 

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, fx, nn
@@ -50,6 +50,8 @@ class LRP(Explainer):
         epsilon: is added to every divisor, away from 0.
         gamma: by which share products count more.
     """
+
+    curved: ClassVar[bool] = True
 
     rule: Rule = "epsilon-plus"
     epsilon: float = 1e-6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ class MaskingExplainer(Explainer):
     Attributes:
         baseline: grey level of masked pixels in pixel units; 0 is black.
     """
+
+    curved: ClassVar[bool] = True
 
     baseline: float = 0.0
 
