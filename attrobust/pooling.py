@@ -31,24 +31,31 @@ class LogSumExpPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B×C×H×W to the size that the max-pooling gives."""
-        margins = [self._margins(x.shape[axis - 2], axis) for axis in (0, 1)]
-        if any(any(margin) for margin in margins):
+        plans = [self._plan(x.shape[axis - 2], axis) for axis in (0, 1)]
+        if any(before or after for before, after, _ in plans):
             # Not minus infinity: zero times that is no number, in second derivatives.
-            x = F.pad(x, [*margins[1], *margins[0]], value=torch.finfo(x.dtype).min / (4 * max(1.0, self.sharpness)))
-        reach = [(size - 1) * gap + 1 for size, gap in zip(self.kernel, self.dilation, strict=True)]
-        windows = x.unfold(2, reach[0], self.stride[0]).unfold(3, reach[1], self.stride[1])
-        windows = windows[..., :: self.dilation[0], :: self.dilation[1]]
-        return torch.logsumexp(self.sharpness * windows, dim=(-2, -1)) / self.sharpness
+            lowest = torch.finfo(x.dtype).min / (4 * max(1.0, self.sharpness))
+            x = F.pad(x, [*plans[1][:2], *plans[0][:2]], value=lowest)
+        # One slice for each place in a window: several times faster than gathering the windows.
+        rows, columns = ([self._places(axis, i, plans[axis][2]) for i in range(self.kernel[axis])] for axis in (0, 1))
+        values = torch.stack([x[:, :, row, column] for row in rows for column in columns])
+        largest = values.detach().amax(dim=0)
+        return largest + (self.sharpness * (values - largest)).exp().sum(dim=0).log() / self.sharpness
 
-    def _margins(self, size: int, axis: int) -> tuple[int, int]:
-        """What is added before and after one axis, the excess of ``ceil_mode`` included."""
+    def _places(self, axis: int, offset: int, count: int) -> slice:
+        """Where the values at one offset in their windows lie."""
+        start = offset * self.dilation[axis]
+        return slice(start, start + (count - 1) * self.stride[axis] + 1, self.stride[axis])
+
+    def _plan(self, size: int, axis: int) -> tuple[int, int, int]:
+        """What is added before and after an axis, the excess of ``ceil_mode`` included, and how many windows it has."""
         reach = (self.kernel[axis] - 1) * self.dilation[axis] + 1
         pad, stride = self.padding[axis], self.stride[axis]
         room = size + 2 * pad - reach
         steps = room // stride
         if self.ceil_mode and room % stride and (steps + 1) * stride < size + pad:
             steps += 1
-        return pad, max(pad, steps * stride + reach - size - pad)
+        return pad, max(pad, steps * stride + reach - size - pad), steps + 1
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
