@@ -92,7 +92,7 @@ class Walk:
         self._context, self._y = context, y
         score = attack.objective(context, x, y)
         guide = score if context.surrogate is None else attack.objective(context.followed, x, y)
-        self._slope = Slope(attack, context, y, lambda maps, _: guide(maps))
+        self._slope = Slope(attack, context, x, y, lambda maps, _: guide(maps))
         self.best = BestLegal(context, x, y, score) if best is None else best
 
     def visit(self, inside: Tensor, proposal: Tensor, iteration: int | None) -> Point:
