@@ -67,6 +67,14 @@ class GradientAttack(Attack):
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """What is to be made small, given the clean images and the explained classes."""
 
+    def guide(self, context: Context, x: Tensor, y: Tensor) -> Objective | None:  # noqa: ARG002
+        """What is followed where the objective has no useful derivative, given the same; None to follow that."""
+        return None
+
+    def source(self, context: Context) -> Context:
+        """The situation whose maps are followed: that of the scored network, and of its surrogate if there is one."""
+        return context.followed
+
     def differentiated(self, model: nn.Module, *, curved: bool = False) -> nn.Module:
         """The network whose graph the attack follows.
 
@@ -137,9 +145,9 @@ class Slope:
 
     def __init__(self, attack: GradientAttack, context: Context, y: Tensor, loss: Loss) -> None:
         self._attack, self._y, self._loss = attack, y, loss
-        self._followed = context.followed
+        self._followed = attack.source(context)
         explainer = self._followed.explainer
-        self.network = attack.differentiated(context.model, curved=explainer.curved)
+        self.network = attack.differentiated(self._followed.model, curved=explainer.curved)
         self._draws = attack.draws if explainer.stochastic else 0
         self.scores = self.network is context.model and self._followed is context and not self._draws
         """Whether an evaluation gives scored maps."""

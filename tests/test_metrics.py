@@ -17,7 +17,7 @@ from explainers.base import reduce_map
 from explainers.saliency import Saliency
 from metrics import registry
 from metrics.base import Case, Metric, Quality, Similarity
-from metrics.correlation import average_ranks, sorted_ranks
+from metrics.correlation import average_ranks
 from metrics.normalized_l2 import NormalizedL2
 from metrics.topk import TopK
 
