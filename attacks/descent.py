@@ -71,6 +71,14 @@ class GradientAttack(Attack):
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """What is to be made small, given the clean images and the explained classes."""
 
+    def guide(self, context: Context, x: Tensor, y: Tensor) -> Objective | None:  # noqa: ARG002
+        """What is followed where the objective has no useful derivative, given the same; None to follow that."""
+        return None
+
+    def source(self, context: Context) -> Context:
+        """The situation whose maps are followed: that of the scored network, and of its surrogate if there is one."""
+        return context.followed
+
     def differentiated(self, context: Context, x: Tensor) -> View:
         """The network whose graph the attack follows, as sharp as at the first iteration.
 
@@ -78,11 +86,12 @@ class GradientAttack(Attack):
             context: network, explainer and rules.
             x: images, B×C×H×W; only their size matters.
         """
-        if self.view == "own" or context.followed.explainer.curved:
-            return View(context.model, {})
+        source = self.source(context)
+        if self.view == "own" or source.explainer.curved:
+            return View(source.model, {})
         absolute = self.beta is not None and self.pool is not None
-        reach = {} if absolute else reach_of(context.model, context.threat, x.shape[1:], x)
-        return smooth_view(context.model, reach, beta=self.beta, pool=self.pool, sharpness=self.sharpness)
+        reach = {} if absolute else reach_of(source.model, context.threat, x.shape[1:], x)
+        return smooth_view(source.model, reach, beta=self.beta, pool=self.pool, sharpness=self.sharpness)
 
     def iterates(
         self, context: Context, start: Tensor, y: Tensor, loss: Loss, update: Update
@@ -134,10 +143,10 @@ class Slope:
 
     def __init__(self, attack: GradientAttack, context: Context, x: Tensor, y: Tensor, loss: Loss) -> None:
         self._attack, self._y, self._loss = attack, y, loss
-        self._followed = context.followed
+        self._followed = attack.source(context)
         self._view = attack.differentiated(context, x)
         self._draws = attack.draws if self._followed.explainer.stochastic else 0
-        self.scores = self._view.is_own and self._followed is context and not self._draws
+        self.scores = self._view.network is context.model and self._followed is context and not self._draws
         """Whether an evaluation gives scored maps."""
 
     def __call__(self, x: Tensor, iteration: int, guard: Guard | None = None) -> Found:

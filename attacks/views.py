@@ -26,11 +26,6 @@ class View:
         self.network = network
         self._replaced = replaced
 
-    @property
-    def is_own(self) -> bool:
-        """Whether it is the scored network itself."""
-        return not self._replaced
-
     def sharpen(self, factor: float) -> None:
         """Make every replaced part ``factor`` times as sharp as it was at first."""
         for module, first in self._replaced.items():
