@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -148,6 +150,17 @@ def test_verify_holds_the_column_to_its_rows(finished: Path, capsys: Capture) ->
     Store(finished).write_plan(plan)
     assert "run.json does not say what the rows say: accuracy_attack" in out
     assert "run.json does not say what the rows say: metric" in out
+
+
+def test_attacks_that_broke_the_rules_are_counted_in_the_notes(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    store = Store(tmp_path / "copy")
+    row = next(row for row in store.rows().values() if row["metric"]["name"] == "robust-accuracy")
+    scores, legal = store.load_scores(row)
+    sha256 = store.save_scores(row["fingerprint"], scores, legal & (np.arange(20) > 2))
+    store.append([row | {"scores_sha256": sha256}])
+    out = run(["report", store.folder], capsys)[1]
+    assert "! natural, pgd:steps=5: 3 of 20 attacks were not legal and count as no attack" in out
 
 
 def test_none_leaves_the_column_out(finished: Path, tmp_path: Path, capsys: Capture) -> None:
