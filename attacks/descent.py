@@ -1,153 +1,183 @@
-"""Gradient descent on an explanation: one loop for every attack that differentiates a map."""
+"""Gradient descent on an explanation: what every attack has in common that differentiates a map."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import trange
 
 from attacks.base import Attack, Context
-from attrobust.views import is_smooth, softplus_view
+from attacks.feasible import Objective, along_boundary
+from attacks.views import View, reach_of, smooth_view
 
-Objective = Callable[[Tensor], Tensor]
-"""Maps B×H×W to one number per image, float[B]: smaller is a stronger attack."""
-
-Loss = Callable[[Tensor, Callable[[], Tensor]], Tensor]
-"""Maps, and a function that runs the network for its logits, to one number per image."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Maps B×H×W and logits B×K of the differentiated network to one number per image, float[B]."""
 
 Update = Callable[[Tensor, Tensor, int], Tensor]
 """Point, gradient and iteration, to the next point."""
+
+Guard = Callable[[Tensor], Tensor | None]
+"""Logits B×K to what a descent must not lower, float[B], or None."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientAttack(Attack):
     """An attack that descends the gradient of an objective through the explainer.
 
-    A network of ReLUs has no second derivative to follow, so a softplus view of it is differentiated instead. An
-    explainer without a derivative is attacked by transfer: the objective is followed on the maps of the context's
-    surrogate. Scores, prediction and the choice of the best iterate are always those of the unmodified network and the
-    scored explainer.
+    A network of ReLUs has no second derivative to follow, and max-pooling hides part of one, so a view of the network
+    with softplus and log-sum-exp pooling in their place is differentiated instead; it shares all weights. Maps that
+    bend by themselves (``Explainer.curved``) are differentiated in the network itself. An explainer without a
+    derivative is attacked by transfer: the objective is followed on the maps of the context's surrogate. Scores,
+    prediction and the choice of the best iterate are always those of the unmodified network and the scored explainer.
 
     Attributes:
         steps: iterations.
-        view: ``auto`` differentiates the network itself where it is smooth and its softplus view otherwise; ``own``
-            always the network itself.
-        beta: sharpness of the softplus view.
+        view: ``auto`` as described; ``own`` always the network itself.
+        sharpness: of softplus and pooling at the first iteration, in units of one over what the ball moves the inputs
+            of each layer by, see ``attacks.views.reach_of``.
+        growth: how many times sharper the last iteration is, geometrically.
+        beta: sharpness of every softplus instead, where it is not ``none``; a network without ReLUs keeps its
+            activations.
+        pool: sharpness of every log-sum-exp pooling instead, where it is not ``none``; 0 keeps max-pooling.
+        draws: of a stochastic explainer, averaged over for each gradient; fresh ones at every iteration.
     """
 
     steps: int = 50
     view: Literal["auto", "own"] = "auto"
-    beta: float = 10.0
+    sharpness: float = 0.3
+    growth: float = 10.0
+    beta: float | None = None
+    pool: float | None = None
+    draws: int = 1
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1")
-        if not self.beta > 0:
-            raise ValueError(f"beta must be above 0, not {self.beta:g}")
+        if self.draws < 1:
+            raise ValueError(f"draws={self.draws} must be at least 1")
+        for name in ("sharpness", "growth", "beta"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value:g}")
+        if self.pool is not None and not self.pool >= 0:
+            raise ValueError(f"pool must be 0 (max-pooling) or above, not {self.pool:g}")
 
     @abstractmethod
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """What is to be made small, given the clean images and the explained classes."""
 
-    def differentiated(self, model: nn.Module) -> nn.Module:
-        """The network whose graph the attack follows."""
-        if self.view == "own" or is_smooth(model):
-            return model
-        return softplus_view(model, self.beta)
+    def guide(self, context: Context, x: Tensor, y: Tensor) -> Objective | None:  # noqa: ARG002
+        """What is followed where the objective has no useful derivative, given the same; None to follow that."""
+        return None
+
+    def source(self, context: Context) -> Context:
+        """The situation whose maps are followed: that of the scored network, and of its surrogate if there is one."""
+        return context.followed
+
+    def differentiated(self, context: Context, x: Tensor) -> View:
+        """The network whose graph the attack follows, as sharp as at the first iteration.
+
+        Args:
+            context: network, explainer and rules.
+            x: images, B×C×H×W; only their size matters.
+        """
+        source = self.source(context)
+        if self.view == "own" or source.explainer.curved:
+            return View(source.model, {})
+        absolute = self.beta is not None and self.pool is not None
+        reach = {} if absolute else reach_of(source.model, context.threat, x.shape[1:], x)
+        return smooth_view(source.model, reach, beta=self.beta, pool=self.pool, sharpness=self.sharpness)
 
     def iterates(
         self, context: Context, start: Tensor, y: Tensor, loss: Loss, update: Update
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Every point of a descent, the start and the last included.
+    ) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+        """Every point of a plain descent, the start and the last included, whatever is predicted there.
 
         Args:
             context: network, explainer and rules.
             start: first point, B×C×H×W.
             y: explained classes.
-            loss: what is differentiated, of the maps of the followed explainer and the logits of the differentiated
-                network.
+            loss: what is differentiated, of the maps of the followed explainer.
             update: the next point from a point, its gradient and the number of the iteration.
 
         Yields:
-            A point, and its scored maps where they are a by-product.
+            A point, and its scored maps and logits where they are a by-product.
         """
-        network, followed = self.differentiated(context.model), context.followed
-        scored = network is context.model and followed is context
-        current = start
+        slope, current = Slope(self, context, start, y, loss), start
         for iteration in trange(self.steps, desc="steps", leave=False, disable=None):
-            attached = current.detach().requires_grad_()
-            maps = followed.maps(attached, y, model=network, create_graph=True)
-            yield current, maps.detach() if scored else None
-            (gradient,) = torch.autograd.grad(loss(maps, partial(network, attached)).sum(), attached)
-            current = update(current, gradient, iteration)
-        yield current, None
+            found = slope(current, iteration)
+            yield current, found.maps, found.logits
+            current = update(current, found.gradient, iteration)
+        yield current, None, None
 
 
 @dataclass(frozen=True, kw_only=True)
-class SignedDescent(GradientAttack):
-    """Steepest descent with a step that shrinks linearly, keeping each image's best legal iterate.
+class Found:
+    """What one evaluation of a slope gives.
 
     Attributes:
-        step: first step as a share of eps; the last is ``step / steps`` of eps.
+        gradient: of the objective, B×C×H×W, turned along the decision boundary where an image was to be guarded.
+        maps, logits: on the scored network, where the differentiated one is that and the draws are those of scores.
     """
 
-    step: float = 0.25
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.step > 0:
-            raise ValueError(f"step must be above 0, not {self.step:g}")
-
-    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
-        """See ``Attack.run``; starts at a random point of the ball."""
-        threat = context.threat
-        score = self.objective(context, x, y)
-        guide = score if context.surrogate is None else self.objective(context.followed, x, y)
-        best = BestLegal(context, x, y, score)
-
-        def update(current: Tensor, gradient: Tensor, iteration: int) -> Tensor:
-            size = self.step * threat.eps * (1 - iteration / self.steps)
-            return threat.project(x, current - size * threat.direction(gradient))
-
-        start = threat.scatter(x, context.streams("start").uniform(x))
-        for iterate, maps in self.iterates(context, start, y, lambda maps, _: guide(maps), update):
-            best.offer(iterate, maps)
-        return best.x
+    gradient: Tensor
+    maps: Tensor | None
+    logits: Tensor | None
 
 
-class BestLegal:
-    """The iterate of lowest score, image by image, among those whose prediction on the scored network is kept.
-
-    Starts with the clean images, so an attack never returns anything worse than doing nothing.
+class Slope:
+    """The gradient of a loss through the followed explainer and the differentiated network.
 
     Args:
-        context: rules and network.
-        x: clean images.
-        y: explained classes.
-        score: of the maps of the scored network.
+        attack: whose view and draws it has.
+        context: network, explainer and rules.
+        x: images, B×C×H×W; only their size matters.
+        y: explained classes, int64[B].
+        loss: of maps and logits, float[B].
     """
 
-    def __init__(self, context: Context, x: Tensor, y: Tensor, score: Objective) -> None:
-        self._context, self._y, self._score = context, y, score
-        self._predicted = context.predict(x)
-        self.x = x.clone()
-        self.score = score(context.maps(x, y)).detach()
+    def __init__(self, attack: GradientAttack, context: Context, x: Tensor, y: Tensor, loss: Loss) -> None:
+        self._attack, self._y, self._loss = attack, y, loss
+        self._followed = attack.source(context)
+        self._view = attack.differentiated(context, x)
+        self._draws = attack.draws if self._followed.explainer.stochastic else 0
+        self.scores = self._view.network is context.model and self._followed is context and not self._draws
+        """Whether an evaluation gives scored maps."""
 
-    def offer(self, x: Tensor, maps: Tensor | None = None) -> None:
-        """Keep ``x`` where it is legal and better; ``maps`` are its maps on the scored network where known."""
-        context = self._context
-        score = self._score(context.maps(x, self._y) if maps is None else maps).detach()
-        better = score < self.score
-        if context.threat.keep_prediction:
-            better &= context.predict(x) == self._predicted
-        self.x = torch.where(better.view(-1, 1, 1, 1), x.detach(), self.x)
-        self.score = torch.where(better, score, self.score)
+    def __call__(self, x: Tensor, iteration: int, guard: Guard | None = None) -> Found:
+        """Evaluate it.
+
+        Args:
+            x: B×C×H×W.
+            iteration: decides the sharpness of the view and the draws of a stochastic explainer.
+            guard: of the logits, what descent must not lower, float[B], or None where nothing is in danger.
+        """
+        self._view.sharpen(self._attack.growth ** (iteration / max(1, self._attack.steps - 1)))
+        attached = x.detach().requires_grad_()
+        # Draw 0 is the one that iterates are scored with.
+        draws = range(1 + iteration * self._draws, 1 + (iteration + 1) * self._draws) if self._draws else [0]
+        gradient, toward, maps, logits = torch.zeros_like(x), None, x, x
+        for number in draws:
+            maps, logits = self._followed.maps_and_logits(
+                attached, self._y, model=self._view.network, create_graph=True, draw=number
+            )
+            value = self._loss(maps, logits).sum()
+            kept = guard(logits) if guard is not None and toward is None else None
+            (part,) = torch.autograd.grad(value, attached, retain_graph=kept is not None)
+            gradient += part
+            if kept is not None:
+                (toward,) = torch.autograd.grad(kept.sum(), attached)
+        gradient = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        if toward is not None:
+            gradient = along_boundary(gradient, toward.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+        if not self.scores:
+            return Found(gradient=gradient, maps=None, logits=None)
+        return Found(gradient=gradient, maps=maps.detach(), logits=logits.detach())
 
 
 def sum_normalized(maps: Tensor) -> Tensor:

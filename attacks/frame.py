@@ -11,7 +11,8 @@ from torch import Tensor
 
 from attacks import register
 from attacks.base import Context
-from attacks.descent import BestLegal, GradientAttack, Objective
+from attacks.descent import GradientAttack
+from attacks.feasible import BestLegal, Objective
 
 
 @register("frame")
@@ -34,7 +35,9 @@ class Frame(GradientAttack):
     """
 
     steps: int = 100
-    beta: float = 20.0
+    beta: float | None = 20.0
+    pool: float | None = 0.0
+    growth: float = 1.0
     width: int = 5
     gamma: float = 0.5
     variant: Literal["corrected", "paper"] = "corrected"
@@ -68,8 +71,8 @@ class Frame(GradientAttack):
             logits = context.model(x)
         share = len(x) if self.variant == "paper" else 1
 
-        def loss(maps: Tensor, view_logits: Callable[[], Tensor]) -> Tensor:
-            penalty: Tensor = (view_logits() - logits).square().mean(dim=1)
+        def loss(maps: Tensor, view_logits: Tensor) -> Tensor:
+            penalty: Tensor = (view_logits - logits).square().mean(dim=1)
             return (self.gamma * distance(maps) + (1 - self.gamma) * penalty) / share
 
         moving = x.clone()
@@ -84,9 +87,9 @@ class Frame(GradientAttack):
 
         best = BestLegal(context, x, y, distance)
         current = x
-        for current, maps in self.iterates(context, x, y, loss, update):
+        for current, maps, scored_logits in self.iterates(context, x, y, loss, update):
             if self.variant == "corrected":
-                best.offer(current, maps)
+                best.offer(current, maps, scored_logits)
         return best.x if self.variant == "corrected" else current
 
     def _projection(self, context: Context, x: Tensor) -> Callable[[Tensor], Tensor]:

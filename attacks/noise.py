@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from attacks import register
 from attacks.base import Attack, Context
-from attacks.descent import BestLegal
+from attacks.feasible import BestLegal
 
 
 @register("noise")

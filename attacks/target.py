@@ -8,7 +8,9 @@ from torch import Tensor
 
 from attacks import register
 from attacks.base import Context
-from attacks.descent import Objective, SignedDescent, sum_normalized
+from attacks.descent import sum_normalized
+from attacks.feasible import Objective
+from attacks.signed import SignedDescent
 
 
 @register("target")

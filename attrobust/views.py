@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from attrobust.batch_norm import SpelledOutBatchNorm
 from attrobust.low_curvature import CentredSoftplus, LipschitzBatchNorm
+from attrobust.pooling import LogSumExpPool
 from attrobust.smoothing import Blur, Median
 
 
@@ -65,7 +67,7 @@ SMOOTH = (
 )
 
 
-OPERATIONS = (Normalize, CentredSoftplus, LipschitzBatchNorm, SpelledOutBatchNorm, Blur, Median)
+OPERATIONS = (Normalize, CentredSoftplus, LipschitzBatchNorm, SpelledOutBatchNorm, Blur, Median, LogSumExpPool)
 """Layers of our own that explainers treat as one operation each, like those of torch."""
 
 
@@ -107,6 +109,24 @@ def softplus_view(model: nn.Module, beta: float) -> nn.Module:
     view = shared_copy(model)
     replace_modules(view, lambda module: _softplus(module, beta) if isinstance(module, nn.ReLU) else None)
     return view
+
+
+def smooth_pooling_view(model: nn.Module, sharpness: float) -> nn.Module:
+    """A copy of the structure of ``model`` with log-sum-exp in the place of every ``nn.MaxPool2d``; same tensors.
+
+    Args:
+        model: any network; one without such a pooling is returned as it is.
+        sharpness: see ``attrobust.pooling.LogSumExpPool``.
+    """
+    if not any(_smoothable(module) for module in model.modules()):
+        return model
+    view = shared_copy(model)
+    replace_modules(view, lambda module: LogSumExpPool(module, sharpness) if _smoothable(module) else None)
+    return view
+
+
+def _smoothable(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
+    return isinstance(module, nn.MaxPool2d) and not module.return_indices
 
 
 def _softplus(relu: nn.ReLU, beta: float) -> nn.Module:

@@ -232,8 +232,8 @@ def test_passes_are_counted_exactly(
     x, y = (part[:3] for part in real_images)
     images, draws = len(x), 5
     passes = Noise(draws=draws)(make_context(network, Saliency(), x), x, y).passes
-    # Two clean maps; per draw a map and a prediction; predictions of the base before and after and of the best iterate.
-    assert passes.forward == images * (2 + 2 * draws + 3)
+    # Two clean maps; per draw a map, whose pass gives the prediction too; the base's predictions before and after.
+    assert passes.forward == images * (2 + draws + 2)
     assert passes.backward == images * (2 + draws)
     assert passes.double_backward == 0
     second = registry.get("topk")(steps=STEPS)(make_context(network, Saliency(), x), x, y).passes  # type: ignore[call-arg]

@@ -1,0 +1,62 @@
+"""Max-pooling without kinks, as attackers see it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LogSumExpPool(nn.Module):
+    """``log(Σ exp(s x)) / s`` over the windows of a max-pooling, which is its limit for large s.
+
+    Between two equal values a maximum jumps from one derivative to another, which a second derivative does not see.
+    Larger than the maximum by at most ``log(n) / s`` for windows of n values.
+
+    Args:
+        pool: the max-pooling whose windows these are.
+        sharpness: s, above 0.
+    """
+
+    def __init__(self, pool: nn.MaxPool2d, sharpness: float) -> None:
+        super().__init__()
+        if not sharpness > 0:
+            raise ValueError(f"the sharpness of a smooth pooling must be above 0, not {sharpness:g}")
+        if pool.return_indices:
+            raise ValueError("a max-pooling that returns indices has no smooth counterpart")
+        self.sharpness = sharpness
+        self.ceil_mode = pool.ceil_mode
+        self.kernel, self.padding, self.dilation = (_pair(x) for x in (pool.kernel_size, pool.padding, pool.dilation))
+        self.stride = _pair(pool.stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B×C×H×W to the size that the max-pooling gives."""
+        plans = [self._plan(x.shape[axis - 2], axis) for axis in (0, 1)]
+        if any(before or after for before, after, _ in plans):
+            # Not minus infinity: zero times that is no number, in second derivatives.
+            lowest = torch.finfo(x.dtype).min / (4 * max(1.0, self.sharpness))
+            x = F.pad(x, [*plans[1][:2], *plans[0][:2]], value=lowest)
+        # One slice for each place in a window: several times faster than gathering the windows.
+        rows, columns = ([self._places(axis, i, plans[axis][2]) for i in range(self.kernel[axis])] for axis in (0, 1))
+        values = torch.stack([x[:, :, row, column] for row in rows for column in columns])
+        largest = values.detach().amax(dim=0)
+        return largest + (self.sharpness * (values - largest)).exp().sum(dim=0).log() / self.sharpness
+
+    def _places(self, axis: int, offset: int, count: int) -> slice:
+        """Where the values at one offset in their windows lie."""
+        start = offset * self.dilation[axis]
+        return slice(start, start + (count - 1) * self.stride[axis] + 1, self.stride[axis])
+
+    def _plan(self, size: int, axis: int) -> tuple[int, int, int]:
+        """What is added before and after an axis, the excess of ``ceil_mode`` included, and how many windows it has."""
+        reach = (self.kernel[axis] - 1) * self.dilation[axis] + 1
+        pad, stride = self.padding[axis], self.stride[axis]
+        room = size + 2 * pad - reach
+        steps = room // stride
+        if self.ceil_mode and room % stride and (steps + 1) * stride < size + pad:
+            steps += 1
+        return pad, max(pad, steps * stride + reach - size - pad), steps + 1
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
