@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 import attacks
 from attacks.base import Attack, Context, Results
-from attacks.noise import Noise
 from attacks.topk import TopK
 from attrobust import load
 from attrobust.types import ThreatModel
@@ -31,12 +30,25 @@ from metrics.spearman import Spearman
 
 Capture = pytest.CaptureFixture[str]
 METRICS: list[Metric] = [Cosine(), NormalizedL2(), Spearman()]
-MEMBERS: list[Attack] = [Noise(draws=1), TopK(steps=2), Noise(draws=3)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw(Attack):
+    """A random point of the ball."""
+
+    stream: str
+
+    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
+        return context.threat.scatter(x, context.streams(self.stream).uniform(x))
+
+
+NAMES = ("one", "two", "three")
+MEMBERS: list[Attack] = [Draw(stream=name) for name in NAMES]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Several(Attack):
-    """Members side by side; the images of its second result stem from the two noises by turns."""
+    """Members side by side; the images of its second result stem from the first and the third by turns."""
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         return MEMBERS[1].run(context, x, y)
@@ -46,7 +58,7 @@ class Several(Attack):
         even = torch.tensor([row % 2 == 0 for row in context.ids])
         mixed = torch.where(even.view(-1, 1, 1, 1), one, two)
         sources = torch.stack([torch.ones(len(x), dtype=torch.int64), torch.where(even, 0, 2)])
-        return Results(images=[self.run(context, x, y), mixed], members=("one", "topk", "three"), sources=sources)
+        return Results(images=[self.run(context, x, y), mixed], members=NAMES, sources=sources)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +66,7 @@ class Moody(Several):
     """Other members for another batch."""
 
     def results(self, context: Context, x: Tensor, y: Tensor) -> Results:
-        return replace(super().results(context, x, y), members=("one", "topk", f"from {context.ids[0]}"))
+        return replace(super().results(context, x, y), members=("one", "two", f"from {context.ids[0]}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +91,7 @@ def test_every_metric_has_the_worst_of_what_each_member_achieves_alone(images: I
     model = load("digits/aga")
     found = evaluate(model, Saliency(), Several(), METRICS, images, RULES)
     alone = [evaluate(model, Saliency(), member, METRICS, images, RULES).values for member in MEMBERS]
-    assert found.members == ("one", "topk", "three")
+    assert found.members == NAMES
     for index, metric in enumerate(METRICS):
         worst = min if type(metric).higher_is_better else max
         for row in range(len(images.y)):
@@ -150,13 +162,11 @@ def test_a_run_records_the_shares_of_members_and_verify_recomputes_them(
     rows = {row["cell"]["attack"].get("name", ""): row for row in store.rows().values()}
     assert ["members" in rows[name] for name in ("", "topk", "several")] == [False, False, True]
     worst, members = store.load_worst(rows["several"])
-    assert rows["several"]["members"] == {
-        name: np.mean(worst == index) for index, name in enumerate(("one", "topk", "three"))
-    }
-    assert members == ["one", "topk", "three"]
+    assert rows["several"]["members"] == {name: np.mean(worst == index) for index, name in enumerate(NAMES)}
+    assert members == [*NAMES]
     assert sum(rows["several"]["members"].values()) == pytest.approx(1)
     assert run(["verify", folder], capsys)[0] == 0
-    for spoilt in ({"one": 1.0, "three": 0.0, "topk": 0.0}, {}):
+    for spoilt in ({"one": 1.0, "three": 0.0, "two": 0.0}, {}):
         store.append([rows["several"] | {"members": spoilt}])
         code, out, _ = run(["verify", folder], capsys)
         assert code == 1
