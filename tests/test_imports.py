@@ -21,7 +21,7 @@ LAYERS = [
     {"external"},
     {"zoo", "request", "report"},
     {"cells", "verify"},
-    {"choosing", "fit"},
+    {"choosing", "fit", "networks", "plan"},
     {"runner"},
     {"cli"},
 ]
