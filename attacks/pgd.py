@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,8 +29,6 @@ class Pgd(PredictionAttack):
 
     steps: int = 40
     step: float = 0.1
-
-    on_prediction: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.steps < 1:
