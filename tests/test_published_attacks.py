@@ -135,6 +135,34 @@ def test_correction_makes_every_attack_stronger(
     assert ours.mean() < theirs.mean()
 
 
+@pytest.mark.parametrize("case", [*CORRECTED, "random-sign"])
+@pytest.mark.parametrize("threat", [ThreatModel(eps=0), ThreatModel(norm="l2", eps=0.5), ThreatModel(eps=1.0)], ids=str)
+def test_results_of_paper_forms_are_legal(
+    case: str, threat: ThreatModel, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:4].clone()
+    x[0], x[1] = 0.0, 1.0
+    y = network(x).argmax(dim=1)
+    few = {"draws": 3} if case == "random-sign" else {"steps": 3} | CORRECTED[case] | PAPER.get(case, {})
+    attack = registry.get(case.partition(" ")[0])(variant="paper", **few)  # type: ignore[call-arg]
+    output = attack(make_context(network, Saliency(), x, threat=threat), x, y)
+    assert threat.contains(x, output.x).all()
+    assert torch.equal(network(output.x).argmax(dim=1), y)
+    assert torch.equal(output.x, x) == (threat.eps == 0)
+
+
+@pytest.mark.parametrize("case", [case for case in CORRECTED if case != "frame"])
+def test_paper_forms_attack_every_image_alone(
+    case: str, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    model, x = load("digits/aga").double(), real_images[0][:3].double()
+    y = model(x).argmax(dim=1)
+    context = make_context(model, Saliency(), x)
+    attack = make(case, variant="paper", steps=2, **PAPER.get(case, {}))
+    alone = attack(context.take([1]), x[1:2], y[1:2]).x
+    assert ((attack(context, x, y).x[1:2] - alone).abs() > 1e-9).sum() <= 3, "but for gradients within rounding of zero"
+
+
 def official_objective(case: str, clean: Tensor) -> Callable[[Tensor], Tensor]:
     """What Ghorbani et al. take the gradient of, of one map H×W."""
     height, width = clean.shape
