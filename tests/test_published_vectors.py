@@ -171,6 +171,15 @@ def test_official_windows_of_every_width_give_the_official_scores(width: int) ->
     close(torch.stack(scores).double(), data[f"metrics_w{width}_k1000"][:3])
 
 
+def test_official_windows_are_of_flat_positions_and_lack_the_first() -> None:
+    chosen = torch.zeros(4, 6, 5, dtype=torch.bool)
+    for image, pixel in enumerate((0, 1, 14, 29)):
+        chosen[image].view(-1)[pixel] = True
+        reach = [down * 5 + right for down in (-1, 0, 1) for right in (-1, 0, 1)]
+        wanted = sorted({pixel + offset for offset in reach if 0 < pixel + offset < 30})
+        assert flat_windows(chosen, 3)[image].flatten().nonzero().flatten().tolist() == wanted
+
+
 @pytest.mark.parametrize("width", [3, 5, 7])
 def test_official_windows_differ_from_ours_only_at_the_edges(width: int) -> None:
     chosen = top_pixels(vectors("lens")["map_o"].view(4, 28, 28), 20)
