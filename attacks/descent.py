@@ -93,6 +93,11 @@ class GradientAttack(Attack):
         reach = {} if absolute else reach_of(source.model, context.threat, x.shape[1:], x)
         return smooth_view(source.model, reach, beta=self.beta, pool=self.pool, sharpness=self.sharpness)
 
+    def sharpening(self, iteration: int) -> float:
+        """How many times as sharp as at the first iteration the view is."""
+        factor: float = self.growth ** (iteration / max(1, self.steps - 1))
+        return factor
+
     def iterates(
         self, context: Context, start: Tensor, y: Tensor, loss: Loss, update: Update
     ) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
@@ -157,7 +162,7 @@ class Slope:
             iteration: decides the sharpness of the view and the draws of a stochastic explainer.
             guard: of the logits, what descent must not lower, float[B], or None where nothing is in danger.
         """
-        self._view.sharpen(self._attack.growth ** (iteration / max(1, self._attack.steps - 1)))
+        self._view.sharpen(self._attack.sharpening(iteration))
         attached = x.detach().requires_grad_()
         # Draw 0 is the one that iterates are scored with.
         draws = range(1 + iteration * self._draws, 1 + (iteration + 1) * self._draws) if self._draws else [0]

@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from attacks import register
+from attacks.adam import adam
 from attacks.base import Context
-from attacks.descent import GradientAttack
-from attacks.feasible import BestLegal, Objective
+from attacks.feasible import Objective
+from attacks.variants import LastIterate, by_variant
 
 
 @register("frame")
 @dataclass(frozen=True, kw_only=True)
-class Frame(GradientAttack):
-    """A map that is 1 on the border and 0 inside: ``min γ ||S(x') - T||² + (1 - γ) MSE(f(x'), f(x))`` by Adam.
+class Frame(LastIterate):
+    """A map that is 1 on the border and 0 inside: ``min ||S(x') - T||²``, S divided by its maximum.
 
-    S is divided by its maximum. By default every image keeps its best legal iterate in the ball and the pixel box.
-    ``variant=paper`` behaves as the official code: it returns the last iterate, whatever is predicted for it; it clamps
-    to the smallest and largest value of the whole batch, so that an image's result depends on its batch; and its loss
-    divides by the batch size. The harness still checks what comes out, so a changed prediction counts as no attack
-    unless the threat model allows it. The official eps, ``5 eps / 255`` in normalised units, is about ``eps / 255`` in
-    pixels for CIFAR-10 but 1.12 to 1.15 times that for ImageNet; here it is the threat model's, in pixels.
+    ``variant=paper`` behaves as the official code: it descends ``γ ||S(x') - T||² + (1 - γ) MSE(f(x'), f(x))`` by Adam
+    from the clean image and returns the last iterate, whatever is predicted for it; it clamps to the smallest and
+    largest value of the whole batch, so that an image's result depends on its batch; its loss divides by the batch
+    size; and of a ReLU network it differentiates a softplus of 20. The official eps, ``5 eps / 255`` in normalised
+    units, is about ``eps / 255`` in pixels for CIFAR-10 but 1.12 to 1.15 times that for ImageNet; here it is the threat
+    model's, in pixels. By default the logits are free as long as the prediction stays.
 
     Attributes:
         width: of the frame in pixels; the paper draws 5 on 32×32 and 35 on 224×224 images.
         gamma: weight of the map against the logits.
+        steps, beta, pool, growth: see ``GradientAttack``; the paper takes 100 steps.
         variant: ``corrected``, or ``paper`` for the official behaviour.
-        steps, view, beta: see ``GradientAttack``; the paper takes 100 steps and a softplus of 20 for ReLU networks.
     """
 
     steps: int = 100
-    beta: float | None = 20.0
-    pool: float | None = 0.0
-    growth: float = 1.0
+    beta: float | None = by_variant(corrected=None, paper=20.0)
+    pool: float | None = by_variant(corrected=None, paper=0.0)
+    growth: float = by_variant(corrected=10.0, paper=1.0)
     width: int = 5
     gamma: float = 0.5
-    variant: Literal["corrected", "paper"] = "corrected"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,9 +49,19 @@ class Frame(GradientAttack):
             raise ValueError(f"gamma={self.gamma:g} must be above 0 and at most 1")
 
     @property
+    def idle(self) -> frozenset[str]:
+        """See ``Published.idle``."""
+        return super().idle | (frozenset({"gamma"}) if self.variant == "corrected" else frozenset())
+
+    @property
     def batch_dependent(self) -> bool:
         """True of the official behaviour."""
         return self.variant == "paper"
+
+    @property
+    def floor(self) -> float:
+        """The map is the frame."""
+        return 0.0
 
     def check_size(self, height: int, width: int) -> None:
         """A frame must leave an inside."""
@@ -64,39 +73,20 @@ class Frame(GradientAttack):
         goal = frame(x.shape[-2], x.shape[-1], self.width).to(x)
         return lambda maps: (max_normalized(maps) - goal).square().sum(dim=(1, 2))
 
-    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
-        """See ``Attack.run``."""
+    def trajectory(self, context: Context, x: Tensor, y: Tensor) -> Iterator[Tensor]:
+        """See ``LastIterate.trajectory``."""
         distance = self.objective(context, x, y)
         with torch.no_grad():
             logits = context.model(x)
-        share = len(x) if self.variant == "paper" else 1
 
         def loss(maps: Tensor, view_logits: Tensor) -> Tensor:
             penalty: Tensor = (view_logits - logits).square().mean(dim=1)
-            return (self.gamma * distance(maps) + (1 - self.gamma) * penalty) / share
+            return (self.gamma * distance(maps) + (1 - self.gamma) * penalty) / len(x)
 
-        moving = x.clone()
-        optimizer = torch.optim.Adam([moving], lr=4 * context.threat.eps / self.steps)
-        project = self._projection(context, x)
-
-        def update(current: Tensor, gradient: Tensor, _iteration: int) -> Tensor:
-            moving.copy_(current)
-            moving.grad = gradient
-            optimizer.step()
-            return project(moving).clone()
-
-        best = BestLegal(context, x, y, distance)
-        current = x
-        for current, maps, scored_logits in self.iterates(context, x, y, loss, update):
-            if self.variant == "corrected":
-                best.offer(current, maps, scored_logits)
-        return best.x if self.variant == "corrected" else current
-
-    def _projection(self, context: Context, x: Tensor) -> Callable[[Tensor], Tensor]:
-        if self.variant == "corrected":
-            return lambda candidate: context.threat.project(x, candidate)
         eps, low, high = context.threat.eps, x.min(), x.max()
-        return lambda candidate: (x + (candidate - x).clamp(-eps, eps)).clamp(low, high)
+        update = adam(x, 4 * eps / self.steps, lambda moved: (x + (moved - x).clamp(-eps, eps)).clamp(low, high))
+        for point, _, _ in self.iterates(context, x, y, loss, update):
+            yield point
 
 
 def frame(height: int, width: int, border: int) -> Tensor:

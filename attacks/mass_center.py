@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from attacks import register
 from attacks.base import Context
-from attacks.descent import sum_normalized
 from attacks.feasible import Objective
-from attacks.signed import SignedDescent
+from attacks.ghorbani import Ghorbani
+from attacks.mass import mass_center
 
 
 @register("mass-center")
 @dataclass(frozen=True, kw_only=True)
-class MassCenter(SignedDescent):
-    """Largest shift of the centre of mass: ``max ||C(S(x')) - C(S(x))||²`` (arXiv 1710.10547, section 3)."""
+class MassCenter(Ghorbani):
+    """Largest shift of the centre of mass: ``max ||C(S(x')) - C(S(x))||²`` (arXiv 1710.10547, section 3).
+
+    ``variant=paper`` has the official steps, see ``attacks.ghorbani``, and measures the shift from the clean centre
+    cut to whole pixels, as the official code does. The corrected form descends the exact shift by adaptive steps.
+
+    Attributes:
+        steps, step, beta, pool, growth: see ``attacks.ghorbani.Ghorbani``.
+        variant: ``corrected``, or ``paper`` for the official behaviour.
+    """
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """Minus the squared distance, in pixels, between the centres of the two maps' absolute values."""
         clean = mass_center(context.maps(x, y))
+        if self.variant == "paper":
+            clean = clean.trunc()
         return lambda maps: -(mass_center(maps) - clean).square().sum(dim=1)
-
-
-def mass_center(maps: Tensor) -> Tensor:
-    """Centre of mass of ``|S|`` as (row, column) in pixels, not rounded; B×H×W to B×2."""
-    mass = sum_normalized(maps).abs()
-    rows = torch.arange(maps.shape[1], dtype=maps.dtype, device=maps.device)
-    columns = torch.arange(maps.shape[2], dtype=maps.dtype, device=maps.device)
-    return torch.stack([(mass.sum(dim=2) * rows).sum(dim=1), (mass.sum(dim=1) * columns).sum(dim=1)], dim=1)

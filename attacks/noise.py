@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch.nn import functional as F
 
 from attacks import register
 from attacks.base import Attack, Context
-from attacks.feasible import BestLegal
+from attacks.feasible import BestLegal, Objective
 
 
 @register("noise")
@@ -30,9 +31,18 @@ class Noise(Attack):
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Attack.run``."""
-        clean = context.maps(x, y).flatten(1)
-        best = BestLegal(context, x, y, lambda maps: F.cosine_similarity(maps.flatten(1), clean, dim=1))
+        best = BestLegal(context, x, y, self.score(context.maps(x, y)))
+        for candidate in self.candidates(context, x):
+            best.offer(candidate)
+        return best.x
+
+    def score(self, clean: Tensor) -> Objective:
+        """What the draw that is kept has least of, given the clean maps, B×H×W."""
+        goal = clean.flatten(1)
+        return lambda maps: F.cosine_similarity(maps.flatten(1), goal, dim=1)
+
+    def candidates(self, context: Context, x: Tensor) -> Iterator[Tensor]:
+        """The draws, B×C×H×W each."""
         streams = context.streams("noise")
         for _ in range(self.draws):
-            best.offer(context.threat.scatter(x, streams.uniform(x)))
-        return best.x
+            yield context.threat.scatter(x, streams.uniform(x))

@@ -30,7 +30,7 @@ ContextMaker = Callable[..., Context]
 STEPS = 8
 FLIPPING = {"pgd"}
 """Attacks on the prediction; all others are on the explanation."""
-FOLLOWING = [name for name in registry.names() if name not in {"noise"} | FLIPPING]
+FOLLOWING = [name for name in registry.names() if issubclass(registry.get(name), GradientAttack)]
 
 
 def short(name: str, **settings: object) -> Attack:

@@ -7,9 +7,6 @@ import torch
 from torch import Tensor, nn
 from vectors import close, close_gradients, tiny_network, vectors
 
-from attacks.base import Context
-from attacks.frame import Frame, frame
-from attrobust.types import ThreatModel
 from attrobust.views import Normalize
 from explainers.base import reduce_map
 from explainers.ig import IG
@@ -124,26 +121,3 @@ def test_cosine_is_that_of_the_official_metrics() -> None:
     data = vectors("metrics_aga")
     for a, b in ("ab", "ba", "ac", "ca"):
         close(Cosine()(data[f"map_{a}"], data[f"map_{b}"]), data[f"cossim_{a}{b}"])
-
-
-@pytest.mark.parametrize("case", ["a16", "r16", "a32"])
-def test_the_frame_attack_takes_the_official_steps(case: str) -> None:
-    data = vectors(f"aga_aam_{case}")
-    relu = case == "r16"
-    model = tiny_network(data, "net", nn.ReLU if relu else softplus, stride=4 if case == "a32" else 2)
-    width = 5 if case == "a32" else 2
-    side = data["x"].shape[-1]
-    assert torch.equal(frame(side, side, width).double(), data["h_t"][0])
-    context = Context(
-        model=model,
-        explainer=Saliency(),
-        reduce=lambda maps: reduce_map(maps, "abs-sum"),
-        threat=ThreatModel(eps=4 / 255 * 5),
-        ids=range(len(data["x"])),
-        partners=data["x"],
-    )
-    attack = Frame(steps=10, width=width, variant="paper")
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    adversarial = attack.run(context, data["x"], data["y"])
-    close(adversarial, data[f"{case}_x_adv"])

@@ -1,0 +1,89 @@
+"""Flattening the peaks of a map: the attack of ATEX, Tang et al. 2021."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from attacks import register
+from attacks.base import Context
+from attacks.descent import sum_normalized
+from attacks.feasible import Objective
+from attacks.maps import LossGradient
+from attacks.variants import LastIterate, by_variant
+from attrobust.types import Amount
+
+
+@register("atex")
+@dataclass(frozen=True, kw_only=True)
+class Atex(LastIterate):
+    """Least mass on the attacked map's own top k, ``min Σ_{i in top-k(S(x'))} S_i(x') / ΣS(x')``, whichever these are.
+
+    ``variant=paper`` follows a map of its own, ``|∇_x CE(f(x), y)|`` with all channels, in the network itself (of a
+    ReLU network, only the softmax bends), and its largest entries are not divided by the sum. It steps by
+    ``step g / max|g|`` from the clean image; an entry that has left the ball on either side is set to x + eps; a step
+    that would change the prediction is not made, and neither is any after it, since all are alike. Pixels may leave
+    [0, 1] until the harness projects what comes out. The official code also lets the images of a batch share their
+    thresholds; here each image is attacked alone.
+
+    Attributes:
+        k: pixels of the map, a count or a percentage; of the official map, of its pixels in all channels.
+        steps: iterations; the official code has 200.
+        step: largest change of a pixel by one step of the official code.
+        view, sharpness, beta, pool, growth: see ``GradientAttack``; without effect on the official code.
+        variant: ``corrected``, or ``paper`` for the official behaviour.
+    """
+
+    k: Amount = Amount(50, percent=False)
+    steps: int = by_variant(corrected=50, paper=200)
+    step: float = 0.02
+    view: Literal["auto", "own"] = by_variant(corrected="auto", paper="own")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.step > 0:
+            raise ValueError(f"step must be above 0, not {self.step:g}")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """See ``Published.idle``."""
+        if self.variant == "corrected":
+            return super().idle | {"step"}
+        return super().idle | {"view", "sharpness", "beta", "pool", "growth", "draws"}
+
+    def check_size(self, height: int, width: int) -> None:
+        """A count of pixels must not be more than a map has."""
+        self.k.of(height * width)
+
+    def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:  # noqa: ARG002
+        """Share of the map's mass that its k largest pixels have."""
+        return lambda maps: self._peaks(sum_normalized(maps))
+
+    def trajectory(self, context: Context, x: Tensor, y: Tensor) -> Iterator[Tensor]:
+        """See ``LastIterate.trajectory``."""
+        there = replace(
+            context,
+            explainer=LossGradient(),
+            reduce=lambda maps: maps.flatten(1, 2),
+            surrogate=None,
+            observer=None,
+        )
+        predicted, eps = there.predict(x), there.threat.eps
+
+        def update(current: Tensor, gradient: Tensor, _iteration: int) -> Tensor:
+            largest = gradient.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+            delta = current - self.step * gradient / largest - x
+            moved = x + delta.masked_fill(delta.abs() > eps, eps)
+            kept = there.predict(moved) == predicted
+            return torch.where(kept.view(-1, 1, 1, 1), moved, current)
+
+        for point, _, _ in self.iterates(there, x, y, lambda maps, _: self._peaks(maps), update):
+            yield point
+
+    def _peaks(self, maps: Tensor) -> Tensor:
+        sizes = maps.abs().flatten(1)
+        return sizes.topk(self.k.of(sizes.shape[1]), dim=1).values.sum(dim=1)

@@ -1,0 +1,121 @@
+"""Swapping pixels across rank k: the attacks of R2ET, Chen et al., NeurIPS 2024."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from attacks import register, scores
+from attacks.base import Context
+from attacks.descent import sum_normalized
+from attacks.feasible import Objective
+from attacks.maps import LossGradient
+from attacks.variants import LastIterate, by_variant
+from attrobust.lengths import PIXELS
+from attrobust.lengths import unit as direction
+from attrobust.types import Amount
+from attrobust.views import input_scale
+
+SHIFT = 1e-2
+
+
+@register("r2et")
+@dataclass(frozen=True, kw_only=True)
+class R2ET(LastIterate):
+    """Least gap around rank k, ``min Σ_{i in top k} S_i(x') - Σ_{j in the next k} S_j(x')``, or the farthest map.
+
+    The loss ``ranking`` is the sum over all pairs of neighbouring ranks that R2ET trains with: of every pixel above
+    rank k with that at rank k, and of this one with every pixel as far below it; ranks are those of the clean map.
+    ``mse`` is the distance of the maps. Maps are divided by their sum.
+
+    ``variant=paper`` follows a map of its own, ``Σ_channels |∇_x CE(f(x), y)|`` in normalised units and not divided by
+    anything, in the network itself: of a ReLU network, only the softmax bends. It takes steps of one l2 length in a box
+    of ``steps`` times that; neither the valid pixels nor the threat model's ball bind it, until the harness projects
+    what comes out. It returns the last iterate, or, with ``stop``, the first that changes the prediction, change
+    included. Its distance, ``||g(x') - g(x) + 0.01||``, is that of the gradients with their signs and channels, and has
+    a derivative at x.
+
+    Attributes:
+        loss: ``ranking`` or ``mse``.
+        k: pixels above the gap, a count or a percentage; the official code has 100.
+        steps: iterations; the official code has 100.
+        step: l2 length of the official code's steps, in normalised units.
+        stop: whether the official code stops an image where its prediction changes.
+        view, sharpness, beta, pool, growth: see ``GradientAttack``; without effect on the official code.
+        variant: ``corrected``, or ``paper`` for the official behaviour.
+    """
+
+    loss: Literal["ranking", "mse"] = "ranking"
+    k: Amount = Amount(10, percent=True)
+    steps: int = by_variant(corrected=50, paper=100)
+    step: float = 5e-3
+    stop: bool = True
+    view: Literal["auto", "own"] = by_variant(corrected="auto", paper="own")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.step > 0:
+            raise ValueError(f"step must be above 0, not {self.step:g}")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """See ``Published.idle``."""
+        if self.variant == "corrected":
+            return super().idle | {"step", "stop"}
+        return super().idle | {"view", "sharpness", "beta", "pool", "growth", "draws"}
+
+    def check_size(self, height: int, width: int) -> None:
+        """There must be as many pixels below rank k as above it."""
+        if 2 * self.k.of(height * width) > height * width:
+            raise ValueError(f"k={self.k} leaves less than that below rank k in maps of {height}×{width}")
+
+    def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
+        """The loss, of maps divided by their sum."""
+        clean = context.maps(x, y)
+        if self.loss == "mse":
+            return scores.normalized_l2(clean, by="sum")
+        gap = self._gap(clean)
+        return lambda maps: gap(sum_normalized(maps))
+
+    def trajectory(self, context: Context, x: Tensor, y: Tensor) -> Iterator[Tensor]:
+        """See ``LastIterate.trajectory``."""
+        unit = input_scale(context.model)
+
+        def reduce(maps: Tensor) -> Tensor:
+            maps = maps * unit
+            return maps.abs().sum(dim=1) if self.loss == "ranking" else maps.flatten(1, 2)
+
+        there = replace(context, explainer=LossGradient(), reduce=reduce, surrogate=None, observer=None)
+        clean = there.maps(x, y)
+        objective = self._gap(clean) if self.loss == "ranking" else _shifted_distance(clean)
+        predicted, reach = there.predict(x), self.step * self.steps * unit * torch.ones_like(x)
+        stopped = torch.zeros_like(predicted, dtype=torch.bool)
+
+        def update(current: Tensor, gradient: Tensor, _iteration: int) -> Tensor:
+            moved = current - self.step * unit * direction(gradient * unit, PIXELS)
+            moved = torch.where(stopped.view(-1, 1, 1, 1), current, x + (moved - x).clamp(-reach, reach))
+            if self.stop:
+                stopped.logical_or_(there.predict(moved) != predicted)
+            return moved
+
+        for point, _, _ in self.iterates(there, x, y, lambda maps, _: objective(maps), update):
+            yield point
+
+    def _gap(self, clean: Tensor) -> Objective:
+        """Sum over the k largest pixels of the clean maps less that over the next k."""
+        k = self.k.of(clean[0].numel())
+        order = clean.flatten(1).argsort(dim=1, descending=True, stable=True)
+
+        def gap(maps: Tensor) -> Tensor:
+            ranked = maps.flatten(1).gather(1, order[:, : 2 * k])
+            return ranked[:, :k].sum(dim=1) - ranked[:, k:].sum(dim=1)
+
+        return gap
+
+
+def _shifted_distance(clean: Tensor) -> Objective:
+    return lambda maps: -(maps - clean + SHIFT).flatten(1).norm(dim=1)

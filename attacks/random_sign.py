@@ -1,0 +1,68 @@
+"""Random signs: the control of Ghorbani et al., AAAI 2019."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from attacks import ranks, register
+from attacks.base import Context
+from attacks.feasible import Objective
+from attacks.noise import Noise
+from attacks.variants import Variant, always_kept, by_variant, settle
+from attrobust.types import Amount
+
+
+@register("random-sign")
+@dataclass(frozen=True, kw_only=True)
+class RandomSign(Noise):
+    """Every pixel by eps, up or down at random; the legal draw of lowest cosine (arXiv 1710.10547, section 3).
+
+    ``variant=paper`` is the official code's walk: at each of 300 iterations a step of random signs, projected onto ball
+    and box; the point kept is that with the smallest intersection of top k among those that keep the prediction,
+    whether the threat model asks for that or not. After n steps a pixel has moved by about √n of them.
+
+    Attributes:
+        draws: how many are tried; of the official walk, iterations.
+        step: of the official walk, in pixels.
+        k: pixels of the intersection that the official walk keeps the lowest of, a count or a percentage.
+        variant: ``corrected``, or ``paper`` for the official behaviour.
+    """
+
+    draws: int = by_variant(corrected=10, paper=300)
+    step: float = 0.5 / 255
+    k: Amount = Amount(10, percent=True)
+    variant: Variant = "corrected"
+
+    def __post_init__(self) -> None:
+        settle(self)
+        super().__post_init__()
+        if not self.step > 0:
+            raise ValueError(f"step must be above 0, not {self.step:g}")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Settings of the walk."""
+        return frozenset({"step", "k"}) if self.variant == "corrected" else frozenset()
+
+    def check_size(self, height: int, width: int) -> None:
+        """A count of pixels must not be more than a map has."""
+        self.k.of(height * width)
+
+    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
+        """See ``Attack.run``."""
+        return super().run(always_kept(context) if self.variant == "paper" else context, x, y)
+
+    def score(self, clean: Tensor) -> Objective:
+        """See ``Noise.score``."""
+        return super().score(clean) if self.variant == "corrected" else ranks.topk(clean, self.k.of(clean[0].numel()))
+
+    def candidates(self, context: Context, x: Tensor) -> Iterator[Tensor]:
+        """See ``Noise.candidates``."""
+        streams, walked = context.streams("random sign"), x
+        for _ in range(self.draws):
+            signs = streams.uniform(x).sign()
+            walked = context.threat.project(x, walked + self.step * signs)
+            yield walked if self.variant == "paper" else context.threat.scatter(x, signs)
