@@ -12,6 +12,7 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
+from attrobust.ranks import sorted_ranks
 from attrobust.types import Amount
 from explainers.base import reduce_map
 from explainers.saliency import Saliency
