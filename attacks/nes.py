@@ -33,7 +33,7 @@ class Nes(Scored):
     """
 
     queries: int = 1000
-    pairs: int = 10
+    pairs: int = 5
     sigma: float = 0.5
     step: float = 0.5
     momentum: float = 0.5

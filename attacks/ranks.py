@@ -6,6 +6,7 @@ is a share of the map's standard deviation, so that a map's scale does not matte
 
 from __future__ import annotations
 
+import scipy.stats
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from attrobust.seeds import derive_seed
 
 COMPARISONS = 2**17
 """How many pairs of a map's pixels are compared at most, about."""
-HALVINGS = 40
+HALVINGS = 60
 """Of the interval in which the threshold of a soft top-k is looked for."""
 
 
@@ -39,14 +40,22 @@ def soft_spearman(clean: Tensor, temperature: float) -> Objective:
 
 
 def kendall(clean: Tensor) -> Objective:
-    """Kendall's tau-b over the pairs of any pixel with one of ``references``: all pairs, in a small map."""
-    others = references(clean[0].numel())
-    order = torch.sign(_differences(clean.flatten(1), others))
-    return lambda maps: _agreement(torch.sign(_differences(maps.flatten(1), others)), order)
+    """Kendall's tau-b; exact."""
+    goals = clean.flatten(1).cpu().numpy()
+
+    def tau(maps: Tensor) -> Tensor:
+        rows = zip(goals, maps.detach().flatten(1).cpu().numpy(), strict=True)
+        values = [scipy.stats.kendalltau(goal, row).statistic for goal, row in rows]
+        return torch.tensor(values, dtype=torch.float64, device=maps.device)
+
+    return tau
 
 
 def soft_kendall(clean: Tensor, temperature: float) -> Objective:
-    """The same with hyperbolic tangents in the place of the attacked map's signs."""
+    """Kendall's tau-b with hyperbolic tangents in the place of the attacked map's signs of differences.
+
+    Every pixel is compared with those of ``references``.
+    """
     others = references(clean[0].numel())
     order = torch.sign(_differences(clean.flatten(1), others))
 
@@ -93,11 +102,12 @@ def soft_top_mask(values: Tensor, k: int, temperature: float) -> Tensor:
         over = torch.sigmoid((fixed - middle) / temperature).sum(dim=1, keepdim=True) > k
         low, high = torch.where(over, middle, low), torch.where(over, high, middle)
     threshold = (low + high) / 2
-    # One step of Newton's method: nothing in value, but its derivative is that of the threshold.
-    chosen = torch.sigmoid((values - threshold) / temperature)
-    slope = (chosen * (1 - chosen)).detach().sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
-    threshold = threshold + temperature * (chosen.sum(dim=1, keepdim=True) - k) / slope
-    return torch.sigmoid((values - threshold) / temperature)
+    # The threshold moves with the values by the mean of their moves, weighted by how undecided each pixel is.
+    chosen = torch.sigmoid((fixed - threshold) / temperature)
+    undecided = chosen * (1 - chosen)
+    weights = undecided / undecided.sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
+    move = (weights * (values - fixed)).sum(dim=1, keepdim=True)
+    return torch.sigmoid((values - threshold - move) / temperature)
 
 
 def standardized(maps: Tensor) -> Tensor:

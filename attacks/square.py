@@ -36,7 +36,7 @@ class Square(Scored):
     """
 
     queries: int = 1000
-    area: float = 0.1
+    area: float = 0.8
 
     def __post_init__(self) -> None:
         if self.queries < 1:

@@ -50,6 +50,8 @@ def network(request: pytest.FixtureRequest) -> nn.Module:
 
 @pytest.fixture(scope="session")
 def make_context() -> Callable[..., Context]:
+    donor = load("digits/natural")
+
     def make(model: nn.Module, explainer: object, x: Tensor, **changes: object) -> Context:
         settings: dict[str, object] = {
             "model": model,
@@ -58,6 +60,7 @@ def make_context() -> Callable[..., Context]:
             "threat": ThreatModel(eps=16 / 255),
             "ids": range(len(x)),
             "partners": x.roll(1, 0),
+            "donor": donor,
         }
         return Context(**(settings | changes))  # type: ignore[arg-type]
 

@@ -28,16 +28,17 @@ from metrics.cosine import Cosine
 
 ContextMaker = Callable[..., Context]
 STEPS = 8
-FLIPPING = {"pgd"}
+QUERIES = 24
+FLIPPING = {name for name in registry.names() if registry.get(name).on_prediction}
 """Attacks on the prediction; all others are on the explanation."""
 FOLLOWING = [name for name in registry.names() if issubclass(registry.get(name), GradientAttack)]
 
 
 def short(name: str, **settings: object) -> Attack:
-    """The attack with few steps, where it has any."""
+    """The attack with few steps or queries, where it has any."""
     cls = registry.get(name)
-    steps = {"steps": STEPS} if "steps" in cls.__dataclass_fields__ else {}
-    return cls(**(steps | settings))  # type: ignore[arg-type]
+    few = {key: value for key, value in (("steps", STEPS), ("queries", QUERIES)) if key in cls.__dataclass_fields__}
+    return cls(**(few | settings))  # type: ignore[arg-type]
 
 
 def rules(name: str, norm: str = "linf", eps: float = 16 / 255) -> ThreatModel:
@@ -107,7 +108,7 @@ def test_random_numbers_belong_to_the_image_not_to_the_batch(
     context = make_context(network, Saliency(), x, threat=rules(name))
     alone = make_context(network, Saliency(), x[2:3], ids=[2], partners=context.partners[2:3], threat=rules(name))
     # One step: later ones amplify the rounding in which batched and single convolutions differ.
-    attack = registry.get(name)(**({"steps": 1} if "steps" in registry.get(name).__dataclass_fields__ else {}))
+    attack = short(name, **({"steps": 1} if "steps" in registry.get(name).__dataclass_fields__ else {}))
     together = attack(context, x, y).x[2:3]
     single = attack(alone, x[2:3], y[2:3]).x
     assert ((together - single).abs() > 1e-5).double().mean() < 0.01
