@@ -9,7 +9,7 @@ import numpy as np
 
 from attrobust.spec import fingerprint
 from attrobust.types import UsageError
-from benchmark.audit import noise_beats_attack
+from benchmark.audit.comparison import beaten, yardsticks
 from benchmark.choice import Choice
 from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Line, Metric, Number
 from benchmark.statistics import distinguishable, estimate
