@@ -41,7 +41,7 @@ class AdaptiveDescent(Walking):
         for iteration in trange(self.steps, desc="steps", leave=False, disable=None):
             if iteration in checkpoints:
                 control.check()
-                walking = ~control.finished(self.floor)
+                walking = ~control.finished(walk.best.score <= self.floor)
                 if not bool(walking.any()):
                     break
                 if not bool(walking.all()):
@@ -121,9 +121,9 @@ class Control:
         self.halved, self.last_score = halve, self.best.score
         self.improved, self.steps = torch.zeros_like(self.improved), 0
 
-    def finished(self, floor: float) -> Tensor:
-        """bool[B]: the score is at its floor, or nothing moves the image; begins to watch for movement anew."""
-        done = (self.best.score <= floor) | ~self.moving
+    def finished(self, achieved: Tensor) -> Tensor:
+        """bool[B]: there is no more to achieve, or nothing moves the image; begins to watch for movement anew."""
+        done = achieved | ~self.moving
         self.moving = _has_gradient(self.point)
         return done
 

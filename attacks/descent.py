@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import trange
 
 from attacks.base import Attack, Context
 from attacks.feasible import Objective, along_boundary
-from attrobust.views import is_smooth, smooth_pooling_view, softplus_view
+from attacks.views import View, reach_of, smooth_view
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Maps B×H×W and logits B×K of the differentiated network to one number per image, float[B]."""
@@ -38,17 +38,21 @@ class GradientAttack(Attack):
     Attributes:
         steps: iterations.
         view: ``auto`` as described; ``own`` always the network itself.
-        beta: sharpness of the softplus; a network without ReLUs keeps its activations.
-        growth: how many times sharper the softplus is at the last iteration than at the first, growing geometrically.
-        pool: sharpness of the log-sum-exp pooling; 0 keeps max-pooling.
+        sharpness: of softplus and pooling at the first iteration, in units of one over what the ball moves the inputs
+            of each layer by, see ``attacks.views.reach_of``.
+        growth: how many times sharper the last iteration is, geometrically.
+        beta: sharpness of every softplus instead, where it is not ``none``; a network without ReLUs keeps its
+            activations.
+        pool: sharpness of every log-sum-exp pooling instead, where it is not ``none``; 0 keeps max-pooling.
         draws: of a stochastic explainer, averaged over for each gradient; fresh ones at every iteration.
     """
 
     steps: int = 50
     view: Literal["auto", "own"] = "auto"
-    beta: float = 10.0
-    growth: float = 1.0
-    pool: float = 10.0
+    sharpness: float = 0.3
+    growth: float = 10.0
+    beta: float | None = None
+    pool: float | None = None
     draws: int = 1
 
     def __post_init__(self) -> None:
@@ -56,37 +60,38 @@ class GradientAttack(Attack):
             raise ValueError(f"steps={self.steps} must be at least 1")
         if self.draws < 1:
             raise ValueError(f"draws={self.draws} must be at least 1")
-        if not self.beta > 0:
-            raise ValueError(f"beta must be above 0, not {self.beta:g}")
-        if not self.growth > 0:
-            raise ValueError(f"growth must be above 0, not {self.growth:g}")
-        if not self.pool >= 0:
+        for name in ("sharpness", "growth", "beta"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value:g}")
+        if self.pool is not None and not self.pool >= 0:
             raise ValueError(f"pool must be 0 (max-pooling) or above, not {self.pool:g}")
 
     @abstractmethod
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """What is to be made small, given the clean images and the explained classes."""
 
-    def differentiated(self, model: nn.Module, *, curved: bool = False) -> nn.Module:
-        """The network whose graph the attack follows.
+    def guide(self, context: Context, x: Tensor, y: Tensor) -> Objective | None:  # noqa: ARG002
+        """What is followed where the objective has no useful derivative, given the same; None to follow that."""
+        return None
+
+    def source(self, context: Context) -> Context:
+        """The situation whose maps are followed: that of the scored network, and of its surrogate if there is one."""
+        return context.followed
+
+    def differentiated(self, context: Context, x: Tensor) -> View:
+        """The network whose graph the attack follows, as sharp as at the first iteration.
 
         Args:
-            model: the scored network.
-            curved: whether the followed maps bend on networks of ReLUs, see ``Explainer.curved``.
+            context: network, explainer and rules.
+            x: images, B×C×H×W; only their size matters.
         """
-        if self.view == "own" or curved:
-            return model
-        view = model if is_smooth(model) else softplus_view(model, self.beta)
-        return smooth_pooling_view(view, self.pool) if self.pool else view
-
-    def sharpen(self, network: nn.Module, iteration: int) -> None:
-        """Give the softplus of a view the sharpness of an iteration; a no-op without growth."""
-        if self.growth == 1:
-            return
-        share = iteration / max(1, self.steps - 1)
-        for module in network.modules():
-            if isinstance(module, nn.Softplus):
-                module.beta = self.beta * self.growth**share
+        source = self.source(context)
+        if self.view == "own" or source.explainer.curved:
+            return View(source.model, {})
+        absolute = self.beta is not None and self.pool is not None
+        reach = {} if absolute else reach_of(source.model, context.threat, x.shape[1:], x)
+        return smooth_view(source.model, reach, beta=self.beta, pool=self.pool, sharpness=self.sharpness)
 
     def iterates(
         self, context: Context, start: Tensor, y: Tensor, loss: Loss, update: Update
@@ -103,7 +108,7 @@ class GradientAttack(Attack):
         Yields:
             A point, and its scored maps and logits where they are a by-product.
         """
-        slope, current = Slope(self, context, y, loss), start
+        slope, current = Slope(self, context, start, y, loss), start
         for iteration in trange(self.steps, desc="steps", leave=False, disable=None):
             found = slope(current, iteration)
             yield current, found.maps, found.logits
@@ -131,17 +136,17 @@ class Slope:
     Args:
         attack: whose view and draws it has.
         context: network, explainer and rules.
+        x: images, B×C×H×W; only their size matters.
         y: explained classes, int64[B].
         loss: of maps and logits, float[B].
     """
 
-    def __init__(self, attack: GradientAttack, context: Context, y: Tensor, loss: Loss) -> None:
+    def __init__(self, attack: GradientAttack, context: Context, x: Tensor, y: Tensor, loss: Loss) -> None:
         self._attack, self._y, self._loss = attack, y, loss
-        self._followed = context.followed
-        explainer = self._followed.explainer
-        self.network = attack.differentiated(context.model, curved=explainer.curved)
-        self._draws = attack.draws if explainer.stochastic else 0
-        self.scores = self.network is context.model and self._followed is context and not self._draws
+        self._followed = attack.source(context)
+        self._view = attack.differentiated(context, x)
+        self._draws = attack.draws if self._followed.explainer.stochastic else 0
+        self.scores = self._view.network is context.model and self._followed is context and not self._draws
         """Whether an evaluation gives scored maps."""
 
     def __call__(self, x: Tensor, iteration: int, guard: Guard | None = None) -> Found:
@@ -152,14 +157,14 @@ class Slope:
             iteration: decides the sharpness of the view and the draws of a stochastic explainer.
             guard: of the logits, what descent must not lower, float[B], or None where nothing is in danger.
         """
-        self._attack.sharpen(self.network, iteration)
+        self._view.sharpen(self._attack.growth ** (iteration / max(1, self._attack.steps - 1)))
         attached = x.detach().requires_grad_()
         # Draw 0 is the one that iterates are scored with.
         draws = range(1 + iteration * self._draws, 1 + (iteration + 1) * self._draws) if self._draws else [0]
         gradient, toward, maps, logits = torch.zeros_like(x), None, x, x
         for number in draws:
             maps, logits = self._followed.maps_and_logits(
-                attached, self._y, model=self.network, create_graph=True, draw=number
+                attached, self._y, model=self._view.network, create_graph=True, draw=number
             )
             value = self._loss(maps, logits).sum()
             kept = guard(logits) if guard is not None and toward is None else None

@@ -35,7 +35,9 @@ class Frame(GradientAttack):
     """
 
     steps: int = 100
-    beta: float = 20.0
+    beta: float | None = 20.0
+    pool: float | None = 0.0
+    growth: float = 1.0
     width: int = 5
     gamma: float = 0.5
     variant: Literal["corrected", "paper"] = "corrected"

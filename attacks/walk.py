@@ -90,9 +90,12 @@ class Walk:
         self, attack: GradientAttack, context: Context, x: Tensor, y: Tensor, best: BestLegal | None = None
     ) -> None:
         self._context, self._y = context, y
-        score = attack.objective(context, x, y)
-        guide = score if context.surrogate is None else attack.objective(context.followed, x, y)
-        self._slope = Slope(attack, context, y, lambda maps, _: guide(maps))
+        score, source = attack.objective(context, x, y), attack.source(context)
+        self._guide = attack.guide(context, x, y)
+        followed = self._guide or score
+        if source is not context:
+            followed = attack.guide(source, x, y) or attack.objective(source, x, y)
+        self._slope = Slope(attack, context, x, y, lambda maps, _: followed(maps))
         self.best = BestLegal(context, x, y, score) if best is None else best
 
     def visit(self, inside: Tensor, proposal: Tensor, iteration: int | None) -> Point:
@@ -112,6 +115,8 @@ class Walk:
             maps, logits = self._context.maps_and_logits(proposal, self._y)
         x, maps, logits = self._kept(inside, proposal, maps, logits)
         score = self.best.offer(x, maps, logits)
+        if self._guide is not None:
+            score = self._guide(maps).detach().nan_to_num(nan=torch.inf).masked_fill(score.isinf(), torch.inf)
         if found is None and iteration is not None:
             # By the margins of the scored network, which those of a view only resemble.
             found = self._slope(x, iteration, lambda of_view: self._guard(of_view, logits))

@@ -31,3 +31,8 @@ class ImageStreams:
         """Numbers uniform on [-1, 1], shaped and typed like the batch ``like``, drawn on the CPU for every device."""
         rows = [torch.rand(like.shape[1:], generator=generator, dtype=torch.float64) for generator in self._generators]
         return (2 * torch.stack(rows) - 1).to(like)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers, shaped, typed and drawn as ``uniform`` does."""
+        rows = [torch.randn(like.shape[1:], generator=generator, dtype=torch.float64) for generator in self._generators]
+        return torch.stack(rows).to(like)

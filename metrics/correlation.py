@@ -6,6 +6,8 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from attrobust.ranks import sorted_ranks
+
 
 def average_ranks(values: Tensor) -> Tensor:
     """Ranks of each row, 1 for the smallest, ties sharing the mean of their places; float64 B×D, on the same device.
@@ -15,14 +17,6 @@ def average_ranks(values: Tensor) -> Tensor:
     if values.device.type == "cpu":
         return torch.from_numpy(scipy.stats.rankdata(values.numpy(), axis=1))
     return sorted_ranks(values)
-
-
-def sorted_ranks(values: Tensor) -> Tensor:
-    """The same from one sort: the places of a value are those between its first and its last occurrence."""
-    ordered = values.sort(dim=1).values
-    below = torch.searchsorted(ordered, values, side="left")
-    up_to = torch.searchsorted(ordered, values, side="right")
-    return (below + up_to + 1).double() / 2
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:

@@ -12,12 +12,13 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
+from attrobust.ranks import sorted_ranks
 from attrobust.types import Amount
 from explainers.base import reduce_map
 from explainers.saliency import Saliency
 from metrics import registry
 from metrics.base import Case, Metric, Quality, Similarity
-from metrics.correlation import average_ranks, sorted_ranks
+from metrics.correlation import average_ranks
 from metrics.normalized_l2 import NormalizedL2
 from metrics.topk import TopK
 

@@ -1,0 +1,78 @@
+"""Attacking an explanation by queries, with estimated gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import trange
+
+from attacks import register
+from attacks.base import Context
+from attacks.feasible import BestLegal
+from attacks.scored import Scored
+
+
+@register("nes")
+@dataclass(frozen=True, kw_only=True)
+class Nes(Scored):
+    """Lowest score by natural evolution strategies, from maps alone: no derivative is taken of them.
+
+    The gradient is estimated from pairs of points on opposite sides, ``Σ (s(x + σu) - s(x - σu)) u`` with normal u
+    (arXiv 1804.08598, section 3; AttaXAI attacks explanations so). A step that would change the prediction is not
+    made. Points asked about are of the ball and the box, and each is a candidate for the result.
+
+    Attributes:
+        queries: maps of candidate images asked for, per image; less where they make up no whole iteration.
+        pairs: of queries for each estimate.
+        sigma: size of the differences as a share of eps: for linf a pixel's standard deviation, for l2 the length.
+        step: first step as a share of eps; it shrinks linearly to nothing.
+        momentum: share of the last direction in the next.
+    """
+
+    queries: int = 1000
+    pairs: int = 10
+    sigma: float = 0.5
+    step: float = 0.5
+    momentum: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1:
+            raise ValueError(f"pairs={self.pairs} must be at least 1")
+        if self.queries < 2 * self.pairs + 2:
+            raise ValueError(f"queries={self.queries} must be at least {2 * self.pairs + 2}, a start and one iteration")
+        for name in ("sigma", "step"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name):g}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum:g} must be at least 0 and below 1")
+
+    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
+        """See ``Attack.run``."""
+        threat, score = context.threat, self.objective(context, x, y)
+        best, streams = BestLegal(context, x, y, score), context.streams("nes")
+        spread = self.sigma * threat.eps / (math.sqrt(x[0].numel()) if threat.norm == "l2" else 1)
+
+        def ask(point: Tensor) -> tuple[Tensor, Tensor]:
+            """Scores of points, also of those that change the prediction, and which of them are legal."""
+            maps, logits = context.maps_and_logits(point, y)
+            return score(maps), best.offer(point, maps, logits).isfinite()
+
+        def go(here: Tensor, there: Tensor) -> Tensor:
+            return torch.where(ask(there)[1].view(-1, 1, 1, 1), there, here)
+
+        current = go(x, threat.scatter(x, streams.uniform(x)))
+        iterations, velocity = (self.queries - 1) // (2 * self.pairs + 1), torch.zeros_like(x)
+        for iteration in trange(iterations, desc="steps", leave=False, disable=None):
+            estimate = torch.zeros_like(x)
+            for _ in range(self.pairs):
+                noise = spread * streams.normal(x)
+                ahead, behind = (threat.project(x, current + side * noise) for side in (1, -1))
+                difference = (ask(ahead)[0] - ask(behind)[0]).nan_to_num(nan=0.0).to(x)
+                estimate += difference.view(-1, 1, 1, 1) * (ahead - behind)
+            velocity = self.momentum * velocity + (1 - self.momentum) * estimate
+            size = self.step * threat.eps * (1 - iteration / iterations)
+            current = go(current, threat.project(x, current - size * threat.direction(velocity)))
+        return best.x

@@ -1,0 +1,135 @@
+"""Scores of the order of a map's pixels, each exactly and as a smooth stand-in that a descent can follow.
+
+A stand-in replaces the comparison of two values by a sigmoid of their difference over a temperature. The temperature
+is a share of the map's standard deviation, so that a map's scale does not matter.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attacks.feasible import Objective
+from attacks.scores import centred, normalized
+from attrobust.ranks import sorted_ranks
+from attrobust.seeds import derive_seed
+
+COMPARISONS = 2**17
+"""How many pairs of a map's pixels are compared at most, about."""
+HALVINGS = 40
+"""Of the interval in which the threshold of a soft top-k is looked for."""
+
+
+def spearman(clean: Tensor) -> Objective:
+    """Correlation of average ranks; exact."""
+    goal = _rows(sorted_ranks(clean.flatten(1)))
+    return lambda maps: (_rows(sorted_ranks(maps.flatten(1))) * goal).sum(dim=1)
+
+
+def soft_spearman(clean: Tensor, temperature: float) -> Objective:
+    """Correlation with the clean map's ranks of ranks that are sums of sigmoid comparisons."""
+    goal = _rows(sorted_ranks(clean.flatten(1))).to(clean.dtype)
+    others = references(goal.shape[1])
+
+    def correlation(maps: Tensor) -> Tensor:
+        ranks = torch.sigmoid(_differences(standardized(maps), others) / temperature).mean(dim=2)
+        return (_rows(ranks) * goal).sum(dim=1)
+
+    return correlation
+
+
+def kendall(clean: Tensor) -> Objective:
+    """Kendall's tau-b over the pairs of any pixel with one of ``references``: all pairs, in a small map."""
+    others = references(clean[0].numel())
+    order = torch.sign(_differences(clean.flatten(1), others))
+    return lambda maps: _agreement(torch.sign(_differences(maps.flatten(1), others)), order)
+
+
+def soft_kendall(clean: Tensor, temperature: float) -> Objective:
+    """The same with hyperbolic tangents in the place of the attacked map's signs."""
+    others = references(clean[0].numel())
+    order = torch.sign(_differences(clean.flatten(1), others))
+
+    def tau(maps: Tensor) -> Tensor:
+        return _agreement(torch.tanh(_differences(standardized(maps), others) / (2 * temperature)), order)
+
+    return tau
+
+
+def topk(clean: Tensor, k: int) -> Objective:
+    """Share of the k largest pixels that both maps have, earlier ones first among equals (arXiv 1710.10547); exact."""
+    top = top_mask(clean.flatten(1), k)
+    return lambda maps: (top & top_mask(maps.flatten(1), k)).sum(dim=1).double() / k
+
+
+def soft_topk(clean: Tensor, k: int, temperature: float) -> Objective:
+    """Share of a soft choice of k pixels that falls on the clean map's k largest.
+
+    A pixel is chosen by ``sigmoid((s - threshold) / temperature)``, where the threshold is the one at which k are
+    chosen in all. It moves with the map, so pixels just outside are pushed up as those just inside are pushed down.
+    """
+    top = top_mask(clean.flatten(1), k)
+
+    def shared(maps: Tensor) -> Tensor:
+        return (soft_top_mask(standardized(maps), k, temperature) * top).sum(dim=1) / k
+
+    return shared
+
+
+def top_mask(values: Tensor, k: int) -> Tensor:
+    """bool B×D, True at the k largest of each row, earlier ones first among equals."""
+    order = values.argsort(dim=1, descending=True, stable=True)
+    return torch.zeros_like(values, dtype=torch.bool).scatter(1, order[:, :k], value=True)
+
+
+def soft_top_mask(values: Tensor, k: int, temperature: float) -> Tensor:
+    """Numbers between 0 and 1 that sum to k, B×D: ``sigmoid((v - threshold) / temperature)``, differentiable."""
+    fixed = values.detach()
+    # Beyond these the choice is all or none, as near as the number type can tell.
+    reach = temperature * (values.shape[1] + 1)
+    low, high = fixed.amin(dim=1, keepdim=True) - reach, fixed.amax(dim=1, keepdim=True) + reach
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        over = torch.sigmoid((fixed - middle) / temperature).sum(dim=1, keepdim=True) > k
+        low, high = torch.where(over, middle, low), torch.where(over, high, middle)
+    threshold = (low + high) / 2
+    # One step of Newton's method: nothing in value, but its derivative is that of the threshold.
+    chosen = torch.sigmoid((values - threshold) / temperature)
+    slope = (chosen * (1 - chosen)).detach().sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
+    threshold = threshold + temperature * (chosen.sum(dim=1, keepdim=True) - k) / slope
+    return torch.sigmoid((values - threshold) / temperature)
+
+
+def standardized(maps: Tensor) -> Tensor:
+    """Values in units of their standard deviation, with mean 0, B×D; NaN where a map is constant."""
+    values = normalized(centred(maps), "l2").flatten(1)
+    size: float = values.shape[1] ** 0.5
+    return values * size
+
+
+def references(pixels: int) -> Tensor:
+    """Pixels that all are compared with, int64: all of them, or as many, drawn once and for all, as keep it quick."""
+    count = max(1, COMPARISONS // pixels)
+    if count >= pixels:
+        return torch.arange(pixels)
+    generator = torch.Generator().manual_seed(derive_seed("references", pixels))
+    return torch.randperm(pixels, generator=generator)[:count]
+
+
+def _differences(values: Tensor, others: Tensor) -> Tensor:
+    """Of every pixel to some others, B×D×N."""
+    return values[:, :, None] - values[:, None, others.to(values.device)]
+
+
+def _agreement(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of comparisons B×D×N, float[B]; NaN where all pixels tie."""
+    a, b = a.flatten(1), b.flatten(1)
+    cosine: Tensor = (a * b).sum(dim=1) / (a.square().sum(dim=1).sqrt() * b.square().sum(dim=1).sqrt())
+    return cosine
+
+
+def _rows(values: Tensor) -> Tensor:
+    """Rows with mean 0 and length 1; NaN where constant."""
+    values = values - values.mean(dim=1, keepdim=True)
+    length: Tensor = values.norm(dim=1, keepdim=True)
+    return values / length

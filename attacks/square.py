@@ -1,0 +1,90 @@
+"""Attacking an explanation by queries, with random squares."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import trange
+
+from attacks import register
+from attacks.base import Context
+from attacks.feasible import BestLegal
+from attacks.scored import Scored
+from attrobust.types import ThreatModel
+
+SHRINKING = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+"""Shares of the queries after which the squares' area is halved."""
+
+
+@register("square")
+@dataclass(frozen=True, kw_only=True)
+class Square(Scored):
+    """Lowest score by random search over squares, from maps alone: no derivative is taken of them.
+
+    For linf as the Square Attack has it (arXiv 1912.00049, algorithms 1 and 2): the change starts as vertical stripes
+    of ±eps, and every query sets each channel of a random square to ±eps. For l2 a query adds to a random square ±eps
+    times a pyramid of length 1 in each channel, and what is longer than eps is scaled back as a whole, where the
+    original takes the length from a second square. A query's image is kept where its score is lower and its prediction
+    the clean one.
+
+    Attributes:
+        queries: maps of candidate images asked for, per image.
+        area: of the first squares, as a share of the image's; it is halved as the search goes on.
+    """
+
+    queries: int = 1000
+    area: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.queries < 1:
+            raise ValueError(f"queries={self.queries} must be at least 1")
+        if not 0 < self.area <= 1:
+            raise ValueError(f"area={self.area:g} must be above 0 and at most 1")
+
+    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
+        """See ``Attack.run``."""
+        threat, streams = context.threat, context.streams("square")
+        best = BestLegal(context, x, y, self.objective(context, x, y))
+        stripes = streams.uniform(x[:, :, :1]).sign().expand_as(x)
+        best.offer(threat.scatter(x, stripes))
+        for query in trange(1, self.queries, desc="queries", leave=False, disable=None):
+            share = self.area / 2 ** sum(query > start * self.queries for start in SHRINKING)
+            best.offer(change(threat, x, best.x, share, streams.uniform(x.new_empty(len(x), 2 + x.shape[1]))))
+        return best.x
+
+
+def change(threat: ThreatModel, x: Tensor, current: Tensor, area: float, chance: Tensor) -> Tensor:
+    """Change one square of each image.
+
+    Args:
+        threat: decides what is changed and how far.
+        x: clean images, B×C×H×W.
+        current: the images so far.
+        area: of the squares, as a share of the image's.
+        chance: numbers uniform on [-1, 1], B×(2+C): place and signs.
+
+    Returns:
+        Points of the ball and the box, B×C×H×W.
+    """
+    height, width = x.shape[-2:]
+    side = min(max(1, round(math.sqrt(area * height * width))), height, width)
+    room = torch.tensor([height - side + 1, width - side + 1], device=x.device)
+    corner = ((chance[:, :2].double() + 1) / 2 * room).long().clamp_max(room - 1)
+    signs = torch.where(chance[:, 2:] < 0, -1.0, 1.0).to(x)[:, :, None, None]
+    rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
+    down, right = rows - corner[:, :1], columns - corner[:, 1:]
+    if threat.norm == "l2":
+        bump = _tent(down, side)[:, None, :, None] * _tent(right, side)[:, None, None, :]
+        return threat.project(x, current + threat.eps * signs * bump.to(x))
+    inside = ((down >= 0) & (down < side))[:, None, :, None] & ((right >= 0) & (right < side))[:, None, None, :]
+    return threat.project(x, torch.where(inside, x + threat.eps * signs, current))
+
+
+def _tent(offset: Tensor, side: int) -> Tensor:
+    """Highest in the middle of ``side`` places from offset 0 on, zero outside; of length 1, B×N."""
+    height = (torch.minimum(offset + 1, side - offset)).clamp_min(0).double()
+    length: Tensor = height.norm(dim=1, keepdim=True)
+    return height / length

@@ -1,0 +1,17 @@
+"""Ranks of the values of a row."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sorted_ranks(values: Tensor) -> Tensor:
+    """Ranks of each row, 1 for the smallest, ties sharing the mean of their places; float64 B×D, on the same device.
+
+    From one sort: the places of a value are those between its first and its last occurrence.
+    """
+    ordered = values.sort(dim=1).values
+    below = torch.searchsorted(ordered, values, side="left")
+    up_to = torch.searchsorted(ordered, values, side="right")
+    return (below + up_to + 1).double() / 2
