@@ -44,6 +44,7 @@ class Request:
         explainers, attacks, metrics: the columns.
         recipe: how missing checkpoints are trained.
         retrain: whether shipped checkpoints are left aside.
+        audit: whether networks and explainers are tried out for flags.
         device: to compute on.
         batch_size: images attacked together; changes speed and memory only.
         memory: bytes explainers may keep at once, or None for what the device suggests; changes speed and memory only.
@@ -64,6 +65,7 @@ class Request:
     metrics: list[Component[Metric]]
     recipe: Recipe
     retrain: bool
+    audit: bool
     device: torch.device
     batch_size: int
     memory: int | None
@@ -80,6 +82,7 @@ def make_request(
     epochs: int | None,
     data_root: Path | None,
     retrain: bool,
+    audit: bool,
     device: str,
     batch_size: int,
     memory: str | None,
@@ -137,6 +140,7 @@ def make_request(
         metrics=shown_metrics,
         recipe=chosen,
         retrain=retrain,
+        audit=audit,
         device=find_device(device),
         batch_size=batch_size,
         memory=None if memory is None else _bytes(memory),

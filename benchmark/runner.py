@@ -13,11 +13,15 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from attacks.base import Attack
+from attacks.descent import GradientAttack
 from attrobust.types import UsageError
 from benchmark import statistics
+from benchmark.audits import Audits
 from benchmark.cells import Completed, Subject, Task, choosing_grid, metric_facts, subjects_of, table_grid, tasks_of
 from benchmark.choosing import Selection, choose
 from benchmark.claims import examine
+from benchmark.components import Component
 from benchmark.data.base import Loaded, partners
 from benchmark.evaluation import Images, Rules, evaluate
 from benchmark.external import ExternalCheckpoint
@@ -58,6 +62,7 @@ class Runner:
         self._choosing = request.criterion and choosing_grid(request.criterion, self._data, wanted)
         self._external_sha256 = check_fit(request, self._data, [grid for grid in (self._table, self._choosing) if grid])
         self.subjects = subjects_of(request, self._data)
+        self._audits = Audits(request, self._data)
         self._known: dict[str, Row] = {}
 
     def status(self) -> list[tuple[Subject, Origin, int, int]]:
@@ -114,6 +119,8 @@ class Runner:
                 self._fail(missing, failures[-1])
             elif missing is not None and network is not None:
                 failures += self._carry_out(missing, network, subject)
+            if network is not None:
+                self._renew_flags(task, network, subject)
             if task.attack is None and network is not None:
                 findings |= self._examine(subject, task, network)
         return Completed(sha256=sha256, tasks=tasks, failures=failures, findings=findings)
@@ -198,10 +205,18 @@ class Runner:
             row |= {"mean": _number(estimate.mean), "ci": [_number(estimate.low), _number(estimate.high)]}
             row |= {"n": estimate.n, "n_defined": estimate.defined, "n_legal": int(legal.sum())}
             row |= {"passes": passes, "seconds": seconds, "scores_sha256": self.store.save_scores(key, values, legal)}
+            row |= self._audits.facts(task, network, subject.label)
             rows.append(row)
         self._append(rows)
         LOG.info("%s: %.1f s", where, seconds)
         return []
+
+    def _renew_flags(self, task: Task, network: nn.Module, subject: Subject) -> None:
+        """Write rows again whose flags are of another audit, or of none."""
+        rows = [self._known[key] for key, _ in task.rows] if self._audits.wanted(task) else []
+        stale = [row for row in rows if row["status"] == "ok" and not self._audits.current(row)]
+        if stale:
+            self._append([row | self._audits.facts(task, network, subject.label) for row in stale])
 
     def _fail(self, task: Task, reason: str) -> None:
         self._append([self._row(task, key, facts, status="failed", error=reason) for key, facts in task.rows])
@@ -266,13 +281,18 @@ class Runner:
             "schema": SCHEMA,
             "comparison": comparison,
             "explainers": [item.label for item in request.explainers],
-            "attacks": [{"label": item.label, "name": item.name} for item in request.attacks],
+            "attacks": [_attack_facts(item) for item in request.attacks],
             "metrics": [metric_facts(item) for item in request.metrics],
             "subjects": subjects,
             "entries": entries,
             "recipe": request.recipe.shared(),
             "argv": self._argv,
         }
+
+
+def _attack_facts(attack: Component[Attack]) -> dict[str, Any]:
+    own = isinstance(attack.item, GradientAttack) and not attack.item.donor
+    return {"label": attack.label, "name": attack.name, "follows_gradient": own}
 
 
 def _number(value: float) -> float | None:

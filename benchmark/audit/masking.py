@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attacks.base import Context
 from attrobust.types import Flag
@@ -24,7 +24,7 @@ ALIKE = 0.9
 def view_differs(trial: Trial) -> list[Flag]:
     """Raised where the smooth view that attacks differentiate explains otherwise than the network."""
     followed = trial.scored.followed
-    view = PROBE.differentiated(followed.model, curved=followed.explainer.curved)
+    view = differentiated(trial.scored, trial.x)
     if view is followed.model:
         return []
     cosine = 1 - distance(followed.maps(trial.x, trial.y), followed.maps(trial.x, trial.y, model=view))
@@ -46,10 +46,16 @@ def gradient_vanishes(trial: Trial) -> list[Flag]:
     return [Flag(name="gradient-vanishes", reason=reason)]
 
 
+def differentiated(context: Context, x: Tensor) -> nn.Module:
+    """The network whose graph the probe follows, as sharp as at its last iteration, where it is most like the other."""
+    view = PROBE.differentiated(context, x)
+    view.sharpen(PROBE.growth)
+    return view.network
+
+
 def followed_gradient(context: Context, x: Tensor, y: Tensor) -> Tensor:
     """The gradient of the probe's objective where the probe starts, B×C×H×W; an attack drops what is not finite."""
-    followed = context.followed
-    view = PROBE.differentiated(context.model, curved=followed.explainer.curved)
+    followed, view = context.followed, differentiated(context, x)
     objective = PROBE.objective(followed, x, y)
     start = context.threat.scatter(x, context.streams("start").uniform(x)).requires_grad_()
     (gradient,) = torch.autograd.grad(objective(followed.maps(start, y, model=view, create_graph=True)).sum(), start)
