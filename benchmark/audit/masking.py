@@ -13,7 +13,7 @@ from benchmark.audit.trial import PROBE, STILL, Trial, count, distance, enough
 
 FACTOR = 4
 """How many times as many steps, and how many times the eps, must move the maps further."""
-GAIN = 1.1
+GAIN = 1.2
 """How many times as far, at least."""
 VANISHED = 1e-6
 """What a gradient that is none promises: the share of a map's mass to be moved by changing every pixel by 1."""
@@ -65,11 +65,11 @@ def followed_gradient(context: Context, x: Tensor, y: Tensor) -> Tensor:
 def attack_does_not_help(trial: Trial) -> list[Flag]:
     """Raised where more steps, or a larger eps, move the maps no further.
 
-    Not where the short attack already moves them as far as another image would: nothing is left to show.
+    Not where that would be further than another image would move them: nothing is left to show.
     """
     threat = trial.threat
     short = trial.moved(PROBE, threat)
-    if short >= trial.apart:
+    if GAIN * short >= trial.apart:
         return []
     flags, told = [], f"by {{:.2g}} (one minus the mean cosine), {{}} by {short:.2g}"
     longer = replace(PROBE, steps=FACTOR * PROBE.steps)
