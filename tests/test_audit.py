@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from runs import run
+from runs import ROOT, run
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +24,7 @@ from attacks.transfer import Transfer
 from attrobust import load
 from attrobust.types import ThreatModel
 from benchmark import audits
+from benchmark.audit import answers, masking, trial
 from benchmark.audit.comparison import beaten, yardsticks
 from benchmark.audit.probe import probe
 from benchmark.evaluation import Images, Rules
@@ -301,6 +303,26 @@ def test_noise_is_to_be_beaten_by_all_and_transfer_by_what_sees_gradients(
     others = [{"label": "n", "name": "noise"}, {"label": "t", "name": "transfer"}, attack]
     others = [other for other in others if other is attack or other["name"] != name]
     assert [label for _, label in yardsticks(attack, others)] == wanted
+
+
+def test_the_page_of_flags_has_every_flag_and_threshold() -> None:
+    page = (ROOT / "docs" / "flags.md").read_text()
+    sources = [path.read_text() for path in (ROOT / "benchmark" / "audit").glob("*.py")]
+    names = {name for text in sources for name in re.findall(r'name="([a-z-]+)"', text)}
+    names |= {"noise-beats-attack", "transfer-beats-attack"}
+    assert {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")} == names
+    assert trial.SHARE == 0.1, "a tenth"
+    steps = trial.PROBE.steps
+    for words in (
+        *(f"| below {value:g} |" for value in (masking.GAIN, masking.ALIKE, answers.FLAT)),
+        f"below {masking.VANISHED:g}".replace("e-06", "e-6"),
+        f"first {trial.IMAGES} evaluated images",
+        f"`topk:steps={steps}`, {masking.FACTOR * steps} steps",
+        f"{masking.FACTOR} eps moves maps",
+        "at least a tenth of the images",
+        f"{answers.ALONE} images are tried",
+    ):
+        assert words.lower() in page.lower().replace("four images", "4 images"), words
 
 
 WORDS = ["--images", "6", "--explainers", "saliency,constant", "--attacks", "noise:draws=2,topk:steps=2"]

@@ -71,19 +71,19 @@ def attack_does_not_help(trial: Trial) -> list[Flag]:
     short = trial.moved(PROBE, threat)
     if GAIN * short >= trial.apart:
         return []
-    flags, told = [], f"by {{:.2g}} (one minus the mean cosine), {{}} by {short:.2g}"
+    flags = []
     longer = replace(PROBE, steps=FACTOR * PROBE.steps)
     far = trial.moved(longer, threat)
     if _no_further(short, far):
-        reason = f"{longer.steps} steps of the top-k attack move the maps {told.format(far, PROBE.steps)}"
-        flags.append(Flag(name="more-steps-do-not-help", reason=reason))
+        reason = f"{longer.steps} steps of the top-k attack move the maps by {far:.3g}, {PROBE.steps} by {short:.3g}"
+        flags.append(Flag(name="more-steps-do-not-help", reason=f"{reason} (one minus the mean cosine)"))
     if threat.norm == "linf" and FACTOR * threat.eps > 1:
         return flags
     wider = replace(threat, eps=FACTOR * threat.eps)
     far = trial.moved(PROBE, wider)
     if _no_further(short, far):
-        reason = f"in a ball of {wider} the top-k attack moves the maps {told.format(far, threat)}"
-        flags.append(Flag(name="larger-eps-does-not-help", reason=reason))
+        reason = f"within {wider} the top-k attack moves the maps by {far:.3g}, within {threat} by {short:.3g}"
+        flags.append(Flag(name="larger-eps-does-not-help", reason=f"{reason} (one minus the mean cosine)"))
     return flags
 
 
