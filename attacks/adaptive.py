@@ -21,12 +21,22 @@ IMPROVING = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveDescent(Walking):
-    """Descent with momentum whose step starts at twice eps and is halved where it stops paying (arXiv 2003.01690).
+    """Descent with momentum whose step is halved where it stops paying (arXiv 2003.01690).
 
     At checkpoints that follow each other ever more closely an image's step is halved, and its walk goes on from its
     best point, if fewer than three quarters of the steps since the last one lowered its score, or if neither step nor
     best score changed. Images whose score cannot be lowered any more, and those that have no gradient, leave the batch.
+
+    Attributes:
+        first_step: the step at the start, in eps.
     """
+
+    first_step: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.first_step > 0:
+            raise ValueError(f"first_step must be above 0, not {self.first_step:g}")
 
     @property
     def floor(self) -> float:
@@ -37,7 +47,7 @@ class AdaptiveDescent(Walking):
         """See ``Walking.descend``."""
         walk = Walk(self, context, x, y)
         whole, rows, checkpoints = walk.best, torch.arange(len(x), device=x.device), schedule(self.steps)
-        control = Control.begin(walk.visit(x, start, 0), context.threat.eps)
+        control = Control.begin(walk.visit(x, start, 0), self.first_step * context.threat.eps)
         for iteration in trange(self.steps, desc="steps", leave=False, disable=None):
             if iteration in checkpoints:
                 control.check()
@@ -82,14 +92,14 @@ class Control:
     moving: Tensor
 
     @classmethod
-    def begin(cls, point: Point, eps: float) -> Control:
-        """At the start, with a step of twice eps."""
+    def begin(cls, point: Point, step: float) -> Control:
+        """At the start, with a step in pixel units."""
         none = torch.zeros_like(point.score, dtype=torch.bool)
         return cls(
             point=point,
             best=point,
             previous=point.x,
-            step=torch.full_like(point.score, 2 * eps),
+            step=torch.full_like(point.score, step),
             improved=none.long(),
             steps=0,
             last_score=point.score,

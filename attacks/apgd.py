@@ -69,7 +69,7 @@ class Apgd(PredictionAttack):
             return Point(x=point, gradient=gradient, score=score.detach())
 
         start = threat.scatter(x[rows], context.take(rows.tolist()).streams(purpose).uniform(x[rows]))
-        control, checkpoints = Control.begin(visit(start), threat.eps), schedule(self.steps)
+        control, checkpoints = Control.begin(visit(start), 2 * threat.eps), schedule(self.steps)
         for iteration in trange(self.steps, desc=loss, leave=False, disable=None):
             flipped = best.margin[rows] < 0
             if iteration in checkpoints:

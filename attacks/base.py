@@ -170,7 +170,13 @@ class Results:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack(ABC):
-    """Moves an explanation within a threat model. Subclasses are frozen dataclasses of their settings."""
+    """Moves an explanation within a threat model. Subclasses are frozen dataclasses of their settings.
+
+    Attributes:
+        on_prediction: whether it is the prediction that the attack moves, and not how it is explained.
+    """
+
+    on_prediction: ClassVar[bool] = False
 
     @property
     def batch_dependent(self) -> bool:

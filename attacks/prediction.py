@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from attrobust.types import ThreatModel
 @dataclass(frozen=True, kw_only=True)
 class PredictionAttack(Attack):
     """An attack on what the network decides and not on how that is explained."""
+
+    on_prediction: ClassVar[bool] = True
 
     def check_threat(self, threat: ThreatModel) -> None:
         """An attack on the prediction must be free to change it."""

@@ -38,7 +38,10 @@ class Scored(Attack):
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """The score itself."""
-        clean = context.maps(x, y)
+        return self.measure(context.maps(x, y))
+
+    def measure(self, clean: Tensor) -> Objective:
+        """The score against clean maps, B×H×W."""
         match self.score:
             case "topk":
                 return ranks.topk(clean, self.k.of(clean[0].numel()))

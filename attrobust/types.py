@@ -222,7 +222,7 @@ class Cell:
         dataset: name and settings.
         data_sha256: of the evaluated images, their classes and their order.
         images: how many.
-        explainer, attack: names and settings; empty for clean accuracy.
+        explainer, attack: names and settings; both empty for clean accuracy, the explainer alone for that under attack.
         threat: norm, eps and whether the prediction is kept; empty without an attack.
         label: which class is explained, ``predicted`` or ``true``.
         reduction: channels to map.
@@ -230,6 +230,7 @@ class Cell:
         protocol: name and version.
         code: digest of the sources that compute the scores, and versions of the libraries; other code is another cell.
         batch_size: for an attack whose result depends on it, else 0.
+        donor_sha256: of the weights of the other network the attack uses; empty where it uses none.
     """
 
     subject: dict[str, Any]
@@ -246,6 +247,7 @@ class Cell:
     protocol: str
     code: str
     batch_size: int = 0
+    donor_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

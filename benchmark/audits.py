@@ -9,14 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from attacks.prediction import PredictionAttack
 from attrobust.spec import fingerprint
-from attrobust.types import Flag, ThreatModel
+from attrobust.types import Flag
 from benchmark.audit.probe import probe
 from benchmark.audit.trial import IMAGES
 from benchmark.cells import Task
-from benchmark.data.base import Loaded, partners
-from benchmark.evaluation import Images, Rules
+from benchmark.data.base import Loaded
+from benchmark.inputs import images_of, rules_of
 from benchmark.provenance import source_digest
 from benchmark.request import Request
 from benchmark.store import Row
@@ -47,8 +46,8 @@ class Audits:
 
     def wanted(self, task: Task) -> bool:
         """Whether the rows of a cell carry flags: those of the table whose attack is on the explanation."""
-        explained = task.explainer is not None and not (task.attack and isinstance(task.attack.item, PredictionAttack))
-        return self._request.audit and explained and task.split == "test"
+        on_explanation = task.explainer and task.attack and not task.attack.item.on_prediction
+        return self._request.audit and bool(on_explanation) and task.split == "test"
 
     def current(self, row: Row) -> bool:
         """Whether a row carries the flags of the audit as it is now."""
@@ -77,19 +76,9 @@ class Audits:
         return self._found[key]
 
     def _probe(self, task: Task, network: nn.Module, explainer: Explainer) -> list[Flag]:
-        split, protocol = self._data.splits[task.split], self._request.protocol
-        count = min(IMAGES, task.cell.images)
-        x, y = split.batch(range(count))
-        rules = Rules(
-            threat=ThreatModel(**task.cell.threat),
-            reduction=protocol.reduction,
-            label=protocol.label,
-            seed=protocol.evaluation_seed,
-            batch_size=self._request.batch_size,
-        )
+        images = images_of(self._data.splits[task.split], min(IMAGES, task.cell.images))
         with memory_budget(self._request.memory):
-            images = Images(x=x, y=y, partners=split.batch(partners(split, count))[0])
-            return probe(network, explainer, images, rules)
+            return probe(network, explainer, images, rules_of(self._request, task.cell))
 
 
 def _sources() -> str:

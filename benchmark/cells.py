@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from benchmark.store import row_fingerprint
 from benchmark.training import image_facts
 from benchmark.zoo import TrainingJob
 from explainers.base import Explainer
+from methods.base import Method
 from metrics.base import Metric
 
 ACCURACY = {
@@ -31,6 +32,8 @@ ACCURACY = {
     "decimals": 1,
 }
 """Clean accuracy, described like a metric."""
+ROBUST_ACCURACY = ACCURACY | {"label": "robust-accuracy", "name": "robust-accuracy"}
+"""Accuracy under an attack on the prediction, which its title is to name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,11 @@ class Subject:
     unchosen: str = ""
 
     @property
+    def donor_seed(self) -> int:
+        """Of the training of the networks that attacks on this one need."""
+        return self.seed or 0
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What the network is, apart from its weights."""
         model = self.source.model
@@ -65,7 +73,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One cell with the metrics wanted of it; explainer and attack are None for clean accuracy."""
+    """One cell with the metrics wanted of it; accuracy has none, no explainer and, when clean, no attack."""
 
     cell: Cell
     split: SplitName
@@ -76,14 +84,23 @@ class Task:
     @property
     def rows(self) -> list[tuple[str, dict[str, Any]]]:
         """Fingerprint and facts of every row of the cell, one per metric."""
-        facts = [metric_facts(metric) for metric in self.metrics] if self.attack else [ACCURACY]
+        if self.explainer:
+            facts = [metric_facts(metric) for metric in self.metrics]
+        else:
+            facts = [accuracy_facts(self.attack) if self.attack else ACCURACY]
         cell = asdict(self.cell)
         return [(row_fingerprint(cell, item), item) for item in facts]
 
     @property
+    def donor(self) -> str:
+        """Name of the method whose network the attack needs; empty where it needs none."""
+        return self.attack.item.donor if self.attack else ""
+
+    @property
     def label(self) -> str:
         """Explainer and attack, as progress bars and logs say it."""
-        words = " / ".join(part.label for part in (self.explainer, self.attack) if part) or "accuracy"
+        parts = [part.label if part else "accuracy" for part in (self.explainer, self.attack)]
+        words = " / ".join(dict.fromkeys(parts))
         return words if self.split == "test" else f"{words} on validation images"
 
     def entries(self, subject: int) -> Iterator[dict[str, Any]]:
@@ -117,13 +134,14 @@ class Completed:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """What is measured of a network beside its clean accuracy: every attack on every explainer.
+    """What is measured of a network beside its clean accuracy: every attack on every explainer, and on the prediction.
 
     Attributes:
         split: whose images are attacked.
         images: how many, from the first.
         data_sha256: of these images.
         explainers, attacks, metrics: the columns.
+        accuracy_attack: under which accuracy is measured on these images; None for no such column.
     """
 
     split: SplitName
@@ -132,6 +150,13 @@ class Grid:
     explainers: list[Component[Explainer]]
     attacks: list[Component[Attack]]
     metrics: list[Component[Metric]]
+    accuracy_attack: Component[Attack] | None
+
+    @property
+    def donors(self) -> list[str]:
+        """Names of the methods whose networks the attacks need."""
+        attacks = [*self.attacks, *([self.accuracy_attack] if self.accuracy_attack else [])]
+        return list(dict.fromkeys(attack.item.donor for attack in attacks if attack.item.donor))
 
 
 def table_grid(request: Request, data: Loaded) -> Grid:
@@ -144,6 +169,7 @@ def table_grid(request: Request, data: Loaded) -> Grid:
         explainers=request.explainers,
         attacks=request.attacks,
         metrics=request.metrics,
+        accuracy_attack=request.accuracy_attack,
     )
 
 
@@ -157,7 +183,13 @@ def choosing_grid(criterion: Criterion, data: Loaded, images: int) -> Grid:
         explainers=[criterion.explainer],
         attacks=[criterion.attack],
         metrics=[criterion.metric],
+        accuracy_attack=None,
     )
+
+
+def accuracy_facts(attack: Component[Attack]) -> dict[str, Any]:
+    """Accuracy under an attack, described like a metric."""
+    return ROBUST_ACCURACY | {"title": f"under {attack.name} (%)"}
 
 
 def metric_facts(metric: Component[Metric]) -> dict[str, Any]:
@@ -174,34 +206,42 @@ def metric_facts(metric: Component[Metric]) -> dict[str, Any]:
     }
 
 
+def job_of(request: Request, data: Loaded, method: Component[Method], seed: int) -> TrainingJob:
+    """The training of a method with the run's model, dataset and recipe."""
+    return TrainingJob(
+        method=method,
+        model=request.model,
+        dataset=request.dataset,
+        data=data,
+        recipe=request.recipe,
+        seed=seed,
+        start=request.starts.get(method.item.start),
+    )
+
+
 def subjects_of(request: Request, data: Loaded) -> list[Subject]:
     """The rows of the table in the order asked for: every method with every seed, then the user's checkpoints."""
     found = []
     candidates = {str(spec): sweep.text for sweep in request.sweeps for spec in sweep.specs}
     for method in request.methods:
         for seed in request.protocol.seeds:
-            job = TrainingJob(
-                method=method,
-                model=request.model,
-                dataset=request.dataset,
-                data=data,
-                recipe=request.recipe,
-                seed=seed,
-                start=request.starts.get(method.item.start),
-            )
+            job = job_of(request, data, method, seed)
             of = candidates.get(method.label, "") if request.criterion else ""
             found.append(Subject(label=method.label, seed=seed, source=job, candidate_of=of))
     return found + [Subject(label=item.name, seed=None, source=item) for item in request.checkpoints]
 
 
-def tasks_of(request: Request, data: Loaded, grid: Grid, subject: Subject, sha256: str) -> list[Task]:
-    """Every cell of a subject, clean accuracy first.
+def tasks_of(
+    request: Request, data: Loaded, grid: Grid, subject: Subject, sha256: str, donors: Mapping[str, str]
+) -> list[Task]:
+    """Every cell of a subject, clean accuracy first, then that under attack.
 
     Args:
         request, data: of the run.
         grid: what is measured, and on which images.
         subject: the row.
         sha256: of its weights.
+        donors: sha256 of the weights of the networks that attacks need, by name, as far as there are any.
     """
     protocol = request.protocol
     shared: dict[str, Any] = {
@@ -224,20 +264,25 @@ def tasks_of(request: Request, data: Loaded, grid: Grid, subject: Subject, sha25
         code=code_digest(EVALUATION, []),
     )
     tasks = [Task(cell=accuracy, split=grid.split, explainer=None, attack=None, metrics=[])]
-    for explainer in grid.explainers:
-        for attack in grid.attacks:
-            cell = Cell(
-                **shared,
-                data_sha256=grid.data_sha256,
-                images=grid.images,
-                explainer=explainer.canonical,
-                attack=attack.canonical,
-                threat=asdict(protocol.threat),
-                label=protocol.label,
-                reduction=protocol.reduction,
-                code=code_digest(EVALUATION, [type(explainer.item), type(attack.item)]),
-                batch_size=request.batch_size if attack.item.batch_dependent else 0,
-            )
-            task = Task(cell=cell, split=grid.split, explainer=explainer, attack=attack, metrics=grid.metrics)
-            tasks.append(task)
-    return tasks
+
+    def attacked(attack: Component[Attack], explainer: Component[Explainer] | None) -> Task:
+        parts = [type(explainer.item), type(attack.item)] if explainer else [type(attack.item)]
+        cell = Cell(
+            **shared,
+            data_sha256=grid.data_sha256,
+            images=grid.images,
+            explainer=explainer.canonical if explainer else {},
+            attack=attack.canonical,
+            threat=asdict(protocol.threat if explainer else protocol.accuracy_threat),
+            label=protocol.label if explainer else "",
+            reduction=protocol.reduction if explainer else "",
+            code=code_digest(EVALUATION, parts),
+            batch_size=request.batch_size if attack.item.batch_dependent else 0,
+            donor_sha256=donors.get(attack.item.donor, ""),
+        )
+        metrics = grid.metrics if explainer else []
+        return Task(cell=cell, split=grid.split, explainer=explainer, attack=attack, metrics=metrics)
+
+    if grid.accuracy_attack:
+        tasks.append(attacked(grid.accuracy_attack, None))
+    return tasks + [attacked(attack, explainer) for explainer in grid.explainers for attack in grid.attacks]

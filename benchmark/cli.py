@@ -138,11 +138,17 @@ def _protocol(options: argparse.Namespace) -> Protocol:
         explainers=listed(options.explainers, "--explainers"),
         attacks=listed(options.attacks, "--attacks"),
         metrics=listed(options.metrics, "--metrics"),
+        accuracy_attack=_accuracy_attack(options.accuracy_attack),
         norm=options.norm,
         eps=options.eps,
         keep_prediction=False if options.allow_flips else None,
         seeds=None if options.seeds is None else seeds_of(options.seeds),
     )
+
+
+def _accuracy_attack(text: str | None) -> str | None:
+    """As a protocol has it: empty for no attack."""
+    return text if text is None else "" if text == "none" else str(Spec.parse(text))
 
 
 def _check_names(protocol: Protocol) -> None:
@@ -158,6 +164,8 @@ def _check_names(protocol: Protocol) -> None:
     for axis, texts in asked.items():
         for spec in parse_specs(",".join(texts), axis) if texts else []:
             REGISTRIES[axis].check(spec.name)
+    if protocol.accuracy_attack:
+        REGISTRIES["attacks"].check(Spec.parse(protocol.accuracy_attack).name)
 
 
 def _dry_run(runner: Runner) -> str:
@@ -166,6 +174,8 @@ def _dry_run(runner: Runner) -> str:
         seed = "" if subject.seed is None else subject.seed
         role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
         lines.append(f"{subject.label:<24} {seed:>4}  {origin:<9} {f'{done}/{total}':>10}{role}")
+    for label, seed, origin in runner.donors():
+        lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  donor of attacks")
     return "\n".join(lines) + "\n"
 
 

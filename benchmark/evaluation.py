@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from attacks.base import Attack, Context
+from attacks.base import Attack, AttackOutput, Context
 from attrobust.passes import Passes
 from attrobust.seeds import derive_seed
 from attrobust.types import ThreatModel
@@ -51,12 +51,17 @@ class Scores:
     """Per-image results of one cell.
 
     Attributes:
-        values: one float64[B] for each metric, in order.
+        values: one float64[B] for each metric, in order; of an attack's several results the worst for the model.
+        worst: one int64[B] for each metric: the member, an index into ``members``, whose result was that; among equals
+            the first, -1 where the score is undefined.
+        members: names of what the attack is made of.
         legal: bool[B], whether the attack's own result obeyed the rules; the clean image was scored where it did not.
         passes: images the attack sent through the network.
     """
 
     values: list[Tensor]
+    worst: list[Tensor]
+    members: tuple[str, ...]
     legal: Tensor
     passes: Passes
 
@@ -68,6 +73,8 @@ def evaluate(
     metrics: Sequence[Metric],
     images: Images,
     rules: Rules,
+    *,
+    donor: nn.Module | None = None,
     progress: str = "attack",
 ) -> Scores:
     """Attack every image's explanation and score what the explainer says of the clean and of the attacked image.
@@ -76,54 +83,170 @@ def evaluate(
     a perturbation they are equal; the draws are not those the attacker saw. Maps are scored in float64 where the device
     has it: on flat backgrounds max-pooling has ties, which float32 breaks by rounding, differently in every batch.
 
+    Of an attack with several results every metric keeps, image by image, the worst for the model.
+
     Args:
         model: in evaluation mode, on any device.
         explainer, attack, metrics: what is scored.
         images, rules: shared by all cells.
+        donor: the network that ``Attack.donor`` asks for.
         progress: what the progress bar says.
     """
     device = next(model.parameters()).device
-    # Copies, so that a plug-in that spoils the network spoils no other cell.
-    model = copy.deepcopy(model)
     scored = copy.deepcopy(model) if device.type == "mps" else copy.deepcopy(model).double()
-    count = len(images.y)
-    reduce = functools.partial(reduce_map, how=rules.reduction)
-    explain = functools.partial(_explained, scored, explainer, rules.seed)
     precision = next(scored.parameters()).dtype
-    values: list[list[Tensor]] = [[] for _ in metrics]
-    legal: list[Tensor] = []
-    passes = Passes()
+    higher_is_better = [type(metric).higher_is_better for metric in metrics]
+    batches = []
+    for context, x, y, output in _attacked(model, explainer, attack, images, rules, donor, progress):
+        clean = x.to(precision)
+        explain = _once(functools.partial(_explained, scored, explainer, rules.seed), clean, y)
+        found: list[list[Tensor]] = [[] for _ in metrics]
+        for result in (output.x, *output.others):
+            case = Case(
+                model=scored,
+                clean=clean,
+                attacked=result.to(precision),
+                target=y,
+                explain=explain,
+                reduce=context.reduce,
+            )
+            for scores, metric in zip(found, metrics, strict=True):
+                scores.append(metric.score(case).cpu())
+        batches.append(_batch(output, [torch.stack(scores) for scores in found], higher_is_better))
+    return _joined(batches)
+
+
+def accuracy_under_attack(
+    model: nn.Module,
+    attack: Attack,
+    images: Images,
+    rules: Rules,
+    *,
+    donor: nn.Module | None = None,
+    progress: str = "attack",
+) -> Scores:
+    """Attack every image's prediction; 1 where the network is right about the clean and every attacked image, else 0.
+
+    Predictions are those of the network as it is attacked and as its clean accuracy is measured, in its own precision.
+
+    Args:
+        model: in evaluation mode, on any device.
+        attack: on the prediction.
+        images: with their true classes.
+        rules: their threat must leave the prediction free.
+        donor: the network that ``Attack.donor`` asks for.
+        progress: what the progress bar says.
+    """
+    batches = []
+    rules = replace(rules, label="true")
+    for context, x, y, output in _attacked(model, Saliency(), attack, images, rules, donor, progress):
+        clean = context.predict(x) == y
+        right = [clean & (context.predict(result) == y) for result in (output.x, *output.others)]
+        batches.append(_batch(output, [torch.stack(right).cpu().double()], [True]))
+    return _joined(batches)
+
+
+def _attacked(
+    model: nn.Module,
+    explainer: Explainer,
+    attack: Attack,
+    images: Images,
+    rules: Rules,
+    donor: nn.Module | None,
+    progress: str,
+) -> Iterator[tuple[Context, Tensor, Tensor, AttackOutput]]:
+    """Batch by batch: the situation, the clean images, their explained classes and what the attack makes of them."""
+    # Copies, so that a plug-in that spoils a network spoils no other cell.
+    model = copy.deepcopy(model)
+    like = next(model.parameters())
+    donor = None if donor is None else copy.deepcopy(donor).to(like).eval()
+    count = len(images.y)
     starts = range(0, count, rules.batch_size)
     for start in tqdm(starts, desc=progress, unit="batch", leave=False, disable=None if len(starts) > 1 else True):
         rows = list(range(start, min(start + rules.batch_size, count)))
-        x = images.x[rows].to(device)
+        x = images.x[rows].to(like.device)
         context = Context(
             model=model,
             explainer=explainer,
-            reduce=reduce,
+            reduce=functools.partial(reduce_map, how=rules.reduction),
             threat=rules.threat,
             ids=rows,
-            partners=images.partners[rows].to(device),
+            partners=images.partners[rows].to(like.device),
             seed=rules.seed,
             surrogate=None if explainer.differentiable else Saliency(),
+            donor=donor,
         )
-        y = context.predict(x) if rules.label == "predicted" else images.y[rows].to(device)
-        result = attack(context, x, y)
-        case = Case(
-            model=scored,
-            clean=x.to(precision),
-            attacked=result.x.to(precision),
-            target=y,
-            explain=explain,
-            reduce=reduce,
-        )
-        for scores, metric in zip(values, metrics, strict=True):
-            scores.append(metric.score(case).cpu())
-        legal.append(result.legal.cpu())
-        passes.forward += result.passes.forward
-        passes.backward += result.passes.backward
-        passes.double_backward += result.passes.double_backward
-    return Scores(values=[torch.cat(scores) for scores in values], legal=torch.cat(legal), passes=passes)
+        y = context.predict(x) if rules.label == "predicted" else images.y[rows].to(like.device)
+        yield context, x, y, attack(context, x, y)
+
+
+def _batch(output: AttackOutput, found: Sequence[Tensor], higher_is_better: Sequence[bool]) -> Scores:
+    """Of every metric's scores, each results×images, the worst of each image."""
+    kept = [
+        worst_result(scores, output.sources.cpu(), higher_is_better=higher)
+        for scores, higher in zip(found, higher_is_better, strict=True)
+    ]
+    return Scores(
+        values=[values for values, _ in kept],
+        worst=[members for _, members in kept],
+        members=output.members,
+        legal=output.legal.cpu(),
+        passes=output.passes,
+    )
+
+
+def _joined(batches: Sequence[Scores]) -> Scores:
+    """The scores of all images; raises ValueError where an attack's members are not the same in every batch."""
+    names = {batch.members for batch in batches}
+    if len(names) > 1 or any(len(set(members)) < len(members) for members in names):
+        raise ValueError(f"an attack must have the same, different members in every batch, not {sorted(names)}")
+    return Scores(
+        values=[torch.cat(parts) for parts in zip(*(batch.values for batch in batches), strict=True)],
+        worst=[torch.cat(parts) for parts in zip(*(batch.worst for batch in batches), strict=True)],
+        members=batches[0].members,
+        legal=torch.cat([batch.legal for batch in batches]),
+        passes=Passes(
+            forward=sum(batch.passes.forward for batch in batches),
+            backward=sum(batch.passes.backward for batch in batches),
+            double_backward=sum(batch.passes.double_backward for batch in batches),
+        ),
+    )
+
+
+def worst_result(scores: Tensor, sources: Tensor, *, higher_is_better: bool) -> tuple[Tensor, Tensor]:
+    """Image by image the worst score for the model and the member it comes from.
+
+    A score that is NaN or infinite is undefined, as everywhere, and counts only where no other is left.
+
+    Args:
+        scores: of every result, float64[N, B].
+        sources: the member each comes from, int64[N, B].
+        higher_is_better: of the metric.
+
+    Returns:
+        float64[B], and int64[B]: of equally bad results the first, -1 where all are undefined.
+    """
+    defined = scores.isfinite()
+    harm = (-scores if higher_is_better else scores).masked_fill(~defined, -torch.inf)
+    index = harm.argmax(dim=0, keepdim=True)
+    members = sources.gather(0, index)[0].masked_fill(~defined.any(dim=0), -1)
+    return scores.gather(0, index)[0], members
+
+
+def _once(
+    explain: Callable[[Tensor, Tensor], Tensor], clean: Tensor, target: Tensor
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """``explain`` that computes what it says of the clean images only the first time: results share it."""
+    known: list[Tensor] = []
+
+    def explained(x: Tensor, y: Tensor) -> Tensor:
+        if x is not clean or y is not target:
+            return explain(x, y)
+        if not known:
+            known.append(explain(x, y))
+        return known[0]
+
+    return explained
 
 
 def _explained(model: nn.Module, explainer: Explainer, seed: int, x: Tensor, y: Tensor) -> Tensor:

@@ -41,6 +41,13 @@ def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str
         with _named(attack.label):
             attack.item.check_size(facts.size, facts.size)
             attack.item.check_threat(request.protocol.threat)
+    if request.accuracy_attack:
+        with _named(f"--accuracy-attack {request.accuracy_attack.label}"):
+            request.accuracy_attack.item.check_size(facts.size, facts.size)
+            request.accuracy_attack.item.check_threat(request.protocol.accuracy_threat)
+    for name, donor in request.donors.items():
+        with _named(f"donor {name}"):
+            _network(donor, request, data)
     for metric in (item for grid in grids for item in grid.metrics):
         with _named(metric.label):
             metric.item.check_size(facts.size, facts.size)

@@ -96,6 +96,11 @@ def benchmark_parser() -> Parser:
     add("--explainers", metavar="SPECS")
     add("--attacks", metavar="SPECS")
     add("--metrics", metavar="SPECS")
+    add(
+        "--accuracy-attack",
+        metavar="SPEC|none",
+        help="attack on the prediction under which accuracy is measured too, in the same ball; none for no such column",
+    )
     add("--eps", metavar="E", help="radius in pixel units, e.g. 8/255")
     add("--norm", choices=("linf", "l2"))
     add("--allow-flips", action="store_true", help="attacks may change the prediction (default: the protocol's)")

@@ -24,6 +24,7 @@ class Protocol:
         dataset, model: specs, e.g. ``lenet:width=16``.
         images: how many of the fixed test list are attacked.
         methods, explainers, attacks, metrics: specs of the rows and columns.
+        accuracy_attack: spec of the attack on the prediction under which accuracy is measured too; empty for none.
         reduction: channels to map, see ``explainers.base.reduce_map``.
         label: the class explained: ``predicted`` is the model's own clean prediction, ``true`` the dataset's.
         norm, eps: the threat model; eps in pixel units, ``"8/255"``.
@@ -43,6 +44,7 @@ class Protocol:
     explainers: tuple[str, ...]
     attacks: tuple[str, ...]
     metrics: tuple[str, ...]
+    accuracy_attack: str = ""
     reduction: Literal["abs-sum", "sum", "abs-max"] = "abs-sum"
     label: Literal["predicted", "true"] = "predicted"
     norm: Literal["linf", "l2"] = "linf"
@@ -67,6 +69,11 @@ class Protocol:
     def threat(self) -> ThreatModel:
         """What attacks may do; raises ValueError where norm or eps make no sense."""
         return ThreatModel(norm=self.norm, eps=parse_number(self.eps), keep_prediction=self.keep_prediction)
+
+    @property
+    def accuracy_threat(self) -> ThreatModel:
+        """The same ball for attacks on the prediction, which is free to change."""
+        return dataclasses.replace(self.threat, keep_prediction=False)
 
     @property
     def title(self) -> str:

@@ -24,7 +24,7 @@ from benchmark.external import ExternalCheckpoint, parse_external
 from benchmark.models.base import ModelFamily
 from benchmark.protocol import Protocol
 from benchmark.recipe import Recipe, load_recipe
-from benchmark.rows import Defaults, resolve_methods, resolve_starts
+from benchmark.rows import Defaults, resolve_donors, resolve_methods, resolve_starts
 from explainers.base import Explainer
 from methods.base import Method
 from metrics.base import Metric
@@ -40,8 +40,10 @@ class Request:
         methods, checkpoints: the rows.
         sweeps: those specs of the methods that have values in braces.
         criterion: what the best member of a sweep is chosen by; None where every member is a row.
-        starts: by name, the methods whose trained weights others among ``methods`` go on from.
+        starts: by name, the methods whose trained weights others among ``methods`` and ``donors`` go on from.
+        donors: by name, the methods whose networks attacks need.
         explainers, attacks, metrics: the columns.
+        accuracy_attack: on the prediction, for the column of accuracy under attack; None where there is none.
         recipe: how missing checkpoints are trained.
         retrain: whether shipped checkpoints are left aside.
         audit: whether networks and explainers are tried out for flags.
@@ -59,10 +61,12 @@ class Request:
     sweeps: list[Sweep]
     criterion: Criterion | None
     starts: dict[str, Component[Method]]
+    donors: dict[str, Component[Method]]
     checkpoints: list[ExternalCheckpoint]
     explainers: list[Component[Explainer]]
     attacks: list[Component[Attack]]
     metrics: list[Component[Metric]]
+    accuracy_attack: Component[Attack] | None
     recipe: Recipe
     retrain: bool
     audit: bool
@@ -118,6 +122,7 @@ def make_request(
     )
     shown_attacks = resolve(attacks.registry, parse_specs(",".join(protocol.attacks), "--attacks"), Attack)
     shown_metrics = resolve(metrics.registry, parse_specs(",".join(protocol.metrics), "--metrics"), Metric)
+    accuracy_attack = _accuracy_attack(protocol.accuracy_attack) if protocol.accuracy_attack else None
     criterion = None
     if choose is not None:
         if not any(sweep.is_swept for sweep in sweeps):
@@ -125,6 +130,9 @@ def make_request(
         criterion = make_criterion(choose, accuracy_floor, shown_metrics, shown_attacks, shown_explainers)
     elif accuracy_floor is not None:
         raise UsageError("--accuracy-floor is for choosing from sweeps; give --choose METRIC too")
+    attacking = [*shown_attacks, *([accuracy_attack] if accuracy_attack else [])]
+    attacking += [criterion.attack] if criterion else []
+    donors = resolve_donors(attacking, defaults)
     return Request(
         protocol=protocol,
         dataset=dataset,
@@ -133,11 +141,13 @@ def make_request(
         methods=resolved,
         sweeps=[sweep for sweep in sweeps if sweep.is_swept],
         criterion=criterion,
-        starts=resolve_starts(resolved, defaults),
+        starts=resolve_starts([*resolved, *donors.values()], defaults),
+        donors=donors,
         checkpoints=external,
         explainers=shown_explainers,
         attacks=shown_attacks,
         metrics=shown_metrics,
+        accuracy_attack=accuracy_attack,
         recipe=chosen,
         retrain=retrain,
         audit=audit,
@@ -146,6 +156,13 @@ def make_request(
         memory=None if memory is None else _bytes(memory),
         out=Path("results") / "runs" / protocol.name if out is None else out,
     )
+
+
+def _accuracy_attack(text: str) -> Component[Attack]:
+    attack = resolve_one(attacks.registry, text, Attack)
+    if not attack.item.on_prediction:
+        raise UsageError(f"--accuracy-attack {text}: {attack.name} moves explanations, not predictions; use pgd")
+    return attack
 
 
 def _bytes(gib: str) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from attacks.base import Attack
 from attrobust.spec import Spec
 from attrobust.types import Card, UsageError
 from benchmark.components import Component, resolve
@@ -79,3 +80,21 @@ def resolve_starts(found: Sequence[Component[Method]], defaults: Defaults) -> di
         if starts[name].item.start != SCRATCH:
             raise UsageError(f"{component.label}: start={name} goes on from trained weights itself; use start=natural")
     return starts
+
+
+def resolve_donors(found: Sequence[Component[Attack]], defaults: Defaults) -> dict[str, Component[Method]]:
+    """By what attacks call them, the methods whose trained networks they need.
+
+    Raises:
+        UsageError: no such method; says whose donor it is.
+    """
+    donors: dict[str, Component[Method]] = {}
+    for component in found:
+        name = component.item.donor
+        if not name or name in donors:
+            continue
+        try:
+            (donors[name],) = resolve_methods([Spec.parse(name)], defaults)
+        except UsageError as error:
+            raise UsageError(f"{component.label}: donor {name}: {error}") from error
+    return donors

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
 
-from benchmark.store import Floats
+from benchmark.store import Floats, Integers
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -50,6 +50,20 @@ def estimate(scores: Floats) -> Estimate:
     else:
         low, high = _bootstrap(defined)
     return Estimate(mean=float(defined.mean()), low=low, high=high, n=len(scores), defined=len(defined))
+
+
+def shares(worst: Integers, members: Sequence[str]) -> dict[str, float]:
+    """Of every member of an attack the share of images whose score is its; empty where it has only one member.
+
+    Images with an undefined score count as nobody's.
+
+    Args:
+        worst: for each image an index into ``members``, or -1.
+        members: names.
+    """
+    if len(members) < 2:
+        return {}
+    return {name: int((worst == index).sum()) / len(worst) for index, name in enumerate(members)}
 
 
 def distinguishable(a: Floats, b: Floats) -> bool:

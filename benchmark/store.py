@@ -30,6 +30,7 @@ Row = dict[str, Any]
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Booleans = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 def _is_row(value: Any) -> bool:
@@ -106,10 +107,28 @@ class Store:
                 os.ftruncate(file.fileno(), length)
                 raise
 
-    def save_scores(self, fingerprint: str, scores: Floats, legal: Booleans) -> str:
-        """Write the per-image scores of a row; returns the file's sha256."""
+    def save_scores(
+        self,
+        fingerprint: str,
+        scores: Floats,
+        legal: Booleans,
+        worst: Integers | None = None,
+        members: Sequence[str] = (),
+    ) -> str:
+        """Write the per-image scores of a row; returns the file's sha256.
+
+        Args:
+            fingerprint: of the row.
+            scores: one for each image.
+            legal: whether the attack obeyed the rules.
+            worst: which of ``members`` each score comes from, -1 where it is undefined; None where nothing attacked.
+            members: names of what the attack is made of.
+        """
+        arrays: dict[str, np.ndarray[Any, Any]] = {"scores": scores, "legal": legal}
+        if worst is not None:
+            arrays |= {"worst": worst, "members": np.array(members, dtype=np.str_)}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, scores=scores, legal=legal)
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         path = self._scores_path(fingerprint)
         write_atomically(path, buffer.getvalue())
         return file_sha256(path)
@@ -120,13 +139,19 @@ class Store:
         Raises:
             UsageError: the file is missing or is not the one the row was written with.
         """
-        path = self._scores_path(row["fingerprint"])
-        if not path.is_file():
-            raise UsageError(f"{path} is missing: run the benchmark again to recompute it")
-        if file_sha256(path) != row["scores_sha256"]:
-            raise UsageError(f"{path} is not the file its row was written with: delete it and run the benchmark again")
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays["scores"], arrays["legal"]
+        arrays = self._arrays(row)
+        return arrays["scores"], arrays["legal"]
+
+    def load_worst(self, row: Row) -> tuple[Integers, list[str]]:
+        """The member behind each score of a row, an index or -1, and the members' names; empty where nobody wrote them.
+
+        Raises:
+            UsageError: see ``load_scores``.
+        """
+        arrays = self._arrays(row)
+        if "worst" not in arrays:
+            return np.zeros(0, dtype=np.int64), []
+        return arrays["worst"], arrays["members"].tolist()
 
     def has_scores(self, row: Row) -> bool:
         """Whether the scores of a row are on disk, unchanged."""
@@ -149,6 +174,15 @@ class Store:
         if not isinstance(plan, dict) or plan.get("schema") != SCHEMA or not plan.keys() >= PLAN_KEYS:
             raise UsageError(f"{path} is no plan of schema {SCHEMA}; run the benchmark again")
         return plan
+
+    def _arrays(self, row: Row) -> dict[str, np.ndarray[Any, Any]]:
+        path = self._scores_path(row["fingerprint"])
+        if not path.is_file():
+            raise UsageError(f"{path} is missing: run the benchmark again to recompute it")
+        if file_sha256(path) != row["scores_sha256"]:
+            raise UsageError(f"{path} is not the file its row was written with: delete it and run the benchmark again")
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
 
     def _scores_path(self, fingerprint: str) -> Path:
         return self.folder / "scores" / f"{fingerprint}.npz"

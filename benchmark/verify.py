@@ -12,7 +12,7 @@ from benchmark.choice import Choice, candidate
 from benchmark.files import file_sha256
 from benchmark.report.leaderboard import build
 from benchmark.report.write import FORMATS
-from benchmark.statistics import estimate
+from benchmark.statistics import estimate, shares
 from benchmark.store import Row, Store, row_fingerprint
 
 
@@ -50,6 +50,7 @@ def verify(store: Store) -> tuple[int, list[str]]:
 def _plan_problems(plan: Row, rows: dict[str, Row]) -> list[str]:
     """Where the plan, which tables are made from, says something else than the rows it names."""
     facts, metrics = plan["comparison"], {metric["label"]: metric for metric in plan["metrics"]}
+    robust = plan.get("accuracy_attack")
     found = set()
     for entry in plan["entries"]:
         row = rows.get(entry["row"])
@@ -61,12 +62,24 @@ def _plan_problems(plan: Row, rows: dict[str, Row]) -> list[str]:
             "threat": (facts["threat"], str(ThreatModel(**cell["threat"]))),
             "images": (facts["images"], cell["images"]),
             "data_sha256": (facts["data_sha256"], cell["data_sha256"]),
-            "reduction": (facts["reduction"], cell["reduction"]),
-            "label": (facts["label"], cell["label"]),
+            "keep_prediction": (
+                bool(entry["explainer"]) and facts["keep_prediction"],
+                cell["threat"]["keep_prediction"],
+            ),
             "weights": (subject["sha256"], cell["checkpoint_sha256"]),
             "method": (subject["label"].partition(":")[0] if method else None, method and method["name"]),
-            "metric": (metrics.get(entry["metric"]), row["metric"]),
         }
+        if entry["explainer"]:
+            told |= {
+                "reduction": (facts["reduction"], cell["reduction"]),
+                "label": (facts["label"], cell["label"]),
+                "metric": (metrics.get(entry["metric"]), row["metric"]),
+            }
+        else:
+            told |= {
+                "accuracy_attack": (facts.get("accuracy_attack"), cell["attack"]),
+                "metric": (robust and robust["metric"], row["metric"]),
+            }
         found |= {name for name, (plan_says, row_says) in told.items() if plan_says != row_says}
     return [f"run.json does not say what the rows say: {name}" for name in sorted(found)]
 
@@ -144,4 +157,7 @@ def _problem(store: Store, row: Row) -> str:
             return f"{name} is stored as {value} but its scores give {expected}"
     if int(legal.sum()) != row["n_legal"]:
         return f"n_legal is stored as {row['n_legal']} but its scores give {int(legal.sum())}"
+    members = shares(*store.load_worst(row))
+    if row.get("members", {}) != members:
+        return f"members are stored as {row.get('members', {})} but its scores give {members}"
     return ""

@@ -234,7 +234,7 @@ def test_a_dry_run_shows_candidates(finished: Path, capsys: Capture) -> None:
     assert code == 0
     of = ["candidate", "of", "aga:cosd={0.1,1},", "on", "validation", "images"]
     assert [line.split() for line in out.splitlines()[1:]] == [
-        ["natural", "0", "trained", "3/3"],
+        ["natural", "0", "trained", "4/4"],
         ["aga:cosd=0.1", "0", "trained", "2/2", *of],
         ["aga:cosd=1", "0", "trained", "2/2", *of],
     ]
@@ -252,7 +252,7 @@ def test_a_sweep_that_misses_the_floor_is_a_failed_row_that_names_the_accuracies
     reason = f"nothing to choose from with an accuracy of at least 99.90 %: {first}, {second}"
     assert f"failed: aga:cosd={{0.1,1}}: {reason}" in err.splitlines()
     (shown,) = {line for line in out.splitlines() if line.startswith("aga:cosd={0.1,1} ")}
-    assert shown.split() == ["aga:cosd={0.1,1}", "failed", "failed", "failed"]
+    assert shown.split() == ["aga:cosd={0.1,1}", "failed", "failed", "failed", "failed"]
     code, out, _ = run(["verify", copied], capsys)
     assert code == 1
     assert f"failed: aga:cosd={{0.1,1}}: {reason}" in out

@@ -55,6 +55,11 @@ SWEEP = ["--methods", "aga:cosd={0.1,1}"]
         (["--attacks", "topk:k=785"], "more than the 784 pixels"),
         (["--attacks", "frame:width=14"], "leaves nothing inside"),
         (["--attacks", "pgd"], "pgd changes predictions; allow it with --allow-flips"),
+        (["--accuracy-attack", "topk"], "--accuracy-attack topk: topk moves explanations, not predictions"),
+        (["--accuracy-attack", "pgdd"], "unknown attack 'pgdd'. Did you mean 'pgd'?"),
+        (["--accuracy-attack", "pgd:steps=0"], "at least 1"),
+        (["--accuracy-attack", "pgd:steps={1,2}"], "stands for 2 settings"),
+        (["--accuracy-attack", ""], "has no name"),
         (["--metrics", "topk:k=785"], "more than the 784 pixels"),
         (["--metrics", "topk:k=x"], "neither a count"),
         (["--metrics", ""], "empty name"),
@@ -146,7 +151,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_main_job_writes_rows_scores_and_tables(finished: Path) -> None:
     rows = [json.loads(line) for line in (finished / "rows.jsonl").read_text().splitlines()]
-    assert len(rows) == 2 * (1 + 2 * 4)
+    assert len(rows) == 2 * (1 + 1 + 2 * 4)
     assert len(list((finished / "scores").iterdir())) == len(rows)
     first = next(row for row in rows if row["cell"]["attack"].get("name") == "topk")
     assert first["status"] == "ok"
@@ -183,8 +188,8 @@ def test_a_dry_run_says_what_is_done_and_does_nothing(finished: Path, tmp_path: 
     code, out, _ = run(["--methods", "natural,softplus:beta=7", *FAST, "--out", finished, "--dry-run"], capsys)
     assert code == 0
     assert [line.split() for line in out.splitlines()[1:]] == [
-        ["natural", "0", "shipped", "3/3"],
-        ["softplus:beta=7", "0", "to", "train", "0/3"],
+        ["natural", "0", "shipped", "4/4"],
+        ["softplus:beta=7", "0", "to", "train", "0/4"],
     ]
     run(["--dry-run", "--out", tmp_path / "new"], capsys)
     assert not (tmp_path / "new").exists()
@@ -195,9 +200,9 @@ def test_a_sweep_is_a_row_for_each_value(tmp_path: Path, capsys: Capture) -> Non
     code, out, _ = run(words, capsys)
     assert code == 0
     assert [line.split() for line in out.splitlines()[1:]] == [
-        ["natural", "0", "shipped", "0/3"],
-        ["aga:cosd=0.1,eps=16/255", "0", "to", "train", "0/3"],
-        ["aga:cosd=1,eps=16/255", "0", "shipped", "0/3"],
+        ["natural", "0", "shipped", "0/4"],
+        ["aga:cosd=0.1,eps=16/255", "0", "to", "train", "0/4"],
+        ["aga:cosd=1,eps=16/255", "0", "shipped", "0/4"],
     ]
 
 
@@ -206,7 +211,7 @@ def test_a_sweep_of_a_column_is_the_columns_typed_one_by_one(tmp_path: Path, cap
     sweep = run([*words, "noise:draws={1,2}", "--out", tmp_path / "run", "--json"], capsys)[1]
     typed = run([*words, "noise:draws=1,noise:draws=2", "--out", tmp_path / "run", "--json"], capsys)[1]
     assert json.loads(sweep) == json.loads(typed)
-    assert {row["attack"] for row in json.loads(sweep)["rows"]} == {None, "noise:draws=1", "noise:draws=2"}
+    assert {row["attack"] for row in json.loads(sweep)["rows"]} == {None, "pgd", "noise:draws=1", "noise:draws=2"}
 
 
 def test_report_rebuilds_the_tables_without_torch(finished: Path, tmp_path: Path) -> None:
@@ -312,5 +317,5 @@ def test_json_is_valid_and_has_every_number(finished: Path, capsys: Capture) -> 
     code, out, _ = run(["report", finished, "--json"], capsys)
     assert code == 0
     rows = json.loads(out)["rows"]
-    assert len(rows) == 2 + 2 * 2 * 2 * 4
+    assert len(rows) == 2 * 2 + 2 * 2 * 2 * 4
     assert all(row["ci"][0] <= row["mean"] <= row["ci"][1] for row in rows)

@@ -20,8 +20,8 @@ LAYERS = [
     {"packages", "claims", "listing", "audit"},
     {"external"},
     {"zoo", "request", "report"},
-    {"cells", "verify"},
-    {"choosing", "fit", "audits"},
+    {"cells", "verify", "inputs"},
+    {"choosing", "fit", "networks", "plan", "audits"},
     {"runner"},
     {"cli"},
 ]

@@ -209,7 +209,7 @@ def test_the_command_reports_retrieval_for_every_explainer_and_verifies_it(
     assert "retrieval, predicted (%) ↑" in out
     assert "retrieval, oracle (%) ↑" in out
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
-    assert len(rows) == 1 + 2 * 2 * 3
+    assert len(rows) == 1 + 1 + 2 * 2 * 3
     assert all(row["cell"]["threat"]["keep_prediction"] is False for row in rows if row["cell"]["attack"])
     retrieved = [row["mean"] for row in rows if row["metric"]["name"] == "retrieval"]
     assert all(8 * mean == int(8 * mean) for mean in retrieved)

@@ -20,7 +20,8 @@ def render(board: Leaderboard) -> str:
     writer.writerow([*SHARED, *PLACE, *VALUES])
     shared = [board.comparison[key] for key in SHARED]
     for line in board.groups[0].lines:
-        writer.writerow([*shared, *_place(board, None, line, board.accuracy), *_values(board.accuracy, line.accuracy)])
+        for metric, number in zip(board.accuracies, line.accuracies, strict=True):
+            writer.writerow([*shared, *_place(board, None, line, metric), *_values(metric, number)])
     for group in board.groups:
         for line in group.lines:
             for metric, number in zip(board.metrics, line.numbers, strict=True):
@@ -29,8 +30,8 @@ def render(board: Leaderboard) -> str:
 
 
 def _place(board: Leaderboard, group: Group | None, line: Line, metric: Metric) -> list[object]:
-    """Where a number stands; clean accuracy is of no group."""
-    where = (ALL, "", "") if group is None else (group.subset, group.explainer, group.attack)
+    """Where a number stands; accuracy is of no group."""
+    where = (ALL, "", metric.attack) if group is None else (group.subset, group.explainer, group.attack)
     seed = "" if line.seed is None else line.seed
     title = header(metric, board.metrics)
     return [where[0], line.label, seed, line.sha256[:12], where[1], where[2], title, metric.higher_is_better]

@@ -26,14 +26,14 @@ def escape(text: str) -> str:
 
 def _table(board: Leaderboard, subset: str) -> str:
     groups = board.subset(subset)
-    columns = 2 + len(board.metrics)
-    shown = (board.accuracy, *board.metrics)
+    shown = (*board.accuracies, *board.metrics)
+    columns = 1 + len(shown)
     arrows = [f"{escape(header(item, shown))} {UP if item.higher_is_better else DOWN}" for item in shown]
     lines = [
         "\\begin{table*}",
         "\\centering",
         "\\small",
-        f"\\caption{{{escape(subset_title(groups[0]))}. {escape(caption(board))} {escape(legend())}}}",
+        f"\\caption{{{escape(subset_title(groups[0]))}. {escape(caption(board))} {escape(legend(board))}}}",
         f"\\label{{tab:attrobust-{subset}}}",
         f"\\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
         "\\toprule",
@@ -50,7 +50,7 @@ def _table(board: Leaderboard, subset: str) -> str:
 def _rows(board: Leaderboard, group: Group) -> list[str]:
     rows = []
     for line in group.lines:
-        pairs = zip((board.accuracy, *board.metrics), (line.accuracy, *line.numbers), strict=True)
+        pairs = zip((*board.accuracies, *board.metrics), (*line.accuracies, *line.numbers), strict=True)
         rows.append(" & ".join([escape(name(line, board)), *(_entry(*pair) for pair in pairs)]) + " \\\\")
     return rows
 

@@ -17,8 +17,11 @@ from benchmark.store import Booleans, Floats, Row, Store
 
 FEWEST = 5
 """Images that rows must have in common to be ranked."""
-UNREADABLE = ("attacks", "code", "data_sha256", "explainers")
+UNREADABLE = ("accuracy_attack", "attacks", "code", "data_sha256", "explainers")
 """Facts of a comparison that are too long to quote."""
+
+
+ACCURACY = Metric(label="accuracy", title="accuracy (%)", higher_is_better=True, scale=100.0, decimals=1)
 
 
 def build(stores: Sequence[Store]) -> Leaderboard:
@@ -47,16 +50,21 @@ def build(stores: Sequence[Store]) -> Leaderboard:
         for explainer in first.plan["explainers"]
         for attack in (item["label"] for item in first.plan["attacks"])
     ]
-    accuracy = Metric(label="accuracy", title="accuracy (%)", higher_is_better=True, scale=100.0, decimals=1)
     choices = {fingerprint(choice): Choice.read(choice) for part in parts for choice in part.plan.get("choices", [])}
     return Leaderboard(
         comparison=first.plan["comparison"],
-        accuracy=accuracy,
+        accuracies=tuple(first.accuracies),
         metrics=tuple(first.metrics),
         groups=tuple(groups),
         choices=tuple(choices.values()),
         audited=all(row.audited for row in rows),
     )
+
+
+def _metric(facts: Row, attack: str = "") -> Metric:
+    """From the facts that a run records."""
+    known = {key: facts[key] for key in ("label", "title", "higher_is_better", "scale", "decimals")}
+    return Metric(**known, attack=attack)
 
 
 class _Part:
@@ -65,10 +73,10 @@ class _Part:
     def __init__(self, store: Store) -> None:
         self.plan = store.plan()
         self.images: int = self.plan["comparison"]["images"]
-        self.metrics = [
-            Metric(**{key: item[key] for key in ("label", "title", "higher_is_better", "scale", "decimals")})
-            for item in self.plan["metrics"]
-        ]
+        self.metrics = [_metric(item) for item in self.plan["metrics"]]
+        self.accuracies = [ACCURACY]
+        if robust := self.plan.get("accuracy_attack"):
+            self.accuracies.append(_metric(robust["metric"], attack=robust["label"]))
         self.yardsticks = {item["label"]: yardsticks(item, self.plan["attacks"]) for item in self.plan["attacks"]}
         self._store = store
         rows = store.rows()
@@ -115,9 +123,10 @@ class _Network:
     def __init__(self, part: _Part, position: int) -> None:
         self._part, self._position = part, position
         self.subject: dict[str, Any] = part.plan["subjects"][position]
-        found = part.scores(position, "", "", "accuracy")
+        found = part.scores(position, "", "", ACCURACY.label)
         self.correct: Booleans | None = None if found is None else found[0][: part.images] > 0.5
-        self.accuracy = Number(estimate=None if found is None else estimate(found[0]))
+        clean = Number(estimate=None if found is None else estimate(found[0]))
+        self.accuracies = (clean, *(self._accuracy(metric) for metric in part.accuracies[1:]))
 
     @property
     def audited(self) -> bool:
@@ -139,6 +148,13 @@ class _Network:
         rows = [self._part.row(self._position, explainer, attack, metric.label) for metric in self._part.metrics]
         return tuple(dict.fromkeys(Flag(**flag) for row in rows for flag in row.get("flags", [])))
 
+    def _accuracy(self, metric: Metric) -> Number:
+        """Accuracy under an attack, over all attacked images."""
+        found = self.scores("", metric.attack, metric.label)
+        return (
+            Number(estimate=None) if found is None else Number(estimate=estimate(found[0]), legal=int(found[1].sum()))
+        )
+
 
 def _group(
     networks: Sequence[_Network], part: _Part, subset: str, mask: Booleans, explainer: str, attack: str
@@ -157,7 +173,7 @@ def _group(
             seed=network.subject["seed"],
             sha256=network.subject["sha256"],
             key=fingerprint(network.subject),
-            accuracy=network.accuracy,
+            accuracies=network.accuracies,
             numbers=tuple(column[index] for column in columns),
             flags=audits[index],
         )

@@ -24,6 +24,7 @@ class Metric:
         title: what a header says.
         higher_is_better: whether a larger value means that maps held still.
         scale, decimals: a value is printed times ``scale`` with so many digits after the point.
+        attack: for accuracy, the attack it is measured under; empty where that is none, or the group's.
     """
 
     label: str
@@ -31,6 +32,7 @@ class Metric:
     higher_is_better: bool
     scale: float
     decimals: int
+    attack: str = ""
 
     def text(self, value: float) -> str:
         """The digits every table shows for a value; empty where it is undefined."""
@@ -65,7 +67,7 @@ class Line:
         label, seed: what the network is called.
         sha256: of its weights.
         key: fingerprint of the weights and of everything else that makes it the network it is.
-        accuracy, numbers: its entries.
+        accuracies, numbers: its entries.
         flags: of the network and the explainer, which ``numbers`` have too.
     """
 
@@ -73,7 +75,7 @@ class Line:
     seed: int | None
     sha256: str
     key: str
-    accuracy: Number
+    accuracies: tuple[Number, ...]
     numbers: tuple[Number, ...]
     flags: tuple[Flag, ...] = ()
 
@@ -95,7 +97,7 @@ class Leaderboard:
 
     Attributes:
         comparison: what all rows share: protocol, dataset, threat and so on.
-        accuracy: how clean accuracy is printed.
+        accuracies: how clean accuracy is printed and, where it was measured, that under attack.
         metrics: the columns.
         groups: over all images first, then over those every network classifies correctly.
         choices: how rows were chosen on the validation split.
@@ -103,7 +105,7 @@ class Leaderboard:
     """
 
     comparison: dict[str, Any]
-    accuracy: Metric
+    accuracies: tuple[Metric, ...]
     metrics: tuple[Metric, ...]
     groups: tuple[Group, ...]
     choices: tuple[Choice, ...] = ()
@@ -116,15 +118,23 @@ class Leaderboard:
     def notes(self) -> list[str]:
         """One line for every flag, and for every cell in which attacks broke the rules, over all images."""
         found = []
+        for line in self.groups[0].lines:
+            for metric, number in zip(self.accuracies, line.accuracies, strict=True):
+                if number.estimate and number.legal is not None and number.legal < number.estimate.n:
+                    found.append(_broken(f"{line.label}, {metric.attack}", number.legal, number.estimate.n))
         for group in self.subset(ALL):
             for line in group.lines:
                 where = f"{line.label}, {group.explainer}, {group.attack}"
-                broken = next((group.images - number.legal for number in line.numbers if number.legal is not None), 0)
-                if broken:
-                    found.append(f"{where}: {broken} of {group.images} attacks were not legal and count as no attack")
+                legal = next((number.legal for number in line.numbers if number.legal is not None), group.images)
+                if legal < group.images:
+                    found.append(_broken(where, legal, group.images))
                 for metric, number in zip(self.metrics, line.numbers, strict=True):
                     own = [flag for flag in number.flags if flag not in line.flags]
                     found += [f"{where}, {metric.title}: {flag.name}: {flag.reason}" for flag in own]
                 found += [f"{line.label}, {group.explainer}: {flag.name}: {flag.reason}" for flag in line.flags]
         # A network and an explainer have the same flags under every attack.
         return list(dict.fromkeys(found))
+
+
+def _broken(where: str, legal: int, images: int) -> str:
+    return f"{where}: {images - legal} of {images} attacks were not legal and count as no attack"

@@ -16,7 +16,7 @@ def terminal(board: Leaderboard) -> str:
     """The table over all images, one block for each explainer and attack; ``*`` marks the best and its ties."""
     blocks = [_cells(board, group, lambda text: f"{text} *", titled=index == 0) for index, group in _all(board)]
     widths = [max(len(row[column]) for block in blocks for row in block) for column in range(len(blocks[0][0]))]
-    parts = [caption(board), legend(), ""]
+    parts = [caption(board), legend(board), ""]
     for (_, group), block in zip(_all(board), blocks, strict=True):
         if group is board.subset(ALL)[0]:
             parts.append(_aligned(block.pop(0), widths))
@@ -30,7 +30,7 @@ def terminal(board: Leaderboard) -> str:
 
 def markdown(board: Leaderboard) -> str:
     """All groups as Markdown tables, best and ties in bold."""
-    parts = [f"# {board.comparison['protocol']}", "", caption(board), legend(), ""]
+    parts = [f"# {board.comparison['protocol']}", "", caption(board), legend(board), ""]
     subset = ""
     for group in board.groups:
         if group.subset != subset:
@@ -50,13 +50,12 @@ def _all(board: Leaderboard) -> list[tuple[int, Group]]:
 
 
 def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str], *, titled: bool) -> Cells:
-    rows = []
+    rows, shown = [], (*board.accuracies, *board.metrics)
     if titled:
-        titles = [f"{header(metric, board.metrics)} {ARROWS[metric.higher_is_better]}" for metric in board.metrics]
-        rows.append(["method", f"{board.accuracy.title} {ARROWS[True]}", *titles])
+        rows.append(["method", *(f"{header(metric, shown)} {ARROWS[metric.higher_is_better]}" for metric in shown)])
     for line in group.lines:
-        numbers = [_entry(metric, number, mark) for metric, number in zip(board.metrics, line.numbers, strict=True)]
-        rows.append([name(line, board), _entry(board.accuracy, line.accuracy, mark), *numbers])
+        pairs = zip(shown, (*line.accuracies, *line.numbers), strict=True)
+        rows.append([name(line, board), *(_entry(metric, number, mark) for metric, number in pairs)])
     return rows
 
 

@@ -19,10 +19,11 @@ def caption(board: Leaderboard) -> str:
     )
 
 
-def legend() -> str:
+def legend(board: Leaderboard) -> str:
     """How to read the numbers."""
+    under = [f", under {item.attack} on the attacked images" for item in board.accuracies if item.attack]
     return (
-        "Mean over images with its 95 % bootstrap interval; accuracy is on the whole test split; "
+        f"Mean over images with its 95 % bootstrap interval; accuracy is on the whole test split{''.join(under)}; "
         "marked entries are the best and those not distinguishable from it (paired over images, 5 %). "
         "An exclamation mark is a flag: see the notes."
     )

@@ -49,7 +49,11 @@ def remove_others(folder: Path, formats: Sequence[str]) -> None:
 
 def as_json(board: Leaderboard) -> str:
     """Every number of the leaderboard with all its digits, as a JSON document; undefined numbers are null."""
-    records = [_record(None, line, board.accuracy, line.accuracy) for line in board.groups[0].lines]
+    records = [
+        _record(None, line, metric, number)
+        for line in board.groups[0].lines
+        for metric, number in zip(board.accuracies, line.accuracies, strict=True)
+    ]
     for group in board.groups:
         for line in group.lines:
             pairs = zip(board.metrics, line.numbers, strict=True)
@@ -66,7 +70,7 @@ def _record(group: Group | None, line: Line, metric: Metric, number: Number) -> 
         "checkpoint_sha256": line.sha256,
         "subset": group.subset if group else ALL,
         "explainer": group.explainer if group else None,
-        "attack": group.attack if group else None,
+        "attack": group.attack if group else metric.attack or None,
         "metric": metric.label,
         "higher_is_better": metric.higher_is_better,
         "mean": _finite(values.mean) if values else None,

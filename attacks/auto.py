@@ -1,0 +1,129 @@
+"""One fixed ensemble for every network: the worst of many attacks, image by image and metric by metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from attacks import register
+from attacks.base import Attack, Context, Results
+from attacks.board import Board
+from attacks.direct import Direct
+from attacks.noise import Noise
+from attacks.scored import Score
+from attacks.square import Square
+
+VERSION = 1
+DRAWS, STEPS, QUERIES = 5, 50, 100
+SCORES: tuple[Score, ...] = ("cosine", "topk", "spearman", "pearson", "ssim")
+TRACKED: tuple[Score, ...] = (*SCORES, "normalized-l2")
+
+
+@register("auto")
+@dataclass(frozen=True, kw_only=True)
+class Auto(Attack):
+    """Version 1: fixed attacks without settings; every metric is scored on the worst image that any of them found.
+
+    In this order, cheapest first:
+
+    1. ``noise``: 5 draws.
+    2. ``cosine``, ``topk``, ``spearman``, ``pearson``, ``ssim``: ``direct`` on each score, 50 steps from a random
+       start. Each leaves out the images whose score is at its floor already.
+    3. ``again``: 50 steps more for each image, from the worst image so far, on the score that holds best: the one that
+       has come the smallest part of the way from the clean map to a map with the same values elsewhere.
+    4. ``search``: ``square`` with 100 queries on the cosine, for images where no descent did more than noise to it: the
+       gradients of their network say nothing.
+
+    Every legal iterate of all of them is scored by all five scores and the normalised l2 distance; for each the worst
+    is kept, and besides the last result of each attack, so that no metric is better on ``auto`` than on a member. An
+    explainer without a derivative is descended by transfer from the context's surrogate.
+
+    Budget, per image: at most ``budget`` maps, 300 of them with second derivatives; ``AttackOutput.passes`` has the
+    exact numbers.
+    """
+
+    @property
+    def budget(self) -> int:
+        """Scored maps of an image, at most, without those that shorten steps out of the decision region."""
+        descents = len(SCORES) + 1
+        return DRAWS + descents * (STEPS + 1) + QUERIES
+
+    def check_size(self, height: int, width: int) -> None:
+        """SSIM needs room for its window."""
+        for score in SCORES:
+            Direct(score=score).check_size(height, width)
+
+    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
+        """See ``Attack.run``: the images of lowest cosine."""
+        return self.results(context, x, y).images[0]
+
+    def results(self, context: Context, x: Tensor, y: Tensor) -> Results:
+        """See ``Attack.results``: for each score the worst images, then the result of each member."""
+        team = _Team(context, x, y)
+        team.work("noise", None, Noise(draws=DRAWS).run)
+        for score in SCORES:
+            attack = Direct(score=score, steps=STEPS)
+            team.work(score, team.board.value[score] > attack.floor, attack.run)
+        held = team.most_held()
+        for number, score in enumerate(SCORES):
+            team.work("again", held == number, team.onward(score))
+        undescended = torch.isin(team.board.source["cosine"], torch.tensor([0]))
+        team.work("search", undescended, Square(score="cosine", queries=QUERIES).run)
+        return team.results()
+
+
+Work = Callable[[Context, Tensor, Tensor], Tensor]
+"""Like ``Attack.run``."""
+
+
+class _Team:
+    """Members that work on parts of a batch while a board watches."""
+
+    def __init__(self, context: Context, x: Tensor, y: Tensor) -> None:
+        self._x, self._y = x, y
+        self._scores = {score: Direct(score=score).measure for score in TRACKED}
+        self.board = Board(context, x, y, self._scores)
+        self._context = replace(context, observer=self.board)
+        self._members: list[str] = []
+        self._results: list[Tensor] = []
+
+    def work(self, member: str, rows: Tensor | None, attack: Work) -> None:
+        """Let a member attack some of the images, bool[B]; all of them where that is None."""
+        if member not in self._members:
+            self._members.append(member)
+            self._results.append(self._x.clone())
+        number = self.board.member = self._members.index(member)
+        chosen = list(range(len(self._x))) if rows is None else rows.nonzero().flatten().tolist()
+        if chosen:
+            context = self._context.take(chosen)
+            self._results[number][chosen] = attack(context, self._x[chosen], self._y[chosen])
+
+    def onward(self, score: Score) -> Work:
+        """A descent on a score from the worst images found so far, with smaller steps and sharper from the start."""
+        attack = Direct(score=score, steps=STEPS, sharpness=1.0, first_step=0.5)
+
+        def run(context: Context, x: Tensor, y: Tensor) -> Tensor:
+            return attack.descend(context, x, y, self.board.x[score][self.board.rows(context)]).x
+
+        return run
+
+    def most_held(self) -> Tensor:
+        """Number of the score of ``SCORES`` that each image holds best, int64[B]."""
+        clean = self.board.clean
+        elsewhere = clean.flip(1, 2)
+        left = []
+        for score in SCORES:
+            measure = self._scores[score](clean)
+            best, chance = measure(clean), measure(elsewhere)
+            left.append((self.board.value[score] - chance) / (best - chance))
+        return torch.stack(left).nan_to_num(nan=-torch.inf).argmax(dim=0)
+
+    def results(self) -> Results:
+        """Everything that was found."""
+        by_score = [self.board.x[score] for score in TRACKED]
+        sources = [self.board.source[score] for score in TRACKED]
+        sources += [torch.full((len(self._x),), number) for number in range(len(self._members))]
+        return Results(images=[*by_score, *self._results], members=tuple(self._members), sources=torch.stack(sources))
