@@ -17,7 +17,7 @@ from attacks.scored import Score
 from attacks.square import Square
 
 VERSION = 1
-DRAWS, STEPS, QUERIES = 5, 50, 100
+DRAWS, STEPS, QUERIES, GAIN = 5, 50, 100, 1.5
 SCORES: tuple[Score, ...] = ("cosine", "topk", "spearman", "pearson", "ssim")
 TRACKED: tuple[Score, ...] = (*SCORES, "normalized-l2")
 
@@ -34,8 +34,8 @@ class Auto(Attack):
        start. Each leaves out the images whose score is at its floor already.
     3. ``again``: 50 steps more for each image, from the worst image so far, on the score that holds best: the one that
        has come the smallest part of the way from the clean map to a map with the same values elsewhere.
-    4. ``search``: ``square`` with 100 queries on the cosine, for images where no descent did more than noise to it: the
-       gradients of their network say nothing.
+    4. ``search``: ``square`` with 100 queries on the cosine, for images where descents lowered it less than one and a
+       half times as much as noise did: the gradients of their network may say nothing.
 
     Every legal iterate of all of them is scored by all five scores and the normalised l2 distance; for each the worst
     is kept, and besides the last result of each attack, so that no metric is better on ``auto`` than on a member. An
@@ -64,14 +64,15 @@ class Auto(Attack):
         """See ``Attack.results``: for each score the worst images, then the result of each member."""
         team = _Team(context, x, y)
         team.work("noise", None, Noise(draws=DRAWS).run)
+        by_noise = team.board.value["cosine"].clone()
         for score in SCORES:
             attack = Direct(score=score, steps=STEPS)
             team.work(score, team.board.value[score] > attack.floor, attack.run)
         held = team.most_held()
         for number, score in enumerate(SCORES):
             team.work("again", held == number, team.onward(score))
-        undescended = torch.isin(team.board.source["cosine"], torch.tensor([0]))
-        team.work("search", undescended, Square(score="cosine", queries=QUERIES).run)
+        undone = 1 - team.board.value["cosine"] < GAIN * (1 - by_noise)
+        team.work("search", undone, Square(score="cosine", queries=QUERIES).run)
         return team.results()
 
 

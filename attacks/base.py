@@ -103,17 +103,23 @@ class Context:
 
         With ``create_graph`` both can be differentiated with respect to ``x``.
         """
-        network, seen = self.model if model is None else model, list[Tensor]()
+        network, seen, same = self.model if model is None else model, list[Tensor](), [False]
 
-        def watch(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if not seen and inputs[0].shape == x.shape and torch.equal(inputs[0], x):
+        def enter(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            # With a graph it must be x itself: an equal tensor may be the leaf of another graph.
+            given = inputs[0]
+            same[0] = given is x if create_graph else given.shape == x.shape and torch.equal(given, x)
+
+        def leave(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if same[0] and not seen:
                 seen.append(output)
 
-        handle = network.register_forward_hook(watch)
+        handles = [network.register_forward_pre_hook(enter, prepend=True), network.register_forward_hook(leave)]
         try:
             maps = self.maps(x, y, model=network, create_graph=create_graph, draw=draw)
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
         if not seen or (create_graph and not seen[0].requires_grad):
             with torch.set_grad_enabled(create_graph):
                 seen = [network(x)]
