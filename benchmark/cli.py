@@ -73,6 +73,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
         epochs=options.epochs,
         data_root=options.data_root,
         retrain=options.retrain,
+        audit=not options.no_audit,
         device=options.device,
         batch_size=options.batch_size,
         memory=options.memory,

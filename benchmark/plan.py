@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from attacks.base import Attack
+from attacks.descent import GradientAttack
 from benchmark.cells import accuracy_facts, metric_facts
+from benchmark.components import Component
 from benchmark.provenance import EVALUATION, code_digest
 from benchmark.request import Request
 from benchmark.store import SCHEMA
@@ -50,7 +53,7 @@ def plan_of(
         "schema": SCHEMA,
         "comparison": comparison,
         "explainers": [item.label for item in request.explainers],
-        "attacks": [{"label": item.label, "name": item.name} for item in request.attacks],
+        "attacks": [_attack_facts(item) for item in request.attacks],
         "metrics": [metric_facts(item) for item in request.metrics],
         "accuracy_attack": attack and {"label": attack.label, "metric": accuracy_facts(attack)},
         "subjects": subjects,
@@ -58,3 +61,9 @@ def plan_of(
         "recipe": request.recipe.shared(),
         "argv": argv,
     }
+
+
+def _attack_facts(attack: Component[Attack]) -> dict[str, Any]:
+    """What tables have to know of an attack; ``follows_gradient`` is whether the gradients are the network's own."""
+    own = isinstance(attack.item, GradientAttack) and not attack.item.donor
+    return {"label": attack.label, "name": attack.name, "follows_gradient": own}

@@ -46,6 +46,7 @@ class Request:
         accuracy_attack: on the prediction, for the column of accuracy under attack; None where there is none.
         recipe: how missing checkpoints are trained.
         retrain: whether shipped checkpoints are left aside.
+        audit: whether networks and explainers are tried out for flags.
         device: to compute on.
         batch_size: images attacked together; changes speed and memory only.
         memory: bytes explainers may keep at once, or None for what the device suggests; changes speed and memory only.
@@ -68,6 +69,7 @@ class Request:
     accuracy_attack: Component[Attack] | None
     recipe: Recipe
     retrain: bool
+    audit: bool
     device: torch.device
     batch_size: int
     memory: int | None
@@ -84,6 +86,7 @@ def make_request(
     epochs: int | None,
     data_root: Path | None,
     retrain: bool,
+    audit: bool,
     device: str,
     batch_size: int,
     memory: str | None,
@@ -147,6 +150,7 @@ def make_request(
         accuracy_attack=accuracy_attack,
         recipe=chosen,
         retrain=retrain,
+        audit=audit,
         device=find_device(device),
         batch_size=batch_size,
         memory=None if memory is None else _bytes(memory),

@@ -15,8 +15,9 @@ from torch import nn
 from tqdm import tqdm
 
 from attrobust.passes import Passes
-from attrobust.types import ThreatModel, UsageError
+from attrobust.types import UsageError
 from benchmark import statistics
+from benchmark.audits import Audits
 from benchmark.cells import (
     Completed,
     Grid,
@@ -29,10 +30,11 @@ from benchmark.cells import (
 )
 from benchmark.choosing import Selection, choose
 from benchmark.claims import examine
-from benchmark.data.base import Loaded, partners
-from benchmark.evaluation import Images, Rules, Scores, accuracy_under_attack, evaluate
+from benchmark.data.base import Loaded
+from benchmark.evaluation import Scores, accuracy_under_attack, evaluate
 from benchmark.external import ExternalCheckpoint
 from benchmark.fit import check_fit
+from benchmark.inputs import images_of, rules_of
 from benchmark.networks import Networks, Opened, Origin, one_line
 from benchmark.plan import plan_of
 from benchmark.provenance import stamp
@@ -69,6 +71,7 @@ class Runner:
         self._external_sha256 = check_fit(request, self._data, [grid for grid in (self._table, self._choosing) if grid])
         self.subjects = subjects_of(request, self._data)
         self._networks = Networks(request, self._data, self.store.folder / "checkpoints")
+        self._audits = Audits(request, self._data)
         self._known: dict[str, Row] = {}
 
     def status(self) -> list[tuple[Subject, Origin, int, int]]:
@@ -140,6 +143,8 @@ class Runner:
                 self._fail(missing, donors[task.donor].problem)
             elif missing is not None and opened.network is not None:
                 failures += self._carry_out(missing, opened.network, donors[task.donor].network, subject)
+            if opened.network is not None:
+                self._renew_flags(task, opened.network, subject)
             if task.attack is None and opened.network is not None:
                 findings |= self._examine(subject, task, opened.network)
         return Completed(sha256=opened.sha256, tasks=tasks, failures=failures, findings=findings)
@@ -201,10 +206,18 @@ class Runner:
             if parts := statistics.shares(worst, found.members):
                 row["members"] = parts
             row["scores_sha256"] = self.store.save_scores(key, values, legal, worst, found.members)
+            row |= self._audits.facts(task, network, subject.label)
             rows.append(row)
         self._append(rows)
         LOG.info("%s: %.1f s", where, seconds)
         return []
+
+    def _renew_flags(self, task: Task, network: nn.Module, subject: Subject) -> None:
+        """Write rows again whose flags are of another audit, or of none."""
+        rows = [self._known[key] for key, _ in task.rows] if self._audits.wanted(task) else []
+        stale = [row for row in rows if row["status"] == "ok" and not self._audits.current(row)]
+        if stale:
+            self._append([row | self._audits.facts(task, network, subject.label) for row in stale])
 
     def _fail(self, task: Task, reason: str) -> None:
         self._append([self._row(task, key, facts, status="failed", error=reason) for key, facts in task.rows])
@@ -224,17 +237,7 @@ class Runner:
                 legal=torch.ones_like(hits),
                 passes=Passes(forward=len(hits)),
             )
-        protocol = self.request.protocol
-        count = task.cell.images
-        x, y = split.batch(range(count))
-        images = Images(x=x, y=y, partners=split.batch(partners(split, count))[0])
-        rules = Rules(
-            threat=ThreatModel(**task.cell.threat),
-            reduction=protocol.reduction,
-            label=protocol.label,
-            seed=protocol.evaluation_seed,
-            batch_size=self.request.batch_size,
-        )
+        images, rules = images_of(split, task.cell.images), rules_of(self.request, task.cell)
         attack, metrics = task.attack.item, [metric.item for metric in task.metrics]
         if task.explainer is None:
             return accuracy_under_attack(network, attack, images, rules, donor=donor, progress=where)

@@ -16,12 +16,12 @@ ALLOWED = {"attrobust": set(), **{room: {"attrobust"} for room in ROOMS}, "bench
 LAYERS = [
     {"files", "settings", "options", "components", "models", "provenance", "dialects"},
     {"data", "store", "protocol", "recipe", "cards", "plugins", "weights"},
-    {"describe", "statistics", "audit", "training", "trial", "evaluation", "sources", "criterion", "choice", "rows"},
-    {"packages", "claims", "listing"},
+    {"describe", "statistics", "training", "trial", "evaluation", "sources", "criterion", "choice", "rows"},
+    {"packages", "claims", "listing", "audit"},
     {"external"},
     {"zoo", "request", "report"},
-    {"cells", "verify"},
-    {"choosing", "fit", "networks", "plan"},
+    {"cells", "verify", "inputs"},
+    {"choosing", "fit", "networks", "plan", "audits"},
     {"runner"},
     {"cli"},
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmark.audit import noise_beats_attack
+from benchmark.audit.comparison import beaten
 from benchmark.statistics import distinguishable, estimate
 
 
@@ -76,7 +76,7 @@ def test_scores_of_zero_and_one_have_wilsons_interval() -> None:
 
 @pytest.mark.parametrize(("attack", "higher", "raised"), [(0.4, True, False), (0.6, True, True), (0.4, False, True)])
 def test_noise_that_beats_an_attack_raises_a_flag(attack: float, higher: bool, raised: bool) -> None:
-    flag = noise_beats_attack(np.full(5, attack), np.full(5, 0.5), higher_is_better=higher)
+    flag = beaten(np.full(5, attack), np.full(5, 0.5), "noise", higher_is_better=higher)
     assert (flag is not None) == raised
     if flag:
         assert f"{attack:.4f}" in flag.reason

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from attrobust.spec import fingerprint
-from attrobust.types import UsageError
-from benchmark.audit import noise_beats_attack
+from attrobust.types import Flag, UsageError
+from benchmark.audit.comparison import beaten, yardsticks
 from benchmark.choice import Choice
 from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Line, Metric, Number
 from benchmark.statistics import distinguishable, estimate
@@ -57,6 +57,7 @@ def build(stores: Sequence[Store]) -> Leaderboard:
         metrics=tuple(first.metrics),
         groups=tuple(groups),
         choices=tuple(choices.values()),
+        audited=all(row.audited for row in rows),
     )
 
 
@@ -76,7 +77,7 @@ class _Part:
         self.accuracies = [ACCURACY]
         if robust := self.plan.get("accuracy_attack"):
             self.accuracies.append(_metric(robust["metric"], attack=robust["label"]))
-        self.noises = [item["label"] for item in self.plan["attacks"] if item["name"] == "noise"]
+        self.yardsticks = {item["label"]: yardsticks(item, self.plan["attacks"]) for item in self.plan["attacks"]}
         self._store = store
         rows = store.rows()
         self._rows: dict[tuple[int, str, str, str], Row] = {}
@@ -99,11 +100,16 @@ class _Part:
             if self.plan[key] != other.plan[key]:
                 raise UsageError(f"{self._store.folder} has other {key} than {other._store.folder}")
 
-    def scores(self, subject: int, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
-        """Per-image scores and legality; None where the cell failed."""
+    def row(self, subject: int, explainer: str, attack: str, metric: str) -> Row:
+        """The row that stands at a place of the table."""
         row = self._rows.get((subject, explainer, attack, metric))
         if row is None:
             raise UsageError(f"{self._store.folder}/run.json lacks an entry of its table; run the benchmark again")
+        return row
+
+    def scores(self, subject: int, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
+        """Per-image scores and legality; None where the cell failed."""
+        row = self.row(subject, explainer, attack, metric)
         if row["status"] != "ok":
             return None
         if row["fingerprint"] not in self._scores:
@@ -122,9 +128,25 @@ class _Network:
         clean = Number(estimate=None if found is None else estimate(found[0]))
         self.accuracies = (clean, *(self._accuracy(metric) for metric in part.accuracies[1:]))
 
+    @property
+    def audited(self) -> bool:
+        """Whether all of its explainers were tried out, where anything was measured of them."""
+        plan, name = self._part.plan, self._part.metrics[0].label
+        labels = [attack["label"] for attack in plan["attacks"]]
+        return all(
+            any("audit" in row or row["status"] != "ok" for row in rows)
+            for explainer in plan["explainers"]
+            if (rows := [self._part.row(self._position, explainer, label, name) for label in labels])
+        )
+
     def scores(self, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
         """Per-image scores and legality; None where the cell failed."""
         return self._part.scores(self._position, explainer, attack, metric)
+
+    def flags(self, explainer: str, attack: str) -> tuple[Flag, ...]:
+        """What the audit found, told by the rows of every metric; the same of each attack on the explanation."""
+        rows = [self._part.row(self._position, explainer, attack, metric.label) for metric in self._part.metrics]
+        return tuple(dict.fromkeys(Flag(**flag) for row in rows for flag in row.get("flags", [])))
 
     def _accuracy(self, metric: Metric) -> Number:
         """Accuracy under an attack, over all attacked images."""
@@ -137,14 +159,14 @@ class _Network:
 def _group(
     networks: Sequence[_Network], part: _Part, subset: str, mask: Booleans, explainer: str, attack: str
 ) -> Group:
-    columns = []
+    columns, audits = [], [network.flags(explainer, attack) for network in networks]
     for metric in part.metrics:
         found = [_masked(network.scores(explainer, attack, metric.label), mask) for network in networks]
-        noises = [] if attack in part.noises else part.noises
-        controls = [
-            [_masked(network.scores(explainer, noise, metric.label), mask) for noise in noises] for network in networks
+        flags = [
+            [*audit, *_beaten(network, item, part.yardsticks[attack], explainer, metric, mask)]
+            for network, audit, item in zip(networks, audits, found, strict=True)
         ]
-        columns.append(_column(found, controls, metric))
+        columns.append(_column(found, flags, metric))
     lines = [
         Line(
             label=network.subject["label"],
@@ -153,6 +175,7 @@ def _group(
             key=fingerprint(network.subject),
             accuracies=network.accuracies,
             numbers=tuple(column[index] for column in columns),
+            flags=audits[index],
         )
         for index, network in enumerate(networks)
     ]
@@ -163,27 +186,37 @@ def _masked(found: tuple[Floats, Booleans] | None, mask: Booleans) -> tuple[Floa
     return None if found is None else (found[0][mask], found[1][mask])
 
 
-def _column(
-    found: Sequence[tuple[Floats, Booleans] | None],
-    controls: Sequence[Sequence[tuple[Floats, Booleans] | None]],
+def _beaten(
+    network: _Network,
+    found: tuple[Floats, Booleans] | None,
+    others: Sequence[tuple[str, str]],
+    explainer: str,
     metric: Metric,
+    mask: Booleans,
+) -> list[Flag]:
+    """A flag for each kind of attack, of name and label, of which one does as much to the scores as what was found."""
+    flags: dict[str, Flag] = {}
+    for name, label in others:
+        other = _masked(network.scores(explainer, label, metric.label), mask)
+        if found is None or other is None:
+            continue
+        flag = beaten(found[0], other[0], name, higher_is_better=metric.higher_is_better)
+        if flag is not None:
+            flags.setdefault(name, flag)
+    return list(flags.values())
+
+
+def _column(
+    found: Sequence[tuple[Floats, Booleans] | None], flags: Sequence[Sequence[Flag]], metric: Metric
 ) -> list[Number]:
     """One metric of every network in a group, the best and its ties marked."""
     best = _best([None if item is None else item[0] for item in found], higher_is_better=metric.higher_is_better)
-    numbers = []
-    for item, noises, is_best in zip(found, controls, best, strict=True):
-        if item is None:
-            numbers.append(Number(estimate=None))
-            continue
-        raised = (
-            noise_beats_attack(item[0], noise[0], higher_is_better=metric.higher_is_better)
-            for noise in noises
-            if noise is not None
-        )
-        flag = next((flag for flag in raised if flag is not None), None)
-        flags = () if flag is None else (flag,)
-        numbers.append(Number(estimate=estimate(item[0]), legal=int(item[1].sum()), best=is_best, flags=flags))
-    return numbers
+    return [
+        Number(estimate=None)
+        if item is None
+        else Number(estimate=estimate(item[0]), legal=int(item[1].sum()), best=is_best, flags=tuple(raised))
+        for item, raised, is_best in zip(found, flags, best, strict=True)
+    ]
 
 
 def _best(scores: Sequence[Floats | None], *, higher_is_better: bool) -> list[bool]:

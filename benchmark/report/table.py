@@ -68,6 +68,7 @@ class Line:
         sha256: of its weights.
         key: fingerprint of the weights and of everything else that makes it the network it is.
         accuracies, numbers: its entries.
+        flags: of the network and the explainer, which ``numbers`` have too.
     """
 
     label: str
@@ -76,6 +77,7 @@ class Line:
     key: str
     accuracies: tuple[Number, ...]
     numbers: tuple[Number, ...]
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,7 @@ class Leaderboard:
         metrics: the columns.
         groups: over all images first, then over those every network classifies correctly.
         choices: how rows were chosen on the validation split.
+        audited: whether every network and explainer was tried out for flags.
     """
 
     comparison: dict[str, Any]
@@ -106,6 +109,7 @@ class Leaderboard:
     metrics: tuple[Metric, ...]
     groups: tuple[Group, ...]
     choices: tuple[Choice, ...] = ()
+    audited: bool = True
 
     def subset(self, name: str) -> list[Group]:
         """The groups over one subset."""
@@ -125,8 +129,11 @@ class Leaderboard:
                 if legal < group.images:
                     found.append(_broken(where, legal, group.images))
                 for metric, number in zip(self.metrics, line.numbers, strict=True):
-                    found += [f"{where}, {metric.title}: {flag.name}: {flag.reason}" for flag in number.flags]
-        return found
+                    own = [flag for flag in number.flags if flag not in line.flags]
+                    found += [f"{where}, {metric.title}: {flag.name}: {flag.reason}" for flag in own]
+                found += [f"{line.label}, {group.explainer}: {flag.name}: {flag.reason}" for flag in line.flags]
+        # A network and an explainer have the same flags under every attack.
+        return list(dict.fromkeys(found))
 
 
 def _broken(where: str, legal: int, images: int) -> str:

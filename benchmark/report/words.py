@@ -11,10 +11,11 @@ def caption(board: Leaderboard) -> str:
     """What the rows have in common, in one sentence."""
     facts = board.comparison
     explained = "the model's own prediction" if facts["label"] == "predicted" else "the true class"
+    audited = "" if board.audited else ", not audited"
     kept = ", prediction kept" if facts["keep_prediction"] else ""
     return (
         f"Protocol {facts['protocol']}: {facts['dataset']}, {facts['model']}, {facts['images']} test images, "
-        f"{facts['threat']} in pixel units{kept}, {facts['reduction']} maps of {explained}."
+        f"{facts['threat']} in pixel units{kept}, {facts['reduction']} maps of {explained}{audited}."
     )
 
 

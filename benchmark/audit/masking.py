@@ -1,0 +1,91 @@
+"""Flags of an attack of the audit's own that should succeed and does not: signs of masked gradients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from attacks.base import Context
+from attrobust.types import Flag
+from benchmark.audit.trial import PROBE, STILL, Trial, count, distance, enough
+
+FACTOR = 4
+"""How many times as many steps, and how many times the eps, must move the maps further."""
+GAIN = 1.2
+"""How many times as far, at least."""
+VANISHED = 1e-6
+"""What a gradient that is none promises: the share of a map's mass to be moved by changing every pixel by 1."""
+ALIKE = 0.9
+"""Mean cosine of the maps of a view and of its network, below which the view explains something else."""
+
+
+def view_differs(trial: Trial) -> list[Flag]:
+    """Raised where the smooth view that attacks differentiate explains otherwise than the network."""
+    followed = trial.scored.followed
+    view = differentiated(trial.scored, trial.x)
+    if view is followed.model:
+        return []
+    cosine = 1 - distance(followed.maps(trial.x, trial.y), followed.maps(trial.x, trial.y, model=view))
+    if cosine >= ALIKE:
+        return []
+    reason = f"maps of the view that attacks differentiate have a mean cosine of {cosine:.3f} with those of the network"
+    return [Flag(name="view-differs", reason=reason)]
+
+
+def gradient_vanishes(trial: Trial) -> list[Flag]:
+    """Raised where the gradient that an attack would follow is zero or not finite."""
+    context = trial.attacked
+    size = followed_gradient(context, trial.x.to(context.partners), trial.y).flatten(1).abs().sum(dim=1)
+    zero, broken = size < VANISHED, ~size.isfinite()
+    if not enough(zero | broken):
+        return []
+    told = [f"{what} on {count(images)}" for what, images in (("zero", zero), ("not finite", broken)) if images.any()]
+    reason = f"the gradient that an attack would follow is {' and '.join(told)}"
+    return [Flag(name="gradient-vanishes", reason=reason)]
+
+
+def differentiated(context: Context, x: Tensor) -> nn.Module:
+    """The network whose graph the probe follows, as sharp as at its last iteration, where it is most like the other."""
+    view = PROBE.differentiated(context, x)
+    view.sharpen(PROBE.growth)
+    return view.network
+
+
+def followed_gradient(context: Context, x: Tensor, y: Tensor) -> Tensor:
+    """The gradient of the probe's objective where the probe starts, B×C×H×W; an attack drops what is not finite."""
+    followed, view = context.followed, differentiated(context, x)
+    objective = PROBE.objective(followed, x, y)
+    start = context.threat.scatter(x, context.streams("start").uniform(x)).requires_grad_()
+    (gradient,) = torch.autograd.grad(objective(followed.maps(start, y, model=view, create_graph=True)).sum(), start)
+    return gradient
+
+
+def attack_does_not_help(trial: Trial) -> list[Flag]:
+    """Raised where more steps, or a larger eps, move the maps no further.
+
+    Not where that would be further than another image would move them: nothing is left to show.
+    """
+    threat = trial.threat
+    short = trial.moved(PROBE, threat)
+    if GAIN * short >= trial.apart:
+        return []
+    flags = []
+    longer = replace(PROBE, steps=FACTOR * PROBE.steps)
+    far = trial.moved(longer, threat)
+    if _no_further(short, far):
+        reason = f"{longer.steps} steps of the top-k attack move the maps by {far:.3g}, {PROBE.steps} by {short:.3g}"
+        flags.append(Flag(name="more-steps-do-not-help", reason=f"{reason} (one minus the mean cosine)"))
+    if threat.norm == "linf" and FACTOR * threat.eps > 1:
+        return flags
+    wider = replace(threat, eps=FACTOR * threat.eps)
+    far = trial.moved(PROBE, wider)
+    if _no_further(short, far):
+        reason = f"within {wider} the top-k attack moves the maps by {far:.3g}, within {threat} by {short:.3g}"
+        flags.append(Flag(name="larger-eps-does-not-help", reason=f"{reason} (one minus the mean cosine)"))
+    return flags
+
+
+def _no_further(short: float, far: float) -> bool:
+    return far <= max(GAIN * short, STILL)

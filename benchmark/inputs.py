@@ -1,0 +1,25 @@
+"""What cells and audits are computed with: the same images and rules for all networks of a run."""
+
+from __future__ import annotations
+
+from attrobust.types import Cell, ThreatModel
+from benchmark.data.base import Split, partners
+from benchmark.evaluation import Images, Rules
+from benchmark.request import Request
+
+
+def images_of(split: Split, count: int) -> Images:
+    """The first images of a split, each with another one of another class."""
+    x, y = split.batch(range(count))
+    return Images(x=x, y=y, partners=split.batch(partners(split, count))[0])
+
+
+def rules_of(request: Request, cell: Cell) -> Rules:
+    """The rules of a run, with the threat of one of its cells."""
+    return Rules(
+        threat=ThreatModel(**cell.threat),
+        reduction=request.protocol.reduction,
+        label=request.protocol.label,
+        seed=request.protocol.evaluation_seed,
+        batch_size=request.batch_size,
+    )
