@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -86,10 +87,7 @@ class Art(OnPath):
         """See ``Published.official``."""
         if self.loss == "topk":
             return super().official(context, x, y)
-        last = x
-        for point in self.misaligned(context, x, y, self.start(context, x)):
-            last = point
-        return last
+        return deque(self.misaligned(context, x, y, self.start(context, x)), maxlen=1).pop()
 
     def misaligned(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> Iterator[Tensor]:
         """Every point of the official alignment attack, the start and the last included.
