@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks import mass, register
+from attacks import register
 from attacks.base import Context
 from attacks.feasible import Objective
 from attacks.path import OnPath
@@ -70,8 +70,7 @@ class Art(OnPath):
         """Kendall's tau-b on the clean map's top k, or cosine with the image there."""
         if self.loss == "topk":
             return super().objective(context, x, y)
-        clean = context.maps(x, y)
-        top = mass.top_pixels(clean, self.k.of(clean[0].numel()))
+        top = self._top(context.maps(x, y))
         image = context.reduce(_normalised(context, x)) * top
         return lambda maps: F.cosine_similarity((maps * top).flatten(1), image.flatten(1), dim=1)
 
