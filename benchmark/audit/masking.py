@@ -75,14 +75,14 @@ def attack_does_not_help(trial: Trial) -> list[Flag]:
     longer = replace(PROBE, steps=FACTOR * PROBE.steps)
     far = trial.moved(longer, threat)
     if _no_further(short, far):
-        reason = f"{longer.steps} steps of the top-k attack move the maps by {far:.3g}, {PROBE.steps} by {short:.3g}"
+        reason = f"{longer.steps} steps of the probe move the maps by {far:.3g}, {PROBE.steps} by {short:.3g}"
         flags.append(Flag(name="more-steps-do-not-help", reason=f"{reason} (one minus the mean cosine)"))
     if threat.norm == "linf" and FACTOR * threat.eps > 1:
         return flags
     wider = replace(threat, eps=FACTOR * threat.eps)
     far = trial.moved(PROBE, wider)
     if _no_further(short, far):
-        reason = f"within {wider} the top-k attack moves the maps by {far:.3g}, within {threat} by {short:.3g}"
+        reason = f"within {wider} the probe moves the maps by {far:.3g}, within {threat} by {short:.3g}"
         flags.append(Flag(name="larger-eps-does-not-help", reason=f"{reason} (one minus the mean cosine)"))
     return flags
 
