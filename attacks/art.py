@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks import mass, register
+from attacks import register
 from attacks.base import Context
 from attacks.feasible import Objective
 from attacks.path import OnPath
@@ -69,8 +70,7 @@ class Art(OnPath):
         """Kendall's tau-b on the clean map's top k, or cosine with the image there."""
         if self.loss == "topk":
             return super().objective(context, x, y)
-        clean = context.maps(x, y)
-        top = mass.top_pixels(clean, self.k.of(clean[0].numel()))
+        top = self._top(context.maps(x, y))
         image = context.reduce(_normalised(context, x)) * top
         return lambda maps: F.cosine_similarity((maps * top).flatten(1), image.flatten(1), dim=1)
 
@@ -86,10 +86,7 @@ class Art(OnPath):
         """See ``Published.official``."""
         if self.loss == "topk":
             return super().official(context, x, y)
-        last = x
-        for point in self.misaligned(context, x, y, self.start(context, x)):
-            last = point
-        return last
+        return deque(self.misaligned(context, x, y, self.start(context, x)), maxlen=1).pop()
 
     def misaligned(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> Iterator[Tensor]:
         """Every point of the official alignment attack, the start and the last included.

@@ -21,7 +21,7 @@ from attrobust.types import Amount
 @register("atex")
 @dataclass(frozen=True, kw_only=True)
 class Atex(LastIterate):
-    """Least mass on the attacked map's own top k, ``min Σ_{i in top-k(S(x'))} S_i(x') / ΣS(x')``, whichever these are.
+    """Least mass on the attacked map's own top k: ``min Σ_{i in top-k(S(x'))} S_i(x') / ΣS(x')`` (arXiv 2111.04303).
 
     ``variant=paper`` follows a map of its own, ``|∇_x CE(f(x), y)|`` with all channels, in the network itself (of a
     ReLU network, only the softmax bends), and its largest entries are not divided by the sum. It steps by

@@ -18,7 +18,7 @@ from attacks.variants import LastIterate, by_variant
 @register("frame")
 @dataclass(frozen=True, kw_only=True)
 class Frame(LastIterate):
-    """A map that is 1 on the border and 0 inside: ``min ||S(x') - T||²``, S divided by its maximum.
+    """A map that is 1 on the border and 0 inside: ``min ||S(x') - T||²``, S divided by its maximum (arXiv 2211.15900).
 
     ``variant=paper`` behaves as the official code: it descends ``γ ||S(x') - T||² + (1 - γ) MSE(f(x'), f(x))`` by Adam
     from the clean image and returns the last iterate, whatever is predicted for it; it clamps to the smallest and

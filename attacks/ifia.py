@@ -12,7 +12,7 @@ from attacks.variants import by_variant
 @register("ifia")
 @dataclass(frozen=True, kw_only=True)
 class Ifia(OnPath):
-    """Least mass on the clean map's top k, keeping the point of lowest Kendall's tau (arXiv 1905.09957, section 6).
+    """Least mass on the clean map's top k, keeping the point of lowest Kendall's tau (arXiv 1905.09957).
 
     By default the scored explainer's map is attacked, by adaptive steps from three random starts. ``variant=paper``
     attacks integrated gradients, in a network whose ReLUs are a softplus of 1, see ``attacks.path``. The official code

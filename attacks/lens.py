@@ -1,4 +1,4 @@
-"""Emptying the surroundings of the most important pixels: LENS, Kamath et al. 2024."""
+"""Emptying the surroundings of the most important pixels: LENS, Kamath et al., AAAI 2024."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attacks.topk import TopK
 @register("lens")
 @dataclass(frozen=True, kw_only=True)
 class Lens(TopK):
-    """Least mass on windows around the clean map's top k, so that it moves by more than a pixel or two.
+    """Least mass on windows around the clean map's top k, so that it moves farther than they reach (arXiv 2312.10534).
 
     The objective is that of ``topk``, over the k pixels and all others of w×w windows around them. ``variant=paper``
     has the official windows, which are made of positions in the flattened map: they go on in the next row at the right

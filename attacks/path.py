@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from scipy.stats import kendalltau
 from torch import Tensor
 
-from attacks import mass
+from attacks import mass, ranks
 from attacks.base import Context
 from attacks.feasible import Objective
 from attacks.ghorbani import Ghorbani
@@ -57,12 +56,16 @@ class OnPath(Ghorbani):
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """Kendall's tau-b between the two maps."""
-        return kendall(context.maps(x, y), self.k if self.masked else None)
+        clean = context.maps(x, y)
+        if not self.masked:
+            return ranks.kendall(clean)
+        top = self._top(clean)
+        tau = ranks.kendall(clean[top].view(len(x), -1))
+        return lambda maps: tau(maps[top].view(len(x), -1))
 
     def guide(self, context: Context, x: Tensor, y: Tensor) -> Objective | None:
         """Share of the map's mass on the pixels that were the k largest in absolute value."""
-        clean = context.maps(x, y)
-        return mass.share(mass.top_pixels(clean, self.k.of(clean[0].numel())))
+        return mass.share(self._top(context.maps(x, y)))
 
     def situation(self, context: Context) -> Context:
         """That of the official code's own map."""
@@ -83,25 +86,5 @@ class OnPath(Ghorbani):
             moved[rows] = super().official(context.take(rows), x[rows], y[rows])
         return moved
 
-
-def kendall(clean: Tensor, k: Amount | None) -> Objective:
-    """Kendall's tau-b with the clean maps, exactly; not differentiable, and NaN where all values tie.
-
-    Args:
-        clean: maps, B×H×W.
-        k: pixels that are compared, the largest of the clean map; None for all.
-    """
-    rows = clean.flatten(1)
-    order = rows.abs().argsort(dim=1, descending=True, stable=True)
-    chosen = order[:, : rows.shape[1] if k is None else k.of(rows.shape[1])]
-
-    def at(maps: Tensor) -> Tensor:
-        return maps.detach().flatten(1).gather(1, chosen).double().cpu()
-
-    goal = at(clean)
-
-    def tau(maps: Tensor) -> Tensor:
-        found = [kendalltau(*pair).statistic for pair in zip(goal.numpy(), at(maps).numpy(), strict=True)]
-        return torch.tensor(found, dtype=torch.float64, device=maps.device)
-
-    return tau
+    def _top(self, clean: Tensor) -> Tensor:
+        return mass.top_pixels(clean, self.k.of(clean[0].numel()))

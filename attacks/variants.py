@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol
@@ -107,10 +108,7 @@ class LastIterate(Published):
 
     def official(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Published.official``."""
-        last = x
-        for point in self.trajectory(context, x, y):
-            last = point
-        return last
+        return deque(self.trajectory(context, x, y), maxlen=1).pop()
 
     @abstractmethod
     def trajectory(self, context: Context, x: Tensor, y: Tensor) -> Iterator[Tensor]:

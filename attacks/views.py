@@ -7,9 +7,10 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
+from attrobust.kinks import SmoothActivation
 from attrobust.pooling import LogSumExpPool
 from attrobust.types import ThreatModel
-from attrobust.views import is_smooth, smooth_pooling_view, softplus_view
+from attrobust.views import KINKED, is_smooth, smooth_activation_view, smooth_pooling_view
 
 PROBES = 8
 """Images that tell how far the inputs of a layer move."""
@@ -31,23 +32,23 @@ class View:
         for module, first in self._replaced.items():
             if isinstance(module, LogSumExpPool):
                 module.sharpness = factor * first
-            elif isinstance(module, nn.Softplus):
+            elif isinstance(module, (nn.Softplus, SmoothActivation)):
                 module.beta = factor * first
 
 
 def smooth_view(
     model: nn.Module, reach: dict[str, float], *, beta: float | None, pool: float | None, sharpness: float
 ) -> View:
-    """The network with softplus for ReLU and log-sum-exp for max-pooling.
+    """The network with softplus for ReLU, sums of softplus for its like, and log-sum-exp for max-pooling.
 
     Args:
-        model: whose activations are modules; one without ReLUs keeps its activations.
+        model: whose activations are modules; smooth ones are kept.
         reach: see ``reach_of``.
         beta: sharpness of the softplus; None for ``sharpness / reach`` of each layer.
         pool: the same for log-sum-exp; 0 keeps max-pooling.
         sharpness: in units of one over the reach.
     """
-    network = model if is_smooth(model) else softplus_view(model, 1.0)
+    network = model if is_smooth(model) else smooth_activation_view(model, 1.0)
     network = network if pool == 0 else smooth_pooling_view(network, 1.0)
     if network is model:
         return View(model, {})
@@ -57,7 +58,7 @@ def smooth_view(
         if type(module) is type(before[name]):
             continue
         fixed = pool if isinstance(module, LogSumExpPool) else beta
-        if isinstance(module, (LogSumExpPool, nn.Softplus)):
+        if isinstance(module, (LogSumExpPool, nn.Softplus, SmoothActivation)):
             replaced[module] = sharpness / reach[name] if fixed is None else fixed
     view = View(network, replaced)
     view.sharpen(1.0)
@@ -65,7 +66,7 @@ def smooth_view(
 
 
 def reach_of(model: nn.Module, threat: ThreatModel, shape: torch.Size, like: Tensor) -> dict[str, float]:
-    """How far random perturbations of the ball move what enters each ReLU and max-pooling: root mean square, by name.
+    """How far random perturbations of the ball move what enters each kink: root mean square, by name.
 
     A kink is best smoothed over about what the attacker can cross: sharper, and descent does not see it; smoother, and
     it is another network. Measured between random images and the same images perturbed, always the same for a network
@@ -81,7 +82,7 @@ def reach_of(model: nn.Module, threat: ThreatModel, shape: torch.Size, like: Ten
     clean, noise = (torch.rand(PROBES, *shape, generator=generator, dtype=torch.float64).to(like) for _ in range(2))
     entered: dict[str, list[Tensor]] = defaultdict(list)
     names: dict[nn.Module, str] = {
-        module: name for name, module in model.named_modules() if isinstance(module, (nn.ReLU, nn.MaxPool2d))
+        module: name for name, module in model.named_modules() if isinstance(module, (*KINKED, nn.MaxPool2d))
     }
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

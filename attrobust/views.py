@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.batch_norm import SpelledOutBatchNorm
+from attrobust.kinks import RAMPS, SmoothActivation
 from attrobust.low_curvature import CentredSoftplus, LipschitzBatchNorm
 from attrobust.pooling import LogSumExpPool
 from attrobust.smoothing import Blur, Median
@@ -63,11 +64,20 @@ def _normalization(model: nn.Module) -> Normalize | None:
 KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Threshold)
 SMOOTH = (
     *(nn.Softplus, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.ELU, nn.CELU, nn.SELU, nn.Softsign),
-    CentredSoftplus,
+    *(CentredSoftplus, SmoothActivation),
 )
 
 
-OPERATIONS = (Normalize, CentredSoftplus, LipschitzBatchNorm, SpelledOutBatchNorm, Blur, Median, LogSumExpPool)
+OPERATIONS = (
+    Normalize,
+    CentredSoftplus,
+    LipschitzBatchNorm,
+    SpelledOutBatchNorm,
+    Blur,
+    Median,
+    LogSumExpPool,
+    SmoothActivation,
+)
 """Layers of our own that explainers treat as one operation each, like those of torch."""
 
 
@@ -109,6 +119,31 @@ def softplus_view(model: nn.Module, beta: float) -> nn.Module:
     view = shared_copy(model)
     replace_modules(view, lambda module: _softplus(module, beta) if isinstance(module, nn.ReLU) else None)
     return view
+
+
+def smooth_activation_view(model: nn.Module, beta: float) -> nn.Module:
+    """As ``softplus_view``, for networks with any activations that are made of straight pieces; same tensors.
+
+    Args:
+        model: one without such activations is returned as it is.
+        beta: sharpness, above 0.
+
+    Raises:
+        ValueError: an activation jumps, or is of a class of its own.
+    """
+    if not any(isinstance(module, KINKED) for module in model.modules()):
+        return model
+    view = shared_copy(model)
+    replace_modules(view, lambda module: _smoothed(module, beta) if isinstance(module, KINKED) else None)
+    return view
+
+
+def _smoothed(module: nn.Module, beta: float) -> nn.Module:
+    if isinstance(module, nn.ReLU):
+        return _softplus(module, beta)
+    if type(module) not in RAMPS:
+        raise ValueError(f"an activation {type(module).__name__} has no smooth counterpart; attack with view=own")
+    return SmoothActivation(module, beta)
 
 
 def smooth_pooling_view(model: nn.Module, sharpness: float) -> nn.Module:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks import registry
+from attacks import auto, registry
 from attacks.base import Attack, Context
 from attacks.descent import GradientAttack
 from attacks.noise import Noise
 from attrobust import load
 from attrobust.types import ThreatModel
+from benchmark.data.base import Loaded
 from benchmark.models.base import ImageFacts
 from benchmark.models.resnet import ResNet18
 from explainers.base import Explainer
@@ -46,27 +47,50 @@ def rules(name: str, norm: str = "linf", eps: float = 16 / 255) -> ThreatModel:
     return ThreatModel(norm=norm, eps=eps, keep_prediction=name not in FLIPPING)  # type: ignore[arg-type]
 
 
+@pytest.fixture(autouse=True)
+def _short_ensemble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``auto`` has no settings to make it cheap."""
+    monkeypatch.setattr(auto, "STEPS", 3)
+    monkeypatch.setattr(auto, "QUERIES", 6)
+
+
+DRAWS = 12
+"""Batches for each attack and network; over all of them, more than a thousand images."""
+
+
 @pytest.mark.parametrize("name", registry.names())
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("eps", [0.0, 8 / 255, 1.0])
-def test_results_are_legal_and_finite(
-    name: str, norm: str, eps: float, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+def test_results_are_legal_and_finite_whatever_is_drawn(
+    name: str, network: nn.Module, digits: Loaded, make_context: ContextMaker
 ) -> None:
-    x = real_images[0][:5].clone()
-    x[0], x[1] = 0.0, 1.0
-    predicted = network(x).argmax(dim=1)
-    output = short(name)(make_context(network, Saliency(), x, threat=rules(name, norm, eps)), x, predicted)
-    assert output.x.shape == x.shape
-    assert output.x.isfinite().all()
-    assert float(output.x.min()) >= 0
-    assert float(output.x.max()) <= 1
-    delta = (output.x - x).flatten(1)
-    size = delta.abs().amax(dim=1) if norm == "linf" else delta.norm(dim=1)
-    assert (size <= eps + 1e-6).all()
-    assert name in FLIPPING or torch.equal(network(output.x).argmax(dim=1), predicted)
-    assert torch.equal(output.x[~output.legal], x[~output.legal])
-    if eps == 0:
-        assert torch.equal(output.x, x)
+    """Real images beside a black and a saturated one, alone and in batches, in balls of every size and both norms."""
+    generator = torch.Generator().manual_seed(len(name))
+
+    def pick(count: int) -> int:
+        return int(torch.randint(count, (), generator=generator))
+
+    for draw in range(DRAWS):
+        rows = torch.randint(200, (1 + pick(4),), generator=generator).tolist()
+        x = digits.splits["test"].batch(rows)[0].clone()
+        if pick(2):
+            x[0] = float(pick(2))
+        norm = ("linf", "l2")[pick(2)]
+        eps = 0.0 if draw == 0 else float(10 ** (2.4 * torch.rand((), generator=generator) - 2.4))
+        predicted = network(x).argmax(dim=1)
+        cls = registry.get(name)
+        attack = short(name, **({"steps": 3} if "steps" in cls.__dataclass_fields__ else {}))
+        output = attack(make_context(network, Saliency(), x, threat=rules(name, norm, eps)), x, predicted)
+        for images in (output.x, *output.others):
+            assert images.shape == x.shape
+            assert images.isfinite().all()
+            assert float(images.min()) >= 0
+            assert float(images.max()) <= 1
+            delta = (images - x).double().flatten(1)
+            size = delta.abs().amax(dim=1) if norm == "linf" else delta.norm(dim=1)
+            assert (size <= eps + 1e-6).all(), (norm, eps)
+            assert name in FLIPPING or torch.equal(network(images).argmax(dim=1), predicted)
+            if eps == 0:
+                assert torch.equal(images, x)
+        assert torch.equal(output.x[~output.legal], x[~output.legal])
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -16,6 +16,7 @@ from attacks.scored import Score, Scored
 from attacks.square import Square, change
 from attrobust import load
 from attrobust.types import ThreatModel
+from attrobust.views import smooth_pooling_view
 from explainers.base import Explainer
 from explainers.controls import Edges
 from explainers.guided import Deconvolution
@@ -23,7 +24,7 @@ from explainers.saliency import Saliency
 from explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 
 ContextMaker = Callable[..., Context]
-QUERIES = 120
+QUERIES = 80
 ATTACKS = [Nes, Square]
 Both = pytest.mark.parametrize("attack", ATTACKS)
 
@@ -41,7 +42,7 @@ def test_queries_beat_as_many_draws_of_noise(
     real_images: tuple[Tensor, Tensor],
     make_context: ContextMaker,
 ) -> None:
-    x = real_images[0]
+    x = real_images[0][:6]
     context = make_context(network, Saliency(), x, threat=balls(norm))
     y = context.predict(x)
     score = attack().objective(context, x, y)
@@ -61,7 +62,7 @@ def test_more_queries_do_not_help_the_model(
     score = attack().objective(context, x, y)
     few, many = (
         score(context.maps(attack(queries=queries)(context, x, y).x, y))  # type: ignore[call-arg]
-        for queries in (24, 240)
+        for queries in (20, 160)
     )
     assert many.mean() < few.mean()
 
@@ -74,7 +75,7 @@ def test_any_score_is_lowered(
     x = real_images[0][:4]
     context = make_context(load("digits/natural"), Saliency(), x)
     y = context.predict(x)
-    asked = attack(score=score, queries=60)  # type: ignore[call-arg]
+    asked = attack(score=score, queries=40)  # type: ignore[call-arg]
     objective = asked.objective(context, x, y)
     assert (objective(context.maps(asked(context, x, y).x, y)) < objective(context.maps(x, y))).all()
 
@@ -90,7 +91,7 @@ def test_explainers_without_a_derivative_are_attacked_without_a_surrogate(
     context = make_context(load("digits/natural"), explainer, x, surrogate=None)
     y = context.predict(x)
     score = attack().objective(context, x, y)
-    output = attack(queries=60)(context, x, y)  # type: ignore[call-arg]
+    output = attack(queries=40)(context, x, y)  # type: ignore[call-arg]
     assert (score(context.maps(output.x, y)) < score(context.maps(x, y))).all()
 
 
@@ -111,30 +112,26 @@ def test_queries_are_counted_exactly(real_images: tuple[Tensor, Tensor], make_co
 
 
 def test_an_estimate_points_along_the_gradient(real_images: tuple[Tensor, Tensor], make_context: ContextMaker) -> None:
-    """With many pairs, one short step lowers the score of a smooth network as a step along its gradient does."""
-    x = real_images[0][:6]
-    model = load("digits/aga")
-    threat = ThreatModel(norm="l2", eps=0.5)
-    context = make_context(model, Saliency(), x, threat=threat)
+    """Inside the ball, where nothing is cut off, a step by many pairs goes down the gradient of a smooth network."""
+    x = 0.2 + 0.6 * real_images[0][:6]
+    # Maps of a network with max-pooling jump, however small the differences are.
+    model = smooth_pooling_view(load("digits/aga"), 5.0)
+    context = make_context(model, Saliency(), x, threat=ThreatModel(eps=0.1))
     y = context.predict(x)
     score = Nes().objective(context, x, y)
-    pairs = 400
-    moves = []
+    pairs, moves = 400, list[Tensor]()
 
     def watch(_context: Context, seen: Tensor, _maps: Tensor, _legal: Tensor) -> None:
         moves.append(seen)
 
-    attack = Nes(queries=2 * pairs + 2, pairs=pairs, sigma=0.02, step=0.05)
+    attack = Nes(queries=2 * pairs + 2, pairs=pairs, sigma=0.02, step=0.1)
     attack(replace(context, observer=watch), x, y)
     start, end = moves[0], moves[-1]
     attached = start.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(score(context.maps(attached, y, create_graph=True)).sum(), attached)
-    # Where the box leaves room: elsewhere the step was cut.
-    free = ((start > 0.05) & (start < 0.95)).flatten(1)
-    along = -torch.cosine_similarity((end - start).flatten(1) * free, gradient.flatten(1) * free, dim=1)
-    # Of D directions, n random ones show about √(n / (n + D)) of a gradient.
-    assert along.mean() > 0.3
-    assert (along > 0.1).all()
+    along = -torch.cosine_similarity((end - start).flatten(1), gradient.flatten(1), dim=1)
+    # Of a gradient in D directions, n random ones show √(n / (n + D)); its signs alone are √(2 / π) of that.
+    assert (along > 0.5 * (pairs / (pairs + 784) * 2 / torch.pi) ** 0.5).all(), along
 
 
 @pytest.mark.parametrize("eps", [8 / 255, 0.3])

@@ -31,7 +31,7 @@ STILL = 1e-9
 class Probe(SignedDescent):
     """The attack of the audit: plain descent of the top-k objective.
 
-    Attacks that choose their own steps get far in a few; those of this one are short, so that more can help.
+    Attacks that choose their own steps get far in a few. Those of this one are short, so more have something to add.
     """
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:

@@ -1,0 +1,64 @@
+"""Piecewise linear activations without their kinks, as attackers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Ramp = Callable[[Tensor], Tensor]
+"""``max(x, 0)``, or what stands for it."""
+
+
+class SmoothActivation(nn.Module):
+    """An activation written as a sum of ramps, each of which is a softplus: ``log(1 + exp(beta x)) / beta``.
+
+    Args:
+        kinked: the activation, of a type in ``RAMPS``; its parameters are shared.
+        beta: sharpness, above 0.
+    """
+
+    def __init__(self, kinked: nn.Module, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+        self.inplace = bool(getattr(kinked, "inplace", False))
+        self.kinked = (kinked,)
+        """In a tuple, so that the network's activations are still found by their kind."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        (kinked,) = self.kinked
+        y = RAMPS[type(kinked)](kinked, x.clone() if self.inplace else x, lambda t: F.softplus(t, beta=self.beta))
+        return x.copy_(y) if self.inplace else y
+
+
+def _hardtanh(module: nn.Module, x: Tensor, ramp: Ramp) -> Tensor:
+    low, high = float(module.min_val), float(module.max_val)  # type: ignore[arg-type]
+    return low + ramp(x - low) - ramp(x - high)
+
+
+def _leaky(slope: Tensor | float, x: Tensor, ramp: Ramp) -> Tensor:
+    return slope * x + (1 - slope) * ramp(x)
+
+
+def _prelu(module: nn.Module, x: Tensor, ramp: Ramp) -> Tensor:
+    assert isinstance(module.weight, Tensor)
+    return _leaky(module.weight.view(1, -1, *(1,) * (x.dim() - 2)) if x.dim() > 1 else module.weight, x, ramp)
+
+
+def _hardsigmoid(x: Tensor, ramp: Ramp) -> Tensor:
+    return (ramp(x + 3) - ramp(x - 3)) / 6
+
+
+RAMPS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.ReLU6: lambda _, x, ramp: ramp(x) - ramp(x - 6),
+    nn.Hardtanh: _hardtanh,
+    nn.LeakyReLU: lambda module, x, ramp: _leaky(module.negative_slope, x, ramp),
+    # In evaluation mode, its slope is the mean of those it draws from.
+    nn.RReLU: lambda module, x, ramp: _leaky((module.lower + module.upper) / 2, x, ramp),
+    nn.PReLU: _prelu,
+    nn.Hardsigmoid: lambda _, x, ramp: _hardsigmoid(x, ramp),
+    nn.Hardswish: lambda _, x, ramp: x * _hardsigmoid(x, ramp),
+}
+"""How each is made of ramps: of the module, the input and the ramp."""
