@@ -12,7 +12,7 @@ from attacks.base import Context
 from attacks.feasible import Objective
 from attacks.scored import Scored
 
-TEMPERATURES = {"topk": 0.25, "spearman": 0.4, "kendall": 0.3}
+TEMPERATURES = {"topk": 0.25, "spearman": 0.4, "kendall": 0.4}
 """Of the stand-ins, in standard deviations of the map: what lowered the exact scores most."""
 
 
@@ -49,6 +49,4 @@ class Direct(Scored, AdaptiveDescent):
         temperature = self.temperature or TEMPERATURES[self.score]
         if self.score == "topk":
             return ranks.soft_topk(clean, self.k.of(clean[0].numel()), temperature)
-        if self.score == "spearman":
-            return ranks.soft_spearman(clean, temperature)
-        return ranks.soft_kendall(clean, temperature)
+        return ranks.soft_spearman(clean, temperature)

@@ -28,7 +28,11 @@ def spearman(clean: Tensor) -> Objective:
 
 
 def soft_spearman(clean: Tensor, temperature: float) -> Objective:
-    """Correlation with the clean map's ranks of ranks that are sums of sigmoid comparisons."""
+    """Correlation with the clean map's ranks of ranks that are sums of sigmoid comparisons.
+
+    It stands in for Kendall's tau too. Both count pairs in the order of the clean map, Spearman's by how far these are
+    apart there; followed on some of the pairs, tau itself is fitted to those and lowers the rest no further.
+    """
     goal = _rows(sorted_ranks(clean.flatten(1))).to(clean.dtype)
     others = references(goal.shape[1])
 
@@ -47,20 +51,6 @@ def kendall(clean: Tensor) -> Objective:
         rows = zip(goals, maps.detach().flatten(1).cpu().numpy(), strict=True)
         values = [scipy.stats.kendalltau(goal, row).statistic for goal, row in rows]
         return torch.tensor(values, dtype=torch.float64, device=maps.device)
-
-    return tau
-
-
-def soft_kendall(clean: Tensor, temperature: float) -> Objective:
-    """Kendall's tau-b with hyperbolic tangents in the place of the attacked map's signs of differences.
-
-    Every pixel is compared with those of ``references``.
-    """
-    others = references(clean[0].numel())
-    order = torch.sign(_differences(clean.flatten(1), others))
-
-    def tau(maps: Tensor) -> Tensor:
-        return _agreement(torch.tanh(_differences(standardized(maps), others) / (2 * temperature)), order)
 
     return tau
 
@@ -129,13 +119,6 @@ def references(pixels: int) -> Tensor:
 def _differences(values: Tensor, others: Tensor) -> Tensor:
     """Of every pixel to some others, B×D×N."""
     return values[:, :, None] - values[:, None, others.to(values.device)]
-
-
-def _agreement(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of comparisons B×D×N, float[B]; NaN where all pixels tie."""
-    a, b = a.flatten(1), b.flatten(1)
-    cosine: Tensor = (a * b).sum(dim=1) / (a.square().sum(dim=1).sqrt() * b.square().sum(dim=1).sqrt())
-    return cosine
 
 
 def _rows(values: Tensor) -> Tensor:

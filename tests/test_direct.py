@@ -48,7 +48,7 @@ def test_a_score_is_lowered_by_descending_it(
     assert many.mean() < few.mean()
 
 
-@pytest.mark.parametrize("score", ["topk", "spearman"])
+@pytest.mark.parametrize("score", ["topk", "spearman", "kendall"])
 def test_the_stand_in_of_a_score_lowers_it_more_than_the_published_objective(
     score: Score, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
