@@ -211,7 +211,7 @@ def test_a_sweep_of_a_column_is_the_columns_typed_one_by_one(tmp_path: Path, cap
     sweep = run([*words, "noise:draws={1,2}", "--out", tmp_path / "run", "--json"], capsys)[1]
     typed = run([*words, "noise:draws=1,noise:draws=2", "--out", tmp_path / "run", "--json"], capsys)[1]
     assert json.loads(sweep) == json.loads(typed)
-    assert {row["attack"] for row in json.loads(sweep)["rows"]} == {None, "pgd", "noise:draws=1", "noise:draws=2"}
+    assert {row["attack"] for row in json.loads(sweep)["rows"]} == {None, "apgd", "noise:draws=1", "noise:draws=2"}
 
 
 def test_report_rebuilds_the_tables_without_torch(finished: Path, tmp_path: Path) -> None:
