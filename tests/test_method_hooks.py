@@ -265,7 +265,7 @@ def test_settings_come_from_the_command_line_then_the_recipe_then_the_card() -> 
         protocol = load_protocol("standard").override(methods=(spec,), model=model)
         request = make_request(
             protocol, checkpoints=[], recipe=recipe, epochs=None, data_root=None, retrain=False, device="cpu",
-            batch_size=8, memory=None, out=None, choose=None, accuracy_floor=None,
+            batch_size=8, memory=None, out=None, choose=None, accuracy_floor=None, audit=False,
         )  # fmt: skip
         item = request.methods[0].item
         return item.cosd, item.eps  # type: ignore[attr-defined]
