@@ -72,7 +72,7 @@ class Art(OnPath):
             return super().objective(context, x, y)
         top = self._top(context.maps(x, y))
         image = context.reduce(_normalised(context, x)) * top
-        return lambda maps: F.cosine_similarity((maps * top).flatten(1), image.flatten(1), dim=1)
+        return lambda maps: F.cosine_similarity((maps * top).flatten(1), image.flatten(1), dim=1, eps=1e-30)
 
     def guide(self, context: Context, x: Tensor, y: Tensor) -> Objective | None:
         """Share of mass, for ``topk``."""

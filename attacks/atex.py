@@ -56,8 +56,9 @@ class Atex(LastIterate):
         return super().idle | {"view", "sharpness", "beta", "pool", "growth", "draws"}
 
     def check_size(self, height: int, width: int) -> None:
-        """A count of pixels must not be more than a map has."""
-        self.k.of(height * width)
+        """Some pixels must be left out."""
+        if self.k.of(height * width) == height * width:
+            raise ValueError(f"k={self.k} is every pixel of a {height}×{width} map, which always has all the mass")
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:  # noqa: ARG002
         """Share of the map's mass that its k largest pixels have."""

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from attacks import register
+from attacks.adaptive import schedule
 from attacks.base import Attack, Context, Results
 from attacks.board import Board
 from attacks.direct import Direct
+from attacks.feasible import HALVINGS
 from attacks.noise import Noise
 from attacks.scored import Score
 from attacks.square import Square
+from attacks.views import PROBES
+from attrobust.types import Cost
 
-VERSION = 1
 DRAWS, STEPS, QUERIES, GAIN = 5, 50, 100, 1.5
 SCORES: tuple[Score, ...] = ("cosine", "topk", "spearman", "pearson", "ssim")
 TRACKED: tuple[Score, ...] = (*SCORES, "normalized-l2")
+RESULTS = len(TRACKED) + len(SCORES) + 3
+"""Images that are kept of each: the worst by every score, and what every member ended with."""
 
 
 @register("auto")
 @dataclass(frozen=True, kw_only=True)
 class Auto(Attack):
-    """Version 1: fixed attacks without settings; every metric is scored on the worst image that any of them found.
+    """Fixed attacks without settings; a metric is scored, image by image, on the worst of what they found for it.
 
     In this order, cheapest first:
 
@@ -37,19 +43,41 @@ class Auto(Attack):
     4. ``search``: ``square`` with 100 queries on the cosine, for images where descents lowered it less than one and a
        half times as much as noise did: the gradients of their network may say nothing.
 
-    Every legal iterate of all of them is scored by all five scores and the normalised l2 distance; for each the worst
-    is kept, and besides the last result of each attack, so that no metric is better on ``auto`` than on a member. An
-    explainer without a derivative is descended by transfer from the context's surrogate.
+    Every legal iterate of all of them is scored by all five scores and the normalised l2 distance, with their default
+    settings: ``topk`` by 10 %, ``normalized-l2`` by l2. For each the worst is kept, and besides the last result of each
+    attack, so that no metric is better on ``auto`` than on a member. Metrics that are not among these, or have other
+    settings, are scored on the worst of the 14 images that are kept, and a descent of their own may get further. An
+    explainer without a derivative is descended by transfer from the context's surrogate, and a network that no smooth
+    view can be made of is differentiated as it is.
 
-    Budget, per image: at most ``budget`` maps, 300 of them with second derivatives; ``AttackOutput.passes`` has the
-    exact numbers.
+    Budget, per image, for an explainer of one forward and one backward pass: about 660F + 950B + 300H, and never more
+    than ``budget``, 3341F + 1837B + 300H, were every step to be shortened. ``AttackOutput.passes`` has the exact
+    numbers, the 16 passes included that each descent takes, whatever the batch, to tell how far the ball reaches.
+
+    Attributes:
+        version: of the ensemble; a later one is another number.
     """
 
+    version: Literal[1] = 1
+
     @property
-    def budget(self) -> int:
-        """Scored maps of an image, at most, without those that shorten steps out of the decision region."""
+    def follows_gradient(self) -> bool:
+        """True of most of its members."""
+        return True
+
+    @property
+    def budget(self) -> Cost:
+        """Passes of one image, at most, for an explainer of one forward and one backward pass."""
         descents = len(SCORES) + 1
-        return DRAWS + descents * (STEPS + 1) + QUERIES
+        visits, steps = descents * (STEPS + 1), descents * STEPS
+        # Clean maps, for a walk and for those that go on with fewer images: of objective, guide, best and board.
+        clean = 4 * descents * (1 + len(schedule(STEPS))) + 4
+        maps = DRAWS + QUERIES + 2 * visits + clean
+        return Cost(
+            forward=maps + HALVINGS * visits + steps + 2 * PROBES * descents * (1 + len(schedule(STEPS))) + RESULTS + 2,
+            backward=maps + 3 * steps,
+            double_backward=steps,
+        )
 
     def check_size(self, height: int, width: int) -> None:
         """SSIM needs room for its window."""
@@ -66,7 +94,7 @@ class Auto(Attack):
         team.work("noise", None, Noise(draws=DRAWS).run)
         by_noise = team.board.value["cosine"].clone()
         for score in SCORES:
-            attack = Direct(score=score, steps=STEPS)
+            attack = Direct(score=score, steps=STEPS, view=team.view)
             team.work(score, team.board.value[score] > attack.floor, attack.run)
         held = team.most_held()
         for number, score in enumerate(SCORES):
@@ -88,6 +116,7 @@ class _Team:
         self._scores = {score: Direct(score=score).measure for score in TRACKED}
         self.board = Board(context, x, y, self._scores)
         self._context = replace(context, observer=self.board)
+        self.view = _view(context, x)
         self._members: list[str] = []
         self._results: list[Tensor] = []
 
@@ -104,7 +133,7 @@ class _Team:
 
     def onward(self, score: Score) -> Work:
         """A descent on a score from the worst images found so far, with smaller steps and sharper from the start."""
-        attack = Direct(score=score, steps=STEPS, sharpness=1.0, first_step=0.5)
+        attack = Direct(score=score, steps=STEPS, view=self.view, sharpness=1.0, first_step=0.5)
 
         def run(context: Context, x: Tensor, y: Tensor) -> Tensor:
             return attack.descend(context, x, y, self.board.x[score][self.board.rows(context)]).x
@@ -128,3 +157,12 @@ class _Team:
         sources = [self.board.source[score] for score in TRACKED]
         sources += [torch.full((len(self._x),), number) for number in range(len(self._members))]
         return Results(images=[*by_score, *self._results], members=tuple(self._members), sources=torch.stack(sources))
+
+
+def _view(context: Context, x: Tensor) -> Literal["auto", "own"]:
+    """Smooth where the network allows it."""
+    try:
+        Direct().differentiated(context, x)
+    except ValueError:
+        return "own"
+    return "auto"

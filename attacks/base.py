@@ -196,6 +196,11 @@ class Attack(ABC):
         """Raise ValueError where the attack is none under these rules; called before anything is run."""
 
     @property
+    def follows_gradient(self) -> bool:
+        """Whether it follows derivatives of the scored network's own maps."""
+        return False
+
+    @property
     def donor(self) -> str:
         """Name of the training method whose network ``Context.donor`` must be; empty where none is needed."""
         return ""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.base import Context
-from attacks.feasible import Objective
+from attacks.feasible import Objective, defined_score
 from attacks.scored import Score
 
 Measure = Callable[[Tensor], Objective]
@@ -29,7 +29,7 @@ class Board:
         member: number of the attack that is at work; set it before each.
         x: by name of a score, the images, B×C×H×W.
         value: by name, their scores, float[B].
-        source: by name, the member that found each, int64[B].
+        source: by name, the member that found each, int64[B]; -1 where nobody found anything.
     """
 
     def __init__(self, context: Context, x: Tensor, y: Tensor, scores: Mapping[Score, Measure]) -> None:
@@ -39,7 +39,7 @@ class Board:
         self.clean = context.maps(x, y).detach()
         self.x = {name: x.clone() for name in scores}
         self.value = {name: measure(self.clean)(self.clean) for name, measure in scores.items()}
-        self.source = {name: torch.zeros(len(x), dtype=torch.int64) for name in scores}
+        self.source = {name: torch.full((len(x),), -1) for name in scores}
 
     def rows(self, context: Context) -> Tensor:
         """Places on the board of the images of a context, int64[B]."""
@@ -51,7 +51,7 @@ class Board:
         for part in _without_repetition(rows, legal.cpu()):
             place, images, shown = rows[part], x[part], maps[part]
             for name, measure in self._scores.items():
-                value = measure(self.clean[place])(shown).nan_to_num(nan=torch.inf)
+                value = defined_score(measure(self.clean[place]), shown).nan_to_num(nan=torch.inf)
                 lower = (value < self.value[name][place]).cpu()
                 found = place[lower]
                 self.x[name][found] = images[lower]

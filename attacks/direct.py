@@ -35,6 +35,8 @@ class Direct(Scored, AdaptiveDescent):
         super().__post_init__()
         if self.temperature is not None and not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature:g}")
+        if self.temperature is not None and self.score not in TEMPERATURES:
+            raise ValueError(f"temperature has no effect with score={self.score}, which is followed as it is")
 
     @property
     def floor(self) -> float:

@@ -13,6 +13,10 @@ Objective = Callable[[Tensor], Tensor]
 """Maps B×H×W to one number per image, float[B]: smaller is a stronger attack."""
 
 
+HALVINGS = 4
+"""Bisections that shorten a step out of the decision region."""
+
+
 class BestLegal:
     """The iterate of lowest score, image by image, among those that are legal.
 
@@ -50,7 +54,7 @@ class BestLegal:
             maps, logits: of ``x`` on the scored network, both, where they are known.
 
         Returns:
-            The score of ``x``, float[B], infinite where it is not legal or its map is not finite.
+            The score of ``x``, float[B], infinite where it is not legal or its map is not finite or constant.
         """
         context = self._context
         if maps is None or logits is None:
@@ -61,7 +65,7 @@ class BestLegal:
             legal &= logits.argmax(dim=1) == self.predicted
         if context.observer is not None:
             context.observer(context, x, maps, legal)
-        score = self._of(maps).detach().nan_to_num(nan=torch.inf)
+        score = defined_score(self._of, maps).nan_to_num(nan=torch.inf)
         score = score.masked_fill(~legal, torch.inf)
         better = score < self.score
         self.x = torch.where(better.view(-1, 1, 1, 1), x.detach(), self.x)
@@ -74,6 +78,13 @@ class BestLegal:
         return self.x.view(count, -1, *self.x.shape[1:])[winner, torch.arange(len(winner), device=winner.device)]
 
 
+def defined_score(score: Objective, maps: Tensor) -> Tensor:
+    """The score of maps, float[B]; NaN where a map is constant or not finite, about which no score says anything."""
+    flat = maps.detach().flatten(1)
+    usable = flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
+    return score(maps).detach().masked_fill(~usable, torch.nan)
+
+
 def margins(logits: Tensor, classes: Tensor) -> Tensor:
     """How far the logit of a class is above all others, float[B]; negative where another class is predicted."""
     own = logits.gather(1, classes[:, None]).squeeze(1)
@@ -81,7 +92,7 @@ def margins(logits: Tensor, classes: Tensor) -> Tensor:
     return own - others.amax(dim=1)
 
 
-def retreat(context: Context, inside: Tensor, outside: Tensor, predicted: Tensor, halvings: int = 4) -> Tensor:
+def retreat(context: Context, inside: Tensor, outside: Tensor, predicted: Tensor, halvings: int = HALVINGS) -> Tensor:
     """Points between two others that keep the prediction, as far from the first as bisection finds, B×C×H×W.
 
     Args:

@@ -11,7 +11,7 @@ from tqdm import trange
 
 from attacks import register
 from attacks.base import Context
-from attacks.feasible import BestLegal
+from attacks.feasible import BestLegal, defined_score
 from attacks.scored import Scored
 
 
@@ -39,6 +39,7 @@ class Nes(Scored):
     momentum: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.pairs < 1:
             raise ValueError(f"pairs={self.pairs} must be at least 1")
         if self.queries < 2 * self.pairs + 2:
@@ -58,7 +59,7 @@ class Nes(Scored):
         def ask(point: Tensor) -> tuple[Tensor, Tensor]:
             """Scores of points, also of those that change the prediction, and which of them are legal."""
             maps, logits = context.maps_and_logits(point, y)
-            return score(maps), best.offer(point, maps, logits).isfinite()
+            return defined_score(score, maps), best.offer(point, maps, logits).isfinite()
 
         def go(here: Tensor, there: Tensor) -> Tensor:
             return torch.where(ask(there)[1].view(-1, 1, 1, 1), there, here)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from attacks import register
 from attacks.base import Attack, Context
 from attacks.feasible import BestLegal, Objective
+from attacks.scores import cosine
 
 
 @register("noise")
@@ -38,8 +38,7 @@ class Noise(Attack):
 
     def score(self, clean: Tensor) -> Objective:
         """What the draw that is kept has least of, given the clean maps, B×H×W."""
-        goal = clean.flatten(1)
-        return lambda maps: F.cosine_similarity(maps.flatten(1), goal, dim=1)
+        return cosine(clean)
 
     def candidates(self, context: Context, x: Tensor) -> Iterator[Tensor]:
         """The draws, B×C×H×W each."""

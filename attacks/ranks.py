@@ -15,8 +15,8 @@ from attacks.scores import centred, normalized
 from attrobust.ranks import sorted_ranks
 from attrobust.seeds import derive_seed
 
-COMPARISONS = 2**17
-"""How many pairs of a map's pixels are compared at most, about."""
+COMPARISONS, FEWEST = 2**17, 32
+"""How many pairs of a map's pixels are compared, about, and with how many others each of them at least."""
 HALVINGS = 60
 """Of the interval in which the threshold of a soft top-k is looked for."""
 
@@ -109,7 +109,7 @@ def standardized(maps: Tensor) -> Tensor:
 
 def references(pixels: int) -> Tensor:
     """Pixels that all are compared with, int64: all of them, or as many, drawn once and for all, as keep it quick."""
-    count = max(1, COMPARISONS // pixels)
+    count = max(FEWEST, COMPARISONS // pixels)
     if count >= pixels:
         return torch.arange(pixels)
     generator = torch.Generator().manual_seed(derive_seed("references", pixels))

@@ -29,10 +29,18 @@ class Scored(Attack):
     k: Amount = Amount(10, percent=True)
     by: scores.Norm = "l2"
 
+    def __post_init__(self) -> None:
+        parent = getattr(super(), "__post_init__", None)
+        if parent is not None:
+            parent()
+        for name, score in (("k", "topk"), ("by", "normalized-l2")):
+            if self.score != score and getattr(self, name) != getattr(Scored, name):
+                raise ValueError(f"{name} has no effect with score={self.score}; it is of score={score}")
+
     def check_size(self, height: int, width: int) -> None:
         """A count of pixels must not be more than a map has, and SSIM needs room for its window."""
-        if self.score == "topk":
-            self.k.of(height * width)
+        if self.score == "topk" and self.k.of(height * width) == height * width:
+            raise ValueError(f"k={self.k} is every pixel of a map, of which any other has as many")
         if self.score == "ssim" and min(height, width) < scores.WINDOW:
             raise ValueError(f"ssim needs maps of at least {scores.WINDOW}×{scores.WINDOW}, not {height}×{width}")
 

@@ -39,6 +39,7 @@ class Square(Scored):
     area: float = 0.8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.queries < 1:
             raise ValueError(f"queries={self.queries} must be at least 1")
         if not 0 < self.area <= 1:

@@ -31,8 +31,9 @@ class TopK(Ghorbani):
     k: Amount = Amount(10, percent=True)
 
     def check_size(self, height: int, width: int) -> None:
-        """A count of pixels must not be more than a map has."""
-        self.k.of(height * width)
+        """Some pixels must be left out."""
+        if self.k.of(height * width) == height * width:
+            raise ValueError(f"k={self.k} is every pixel of a {height}×{width} map, which always has all the mass")
 
     @property
     def floor(self) -> float:

@@ -59,7 +59,8 @@ def smooth_view(
             continue
         fixed = pool if isinstance(module, LogSumExpPool) else beta
         if isinstance(module, (LogSumExpPool, nn.Softplus, SmoothActivation)):
-            replaced[module] = sharpness / reach[name] if fixed is None else fixed
+            # What is never called has no reach, and no sharpness that matters.
+            replaced[module] = sharpness / reach.get(name, 1.0) if fixed is None else fixed
     view = View(network, replaced)
     view.sharpen(1.0)
     return view

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from attacks.base import Attack
-from attacks.descent import GradientAttack
 from benchmark.cells import accuracy_facts, metric_facts
 from benchmark.components import Component
 from benchmark.provenance import EVALUATION, code_digest
@@ -65,5 +64,4 @@ def plan_of(
 
 def _attack_facts(attack: Component[Attack]) -> dict[str, Any]:
     """What tables have to know of an attack; ``follows_gradient`` is whether the gradients are the network's own."""
-    own = isinstance(attack.item, GradientAttack) and not attack.item.donor
-    return {"label": attack.label, "name": attack.name, "follows_gradient": own}
+    return {"label": attack.label, "name": attack.name, "follows_gradient": attack.item.follows_gradient}

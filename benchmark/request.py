@@ -161,7 +161,7 @@ def make_request(
 def _accuracy_attack(text: str) -> Component[Attack]:
     attack = resolve_one(attacks.registry, text, Attack)
     if not attack.item.on_prediction:
-        raise UsageError(f"--accuracy-attack {text}: {attack.name} moves explanations, not predictions; use pgd")
+        raise UsageError(f"--accuracy-attack {text}: {attack.name} moves explanations, not predictions; use apgd")
     return attack
 
 

@@ -112,6 +112,29 @@ def test_only_legal_iterates_are_kept(
     assert (best.score < -maps[0].sum() / 2).tolist() == [True, False, False]
 
 
+def test_a_map_about_which_no_score_says_anything_is_not_kept(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:3]
+    context = make_context(network, Saliency(), x)
+    y = context.predict(x)
+    maps, logits = (part.clone() for part in context.maps_and_logits(x, y))
+    maps[0], maps[1] = 0.0, 1.0
+    maps[2, 0, 0] = torch.nan
+    for attack in (TopK(), Direct(score="topk"), Direct(score="ssim"), Direct(score="cosine")):
+        best = BestLegal(context, x, y, attack.objective(context, x, y))
+        assert best.offer(x, maps, logits).isinf().all()
+    assert torch.equal(best.x, x)
+
+
+def test_what_is_never_called_does_not_disturb_a_view() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten()).eval()
+    network[0].unused, network[0].pool = nn.ReLU(), nn.MaxPool2d(2)  # type: ignore[assignment]
+    reach = reach_of(network, ThreatModel(eps=0.1), torch.Size([1, 8, 8]), torch.zeros(1))
+    view = smooth_view(network, reach, beta=None, pool=None, sharpness=1.0)
+    assert view.network[1].beta == pytest.approx(1 / reach["1"])
+
+
 def test_the_schedule_is_apgds() -> None:
     assert schedule(100) == {22, 41, 57, 70, 80, 87, 93, 99}
 

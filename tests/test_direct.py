@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -125,7 +125,22 @@ def test_settings_that_make_no_sense_for_a_size_are_refused() -> None:
         Direct(score="ssim").check_size(6, 28)
     with pytest.raises(ValueError, match="k=100 is more than the 64 pixels"):
         Direct(score="topk", k=Amount(100, percent=False)).check_size(8, 8)
-    Direct(k=Amount(100, percent=False)).check_size(6, 6)
+    with pytest.raises(ValueError, match="k=64 is every pixel of a map"):
+        Direct(score="topk", k=Amount(64, percent=False)).check_size(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"k": Amount(5, percent=False)}, "k has no effect with score=cosine; it is of score=topk"),
+        ({"by": "max"}, "by has no effect with score=cosine; it is of score=normalized-l2"),
+        ({"temperature": 2.0}, "temperature has no effect with score=cosine"),
+        ({"view": "own", "beta": 9.0}, "beta has no effect with view=own"),
+    ],
+)
+def test_settings_without_effect_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Direct(**settings)
 
 
 def test_transfer_follows_the_donor_and_keeps_what_hurts_the_scored_network(

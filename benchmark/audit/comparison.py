@@ -37,7 +37,8 @@ def beaten(attack: Floats, other: Floats, name: str, *, higher_is_better: bool) 
         higher_is_better: of the metric.
     """
     both = ~np.isnan(attack) & ~np.isnan(other)
-    if not both.any():
+    # Where nothing could move, neither did more than the other.
+    if not both.any() or np.array_equal(attack[both], other[both]):
         return None
     attacked, compared = float(attack[both].mean()), float(other[both].mean())
     if (attacked < compared) if higher_is_better else (attacked > compared):

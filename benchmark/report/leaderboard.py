@@ -143,6 +143,11 @@ class _Network:
         """Per-image scores and legality; None where the cell failed."""
         return self._part.scores(self._position, explainer, attack, metric)
 
+    def is_own_donor(self, explainer: str, attack: str) -> bool:
+        """Whether the other network that an attack follows is this one."""
+        cell = self._part.row(self._position, explainer, attack, self._part.metrics[0].label)["cell"]
+        return bool(cell.get("donor_sha256", "") == cell["checkpoint_sha256"])
+
     def flags(self, explainer: str, attack: str) -> tuple[Flag, ...]:
         """What the audit found, told by the rows of every metric; the same of each attack on the explanation."""
         rows = [self._part.row(self._position, explainer, attack, metric.label) for metric in self._part.metrics]
@@ -198,7 +203,7 @@ def _beaten(
     flags: dict[str, Flag] = {}
     for name, label in others:
         other = _masked(network.scores(explainer, label, metric.label), mask)
-        if found is None or other is None:
+        if found is None or other is None or network.is_own_donor(explainer, label):
             continue
         flag = beaten(found[0], other[0], name, higher_is_better=metric.higher_is_better)
         if flag is not None:
