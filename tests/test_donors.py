@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,3 +184,19 @@ def test_a_donor_that_cannot_be_is_named_before_anything_is_trained(
     assert err.count("\n") == 1
     assert message in err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_is_no_yardstick_for_attacks_on_itself(tmp_path: Path, capsys: Capture) -> None:
+    """Following the donor is a white-box attack on the row of that very network."""
+    weak = "direct:steps=1,transfer:steps=8"
+    words = ["--methods", "natural,aga", *FAST[:-1], weak, "--metrics", "cosine", "--out", tmp_path]
+    code, out, err = run([*words, "--images", "8", "--no-audit", "--export", "csv"], capsys)
+    assert code == 0, err
+    flagged = {
+        line["method"]
+        for line in csv.DictReader((tmp_path / "leaderboard.csv").open())
+        if "transfer-beats-attack" in line["flags"]
+    }
+    assert "natural" not in flagged, out
+    scores = {row["cell"]["subject"]["method"]["name"]: row for row in Store(tmp_path).rows().values()}
+    assert set(scores) == {"natural", "aga"}
