@@ -64,9 +64,12 @@ class GradientAttack(Attack):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, not {value:g}")
-        given = [name for name in ("beta", "pool") if getattr(self, name) != getattr(type(self), name, None)]
-        if self.view == "own" and given:
-            raise ValueError(f"{given[0]} has no effect with view=own, which replaces nothing")
+        # Attacks of papers have a default of their own, which view=own may well pass over.
+        typed = [
+            name for name in ("beta", "pool") if getattr(type(self), name) is None and getattr(self, name) is not None
+        ]
+        if self.view == "own" and typed:
+            raise ValueError(f"{typed[0]} has no effect with view=own, which replaces nothing")
         if self.pool is not None and not self.pool >= 0:
             raise ValueError(f"pool must be 0 (max-pooling) or above, not {self.pool:g}")
 
