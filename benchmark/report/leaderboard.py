@@ -146,7 +146,8 @@ class _Network:
     def is_own_donor(self, explainer: str, attack: str) -> bool:
         """Whether the other network that an attack follows is this one."""
         cell = self._part.row(self._position, explainer, attack, self._part.metrics[0].label)["cell"]
-        return bool(cell.get("donor_sha256", "") == cell["checkpoint_sha256"])
+        donor: str = cell.get("donor_sha256", "")
+        return donor != "" and donor == cell["checkpoint_sha256"]
 
     def flags(self, explainer: str, attack: str) -> tuple[Flag, ...]:
         """What the audit found, told by the rows of every metric; the same of each attack on the explanation."""
