@@ -12,6 +12,7 @@ from tqdm import trange
 from attacks.base import Context
 from attacks.feasible import BestLegal
 from attacks.walk import Point, Walk, Walking
+from attrobust.checks import above_zero
 from attrobust.types import ThreatModel
 
 MOMENTUM = 0.75
@@ -35,8 +36,7 @@ class AdaptiveDescent(Walking):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.first_step > 0:
-            raise ValueError(f"first_step must be above 0, not {self.first_step:g}")
+        above_zero(self, "first_step")
 
     @property
     def floor(self) -> float:

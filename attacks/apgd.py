@@ -16,6 +16,7 @@ from attacks.base import Context
 from attacks.feasible import margins
 from attacks.prediction import LowestMargin, PredictionAttack
 from attacks.walk import Point
+from attrobust.checks import at_least
 
 Loss = Literal["ce", "dlr"]
 
@@ -39,10 +40,7 @@ class Apgd(PredictionAttack):
     restarts: int = 1
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps} must be at least 1")
-        if self.restarts < 1:
-            raise ValueError(f"restarts={self.restarts} must be at least 1")
+        at_least(1, self, "steps", "restarts")
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
         """See ``Attack.run``."""

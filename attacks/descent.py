@@ -14,6 +14,7 @@ from tqdm import trange
 from attacks.base import Attack, Context
 from attacks.feasible import Objective, along_boundary
 from attacks.views import View, reach_of, smooth_view
+from attrobust.checks import above_zero, at_least
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Maps B×H×W and logits B×K of the differentiated network to one number per image, float[B]."""
@@ -56,14 +57,8 @@ class GradientAttack(Attack):
     draws: int = 1
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps} must be at least 1")
-        if self.draws < 1:
-            raise ValueError(f"draws={self.draws} must be at least 1")
-        for name in ("sharpness", "growth", "beta"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0, not {value:g}")
+        at_least(1, self, "steps", "draws")
+        above_zero(self, "sharpness", "growth", "beta")
         # Attacks of papers have a default of their own, which view=own may well pass over.
         typed = [
             name for name in ("beta", "pool") if getattr(type(self), name) is None and getattr(self, name) is not None

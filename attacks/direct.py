@@ -11,6 +11,7 @@ from attacks.adaptive import AdaptiveDescent
 from attacks.base import Context
 from attacks.feasible import Objective
 from attacks.scored import Scored
+from attrobust.checks import above_zero
 
 TEMPERATURES = {"topk": 0.25, "spearman": 0.4, "kendall": 0.4}
 """Of the stand-ins, in standard deviations of the map: what lowered the exact scores most."""
@@ -33,8 +34,7 @@ class Direct(Scored, AdaptiveDescent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.temperature is not None and not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0, not {self.temperature:g}")
+        above_zero(self, "temperature")
         if self.temperature is not None and self.score not in TEMPERATURES:
             raise ValueError(f"temperature has no effect with score={self.score}, which is followed as it is")
 

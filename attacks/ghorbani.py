@@ -9,6 +9,7 @@ from torch import Tensor
 from attacks.base import Context
 from attacks.feasible import BestLegal, Objective
 from attacks.variants import Published, always_kept, by_variant
+from attrobust.checks import above_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,7 @@ class Ghorbani(Published):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.step > 0:
-            raise ValueError(f"step must be above 0, not {self.step:g}")
+        above_zero(self, "step")
 
     @property
     def idle(self) -> frozenset[str]:

@@ -13,6 +13,7 @@ from attacks import register
 from attacks.base import Context
 from attacks.feasible import BestLegal, defined_score
 from attacks.scored import Scored
+from attrobust.checks import above_zero, at_least
 
 
 @register("nes")
@@ -40,13 +41,10 @@ class Nes(Scored):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pairs < 1:
-            raise ValueError(f"pairs={self.pairs} must be at least 1")
+        at_least(1, self, "pairs")
         if self.queries < 2 * self.pairs + 2:
             raise ValueError(f"queries={self.queries} must be at least {2 * self.pairs + 2}, a start and one iteration")
-        for name in ("sigma", "step"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name):g}")
+        above_zero(self, "sigma", "step")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum={self.momentum:g} must be at least 0 and below 1")
 

@@ -11,6 +11,7 @@ from attacks import register
 from attacks.base import Attack, Context
 from attacks.feasible import BestLegal, Objective
 from attacks.scores import cosine
+from attrobust.checks import at_least
 
 
 @register("noise")
@@ -26,8 +27,7 @@ class Noise(Attack):
     draws: int = 10
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise ValueError(f"draws={self.draws} must be at least 1")
+        at_least(1, self, "draws")
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Attack.run``."""

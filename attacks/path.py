@@ -13,6 +13,7 @@ from attacks.base import Context
 from attacks.feasible import Objective
 from attacks.ghorbani import Ghorbani
 from attacks.maps import RightIG
+from attrobust.checks import at_least
 from attrobust.types import Amount
 
 AT_ONCE = 512
@@ -42,8 +43,7 @@ class OnPath(Ghorbani):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.points < 1:
-            raise ValueError(f"points={self.points} must be at least 1")
+        at_least(1, self, "points")
 
     @property
     def idle(self) -> frozenset[str]:

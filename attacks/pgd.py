@@ -12,6 +12,7 @@ from tqdm import trange
 from attacks import register
 from attacks.base import Context
 from attacks.prediction import LowestMargin, PredictionAttack
+from attrobust.checks import above_zero, at_least
 
 
 @register("pgd")
@@ -31,10 +32,8 @@ class Pgd(PredictionAttack):
     step: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps} must be at least 1")
-        if not self.step > 0:
-            raise ValueError(f"step must be above 0, not {self.step:g}")
+        at_least(1, self, "steps")
+        above_zero(self, "step")
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
         """See ``Attack.run``."""

@@ -12,6 +12,7 @@ from attacks.base import Context
 from attacks.feasible import Objective
 from attacks.noise import Noise
 from attacks.variants import Variant, always_kept, by_variant, settle
+from attrobust.checks import above_zero
 from attrobust.types import Amount
 
 
@@ -39,8 +40,7 @@ class RandomSign(Noise):
     def __post_init__(self) -> None:
         settle(self)
         super().__post_init__()
-        if not self.step > 0:
-            raise ValueError(f"step must be above 0, not {self.step:g}")
+        above_zero(self, "step")
 
     @property
     def idle(self) -> frozenset[str]:

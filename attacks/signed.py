@@ -10,6 +10,7 @@ from tqdm import trange
 from attacks.base import Context
 from attacks.feasible import BestLegal
 from attacks.walk import Walk, Walking
+from attrobust.checks import above_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,7 @@ class SignedDescent(Walking):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.step > 0:
-            raise ValueError(f"step must be above 0, not {self.step:g}")
+        above_zero(self, "step")
 
     def descend(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> BestLegal:
         """See ``Walking.descend``."""

@@ -13,6 +13,7 @@ from attacks import register
 from attacks.base import Context
 from attacks.feasible import BestLegal
 from attacks.scored import Scored
+from attrobust.checks import at_least
 from attrobust.types import ThreatModel
 
 SHRINKING = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -40,8 +41,7 @@ class Square(Scored):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.queries < 1:
-            raise ValueError(f"queries={self.queries} must be at least 1")
+        at_least(1, self, "queries")
         if not 0 < self.area <= 1:
             raise ValueError(f"area={self.area:g} must be above 0 and at most 1")
 

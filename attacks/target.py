@@ -16,6 +16,7 @@ from attacks.descent import sum_normalized
 from attacks.feasible import Objective
 from attacks.maps import OfPredicted, RightIG
 from attacks.variants import LastIterate, by_variant
+from attrobust.checks import above_zero
 from attrobust.views import input_mean, input_scale, is_smooth, softplus_view
 
 MAP_WEIGHT, OUTPUT_WEIGHT = 1e11, 1e6
@@ -56,8 +57,7 @@ class Target(LastIterate):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.lr > 0:
-            raise ValueError(f"lr must be above 0, not {self.lr:g}")
+        above_zero(self, "lr")
 
     @property
     def idle(self) -> frozenset[str]:

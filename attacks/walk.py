@@ -11,6 +11,7 @@ from torch import Tensor
 from attacks.base import Context
 from attacks.descent import GradientAttack, Slope
 from attacks.feasible import BestLegal, margins, retreat
+from attrobust.checks import at_least
 
 GUARD = 0.2
 """Share of its clean margin below which an image's descent is turned along the decision boundary."""
@@ -50,8 +51,7 @@ class Walking(GradientAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.restarts < 1:
-            raise ValueError(f"restarts={self.restarts} must be at least 1")
+        at_least(1, self, "restarts")
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Attack.run``; starts at random points of the ball."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from attrobust.checks import above_zero
 from attrobust.views import is_smooth, softplus_view
 from methods.base import Method
-from methods.checks import above_zero
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from attrobust.checks import above_zero, at_least, not_negative
 from attrobust.types import Cost, ThreatModel
 from methods.activation import Activated
-from methods.checks import above_zero, at_least, not_negative
 from methods.draws import gaussian, uniform
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.checks import above_zero, at_least, not_negative
 from attrobust.lengths import PIXELS, unit
 from attrobust.types import Card, Cost
 from methods import register
 from methods.activation import Activated
 from methods.base import Batch
-from methods.checks import above_zero, at_least, not_negative
 from methods.gradients import differentiable, evaluating, loss_gradient
 
 UNIT = 0.226

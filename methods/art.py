@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.checks import above_zero, at_least, not_negative
 from attrobust.types import Amount, Card, Cost, ThreatModel
 from attrobust.views import input_mean, input_scale, is_smooth, softplus_view
 from methods import register
 from methods.activation import Activated
-from methods.checks import above_zero, at_least, not_negative
 from methods.draws import uniform
 from methods.gradients import differentiable, evaluating
 from methods.pgd_at import runner_up

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.checks import above_zero, at_least
 from attrobust.types import Card, Cost
 from methods import register
 from methods.activation import Activated
 from methods.base import SCRATCH, Batch
-from methods.checks import above_zero, at_least
 from methods.draws import gaussian, uniform
 from methods.gradients import differentiable, evaluating, per_image
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.checks import above_zero, not_negative
 from attrobust.types import Card, Cost
 from attrobust.views import input_scale
 from methods import register
 from methods.activation import Activated
 from methods.base import Batch
-from methods.checks import above_zero, not_negative
 from methods.gradients import differentiable, evaluating, loss_gradient, per_image
 
 RAMP = (1 / 30, 4 / 30, 8 / 30, 18 / 30, 1.0)

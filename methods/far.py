@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.checks import at_least, not_negative
 from attrobust.types import Card, Cost
 from methods import register
 from methods.adversarial import Adversarial
-from methods.checks import at_least, not_negative
 from methods.gradients import evaluating
 from methods.integrated import path_of
 

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
+from attrobust.checks import above_zero
 from attrobust.sizes import input_shapes
 from attrobust.smoothing import Blur, Median, SmoothingBlock, gaussian_kernel
 from attrobust.types import Card
 from attrobust.views import shared_copy
 from methods import register
-from methods.checks import above_zero
 from methods.pgd_at import PgdAt
 
 

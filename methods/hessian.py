@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.checks import not_negative
 from attrobust.types import Card, Cost
 from attrobust.views import input_scale, spell_out
 from methods import register
-from methods.checks import not_negative
 from methods.draws import gaussian
 from methods.gradients import true_logit_gradient
 from methods.softplus import Softplus

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
+from attrobust.checks import above_zero, not_negative
 from attrobust.low_curvature import CentredSoftplus, LipschitzBatchNorm, SpectralNorm
 from attrobust.sizes import input_shapes
 from attrobust.types import Card, Cost
 from attrobust.views import KINKED, input_scale, replace_modules, shared_copy
 from methods import register
 from methods.base import Method
-from methods.checks import above_zero, not_negative
 from methods.gradients import differentiable, loss_gradient
 
 PAPER_BATCH = 128

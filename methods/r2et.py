@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.checks import at_least, not_negative
 from attrobust.types import Amount, Card, Cost
 from attrobust.views import input_scale, spell_out
 from methods import register
 from methods.activation import Activated
-from methods.checks import at_least, not_negative
 from methods.gradients import differentiable
 
 

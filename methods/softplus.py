@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from torch import nn
 
+from attrobust.checks import above_zero
 from attrobust.types import Card
 from attrobust.views import is_smooth, softplus_view
 from methods import register
-from methods.checks import above_zero
 from methods.natural import Natural
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.checks import not_negative
 from attrobust.types import Card, Cost
 from methods import register
 from methods.activation import Activated
-from methods.checks import not_negative
 from methods.gradients import differentiable
 
 

@@ -1,0 +1,28 @@
+"""What settings must be, said in one way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def not_negative(item: Any, *names: str) -> None:
+    """Raise ValueError where one of an item's numbers is below 0."""
+    for name in names:
+        if not getattr(item, name) >= 0:
+            raise ValueError(f"{name}={getattr(item, name):g} must not be negative")
+
+
+def above_zero(item: Any, *names: str) -> None:
+    """Raise ValueError where one of an item's numbers is 0 or less; None is nothing to complain about."""
+    for name in names:
+        value = getattr(item, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be above 0, not {value:g}")
+
+
+def at_least(least: int, item: Any, *names: str) -> None:
+    """Raise ValueError where one of an item's counts is too small; None is nothing to complain about."""
+    for name in names:
+        value = getattr(item, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name}={value} must be at least {least}")
