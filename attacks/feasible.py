@@ -33,18 +33,17 @@ class BestLegal:
     Attributes:
         x: the best so far.
         score: of these, float[B].
-        clean: maps of the clean images, B×H×W.
         predicted: the class to keep, int64[B].
         margin: of the clean images, float[B]; see ``margins``.
     """
 
     def __init__(self, context: Context, x: Tensor, y: Tensor, score: Objective) -> None:
         self._context, self._y, self._origin, self._of = context, y, x, score
-        self.clean, logits = context.maps_and_logits(x, y)
+        clean, logits = context.maps_and_logits(x, y)
         self.predicted = logits.argmax(dim=1)
         self.margin = margins(logits, self.predicted)
         self.x = x.clone()
-        self.score = score(self.clean).detach()
+        self.score = score(clean).detach()
 
     def offer(self, x: Tensor, maps: Tensor | None = None, logits: Tensor | None = None) -> Tensor:
         """Keep ``x`` where it is legal and better.

@@ -83,12 +83,9 @@ class Walk:
         context: network, explainer and rules.
         x: clean images, B×C×H×W.
         y: explained classes, int64[B].
-        best: continue with this; its images are ``x``.
     """
 
-    def __init__(
-        self, attack: GradientAttack, context: Context, x: Tensor, y: Tensor, best: BestLegal | None = None
-    ) -> None:
+    def __init__(self, attack: GradientAttack, context: Context, x: Tensor, y: Tensor) -> None:
         self._context, self._y = context, y
         score, source = attack.objective(context, x, y), attack.source(context)
         self._guide = attack.guide(context, x, y)
@@ -96,7 +93,7 @@ class Walk:
         if source is not context:
             followed = attack.guide(source, x, y) or attack.objective(source, x, y)
         self._slope = Slope(attack, context, x, y, lambda maps, _: followed(maps))
-        self.best = BestLegal(context, x, y, score) if best is None else best
+        self.best = BestLegal(context, x, y, score)
 
     def visit(self, inside: Tensor, proposal: Tensor, iteration: int | None) -> Point:
         """The proposed points, or where their prediction changes others on the way to them.
