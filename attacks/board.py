@@ -36,6 +36,7 @@ class Board:
         self.member = 0
         self._rows = {number: row for row, number in enumerate(context.ids)}
         self._scores = scores
+        self._known: tuple[tuple[int, ...], dict[Score, Objective]] = ((), {})
         self.clean = context.maps(x, y).detach()
         self.x = {name: x.clone() for name in scores}
         self.value = {name: measure(self.clean)(self.clean) for name, measure in scores.items()}
@@ -45,13 +46,20 @@ class Board:
         """Places on the board of the images of a context, int64[B]."""
         return torch.tensor([self._rows[number] for number in context.ids])
 
+    def _objectives(self, place: Tensor) -> Mapping[Score, Objective]:
+        """The scores against clean maps; kept, since an attack shows the same images again and again."""
+        key = tuple(place.tolist())
+        if self._known[0] != key:
+            self._known = key, {name: measure(self.clean[place]) for name, measure in self._scores.items()}
+        return self._known[1]
+
     def __call__(self, context: Context, x: Tensor, maps: Tensor, legal: Tensor) -> None:
         """See ``attacks.base.Observer``."""
         rows = self.rows(context)
         for part in _without_repetition(rows, legal.cpu()):
             place, images, shown = rows[part], x[part], maps[part]
-            for name, measure in self._scores.items():
-                value = defined_score(measure(self.clean[place]), shown).nan_to_num(nan=torch.inf)
+            for name, objective in self._objectives(place).items():
+                value = defined_score(objective, shown).nan_to_num(nan=torch.inf)
                 lower = (value < self.value[name][place]).cpu()
                 found = place[lower]
                 self.x[name][found] = images[lower]
