@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from attacks import register
+from attacks import mass, register
 from attacks.base import Context
 from attacks.descent import sum_normalized
 from attacks.feasible import Objective
-from attacks.maps import LossGradient
-from attacks.variants import LastIterate, by_variant
+from attacks.on_loss import OnLoss
+from attacks.variants import by_variant
 from attrobust.types import Amount
 
 
 @register("atex")
 @dataclass(frozen=True, kw_only=True)
-class Atex(LastIterate):
+class Atex(OnLoss):
     """Least mass on the attacked map's own top k: ``min Σ_{i in top-k(S(x'))} S_i(x') / ΣS(x')`` (arXiv 2111.04303).
 
     ``variant=paper`` follows a map of its own, ``|∇_x CE(f(x), y)|`` with all channels, in the network itself (of a
@@ -41,24 +40,10 @@ class Atex(LastIterate):
     k: Amount = Amount(50, percent=False)
     steps: int = by_variant(corrected=50, paper=200)
     step: float = 0.02
-    view: Literal["auto", "own"] = by_variant(corrected="auto", paper="own")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.step > 0:
-            raise ValueError(f"step must be above 0, not {self.step:g}")
-
-    @property
-    def idle(self) -> frozenset[str]:
-        """See ``Published.idle``."""
-        if self.variant == "corrected":
-            return super().idle | {"step"}
-        return super().idle | {"view", "sharpness", "beta", "pool", "growth", "draws"}
 
     def check_size(self, height: int, width: int) -> None:
         """Some pixels must be left out."""
-        if self.k.of(height * width) == height * width:
-            raise ValueError(f"k={self.k} is every pixel of a {height}×{width} map, which always has all the mass")
+        mass.check_some_left(self.k, height, width)
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:  # noqa: ARG002
         """Share of the map's mass that its k largest pixels have."""
@@ -66,13 +51,7 @@ class Atex(LastIterate):
 
     def trajectory(self, context: Context, x: Tensor, y: Tensor) -> Iterator[Tensor]:
         """See ``LastIterate.trajectory``."""
-        there = replace(
-            context,
-            explainer=LossGradient(),
-            reduce=lambda maps: maps.flatten(1, 2),
-            surrogate=None,
-            observer=None,
-        )
+        there = self.situation(context, lambda maps: maps.flatten(1, 2))
         predicted, eps = there.predict(x), there.threat.eps
 
         def update(current: Tensor, gradient: Tensor, _iteration: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,17 +13,16 @@ from torch.nn import functional as F
 from attacks.base import Explain
 
 
-class Derivable:
+class OfGradients(ABC):
     """What the maps here have in common: they draw no random numbers, are made of gradients and have a derivative."""
 
     stochastic: ClassVar[bool] = False
     curved: ClassVar[bool] = False
     differentiable = True
 
-
-@dataclass(frozen=True)
-class LossGradient(Derivable):
-    """``∇_x CE(f(x), y)`` in pixel units."""
+    @abstractmethod
+    def attribute(self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool) -> Tensor:
+        """B×C×H×W, of images that require grad; gradients are switched on."""
 
     def __call__(
         self,
@@ -36,13 +36,23 @@ class LossGradient(Derivable):
         """B×C×H×W; see ``Explain``."""
         with torch.enable_grad():
             given = x if create_graph else x.detach().requires_grad_()
-            loss = F.cross_entropy(model(given), target, reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, given, create_graph=create_graph)
+            maps = self.attribute(model, given, target, create_graph=create_graph)
+        return maps if create_graph else maps.detach()
+
+
+@dataclass(frozen=True)
+class LossGradient(OfGradients):
+    """``∇_x CE(f(x), y)`` in pixel units."""
+
+    def attribute(self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool) -> Tensor:
+        """See ``OfGradients.attribute``."""
+        loss = F.cross_entropy(model(x), target, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=create_graph)
         return gradient
 
 
 @dataclass(frozen=True)
-class RightIG(Derivable):
+class RightIG(OfGradients):
     """Integrated gradients by the right Riemann sum, ``(x - x0) / m Σ_{k=1..m} ∇f(x0 + k/m (x - x0))``.
 
     Attributes:
@@ -58,26 +68,16 @@ class RightIG(Derivable):
     product_rule: bool = True
     baseline: Tensor | float = 0.0
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        target: Tensor,
-        *,
-        create_graph: bool = False,
-        generator: torch.Generator | None = None,  # noqa: ARG002
-    ) -> Tensor:
-        """B×C×H×W; see ``Explain``."""
-        with torch.enable_grad():
-            given = x if create_graph else x.detach().requires_grad_()
-            share = torch.arange(1, self.points + 1, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1) / self.points
-            path = (self.baseline + share * (given - self.baseline)[:, None]).flatten(0, 1)
-            outputs = model(path) if self.of == "logit" else model(path).softmax(dim=1)
-            explained = outputs.gather(1, target.repeat_interleave(self.points)[:, None]).sum()
-            (gradients,) = torch.autograd.grad(explained, path, create_graph=create_graph)
-            factor = given if self.product_rule else given.detach()
-            maps: Tensor = (factor - self.baseline) * gradients.view(len(x), self.points, *x.shape[1:]).mean(dim=1)
-        return maps if create_graph else maps.detach()
+    def attribute(self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool) -> Tensor:
+        """See ``OfGradients.attribute``."""
+        share = torch.arange(1, self.points + 1, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1) / self.points
+        path = (self.baseline + share * (x - self.baseline)[:, None]).flatten(0, 1)
+        outputs = model(path) if self.of == "logit" else model(path).softmax(dim=1)
+        explained = outputs.gather(1, target.repeat_interleave(self.points)[:, None]).sum()
+        (gradients,) = torch.autograd.grad(explained, path, create_graph=create_graph)
+        factor = x if self.product_rule else x.detach()
+        maps: Tensor = (factor - self.baseline) * gradients.view(len(x), self.points, *x.shape[1:]).mean(dim=1)
+        return maps
 
 
 @dataclass(frozen=True)

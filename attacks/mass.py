@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attacks import ranks
 from attacks.descent import sum_normalized
 from attacks.feasible import Objective
+from attrobust.ranks import top_mask
+from attrobust.types import Amount
 
 
 def share(chosen: Tensor) -> Objective:
@@ -19,9 +20,15 @@ def share(chosen: Tensor) -> Objective:
     return lambda maps: (sum_normalized(maps).abs() * chosen).sum(dim=(1, 2))
 
 
+def check_some_left(k: Amount, height: int, width: int) -> None:
+    """Raise ValueError where k pixels are more than a map has, or all of them."""
+    if k.of(height * width) == height * width:
+        raise ValueError(f"k={k} is every pixel of a {height}×{width} map, which always has all the mass")
+
+
 def top_pixels(maps: Tensor, k: int) -> Tensor:
     """bool B×H×W, True at the k pixels of each map that are largest in absolute value, earlier ones first."""
-    return ranks.top_mask(maps.abs().flatten(1), k).view_as(maps)
+    return top_mask(maps.abs().flatten(1), k).view_as(maps)
 
 
 def mass_center(maps: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ from attacks import register, scores
 from attacks.base import Context
 from attacks.descent import sum_normalized
 from attacks.feasible import Objective
-from attacks.maps import LossGradient
-from attacks.variants import LastIterate, by_variant
+from attacks.on_loss import OnLoss
+from attacks.variants import by_variant
 from attrobust.lengths import PIXELS
 from attrobust.lengths import unit as direction
 from attrobust.types import Amount
@@ -25,7 +25,7 @@ SHIFT = 1e-2
 
 @register("r2et")
 @dataclass(frozen=True, kw_only=True)
-class R2ET(LastIterate):
+class R2ET(OnLoss):
     """Least gap around rank k, ``min Σ_{i in top k} S_i(x') - Σ_{j in the next k} S_j(x')``, or the farthest map.
 
     The loss ``ranking`` is the sum over all pairs of neighbouring ranks that R2ET trains with: of every pixel above
@@ -54,19 +54,8 @@ class R2ET(LastIterate):
     steps: int = by_variant(corrected=50, paper=100)
     step: float = 5e-3
     stop: bool = True
-    view: Literal["auto", "own"] = by_variant(corrected="auto", paper="own")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.step > 0:
-            raise ValueError(f"step must be above 0, not {self.step:g}")
-
-    @property
-    def idle(self) -> frozenset[str]:
-        """See ``Published.idle``."""
-        if self.variant == "corrected":
-            return super().idle | {"step", "stop"}
-        return super().idle | {"view", "sharpness", "beta", "pool", "growth", "draws"}
+    official_only: ClassVar[frozenset[str]] = frozenset({"step", "stop"})
 
     def check_size(self, height: int, width: int) -> None:
         """There must be as many pixels below rank k as above it."""
@@ -89,7 +78,7 @@ class R2ET(LastIterate):
             maps = maps * unit
             return maps.abs().sum(dim=1) if self.loss == "ranking" else maps.flatten(1, 2)
 
-        there = replace(context, explainer=LossGradient(), reduce=reduce, surrogate=None, observer=None)
+        there = self.situation(context, reduce)
         clean = there.maps(x, y)
         objective = self._gap(clean) if self.loss == "ranking" else _shifted_distance(clean)
         predicted, reach = there.predict(x), self.step * self.steps * unit * torch.ones_like(x)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attacks.feasible import Objective
 from attacks.scores import centred, normalized
-from attrobust.ranks import sorted_ranks
+from attrobust.ranks import sorted_ranks, top_mask
 from attrobust.seeds import derive_seed
 
 COMPARISONS, FEWEST = 2**17, 32
@@ -73,12 +73,6 @@ def soft_topk(clean: Tensor, k: int, temperature: float) -> Objective:
         return (soft_top_mask(standardized(maps), k, temperature) * top).sum(dim=1) / k
 
     return shared
-
-
-def top_mask(values: Tensor, k: int) -> Tensor:
-    """bool B×D, True at the k largest of each row, earlier ones first among equals."""
-    order = values.argsort(dim=1, descending=True, stable=True)
-    return torch.zeros_like(values, dtype=torch.bool).scatter(1, order[:, :k], value=True)
 
 
 def soft_top_mask(values: Tensor, k: int, temperature: float) -> Tensor:

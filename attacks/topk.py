@@ -32,8 +32,7 @@ class TopK(Ghorbani):
 
     def check_size(self, height: int, width: int) -> None:
         """Some pixels must be left out."""
-        if self.k.of(height * width) == height * width:
-            raise ValueError(f"k={self.k} is every pixel of a {height}×{width} map, which always has all the mass")
+        mass.check_some_left(self.k, height, width)
 
     @property
     def floor(self) -> float:

@@ -1,4 +1,4 @@
-"""Ranks of the values of a row."""
+"""Ranks of the values of a row, and which of them are largest."""
 
 from __future__ import annotations
 
@@ -15,3 +15,9 @@ def sorted_ranks(values: Tensor) -> Tensor:
     below = torch.searchsorted(ordered, values, side="left")
     up_to = torch.searchsorted(ordered, values, side="right")
     return (below + up_to + 1).double() / 2
+
+
+def top_mask(values: Tensor, k: int) -> Tensor:
+    """bool B×D, exactly k True in each row: the largest values, earlier ones first among equals."""
+    order = values.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return torch.zeros_like(values, dtype=torch.bool).scatter_(1, order, value=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from attrobust.ranks import top_mask
 from attrobust.types import Amount
 from metrics import register
 from metrics.base import Similarity
@@ -47,12 +47,6 @@ class TopK(Similarity):
         shared = (top_mask(a, k) & top_mask(b, k)).sum(dim=1).double() / k
         constant = is_constant(a) | is_constant(b)
         return shared.masked_fill(constant, float("nan"))
-
-
-def top_mask(maps: Tensor, k: int) -> Tensor:
-    """bool B×D, exactly k True in each row: the largest values, earlier pixels first among equals."""
-    order = maps.argsort(dim=1, descending=True, stable=True)[:, :k]
-    return torch.zeros_like(maps, dtype=torch.bool).scatter_(1, order, value=True)
 
 
 def is_constant(maps: Tensor) -> Tensor:
