@@ -147,7 +147,9 @@ def test_attacks_that_follow_gradients_beat_noise_with_as_many_passes(
     context = make_context(network, Saliency(), x)
     clean = context.maps(x, y)
     attacked = short(name, steps=30)(context, x, y)
-    draws = attacked.passes.forward // (2 * len(x))
+    passes = attacked.passes
+    # A draw of noise is one pass forward and one back.
+    draws = (passes.forward + passes.backward + passes.double_backward) // (2 * len(x))
     noisy = Noise(draws=draws)(context, x, y)
     cosine = [float(Cosine()(clean, context.maps(output.x, y)).mean()) for output in (attacked, noisy)]
     assert cosine[0] < cosine[1]
