@@ -148,7 +148,8 @@ class AttackOutput:
         others: further results, N×B×C×H×W, checked alike; every metric is scored on whichever result is worst for the
             model, image by image.
         members: names of what an ensemble is made of.
-        sources: int64[1 + N, B], the member that ``x`` and each of ``others`` come from; all 0 for a single attack.
+        sources: int64[1 + N, B], the member that ``x`` and each of ``others`` come from, -1 where none found anything;
+            all 0 for a single attack.
     """
 
     x: Tensor
@@ -166,7 +167,8 @@ class Results:
     Attributes:
         images: one tensor B×C×H×W for each result, the first that of the attack itself.
         members: names of what an ensemble is made of.
-        sources: int64[len(images), B], the member each image comes from; None where all are of the first.
+        sources: int64[len(images), B], the member each image comes from, -1 where none found anything; None where all
+            are of the first.
     """
 
     images: Sequence[Tensor]

@@ -53,7 +53,7 @@ class Scores:
     Attributes:
         values: one float64[B] for each metric, in order; of an attack's several results the worst for the model.
         worst: one int64[B] for each metric: the member, an index into ``members``, whose result was that; among equals
-            the first, -1 where the score is undefined.
+            the first, -1 where the score is undefined or no member found anything.
         members: names of what the attack is made of.
         legal: bool[B], whether the attack's own result obeyed the rules; the clean image was scored where it did not.
         passes: images the attack sent through the network.

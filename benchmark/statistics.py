@@ -55,7 +55,7 @@ def estimate(scores: Floats) -> Estimate:
 def shares(worst: Integers, members: Sequence[str]) -> dict[str, float]:
     """Of every member of an attack the share of images whose score is its; empty where it has only one member.
 
-    Images with an undefined score count as nobody's.
+    Images with an undefined score, and those in which nobody found anything, count as nobody's.
 
     Args:
         worst: for each image an index into ``members``, or -1.

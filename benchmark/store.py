@@ -121,7 +121,7 @@ class Store:
             fingerprint: of the row.
             scores: one for each image.
             legal: whether the attack obeyed the rules.
-            worst: which of ``members`` each score comes from, -1 where it is undefined; None where nothing attacked.
+            worst: which of ``members`` each score comes from, -1 for none of them; None where nothing attacked.
             members: names of what the attack is made of.
         """
         arrays: dict[str, np.ndarray[Any, Any]] = {"scores": scores, "legal": legal}
