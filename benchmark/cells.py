@@ -199,7 +199,7 @@ def metric_facts(metric: Component[Metric]) -> dict[str, Any]:
         **metric.canonical,
         "plugin": plugin_digest(kind),
         "label": metric.label,
-        "title": " ".join(metric.item.title.split()),
+        "title": " ".join(f"{metric.item.title} {metric.item.convention}".split()),
         "higher_is_better": kind.higher_is_better,
         "scale": kind.scale,
         "decimals": kind.decimals,

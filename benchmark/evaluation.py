@@ -13,11 +13,13 @@ from tqdm import tqdm
 
 from attacks.base import Attack, AttackOutput, Context
 from attrobust.passes import Passes
+from attrobust.reduction import Reduction, reduce_map
 from attrobust.seeds import derive_seed
 from attrobust.types import ThreatModel
-from explainers.base import Explainer, Reduction, reduce_map
+from explainers.base import Explainer
 from explainers.saliency import Saliency
-from metrics.base import Case, Metric
+from metrics.base import CaseMetric
+from metrics.case import Case
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ def evaluate(
     model: nn.Module,
     explainer: Explainer,
     attack: Attack,
-    metrics: Sequence[Metric],
+    metrics: Sequence[CaseMetric],
     images: Images,
     rules: Rules,
     *,
@@ -109,6 +111,9 @@ def evaluate(
                 target=y,
                 explain=explain,
                 reduce=context.reduce,
+                partners=context.partners.to(precision),
+                seed=rules.seed,
+                ids=context.ids,
             )
             for scores, metric in zip(found, metrics, strict=True):
                 scores.append(metric.score(case).cpu())

@@ -25,7 +25,7 @@ class Protocol:
         images: how many of the fixed test list are attacked.
         methods, explainers, attacks, metrics: specs of the rows and columns.
         accuracy_attack: spec of the attack on the prediction under which accuracy is measured too; empty for none.
-        reduction: channels to map, see ``explainers.base.reduce_map``.
+        reduction: channels to map, see ``attrobust.reduction.reduce_map``.
         label: the class explained: ``predicted`` is the model's own clean prediction, ``true`` the dataset's.
         norm, eps: the threat model; eps in pixel units, ``"8/255"``.
         keep_prediction: whether an attack must keep the prediction.

@@ -42,6 +42,7 @@ from benchmark.request import Request
 from benchmark.store import SCHEMA, Row, Store
 from benchmark.training import correct, image_facts
 from explainers.chunks import memory_budget
+from metrics.base import CaseMetric
 
 LOG = logging.getLogger("attrobust")
 
@@ -238,7 +239,10 @@ class Runner:
                 passes=Passes(forward=len(hits)),
             )
         images, rules = images_of(split, task.cell.images), rules_of(self.request, task.cell)
-        attack, metrics = task.attack.item, [metric.item for metric in task.metrics]
+        attack, metrics = (
+            task.attack.item,
+            [metric.item for metric in task.metrics if isinstance(metric.item, CaseMetric)],
+        )
         if task.explainer is None:
             return accuracy_under_attack(network, attack, images, rules, donor=donor, progress=where)
         with memory_budget(self.request.memory):

@@ -1,17 +1,15 @@
-"""The contract of an explainer, and the named ways to turn its signed channels into one map."""
+"""The contract of an explainer."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from attrobust.views import activations, is_smooth
-
-Reduction = Literal["abs-sum", "sum", "abs-max"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,19 +148,3 @@ def check_grey(name: str, level: float) -> None:
     """Raise ValueError unless a setting is a pixel value."""
     if not 0 <= level <= 1:
         raise ValueError(f"{name}={level:g} must be a grey level between 0 and 1")
-
-
-def reduce_map(maps: Tensor, how: Reduction) -> Tensor:
-    """B×C×H×W attributions to B×H×W maps.
-
-    Args:
-        maps: signed attributions.
-        how: ``abs-sum`` is ``Σ_c |a_c|``, ``sum`` is ``Σ_c a_c``, ``abs-max`` is ``max_c |a_c|``.
-    """
-    if how == "abs-sum":
-        return maps.abs().sum(dim=1)
-    if how == "sum":
-        return maps.sum(dim=1)
-    if how == "abs-max":
-        return maps.abs().amax(dim=1)
-    raise ValueError(f"reduction {how!r} is not one of abs-sum, sum, abs-max")

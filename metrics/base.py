@@ -3,50 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from attrobust.reduction import reduce_map
+from metrics.case import Case
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """Images before and after an attack, the model that decides about them, and how its decisions are explained.
-
-    Attributes:
-        model: the scored network, in evaluation mode and in float64 where the device has it; to be left as it is.
-        clean, attacked: images in [0, 1], B×C×H×W, typed like the model.
-        target: the class the protocol explains, int64[B].
-        explain: signed attributions B×C×H×W from images B×C×H×W and classes int64[B], as they are scored: a stochastic
-            explainer uses the same draws every time.
-        reduce: B×C×H×W attributions to B×H×W maps, as the protocol scores them.
-    """
-
-    model: nn.Module
-    clean: Tensor
-    attacked: Tensor
-    target: Tensor
-    explain: Callable[[Tensor, Tensor], Tensor]
-    reduce: Callable[[Tensor], Tensor]
-
-    @cached_property
-    def maps(self) -> tuple[Tensor, Tensor]:
-        """Maps of the clean and of the attacked images, both of the class ``target``, B×H×W; computed once."""
-        clean, attacked = (self.reduce(self.explain(x, self.target)) for x in (self.clean, self.attacked))
-        return clean, attacked
+Scope = Literal["attack", "map", "network", "training"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(ABC):
-    """A number for every image of a case. What metrics derive from is ``Similarity`` or ``Quality``.
+    """A number for every image. What metrics derive from is ``Similarity``, ``Quality`` or ``Study``.
 
     Attributes:
         higher_is_better: whether a larger value speaks for the model.
         bounds: smallest and largest possible value.
         scale, decimals: tables print the value times ``scale`` with so many digits after the point.
+        scope: what a value belongs to: an ``attack``; a ``map``, the explanation of clean images; a ``network``,
+            whatever explains it; or a ``training`` on images changed according to maps. Decides how often the metric is
+            asked and where it is printed.
+        needs_masks: whether the dataset must know which pixels make an image what it is.
+        presets: settings as papers or official codes have them, by name, as typed; ``preset=NAME`` stands for them.
 
     A class that is itself a kind of metric, with no direction or bounds of its own, is derived with ``kind=True``.
     """
@@ -55,6 +37,9 @@ class Metric(ABC):
     bounds: ClassVar[tuple[float, float]]
     scale: ClassVar[float] = 1.0
     decimals: ClassVar[int] = 3
+    scope: ClassVar[Scope] = "attack"
+    needs_masks: ClassVar[bool] = False
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     def __init_subclass__(cls, *, kind: bool = False) -> None:
         super().__init_subclass__()
@@ -67,12 +52,13 @@ class Metric(ABC):
         """What a table's header says."""
         return type(self).__name__
 
+    @property
+    def convention(self) -> str:
+        """What the header adds: of which maps the number is, where these are not the protocol's."""
+        return ""
+
     def check_size(self, height: int, width: int) -> None:  # noqa: B027
         """Raise ValueError where the settings make no sense for maps of this size; called before anything is run."""
-
-    @abstractmethod
-    def score(self, case: Case) -> Tensor:
-        """What the harness asks: float64[B], NaN where undefined."""
 
     def _checked(self, scores: Tensor, count: int, author: str) -> Tensor:
         """In float64 and one for each image, or a ValueError that names what the author wrote."""
@@ -82,8 +68,30 @@ class Metric(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Similarity(Metric, kind=True):
-    """Compares two maps, image by image, in float64. Subclasses are frozen dataclasses of their settings."""
+class CaseMetric(Metric, kind=True):
+    """A metric of the images at hand, with no training: a ``Similarity`` or a ``Quality``."""
+
+    @abstractmethod
+    def score(self, case: Case) -> Tensor:
+        """What the harness asks: float64[B], NaN where undefined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity(CaseMetric, kind=True):
+    """Compares two maps, image by image, in float64. Subclasses are frozen dataclasses of their settings.
+
+    Attributes:
+        maps: which maps are compared: the ``protocol``'s; those of another reduction, ``abs-sum``, ``sum`` or
+            ``abs-max``; or ``channels``, signed attributions pixel by pixel and channel by channel, and
+            ``abs-channels``, their absolute values.
+    """
+
+    maps: Literal["protocol", "abs-sum", "sum", "abs-max", "channels", "abs-channels"] = "protocol"
+
+    @property
+    def convention(self) -> str:
+        """See ``Metric.convention``."""
+        return "" if self.maps == "protocol" else self.maps
 
     @abstractmethod
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
@@ -99,7 +107,21 @@ class Similarity(Metric, kind=True):
     @final
     def score(self, case: Case) -> Tensor:
         """Similarity of the attacked images' maps to those of the clean ones."""
-        return self(*case.maps)
+        if self.maps == "protocol":
+            return self(case.clean_maps, case.attacked_maps)
+        return self(self.chosen(case.clean_attributions), self.chosen(case.attacked_attributions))
+
+    def chosen(self, attributions: Tensor) -> Tensor:
+        """The maps that a setting other than ``protocol`` compares, B×H×W, with channels one below the other."""
+        match self.maps:
+            case "channels":
+                return attributions.flatten(1, 2)
+            case "abs-channels":
+                return attributions.abs().flatten(1, 2)
+            case "protocol":
+                raise ValueError("maps=protocol: only the protocol knows which")
+            case reduction:
+                return reduce_map(attributions, reduction)
 
     @final
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
@@ -116,15 +138,34 @@ class Similarity(Metric, kind=True):
         """
         if a.shape != b.shape or a.dim() != 3:
             raise ValueError(f"maps must be two B×H×W tensors of one shape, not {tuple(a.shape)} and {tuple(b.shape)}")
-        a, b = (_float64(maps).flatten(1) for maps in (a, b))
-        usable = a.isfinite().all(dim=1) & b.isfinite().all(dim=1)
-        scores = self._checked(self.compare(a.nan_to_num(), b.nan_to_num()), len(a), "compare")
+        a, b = _float64(a), _float64(b)
+        usable = a.flatten(1).isfinite().all(dim=1) & b.flatten(1).isfinite().all(dim=1)
+        scores = self._checked(self._compared(a.nan_to_num(), b.nan_to_num()), len(a), "compare")
         return scores.masked_fill(~usable, float("nan"))
+
+    def _compared(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.compare(a.flatten(1), b.flatten(1))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quality(Metric, kind=True):
-    """Judges maps with the model they explain. Subclasses are frozen dataclasses of their settings."""
+class SpatialSimilarity(Similarity, kind=True):
+    """Compares two maps and minds where their pixels lie: ``compare`` is given B×H×W."""
+
+    def __post_init__(self) -> None:
+        if self.maps in ("channels", "abs-channels"):
+            raise ValueError(f"maps={self.maps} has no places; this metric needs one map for an image")
+
+    @final
+    def _compared(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.compare(a, b)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality(CaseMetric, kind=True):
+    """Judges maps with the model they explain, or the model alone. Subclasses are frozen dataclasses of their settings.
+
+    A subclass says its ``scope``; only those of scope ``attack`` are given attacked images.
+    """
 
     @abstractmethod
     def judge(self, case: Case) -> Tensor:

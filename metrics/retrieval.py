@@ -9,7 +9,8 @@ from torch import Tensor
 
 from attrobust.views import input_mean
 from metrics import register
-from metrics.base import Case, Quality
+from metrics.base import Quality
+from metrics.case import Case
 
 
 @register("retrieval")

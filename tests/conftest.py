@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import MakeCase, maker
 from torch import Tensor, nn
 
 import attacks
@@ -14,10 +15,10 @@ import methods
 import metrics
 from attacks.base import Context
 from attrobust import load
+from attrobust.reduction import reduce_map
 from attrobust.types import ThreatModel
 from benchmark.data.base import Loaded
 from benchmark.data.digits import Digits
-from explainers.base import reduce_map
 
 # Every core has a worker of its own; more threads than cores only wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -46,6 +47,12 @@ def real_images(digits: Loaded) -> tuple[Tensor, Tensor]:
 def network(request: pytest.FixtureRequest) -> nn.Module:
     """A trained network of either kind of activation; tests must leave it as it is."""
     return load(request.param)
+
+
+@pytest.fixture(scope="session")
+def make_case(network: nn.Module, real_images: tuple[Tensor, Tensor]) -> MakeCase:
+    """See ``cases.maker``."""
+    return maker(network, real_images[0])
 
 
 @pytest.fixture(scope="session")

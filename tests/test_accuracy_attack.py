@@ -18,11 +18,11 @@ from torch import Tensor
 from attacks.base import Attack, Context, Results
 from attacks.pgd import Pgd
 from attrobust import load
+from attrobust.reduction import reduce_map
 from attrobust.types import ThreatModel
 from benchmark.evaluation import Images, Rules, accuracy_under_attack
 from benchmark.statistics import wilson
 from benchmark.store import Store
-from explainers.base import reduce_map
 from explainers.saliency import Saliency
 
 Capture = pytest.CaptureFixture[str]

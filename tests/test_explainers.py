@@ -14,9 +14,10 @@ from stock import STOCK
 from torch import Tensor, nn
 
 from attrobust import load
+from attrobust.reduction import reduce_map
 from benchmark.data.base import Loaded
 from explainers import registry
-from explainers.base import Explainer, reduce_map
+from explainers.base import Explainer
 from explainers.chunks import memory_budget
 
 NAMES = registry.names()

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from attacks.base import Context
 from attacks.direct import Direct
 from attrobust.kinks import RAMPS, SmoothActivation
+from attrobust.reduction import reduce_map
 from attrobust.types import ThreatModel
 from attrobust.views import KINKED, smooth_activation_view
-from explainers.base import reduce_map
 from explainers.saliency import Saliency
 
 MADE = [

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+from cases import MakeCase
 from torch import Tensor, nn
 
 from attrobust.ranks import sorted_ranks
+from attrobust.reduction import reduce_map
 from attrobust.types import Amount
-from explainers.base import reduce_map
 from explainers.saliency import Saliency
 from metrics import registry
-from metrics.base import Case, Metric, Quality, Similarity
+from metrics.base import CaseMetric, Metric, Quality, Similarity
 from metrics.correlation import average_ranks
 from metrics.normalized_l2 import NormalizedL2
+from metrics.study import Study
 from metrics.topk import TopK
 
 SIMILARITIES = [name for name in registry.names() if issubclass(registry.get(name), Similarity)]
 QUALITIES = [name for name in registry.names() if issubclass(registry.get(name), Quality)]
+STUDIES = [name for name in registry.names() if issubclass(registry.get(name), Study)]
+CASE_METRICS = sorted(SIMILARITIES + QUALITIES)
 SIDE = 12
 
 
@@ -163,35 +166,11 @@ def test_ranks_are_the_mean_places_of_equal_values(kind: str) -> None:
         assert ranks(values).tolist() == wanted
 
 
-MakeCase = Callable[..., Case]
-
-
-@pytest.fixture
-def make_case(network: nn.Module, real_images: tuple[Tensor, Tensor]) -> MakeCase:
-    """Digits that noise was added to, as far as another class, and gradients that explain them, in float64."""
-    model = copy.deepcopy(network).double()
-    clean = real_images[0].double()
-    noise = torch.rand(clean.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    attacked = 0.4 * clean + 0.6 * noise
-
-    def make(rows: slice = slice(None), factor: float = 1.0) -> Case:
-        return Case(
-            model=model,
-            clean=clean[rows],
-            attacked=attacked[rows],
-            target=model(clean[rows]).argmax(dim=1),
-            explain=lambda x, y: factor * Saliency()(model, x, y),
-            reduce=lambda raw: reduce_map(raw, "abs-sum"),
-        )
-
-    return make
-
-
 def test_everything_registered_is_of_one_kind() -> None:
-    assert sorted(SIMILARITIES + QUALITIES) == registry.names()
+    assert sorted(SIMILARITIES + QUALITIES + STUDIES) == registry.names()
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", CASE_METRICS)
 def test_scores_of_a_case_are_float64_in_bounds_and_leave_it_alone(name: str, make_case: MakeCase) -> None:
     case = make_case()
     state, images = copy.deepcopy(case.model.state_dict()), (case.clean.clone(), case.attacked.clone())
@@ -213,7 +192,7 @@ def test_scores_of_a_case_are_float64_in_bounds_and_leave_it_alone(name: str, ma
     assert torch.equal(case.attacked, images[1])
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", CASE_METRICS)
 def test_a_score_of_a_case_does_not_depend_on_the_batch(name: str, make_case: MakeCase) -> None:
     metric = registry.get(name)()
     together = metric.score(make_case())
@@ -221,7 +200,7 @@ def test_a_score_of_a_case_does_not_depend_on_the_batch(name: str, make_case: Ma
     assert torch.allclose(alone, together, rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", CASE_METRICS)
 def test_maps_that_are_not_finite_have_no_score(name: str, make_case: MakeCase) -> None:
     assert registry.get(name)().score(make_case(factor=float("nan"))).isnan().all()
 
@@ -235,7 +214,12 @@ def test_a_similarity_compares_the_maps_of_a_case(metric: Similarity, make_case:
 
 def test_the_maps_of_a_case_are_explained_once(make_case: MakeCase) -> None:
     case = make_case()
-    assert case.maps is case.maps
+    assert case.clean_maps is case.clean_maps
+
+
+def test_maps_that_nothing_attacked_are_those_of_the_clean_images(make_case: MakeCase) -> None:
+    case = make_case(unattacked=True)
+    assert case.attacked_attributions is case.clean_attributions
 
 
 def test_a_metric_that_does_not_say_what_it_is_or_returns_another_shape_is_refused() -> None:
@@ -250,7 +234,7 @@ def test_a_metric_that_does_not_say_what_it_is_or_returns_another_shape_is_refus
         mean()(maps("plain", 0), maps("plain", 1))
 
 
-@pytest.mark.parametrize("kind", [Metric, Similarity, Quality])
+@pytest.mark.parametrize("kind", [CaseMetric, Similarity, Quality, Study])
 def test_a_kind_of_metric_is_no_metric(kind: type[Metric]) -> None:
     with pytest.raises(TypeError, match="abstract"):
         kind()

@@ -17,9 +17,9 @@ from attacks.lens import flat_windows, windows
 from attacks.mass import top_pixels
 from attacks.r2et import R2ET
 from attacks.target import Target
+from attrobust.reduction import reduce_map
 from attrobust.types import Amount, ThreatModel
 from attrobust.views import Normalize, softplus_view
-from explainers.base import reduce_map
 from explainers.input_x_gradient import InputXGradient
 from explainers.saliency import Saliency
 

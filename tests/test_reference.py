@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from vectors import close, close_gradients, tiny_network, vectors
 
+from attrobust.reduction import reduce_map
 from attrobust.views import Normalize
-from explainers.base import reduce_map
 from explainers.ig import IG
 from explainers.input_x_gradient import InputXGradient
 from explainers.noise import mean_over_noise

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from attacks.base import Context
 from attacks.pgd import Pgd
+from attrobust.reduction import reduce_map
 from attrobust.types import ThreatModel
 from attrobust.views import Normalize
-from explainers.base import reduce_map
 from explainers.saliency import Saliency
-from metrics.base import Case
+from metrics.case import Case
 from metrics.retrieval import Retrieval
 
 Norms = pytest.mark.parametrize(("norm", "eps"), [("linf", 32 / 255), ("l2", 2.5)])
@@ -37,6 +37,9 @@ def case_of(model: nn.Module, clean: Tensor, attacked: Tensor, explain: Callable
         target=model(clean).argmax(dim=1),
         explain=explain,
         reduce=lambda maps: reduce_map(maps, "abs-sum"),
+        partners=clean.roll(1, 0),
+        seed=0,
+        ids=range(len(clean)),
     )
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from attacks import ranks, scores
 from attacks.feasible import Objective
 from attrobust import load
+from attrobust.reduction import reduce_map
 from attrobust.types import Amount
-from explainers.base import reduce_map
 from explainers.saliency import Saliency
 from metrics.cosine import Cosine
 from metrics.normalized_l2 import NormalizedL2

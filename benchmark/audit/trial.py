@@ -13,9 +13,10 @@ from attacks.base import Attack, Context
 from attacks.feasible import Objective
 from attacks.signed import SignedDescent
 from attacks.topk import TopK
+from attrobust.reduction import reduce_map
 from attrobust.types import ThreatModel
 from benchmark.evaluation import Images, Rules, evaluate
-from explainers.base import Explainer, reduce_map
+from explainers.base import Explainer
 from explainers.saliency import Saliency
 from metrics.cosine import Cosine
 
