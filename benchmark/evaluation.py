@@ -94,14 +94,13 @@ def evaluate(
         donor: the network that ``Attack.donor`` asks for.
         progress: what the progress bar says.
     """
-    device = next(model.parameters()).device
-    scored = copy.deepcopy(model) if device.type == "mps" else copy.deepcopy(model).double()
+    scored = scored_copy(model)
     precision = next(scored.parameters()).dtype
     higher_is_better = [type(metric).higher_is_better for metric in metrics]
     batches = []
     for context, x, y, output in _attacked(model, explainer, attack, images, rules, donor, progress):
         clean = x.to(precision)
-        explain = _once(functools.partial(_explained, scored, explainer, rules.seed), clean, y)
+        explain = _once(functools.partial(explained, scored, explainer, rules.seed), clean, y)
         found: list[list[Tensor]] = [[] for _ in metrics]
         for result in (output.x, *output.others):
             case = Case(
@@ -254,6 +253,13 @@ def _once(
     return explained
 
 
-def _explained(model: nn.Module, explainer: Explainer, seed: int, x: Tensor, y: Tensor) -> Tensor:
+def scored_copy(model: nn.Module) -> nn.Module:
+    """A copy whose maps are scored: in float64 where the device has it."""
+    copied = copy.deepcopy(model)
+    return copied if next(model.parameters()).device.type == "mps" else copied.double()
+
+
+def explained(model: nn.Module, explainer: Explainer, seed: int, x: Tensor, y: Tensor) -> Tensor:
+    """What is scored: signed attributions B×C×H×W, of a stochastic explainer with the same draws every time."""
     generator = torch.Generator().manual_seed(derive_seed("scored explanation", seed))
     return explainer(model, x, y, generator=generator)

@@ -20,7 +20,7 @@ LAYERS = [
     {"packages", "claims", "listing", "audit"},
     {"external"},
     {"zoo", "request", "report"},
-    {"cells", "verify", "inputs"},
+    {"cells", "verify", "inputs", "retraining"},
     {"choosing", "fit", "networks", "plan", "audits"},
     {"runner"},
     {"cli"},
