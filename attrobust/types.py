@@ -230,6 +230,7 @@ class Cell:
         seed: of the evaluation.
         protocol: name and version.
         code: digest of the sources that compute the scores, and versions of the libraries; other code is another cell.
+        training: how networks are trained anew, by a metric that needs some; empty elsewhere.
         batch_size: for an attack whose result depends on it, else 0.
         donor_sha256: of the weights of the other network the attack uses; empty where it uses none.
     """
@@ -247,6 +248,7 @@ class Cell:
     protocol: str
     code: str
     threat: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 0
     donor_sha256: str = ""
 

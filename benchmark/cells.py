@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from attacks.base import Attack
+from attrobust.spec import fingerprint
 from attrobust.types import Cell
 from benchmark.components import Component
 from benchmark.criterion import Criterion
@@ -253,4 +254,11 @@ def tasks_of(
         tasks += [task(metrics, explainer) for explainer in grid.explainers]
     if metrics := grid.of("network"):
         tasks.append(task(metrics))
-    return tasks
+    anew = {
+        "data_sha256": fingerprint({name: part.sha256 for name, part in data.splits.items()}),
+        "images": len(split),
+        "training": request.recipe.shared(tuning=False),
+    }
+    return tasks + [
+        task([study], explainer, facts=anew) for explainer in grid.explainers for study in grid.of("training")
+    ]

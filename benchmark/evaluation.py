@@ -62,6 +62,7 @@ class Scores:
         legal: bool[B], whether the attack's own result obeyed the rules; the clean image was scored where it did not.
             True where nothing attacked.
         passes: images the attack sent through the network.
+        repeats: for each metric that trains networks anew, the mean over images of every repeat.
     """
 
     values: list[Tensor]
@@ -69,6 +70,18 @@ class Scores:
     members: tuple[str, ...]
     legal: Tensor
     passes: Passes
+    repeats: tuple[tuple[float, ...], ...] = ()
+
+
+def unattacked(values: list[Tensor]) -> Scores:
+    """Scores of images that nothing attacked, one float64[B] for each metric."""
+    return Scores(
+        values=values,
+        worst=[torch.full(scores.shape, -1) for scores in values],
+        members=(),
+        legal=torch.ones(len(values[0]), dtype=torch.bool),
+        passes=Passes(),
+    )
 
 
 def evaluate(
@@ -97,7 +110,7 @@ def evaluate(
         donor: the network that ``Attack.donor`` asks for.
         progress: what the progress bar says.
     """
-    scored = _precise(model)
+    scored = scored_copy(model)
     higher_is_better = [type(metric).higher_is_better for metric in metrics]
     batches = []
     for context, x, y in _contexts(model, explainer, images, rules, donor, progress):
@@ -127,20 +140,11 @@ def judge(
         images, rules: shared by all cells.
         progress: what the progress bar says.
     """
-    scored = _precise(model)
+    scored = scored_copy(model)
     batches = []
     for context, x, y in _contexts(model, explainer or Saliency(), images, rules, None, progress):
         case = _case(scored, explainer, images, context, x, y)
-        values = [metric.score(case).cpu() for metric in metrics]
-        batches.append(
-            Scores(
-                values=values,
-                worst=[torch.full(y.shape, -1) for _ in metrics],
-                members=(),
-                legal=torch.ones(len(y), dtype=torch.bool),
-                passes=Passes(),
-            )
-        )
+        batches.append(unattacked([metric.score(case).cpu() for metric in metrics]))
     return _joined(batches)
 
 
@@ -175,19 +179,13 @@ def accuracy_under_attack(
     return _joined(batches)
 
 
-def _precise(model: nn.Module) -> nn.Module:
-    """A copy in float64, where the device has it."""
-    copied = copy.deepcopy(model)
-    return copied if next(model.parameters()).device.type == "mps" else copied.double()
-
-
 def _case(
     scored: nn.Module, explainer: Explainer | None, images: Images, context: Context, x: Tensor, y: Tensor
 ) -> Case:
     """What metrics are given of a batch that nothing has attacked, typed like the scored network."""
     clean = x.to(next(scored.parameters()).dtype)
     partners = context.partners.to(clean)
-    explain = _unexplained if explainer is None else functools.partial(_explained, scored, explainer, context.seed)
+    explain = _unexplained if explainer is None else functools.partial(explained, scored, explainer, context.seed)
     return Case(
         model=scored,
         clean=clean,
@@ -296,7 +294,7 @@ def _remembering(explain: Callable[[Tensor, Tensor], Tensor], *fixed: Tensor) ->
     """``explain`` that computes what it says of the images that all results of an attack share only the first time."""
     known: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def explained(x: Tensor, y: Tensor) -> Tensor:
+    def remembered(x: Tensor, y: Tensor) -> Tensor:
         for images, classes, maps in known:
             if x is images and torch.equal(y, classes):
                 return maps
@@ -305,9 +303,16 @@ def _remembering(explain: Callable[[Tensor, Tensor], Tensor], *fixed: Tensor) ->
             known.append((x, y, maps))
         return maps
 
-    return explained
+    return remembered
 
 
-def _explained(model: nn.Module, explainer: Explainer, seed: int, x: Tensor, y: Tensor) -> Tensor:
+def scored_copy(model: nn.Module) -> nn.Module:
+    """A copy whose maps are scored: in float64 where the device has it."""
+    copied = copy.deepcopy(model)
+    return copied if next(model.parameters()).device.type == "mps" else copied.double()
+
+
+def explained(model: nn.Module, explainer: Explainer, seed: int, x: Tensor, y: Tensor) -> Tensor:
+    """What is scored: signed attributions B×C×H×W, of a stochastic explainer with the same draws every time."""
     generator = torch.Generator().manual_seed(derive_seed("scored explanation", seed))
     return explainer(model, x, y, generator=generator)

@@ -23,7 +23,7 @@ from benchmark.choosing import Selection, choose
 from benchmark.claims import examine
 from benchmark.controls import Untrained
 from benchmark.data.base import Loaded
-from benchmark.evaluation import Scores, accuracy_under_attack, evaluate, judge
+from benchmark.evaluation import Rules, Scores, accuracy_under_attack, evaluate, judge, unattacked
 from benchmark.external import ExternalCheckpoint
 from benchmark.fit import check_fit
 from benchmark.inputs import images_of, rules_of
@@ -31,11 +31,14 @@ from benchmark.networks import Networks, Opened, Origin, one_line
 from benchmark.plan import plan_of
 from benchmark.provenance import stamp
 from benchmark.request import Request
+from benchmark.retraining import Retraining, conduct
 from benchmark.store import SCHEMA, Row, Store
-from benchmark.subjects import Subject, controls_of, subjects_of
+from benchmark.subjects import Subject, controls_of, retraining_job, subjects_of
 from benchmark.training import correct, image_facts
+from explainers.base import Explainer
 from explainers.chunks import memory_budget
 from metrics.base import CaseMetric
+from metrics.study import Study
 
 LOG = logging.getLogger("attrobust")
 
@@ -185,7 +188,7 @@ class Runner:
         where = f"{subject.label} / {task.label}"
         started = time.monotonic()
         try:
-            found = self._scores(task, network, donor, where)
+            found = self._scores(task, network, donor, subject, where)
         except UsageError:
             raise
         except Exception as error:
@@ -193,7 +196,8 @@ class Runner:
             self._fail(task, one_line(error))
             return [f"{where}: {one_line(error)}"]
         seconds = round(time.monotonic() - started, 3)
-        rows, legal = [], found.legal.numpy()
+        rows: list[Row] = []
+        legal = found.legal.numpy()
         for (key, facts), scores, members in zip(task.rows, found.values, found.worst, strict=True):
             values, worst = scores.numpy(), members.numpy()
             estimate = statistics.estimate(values)
@@ -201,6 +205,8 @@ class Runner:
             row |= {"mean": _number(estimate.mean), "ci": [_number(estimate.low), _number(estimate.high)]}
             row |= {"n": estimate.n, "n_defined": estimate.defined, "n_legal": int(legal.sum())}
             row |= {"passes": asdict(found.passes), "seconds": seconds}
+            if found.repeats:
+                row["repeats"] = [_number(value) for value in found.repeats[len(rows)]]
             if parts := statistics.shares(worst, found.members):
                 row["members"] = parts
             row["scores_sha256"] = self.store.save_scores(key, values, legal, worst, found.members)
@@ -224,27 +230,34 @@ class Runner:
         self.store.append(rows)
         self._known |= {row["fingerprint"]: row for row in rows}
 
-    def _scores(self, task: Task, network: nn.Module, donor: nn.Module | None, where: str) -> Scores:
+    def _scores(self, task: Task, network: nn.Module, donor: nn.Module | None, subject: Subject, where: str) -> Scores:
         split = self._data.splits[task.split]
         if task.scope == "accuracy" and task.attack is None:
             hits = correct(network, split, len(split), self.request.device)
-            return Scores(
-                values=[hits.double()],
-                worst=[torch.full(hits.shape, -1)],
-                members=(),
-                legal=torch.ones_like(hits),
-                passes=Passes(forward=len(hits)),
-            )
+            return replace(unattacked([hits.double()]), passes=Passes(forward=len(hits)))
         images, rules = images_of(split, task.cell.images), rules_of(self.request, task.cell)
         explainer = task.explainer.item if task.explainer else None
         attack = task.attack.item if task.attack else None
         metrics = [metric.item for metric in task.metrics if isinstance(metric.item, CaseMetric)]
         with memory_budget(self.request.memory):
+            if task.scope == "training" and explainer:
+                return self._studied(task, network, explainer, rules, subject, where)
             if attack is None:
                 return judge(network, explainer, metrics, images, rules, progress=where)
             if explainer is None:
                 return accuracy_under_attack(network, attack, images, rules, donor=donor, progress=where)
             return evaluate(network, explainer, attack, metrics, images, rules, donor=donor, progress=where)
+
+    def _studied(
+        self, task: Task, network: nn.Module, explainer: Explainer, rules: Rules, subject: Subject, where: str
+    ) -> Scores:
+        """What networks learn that are trained anew on images changed according to the maps of one."""
+        studies = [metric.item for metric in task.metrics if isinstance(metric.item, Study)]
+        folder, device = self.store.folder / "studies", self.request.device
+        retrain = Retraining(job=retraining_job(self.request, self._data, subject), device=device, folder=folder)
+        found = conduct(network, explainer, studies, self._data, rules, retrain, progress=where)
+        repeats = tuple(tuple(scores.nanmean(dim=1).tolist()) for scores in found)
+        return replace(unattacked([scores.mean(dim=0) for scores in found]), repeats=repeats)
 
     def _row(self, task: Task, key: str, facts: dict[str, Any], *, status: str, error: str = "") -> Row:
         provenance = stamp(str(self.request.device), torch.get_num_threads())

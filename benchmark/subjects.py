@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import explainers
+import methods
 from benchmark.components import Component, resolve_one
 from benchmark.controls import CONTROLS, Untrained
 from benchmark.data.base import Loaded
@@ -68,6 +69,12 @@ def job_of(request: Request, data: Loaded, method: Component[Method], seed: int)
         seed=seed,
         start=request.starts.get(method.item.start),
     )
+
+
+def retraining_job(request: Request, data: Loaded, subject: Subject) -> TrainingJob:
+    """The training, by cross-entropy, of networks of a subject's architecture on images that a study changes."""
+    natural = resolve_one(methods.registry, "natural", Method)
+    return replace(job_of(request, data, natural, seed=0), model=subject.source.model)
 
 
 def subjects_of(request: Request, data: Loaded) -> list[Subject]:

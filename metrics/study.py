@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, final
 
+import torch
 from torch import Tensor
 
 from metrics.base import Metric, Scope
@@ -20,8 +21,8 @@ class Bench:
 
     Attributes:
         images: of every split, in [0, 1], N×C×H×W, on the CPU.
-        maps: of every image of a split, N×H×W, as the protocol reduces them, of the class the judged network predicts;
-            computed at the first call.
+        maps: of every image of a split, N×H×W on the CPU, as the protocol reduces them, of the class the judged network
+            predicts; computed at the first call.
         mean: colour of a pixel that tells nothing, float[C].
         seed: of the evaluation.
         retrain: from the changed images of every split and a seed: bool[N], whether a network trained anew on them
@@ -55,3 +56,16 @@ class Study(Metric, kind=True):
     @abstractmethod
     def trainings(self) -> int:
         """How many networks ``conduct`` asks for."""
+
+    @final
+    def score(self, bench: Bench) -> Tensor:
+        """What the harness asks.
+
+        Returns:
+            float64 repeats×N, on the CPU; NaN where undefined.
+
+        Raises:
+            ValueError: ``conduct`` returned something else.
+        """
+        count = len(bench.images["test"])
+        return torch.stack([self._checked(row, count, "conduct").cpu() for row in self.conduct(bench)])

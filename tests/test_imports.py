@@ -22,7 +22,7 @@ LAYERS = [
     {"controls"},
     {"zoo", "request", "report"},
     {"subjects", "verify"},
-    {"cells", "inputs"},
+    {"cells", "inputs", "retraining"},
     {"choosing", "fit", "networks", "plan", "audits"},
     {"runner"},
     {"cli"},
