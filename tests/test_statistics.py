@@ -54,11 +54,12 @@ def test_bca_is_that_of_scipy_on_the_same_resamples(n: int) -> None:
 
 
 @pytest.mark.parametrize("how", ["percentile", "bca"])
-@pytest.mark.parametrize("value", [0.7, 1e-200, 1e200, -3.0])
-def test_where_all_scores_are_equal_the_interval_is_that_score(how: intervals.How, value: float) -> None:
+@pytest.mark.parametrize("value", [0.7, 1e-200, 1e200, -3.0, 1.2056978104822327])
+@pytest.mark.parametrize("n", [2, 7, 20, 100])
+def test_where_all_scores_are_equal_the_interval_is_that_score(how: intervals.How, value: float, n: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = estimate(np.full(7, value), how=how)
+        found = estimate(np.full(n, value), how=how)
     assert (found.mean, found.low, found.high) == pytest.approx((value, value, value), rel=1e-12)
 
 
@@ -274,6 +275,17 @@ def test_rows_are_ranked_on_the_images_that_all_of_them_share() -> None:
     # Without the hard images b would look better than a, which has them; on those both have, a is better.
     b = np.where(hard < 0, np.nan, a - 0.2)
     assert compare([Column(rows=[a + hard, b], higher_is_better=True)]) == [[1, 2]]
+
+
+def test_a_row_that_is_better_on_the_shared_images_alone_is_not_told_apart() -> None:
+    rng = np.random.default_rng(17)
+    half = np.arange(40) < 20
+    a = rng.normal(0, 0.1, 40)
+    b = a + np.where(half, 2.0, -0.1)
+    assert compare([Column(rows=[a, b], higher_is_better=True)]) == [[2, 1]]
+    # A third row lacks the half on which b is better, and both are better than it.
+    c = np.where(half, np.nan, a - 5)
+    assert compare([Column(rows=[a, b, c], higher_is_better=True)]) == [[1, 1, 3]]
 
 
 def test_columns_of_different_lengths_are_compared_in_one_table() -> None:
