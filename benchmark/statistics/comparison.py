@@ -39,8 +39,9 @@ def compare(columns: Sequence[Column]) -> list[list[int | None]]:
     of what the seeds score on average, and, where both rows have at least two seeds, Welch's t-test on the seeds'
     means as well. The larger p-value counts, so that a difference holds over images and over seeds. The false
     discovery rate over all pairs of all columns is held at 5 % (Benjamini and Hochberg 1995). As every pair is in that
-    family, so is whichever row comes out first: choosing it after looking costs nothing. On rows that are all alike
-    the chance that a table tells any two apart is then 5 % at most.
+    family, so is whichever row comes out first: choosing it after looking costs nothing. Of tables of rows that are all
+    alike, about 5 % at most tell any two apart; that rests on simulation, for pairs that share rows depend on each
+    other in ways the procedure's proof does not cover.
 
     Means are those over the images on which all ranked rows of the column are defined; a row is better than another
     where that holds on the pair's own images too. With several seeds, an image is defined where all of them are.
