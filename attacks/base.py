@@ -21,6 +21,7 @@ class Explain(Protocol):
 
     stochastic: ClassVar[bool]
     curved: ClassVar[bool]
+    ignores_image: ClassVar[bool]
 
     @property
     def differentiable(self) -> bool:
@@ -246,7 +247,7 @@ class Attack(ABC):
             predicted = context.predict(x)
             # Put back at once, so that the check is made on the network as it was.
             with _untouched(context.model):
-                found = self.results(context, x.clone(), y)
+                found = self._found(context, x, y)
             checked = [self._checked(context, x, predicted, images) for images in found.images]
         sources = found.sources
         if sources is None:
@@ -260,6 +261,11 @@ class Attack(ABC):
             members=found.members,
             sources=sources,
         )
+
+    def _found(self, context: Context, x: Tensor, y: Tensor) -> Results:
+        if context.explainer.ignores_image and not self.on_prediction:
+            return Results(images=[x.clone()], members=(type(self).__name__,), sources=None)
+        return self.results(context, x.clone(), y)
 
     def _checked(self, context: Context, x: Tensor, predicted: Tensor, result: Tensor) -> tuple[Tensor, Tensor]:
         """One result made legal, and where it was so already."""

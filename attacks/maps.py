@@ -18,6 +18,7 @@ class OfGradients(ABC):
 
     stochastic: ClassVar[bool] = False
     curved: ClassVar[bool] = False
+    ignores_image: ClassVar[bool] = False
     differentiable = True
 
     @abstractmethod
@@ -95,6 +96,11 @@ class OfPredicted:
     def curved(self) -> bool:
         """That of the other."""
         return self.explainer.curved
+
+    @property
+    def ignores_image(self) -> bool:
+        """That of the other."""
+        return self.explainer.ignores_image
 
     @property
     def differentiable(self) -> bool:

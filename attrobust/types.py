@@ -222,10 +222,11 @@ class Cell:
         dataset: name and settings.
         data_sha256: of the evaluated images, their classes and their order.
         images: how many.
-        explainer, attack: names and settings; both empty for clean accuracy, the explainer alone for that under attack.
+        explainer, attack: names and settings; empty where there is none: both for clean accuracy and what is measured
+            of a network alone, the explainer for accuracy under attack, the attack for what is measured of clean maps.
         threat: norm, eps and whether the prediction is kept; empty without an attack.
-        label: which class is explained, ``predicted`` or ``true``.
-        reduction: channels to map.
+        label: which class is explained, ``predicted`` or ``true``; empty for accuracy.
+        reduction: channels to map; empty without an explainer.
         seed: of the evaluation.
         protocol: name and version.
         code: digest of the sources that compute the scores, and versions of the libraries; other code is another cell.
@@ -240,12 +241,12 @@ class Cell:
     images: int
     explainer: dict[str, Any]
     attack: dict[str, Any]
-    threat: dict[str, Any]
     label: str
     reduction: str
     seed: int
     protocol: str
     code: str
+    threat: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 0
     donor_sha256: str = ""
 

@@ -19,6 +19,7 @@ from benchmark.inputs import images_of, rules_of
 from benchmark.provenance import source_digest
 from benchmark.request import Request
 from benchmark.store import Row
+from benchmark.subjects import Subject
 from explainers.base import Explainer
 from explainers.chunks import memory_budget
 
@@ -44,24 +45,24 @@ class Audits:
         self._request, self._data = request, data
         self._found: dict[str, Row] = {}
 
-    def wanted(self, task: Task) -> bool:
-        """Whether the rows of a cell carry flags: those of the table whose attack is on the explanation."""
+    def wanted(self, task: Task, subject: Subject) -> bool:
+        """Whether the rows of a cell carry flags: of the table whose attack is on the explanation, no control's."""
         on_explanation = task.explainer and task.attack and not task.attack.item.on_prediction
-        return self._request.audit and bool(on_explanation) and task.split == "test"
+        return self._request.audit and bool(on_explanation) and task.split == "test" and not subject.control
 
     def current(self, row: Row) -> bool:
         """Whether a row carries the flags of the audit as it is now."""
         return bool(row.get("audit") == _sources())
 
-    def facts(self, task: Task, network: nn.Module, subject: str) -> dict[str, Any]:
+    def facts(self, task: Task, network: nn.Module, subject: Subject) -> dict[str, Any]:
         """What every row of a cell says of the audit: ``flags`` and the sources, ``audit``; nothing where not wanted.
 
         Args:
             task: the cell.
             network: that it attacks.
-            subject: what the log calls it.
+            subject: the row it stands in.
         """
-        if not self.wanted(task) or task.explainer is None:
+        if not self.wanted(task, subject) or task.explainer is None:
             return {}
         cell = asdict(task.cell)
         key = fingerprint({name: cell[name] for name in DECISIVE})
@@ -69,7 +70,7 @@ class Audits:
             started = time.monotonic()
             flags = [asdict(flag) for flag in self._probe(task, network, task.explainer.item)]
             self._found[key] = {"flags": flags, "audit": _sources()}
-            where = f"{subject} / {task.explainer.label} / audit"
+            where = f"{subject.label} / {task.explainer.label} / audit"
             for flag in flags:
                 LOG.warning("%s: %s: %s", where, flag["name"], flag["reason"])
             LOG.info("%s: %.1f s", where, time.monotonic() - started)

@@ -1,25 +1,23 @@
-"""The cells of a run: which networks, and what is measured of each."""
+"""The cells of a network: what is measured of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from attacks.base import Attack
 from attrobust.types import Cell
 from benchmark.components import Component
 from benchmark.criterion import Criterion
 from benchmark.data.base import Loaded, SplitName, evaluation_sha256
-from benchmark.external import ExternalCheckpoint
 from benchmark.provenance import EVALUATION, code_digest, plugin_digest
 from benchmark.request import Request
 from benchmark.store import row_fingerprint
+from benchmark.subjects import Subject
 from benchmark.training import image_facts
-from benchmark.zoo import TrainingJob
 from explainers.base import Explainer
-from methods.base import Method
-from metrics.base import Metric
+from metrics.base import Metric, Scope
 
 ACCURACY = {
     "label": "accuracy",
@@ -37,54 +35,33 @@ ROBUST_ACCURACY = ACCURACY | {"label": "robust-accuracy", "name": "robust-accura
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """One row of the table.
+class Task:
+    """One cell with the metrics wanted of it.
 
     Attributes:
-        label: as the table prints it.
-        seed: of training; None for a user's checkpoint.
-        source: how its network is made.
-        candidate_of: the sweep it is to be chosen from, as typed; until then it is measured on the validation split.
-        unchosen: why no member of a sweep could be chosen; the row then stands for the sweep and has no network.
+        cell: what is computed.
+        split: whose images.
+        metrics: of one scope; none where what is measured is accuracy, which has no explainer either.
+        explainer, attack: as far as there is one.
+        column: the explainer as the table's column calls it; that of a control is another one.
     """
-
-    label: str
-    seed: int | None
-    source: TrainingJob | ExternalCheckpoint
-    candidate_of: str = ""
-    unchosen: str = ""
-
-    @property
-    def donor_seed(self) -> int:
-        """Of the training of the networks that attacks on this one need."""
-        return self.seed or 0
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the network is, apart from its weights."""
-        model = self.source.model
-        if isinstance(self.source, ExternalCheckpoint):
-            return {"method": None, "model": model.canonical, "plugins": [plugin_digest(type(model.item))]}
-        method = self.source.method
-        plugins = [plugin_digest(type(method.item)), plugin_digest(type(model.item))]
-        known = {"name": method.name, "settings": {"sweep": self.label}} if self.unchosen else method.canonical
-        return {"method": known, "model": model.canonical, "plugins": plugins}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One cell with the metrics wanted of it; accuracy has none, no explainer and, when clean, no attack."""
 
     cell: Cell
     split: SplitName
-    explainer: Component[Explainer] | None
-    attack: Component[Attack] | None
     metrics: list[Component[Metric]]
+    explainer: Component[Explainer] | None = None
+    attack: Component[Attack] | None = None
+    column: str = ""
+
+    @property
+    def scope(self) -> Scope | Literal["accuracy"]:
+        """What is measured: accuracy, clean or under attack, or metrics of a scope."""
+        return type(self.metrics[0].item).scope if self.metrics else "accuracy"
 
     @property
     def rows(self) -> list[tuple[str, dict[str, Any]]]:
         """Fingerprint and facts of every row of the cell, one per metric."""
-        if self.explainer:
+        if self.metrics:
             facts = [metric_facts(metric) for metric in self.metrics]
         else:
             facts = [accuracy_facts(self.attack) if self.attack else ACCURACY]
@@ -98,9 +75,13 @@ class Task:
 
     @property
     def label(self) -> str:
-        """Explainer and attack, as progress bars and logs say it."""
-        parts = [part.label if part else "accuracy" for part in (self.explainer, self.attack)]
-        words = " / ".join(dict.fromkeys(parts))
+        """Explainer and attack, or what is measured without them, as progress bars and logs say it."""
+        parts = [part.label for part in (self.explainer, self.attack) if part]
+        if self.scope in ("accuracy", "network"):
+            parts = [self.scope, *parts]
+        elif self.scope == "training":
+            parts += [metric.label for metric in self.metrics]
+        words = " / ".join(parts)
         return words if self.split == "test" else f"{words} on validation images"
 
     def entries(self, subject: int) -> Iterator[dict[str, Any]]:
@@ -108,7 +89,7 @@ class Task:
         for key, facts in self.rows:
             yield {
                 "subject": subject,
-                "explainer": self.explainer.label if self.explainer else "",
+                "explainer": self.column,
                 "attack": self.attack.label if self.attack else "",
                 "metric": facts["label"],
                 "row": key,
@@ -152,11 +133,15 @@ class Grid:
     metrics: list[Component[Metric]]
     accuracy_attack: Component[Attack] | None
 
+    def of(self, scope: Scope) -> list[Component[Metric]]:
+        """The metrics of a scope."""
+        return [metric for metric in self.metrics if type(metric.item).scope == scope]
+
     @property
     def donors(self) -> list[str]:
         """Names of the methods whose networks the attacks need."""
-        attacks = [*self.attacks, *([self.accuracy_attack] if self.accuracy_attack else [])]
-        return list(dict.fromkeys(attack.item.donor for attack in attacks if attack.item.donor))
+        attacks = [self.accuracy_attack, *(self.attacks if self.of("attack") else [])]
+        return list(dict.fromkeys(attack.item.donor for attack in attacks if attack and attack.item.donor))
 
 
 def table_grid(request: Request, data: Loaded) -> Grid:
@@ -203,32 +188,8 @@ def metric_facts(metric: Component[Metric]) -> dict[str, Any]:
         "higher_is_better": kind.higher_is_better,
         "scale": kind.scale,
         "decimals": kind.decimals,
+        "scope": kind.scope,
     }
-
-
-def job_of(request: Request, data: Loaded, method: Component[Method], seed: int) -> TrainingJob:
-    """The training of a method with the run's model, dataset and recipe."""
-    return TrainingJob(
-        method=method,
-        model=request.model,
-        dataset=request.dataset,
-        data=data,
-        recipe=request.recipe,
-        seed=seed,
-        start=request.starts.get(method.item.start),
-    )
-
-
-def subjects_of(request: Request, data: Loaded) -> list[Subject]:
-    """The rows of the table in the order asked for: every method with every seed, then the user's checkpoints."""
-    found = []
-    candidates = {str(spec): sweep.text for sweep in request.sweeps for spec in sweep.specs}
-    for method in request.methods:
-        for seed in request.protocol.seeds:
-            job = job_of(request, data, method, seed)
-            of = candidates.get(method.label, "") if request.criterion else ""
-            found.append(Subject(label=method.label, seed=seed, source=job, candidate_of=of))
-    return found + [Subject(label=item.name, seed=None, source=item) for item in request.checkpoints]
 
 
 def tasks_of(
@@ -243,46 +204,53 @@ def tasks_of(
         sha256: of its weights.
         donors: sha256 of the weights of the networks that attacks need, by name, as far as there are any.
     """
-    protocol = request.protocol
+    protocol, split = request.protocol, data.splits[grid.split]
     shared: dict[str, Any] = {
         "subject": {**subject.facts, "images": asdict(image_facts(data))},
         "checkpoint_sha256": sha256,
         "dataset": request.dataset.canonical,
+        "data_sha256": grid.data_sha256,
+        "images": grid.images,
         "seed": protocol.evaluation_seed,
         "protocol": f"{protocol.name} v{protocol.version}",
     }
-    split = data.splits[grid.split]
-    accuracy = Cell(
-        **shared,
-        data_sha256=split.sha256,
-        images=len(split),
-        explainer={},
-        attack={},
-        threat={},
-        label="",
-        reduction="",
-        code=code_digest(EVALUATION, []),
-    )
-    tasks = [Task(cell=accuracy, split=grid.split, explainer=None, attack=None, metrics=[])]
 
-    def attacked(attack: Component[Attack], explainer: Component[Explainer] | None) -> Task:
-        parts = [type(explainer.item), type(attack.item)] if explainer else [type(attack.item)]
+    def task(
+        metrics: Sequence[Component[Metric]],
+        column: Component[Explainer] | None = None,
+        attack: Component[Attack] | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Task:
+        explainer = subject.explainer if column and subject.explainer else column
+        attacked: dict[str, Any] = {}
+        if attack:
+            attacked["threat"] = asdict(protocol.threat if explainer else protocol.accuracy_threat)
+            attacked["batch_size"] = request.batch_size if attack.item.batch_dependent else 0
+            attacked["donor_sha256"] = donors.get(attack.item.donor, "")
         cell = Cell(
-            **shared,
-            data_sha256=grid.data_sha256,
-            images=grid.images,
+            **{**shared, **attacked, **(facts or {})},
             explainer=explainer.canonical if explainer else {},
-            attack=attack.canonical,
-            threat=asdict(protocol.threat if explainer else protocol.accuracy_threat),
-            label=protocol.label if explainer else "",
+            attack=attack.canonical if attack else {},
+            label=protocol.label if metrics else "",
             reduction=protocol.reduction if explainer else "",
-            code=code_digest(EVALUATION, parts),
-            batch_size=request.batch_size if attack.item.batch_dependent else 0,
-            donor_sha256=donors.get(attack.item.donor, ""),
+            code=code_digest(EVALUATION, [type(part.item) for part in (explainer, attack) if part]),
         )
-        metrics = grid.metrics if explainer else []
-        return Task(cell=cell, split=grid.split, explainer=explainer, attack=attack, metrics=metrics)
+        return Task(
+            cell=cell,
+            split=grid.split,
+            metrics=list(metrics),
+            explainer=explainer,
+            attack=attack,
+            column=column.label if column else "",
+        )
 
+    tasks = [task([], facts={"data_sha256": split.sha256, "images": len(split)})]
     if grid.accuracy_attack:
-        tasks.append(attacked(grid.accuracy_attack, None))
-    return tasks + [attacked(attack, explainer) for explainer in grid.explainers for attack in grid.attacks]
+        tasks.append(task([], attack=grid.accuracy_attack))
+    if metrics := grid.of("attack"):
+        tasks += [task(metrics, explainer, attack) for explainer in grid.explainers for attack in grid.attacks]
+    if metrics := grid.of("map"):
+        tasks += [task(metrics, explainer) for explainer in grid.explainers]
+    if metrics := grid.of("network"):
+        tasks.append(task(metrics))
+    return tasks

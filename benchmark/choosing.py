@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.cells import Completed, Subject, metric_facts
+from benchmark.cells import Completed, metric_facts
 from benchmark.choice import Choice, Trial, candidate
 from benchmark.criterion import Criterion
 from benchmark.report.choices import reason, table
 from benchmark.store import Row
+from benchmark.subjects import Subject
 
 LOG = logging.getLogger("attrobust")
 

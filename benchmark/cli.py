@@ -21,6 +21,7 @@ from benchmark.protocol import Protocol, load_protocol
 
 if TYPE_CHECKING:
     from benchmark.runner import Runner
+    from benchmark.statistics import How
     from benchmark.store import Store
 
 LOG = logging.getLogger("attrobust")
@@ -73,6 +74,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
         epochs=options.epochs,
         data_root=options.data_root,
         retrain=options.retrain,
+        interval=options.interval,
         audit=not options.no_audit,
         device=options.device,
         batch_size=options.batch_size,
@@ -87,7 +89,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
     with store.locked(), _logging(store.folder / "log.txt"):
         failures = runner.run()
         remove_others(store.folder, formats)
-        _tables([store], store.folder, formats, as_json=options.json)
+        _tables([store], store.folder, formats, options.interval, as_json=options.json)
     for line in failures:
         sys.stderr.write(f"failed: {line}\n")
     return 1 if failures else 0
@@ -139,6 +141,7 @@ def _protocol(options: argparse.Namespace) -> Protocol:
         attacks=listed(options.attacks, "--attacks"),
         metrics=listed(options.metrics, "--metrics"),
         accuracy_attack=_accuracy_attack(options.accuracy_attack),
+        controls=_listed(options.controls),
         norm=options.norm,
         eps=options.eps,
         keep_prediction=False if options.allow_flips else None,
@@ -149,6 +152,11 @@ def _protocol(options: argparse.Namespace) -> Protocol:
 def _accuracy_attack(text: str | None) -> str | None:
     """As a protocol has it: empty for no attack."""
     return text if text is None else "" if text == "none" else str(Spec.parse(text))
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    """As a protocol has them: nothing for none."""
+    return text if text is None else () if text == "none" else tuple(name.strip() for name in text.split(","))
 
 
 def _check_names(protocol: Protocol) -> None:
@@ -186,7 +194,10 @@ def _report(options: argparse.Namespace) -> int:
     if len(options.runs) > 1 and options.out is None:
         raise UsageError("a table of several runs needs a folder of its own; name it with --out")
     stores = [Store(path) for path in options.runs]
-    _tables(stores, options.out or stores[0].folder, formats, as_json=options.json)
+    interval = options.interval or stores[0].plan()["interval"]
+    if options.interval and options.out is None:
+        stores[0].write_plan(stores[0].plan() | {"interval": interval})
+    _tables(stores, options.out or stores[0].folder, formats, interval, as_json=options.json)
     return 0
 
 
@@ -204,10 +215,10 @@ def _verify(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _tables(stores: Sequence[Store], folder: Path, formats: Sequence[str], *, as_json: bool) -> None:
+def _tables(stores: Sequence[Store], folder: Path, formats: Sequence[str], interval: How, *, as_json: bool) -> None:
     from benchmark.report import leaderboard, text, write
 
-    board = leaderboard.build(stores)
+    board = leaderboard.build(stores, interval)
     paths = write.write(board, folder, formats)
     sys.stdout.write(write.as_json(board) if as_json else text.terminal(board))
     sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")

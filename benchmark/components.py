@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from attrobust.registry import Registry
 from attrobust.spec import Spec, build, canonical, fingerprint
+from attrobust.suggest import did_you_mean
 from attrobust.types import UsageError
 
 T = TypeVar("T")
@@ -59,13 +60,30 @@ def resolve(
         if not (isinstance(cls, type) and issubclass(cls, base) and dataclasses.is_dataclass(cls)):
             what = f"{registry.kind} {spec.name!r} of {registry.origin(spec.name)}"
             raise UsageError(f"{what} must be a dataclass derived from {base.__name__}")
-        item: T = build(cls, spec, defaults and defaults(spec))
+        item: T = build(cls, *_unfolded(cls, spec, dict(defaults(spec) if defaults else {})))
         component = Component(spec.name, item, str(spec))
         key = fingerprint(component.canonical)
         if key in found:
             raise UsageError(f"{registry.kind} {spec} is the same as {found[key].label}; name it once")
         found[key] = component
     return list(found.values())
+
+
+def _unfolded(cls: type[Any], spec: Spec, silent: dict[str, str]) -> tuple[Spec, dict[str, str]]:
+    """A spec without its ``preset``, and the settings that this stands for among those used where the spec is silent.
+
+    Raises:
+        UsageError: the class has presets, but none of that name.
+    """
+    presets: Mapping[str, Mapping[str, str]] = getattr(cls, "presets", {})
+    if "preset" not in spec.settings or not presets:
+        return spec, silent
+    name = spec.settings["preset"]
+    if name not in presets:
+        hint = did_you_mean(name, presets)
+        raise UsageError(f"{spec.name} has no preset {name!r}.{hint} Known: {', '.join(presets)}")
+    rest = {key: value for key, value in spec.settings.items() if key != "preset"}
+    return Spec(spec.name, rest), {**silent, **presets[name]}
 
 
 def resolve_one(registry: Registry[T], text: str, base: type[Any]) -> Component[T]:

@@ -58,8 +58,11 @@ def make_criterion(
     strong = [item for item in attack if item.name != "noise"]
     if len(parts) < 2 and not strong:
         raise UsageError(f"--choose {text}: noise is the only attack; name another, {text}@ATTACK")
+    chosen = _find(metrics.registry, parts[0], metric, Metric)
+    if type(chosen.item).scope != "attack":
+        raise UsageError(f"--choose {text}: sweeps are chosen by what an attack does to maps; {chosen.name} sees none")
     return Criterion(
-        metric=_find(metrics.registry, parts[0], metric, Metric),
+        metric=chosen,
         attack=_find(attacks.registry, parts[1], attack, Attack) if len(parts) > 1 else strong[0],
         explainer=_find(explainers.registry, parts[2], explainer, Explainer) if len(parts) > 2 else explainer[0],
         floor=None if floor is None else _accuracy(floor),

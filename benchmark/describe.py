@@ -32,6 +32,8 @@ def describe(registry: Registry[Any], name: str) -> str:
             raise UsageError(f"{registry.kind} {name!r} has no defaults: {error}") from error
         settings = ",".join(f"{key}={_typed(key, value)}" for key, value in settings_of(instance).items())
         lines += ["", *_entry("defaults", f"{name}:{settings}" if settings else f"{name} has no settings")]
+        for preset, values in getattr(cls, "presets", {}).items():
+            lines += _entry("preset", f"{preset}: " + ",".join(f"{key}={value}" for key, value in values.items()))
         lines += _card(instance)
         if isinstance(instance, Method):
             for recipe in shipped_names(FOLDER):

@@ -30,11 +30,13 @@ class Images:
         x: B×C×H×W in [0, 1].
         y: true classes, int64[B].
         partners: for each image another one, of another class, B×C×H×W.
+        masks: bool B×H×W, the pixels that make an image what it is; None where the dataset does not know them.
     """
 
     x: Tensor
     y: Tensor
     partners: Tensor
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ class Scores:
             the first, -1 where the score is undefined or no member found anything.
         members: names of what the attack is made of.
         legal: bool[B], whether the attack's own result obeyed the rules; the clean image was scored where it did not.
+            True where nothing attacked.
         passes: images the attack sent through the network.
     """
 
@@ -94,30 +97,50 @@ def evaluate(
         donor: the network that ``Attack.donor`` asks for.
         progress: what the progress bar says.
     """
-    device = next(model.parameters()).device
-    scored = copy.deepcopy(model) if device.type == "mps" else copy.deepcopy(model).double()
-    precision = next(scored.parameters()).dtype
+    scored = _precise(model)
     higher_is_better = [type(metric).higher_is_better for metric in metrics]
     batches = []
-    for context, x, y, output in _attacked(model, explainer, attack, images, rules, donor, progress):
-        clean = x.to(precision)
-        explain = _once(functools.partial(_explained, scored, explainer, rules.seed), clean, y)
-        found: list[list[Tensor]] = [[] for _ in metrics]
-        for result in (output.x, *output.others):
-            case = Case(
-                model=scored,
-                clean=clean,
-                attacked=result.to(precision),
-                target=y,
-                explain=explain,
-                reduce=context.reduce,
-                partners=context.partners.to(precision),
-                seed=rules.seed,
-                ids=context.ids,
+    for context, x, y in _contexts(model, explainer, images, rules, donor, progress):
+        output = attack(context, x, y)
+        clean = _case(scored, explainer, images, context, x, y)
+        cases = [replace(clean, attacked=result.to(clean.clean)) for result in (output.x, *output.others)]
+        found = [torch.stack([metric.score(case).cpu() for case in cases]) for metric in metrics]
+        batches.append(_batch(output, found, higher_is_better))
+    return _joined(batches)
+
+
+def judge(
+    model: nn.Module,
+    explainer: Explainer | None,
+    metrics: Sequence[CaseMetric],
+    images: Images,
+    rules: Rules,
+    *,
+    progress: str = "metrics",
+) -> Scores:
+    """Score maps of clean images, or the network alone, as ``evaluate`` does with an attack.
+
+    Args:
+        model: in evaluation mode, on any device.
+        explainer: whose maps are judged; None for metrics that ask for none.
+        metrics: not of attacks.
+        images, rules: shared by all cells.
+        progress: what the progress bar says.
+    """
+    scored = _precise(model)
+    batches = []
+    for context, x, y in _contexts(model, explainer or Saliency(), images, rules, None, progress):
+        case = _case(scored, explainer, images, context, x, y)
+        values = [metric.score(case).cpu() for metric in metrics]
+        batches.append(
+            Scores(
+                values=values,
+                worst=[torch.full(y.shape, -1) for _ in metrics],
+                members=(),
+                legal=torch.ones(len(y), dtype=torch.bool),
+                passes=Passes(),
             )
-            for scores, metric in zip(found, metrics, strict=True):
-                scores.append(metric.score(case).cpu())
-        batches.append(_batch(output, [torch.stack(scores) for scores in found], higher_is_better))
+        )
     return _joined(batches)
 
 
@@ -144,23 +167,54 @@ def accuracy_under_attack(
     """
     batches = []
     rules = replace(rules, label="true")
-    for context, x, y, output in _attacked(model, Saliency(), attack, images, rules, donor, progress):
+    for context, x, y in _contexts(model, Saliency(), images, rules, donor, progress):
+        output = attack(context, x, y)
         clean = context.predict(x) == y
         right = [clean & (context.predict(result) == y) for result in (output.x, *output.others)]
         batches.append(_batch(output, [torch.stack(right).cpu().double()], [True]))
     return _joined(batches)
 
 
-def _attacked(
+def _precise(model: nn.Module) -> nn.Module:
+    """A copy in float64, where the device has it."""
+    copied = copy.deepcopy(model)
+    return copied if next(model.parameters()).device.type == "mps" else copied.double()
+
+
+def _case(
+    scored: nn.Module, explainer: Explainer | None, images: Images, context: Context, x: Tensor, y: Tensor
+) -> Case:
+    """What metrics are given of a batch that nothing has attacked, typed like the scored network."""
+    clean = x.to(next(scored.parameters()).dtype)
+    partners = context.partners.to(clean)
+    explain = _unexplained if explainer is None else functools.partial(_explained, scored, explainer, context.seed)
+    return Case(
+        model=scored,
+        clean=clean,
+        attacked=clean,
+        target=y,
+        explain=_remembering(explain, clean, partners),
+        reduce=context.reduce,
+        partners=partners,
+        seed=context.seed,
+        ids=context.ids,
+        masks=None if images.masks is None else images.masks[list(context.ids)].to(clean.device),
+    )
+
+
+def _unexplained(_x: Tensor, _y: Tensor) -> Tensor:
+    raise RuntimeError("a metric of networks asked for an explanation")
+
+
+def _contexts(
     model: nn.Module,
     explainer: Explainer,
-    attack: Attack,
     images: Images,
     rules: Rules,
     donor: nn.Module | None,
     progress: str,
-) -> Iterator[tuple[Context, Tensor, Tensor, AttackOutput]]:
-    """Batch by batch: the situation, the clean images, their explained classes and what the attack makes of them."""
+) -> Iterator[tuple[Context, Tensor, Tensor]]:
+    """Batch by batch: the situation, the clean images and their explained classes."""
     # Copies, so that a plug-in that spoils a network spoils no other cell.
     model = copy.deepcopy(model)
     like = next(model.parameters())
@@ -182,7 +236,7 @@ def _attacked(
             donor=donor,
         )
         y = context.predict(x) if rules.label == "predicted" else images.y[rows].to(like.device)
-        yield context, x, y, attack(context, x, y)
+        yield context, x, y
 
 
 def _batch(output: AttackOutput, found: Sequence[Tensor], higher_is_better: Sequence[bool]) -> Scores:
@@ -238,18 +292,18 @@ def worst_result(scores: Tensor, sources: Tensor, *, higher_is_better: bool) -> 
     return scores.gather(0, index)[0], members
 
 
-def _once(
-    explain: Callable[[Tensor, Tensor], Tensor], clean: Tensor, target: Tensor
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """``explain`` that computes what it says of the clean images only the first time: results share it."""
-    known: list[Tensor] = []
+def _remembering(explain: Callable[[Tensor, Tensor], Tensor], *fixed: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """``explain`` that computes what it says of the images that all results of an attack share only the first time."""
+    known: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def explained(x: Tensor, y: Tensor) -> Tensor:
-        if x is not clean or y is not target:
-            return explain(x, y)
-        if not known:
-            known.append(explain(x, y))
-        return known[0]
+        for images, classes, maps in known:
+            if x is images and torch.equal(y, classes):
+                return maps
+        maps = explain(x, y)
+        if any(x is images for images in fixed):
+            known.append((x, y, maps))
+        return maps
 
     return explained
 

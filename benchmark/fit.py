@@ -51,6 +51,8 @@ def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str
     for metric in (item for grid in grids for item in grid.metrics):
         with _named(metric.label):
             metric.item.check_size(facts.size, facts.size)
+            if type(metric.item).needs_masks and not data.splits["test"].has_masks:
+                raise ValueError(f"{request.dataset.label} does not know what its images show; use --dataset shapes")
     for method in request.methods:
         with _named(method.label):
             networks.append(_network(method, request, data))

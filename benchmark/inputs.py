@@ -11,13 +11,14 @@ from benchmark.request import Request
 def images_of(split: Split, count: int) -> Images:
     """The first images of a split, each with another one of another class."""
     x, y = split.batch(range(count))
-    return Images(x=x, y=y, partners=split.batch(partners(split, count))[0])
+    masks = split.masks(range(count)) if split.has_masks else None
+    return Images(x=x, y=y, partners=split.batch(partners(split, count))[0], masks=masks)
 
 
 def rules_of(request: Request, cell: Cell) -> Rules:
-    """The rules of a run, with the threat of one of its cells."""
+    """The rules of a run, with the threat of one of its cells where it has one."""
     return Rules(
-        threat=ThreatModel(**cell.threat),
+        threat=ThreatModel(**cell.threat) if cell.threat else request.protocol.threat,
         reduction=request.protocol.reduction,
         label=request.protocol.label,
         seed=request.protocol.evaluation_seed,

@@ -10,16 +10,18 @@ from typing import Literal
 from torch import nn
 
 from attrobust.types import UsageError
-from benchmark.cells import job_of
+from benchmark.controls import Untrained
 from benchmark.data.base import Loaded
 from benchmark.external import ExternalCheckpoint
 from benchmark.request import Request
+from benchmark.subjects import job_of
 from benchmark.training import image_facts
 from benchmark.zoo import Checkpoint, TrainingJob, find_shipped, find_trained, train_into
 
 LOG = logging.getLogger("attrobust")
 
-Origin = Literal["shipped", "trained", "to train", "file"]
+Origin = Literal["shipped", "trained", "to train", "file", "untrained"]
+Source = TrainingJob | ExternalCheckpoint | Untrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +51,10 @@ class Networks:
         self._request, self._data, self._folder = request, data, folder
         self._donors: dict[tuple[str, int], Opened] = {}
 
-    def origin(self, source: TrainingJob | ExternalCheckpoint) -> tuple[Origin, Checkpoint | None]:
+    def origin(self, source: Source) -> tuple[Origin, Checkpoint | None]:
         """Where the weights come from, and what of them is on disk."""
+        if isinstance(source, Untrained):
+            return "untrained", None
         if isinstance(source, ExternalCheckpoint):
             return "file", None
         if not self._request.retrain and (found := find_shipped(source)):
@@ -61,7 +65,7 @@ class Networks:
         found = find_trained(source, self._folder, start)
         return ("trained", found) if found else ("to train", None)
 
-    def open(self, source: TrainingJob | ExternalCheckpoint, label: str) -> Opened:
+    def open(self, source: Source, label: str) -> Opened:
         """The network of a source, trained now where it has no weights yet.
 
         Args:
@@ -93,8 +97,10 @@ class Networks:
     def _donor_job(self, name: str, seed: int) -> TrainingJob:
         return job_of(self._request, self._data, self._request.donors[name], seed)
 
-    def _opened(self, source: TrainingJob | ExternalCheckpoint) -> tuple[nn.Module, str]:
+    def _opened(self, source: Source) -> tuple[nn.Module, str]:
         facts = image_facts(self._data)
+        if isinstance(source, Untrained):
+            return source.open(self._data)
         if isinstance(source, ExternalCheckpoint):
             return source.open(facts)
         checkpoint = self._checkpoint(source)

@@ -12,6 +12,7 @@ from attrobust.types import UsageError
 
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
 FORMATS = ("csv", "latex", "markdown")
+INTERVALS = ("percentile", "bca")
 SPEC = re.compile(r"[^-].*:.+=.+")
 """What is left over where a shell has expanded braces into words of their own."""
 
@@ -101,6 +102,11 @@ def benchmark_parser() -> Parser:
         metavar="SPEC|none",
         help="attack on the prediction under which accuracy is measured too, in the same ball; none for no such column",
     )
+    add(
+        "--controls",
+        metavar="NAMES|none",
+        help="rows that explain nothing: constant-map, random-map, untrained (default: the protocol's)",
+    )
     add("--eps", metavar="E", help="radius in pixel units, e.g. 8/255")
     add("--norm", choices=("linf", "l2"))
     add("--allow-flips", action="store_true", help="attacks may change the prediction (default: the protocol's)")
@@ -122,6 +128,12 @@ def benchmark_parser() -> Parser:
     add(
         "--export", default=",".join(FORMATS), metavar="FORMATS", help=f"tables to write (default: {','.join(FORMATS)})"
     )
+    add(
+        "--interval",
+        choices=INTERVALS,
+        default=INTERVALS[0],
+        help="over images: the percentile bootstrap, or BCa, which corrects for bias and skew (default: percentile)",
+    )
     add("--json", action="store_true", help="print JSON instead of the table")
     add("--dry-run", action="store_true", help="print what would be done, and do nothing")
     add("--version", action="version", version=f"attrobust {__version__}")
@@ -138,6 +150,7 @@ def report_parser() -> Parser:
     parser.add_argument(
         "--out", type=some_path, metavar="DIR", help="where to write (default: the run itself, where there is one)"
     )
+    parser.add_argument("--interval", choices=INTERVALS, help="over images (default: the run's)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     return parser
 

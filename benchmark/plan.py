@@ -57,6 +57,7 @@ def plan_of(
         "accuracy_attack": attack and {"label": attack.label, "metric": accuracy_facts(attack)},
         "subjects": subjects,
         "entries": entries,
+        "interval": request.interval,
         "recipe": request.recipe.shared(),
         "argv": argv,
     }

@@ -24,6 +24,7 @@ class Protocol:
         dataset, model: specs, e.g. ``lenet:width=16``.
         images: how many of the fixed test list are attacked.
         methods, explainers, attacks, metrics: specs of the rows and columns.
+        controls: names of the rows that no table should be led by, see ``benchmark.controls``.
         accuracy_attack: spec of the attack on the prediction under which accuracy is measured too; empty for none.
         reduction: channels to map, see ``attrobust.reduction.reduce_map``.
         label: the class explained: ``predicted`` is the model's own clean prediction, ``true`` the dataset's.
@@ -44,6 +45,7 @@ class Protocol:
     explainers: tuple[str, ...]
     attacks: tuple[str, ...]
     metrics: tuple[str, ...]
+    controls: tuple[str, ...] = ()
     accuracy_attack: str = ""
     reduction: Literal["abs-sum", "sum", "abs-max"] = "abs-sum"
     label: Literal["predicted", "true"] = "predicted"
@@ -89,7 +91,7 @@ class Protocol:
         """
         changed = {key: value for key, value in values.items() if value is not None and value != getattr(self, key)}
         # Choosing the rows of a table does not change how a row is evaluated.
-        modified = sorted({*self.modified, *changed} - {"methods", "seeds"})
+        modified = sorted({*self.modified, *changed} - {"methods", "seeds", "controls"})
         try:
             return dataclasses.replace(self, **changed, modified=tuple(modified))
         except ValueError as error:

@@ -18,6 +18,7 @@ from attrobust.spec import Sweep, parse_specs, parse_sweeps
 from attrobust.types import UsageError, parse_number
 from benchmark import data, models
 from benchmark.components import Component, resolve, resolve_one
+from benchmark.controls import check_controls
 from benchmark.criterion import Criterion, make_criterion
 from benchmark.data.base import Dataset
 from benchmark.external import ExternalCheckpoint, parse_external
@@ -25,6 +26,7 @@ from benchmark.models.base import ModelFamily
 from benchmark.protocol import Protocol
 from benchmark.recipe import Recipe, load_recipe
 from benchmark.rows import Defaults, resolve_donors, resolve_methods, resolve_starts
+from benchmark.statistics import How
 from explainers.base import Explainer
 from methods.base import Method
 from metrics.base import Metric
@@ -46,6 +48,7 @@ class Request:
         accuracy_attack: on the prediction, for the column of accuracy under attack; None where there is none.
         recipe: how missing checkpoints are trained.
         retrain: whether shipped checkpoints are left aside.
+        interval: how intervals over images are computed; changes tables only.
         audit: whether networks and explainers are tried out for flags.
         device: to compute on.
         batch_size: images attacked together; changes speed and memory only.
@@ -69,6 +72,7 @@ class Request:
     accuracy_attack: Component[Attack] | None
     recipe: Recipe
     retrain: bool
+    interval: How
     audit: bool
     device: torch.device
     batch_size: int
@@ -86,6 +90,7 @@ def make_request(
     epochs: int | None,
     data_root: Path | None,
     retrain: bool,
+    interval: How,
     audit: bool,
     device: str,
     batch_size: int,
@@ -103,6 +108,7 @@ def make_request(
             raise UsageError(f"recipe {recipe or type(dataset.item).recipe}: {error}") from error
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
+    check_controls(protocol.controls)
     external = [parse_external(text, model) for text in checkpoints]
     sweeps = parse_sweeps(",".join(protocol.methods), "--methods") if protocol.methods else []
     defaults = Defaults(recipe=chosen, dataset=dataset.name, model=model.name)
@@ -150,6 +156,7 @@ def make_request(
         accuracy_attack=accuracy_attack,
         recipe=chosen,
         retrain=retrain,
+        interval=interval,
         audit=audit,
         device=find_device(device),
         batch_size=batch_size,

@@ -18,20 +18,12 @@ from attrobust.passes import Passes
 from attrobust.types import UsageError
 from benchmark import statistics
 from benchmark.audits import Audits
-from benchmark.cells import (
-    Completed,
-    Grid,
-    Subject,
-    Task,
-    choosing_grid,
-    subjects_of,
-    table_grid,
-    tasks_of,
-)
+from benchmark.cells import Completed, Grid, Task, choosing_grid, table_grid, tasks_of
 from benchmark.choosing import Selection, choose
 from benchmark.claims import examine
+from benchmark.controls import Untrained
 from benchmark.data.base import Loaded
-from benchmark.evaluation import Scores, accuracy_under_attack, evaluate
+from benchmark.evaluation import Scores, accuracy_under_attack, evaluate, judge
 from benchmark.external import ExternalCheckpoint
 from benchmark.fit import check_fit
 from benchmark.inputs import images_of, rules_of
@@ -40,6 +32,7 @@ from benchmark.plan import plan_of
 from benchmark.provenance import stamp
 from benchmark.request import Request
 from benchmark.store import SCHEMA, Row, Store
+from benchmark.subjects import Subject, controls_of, subjects_of
 from benchmark.training import correct, image_facts
 from explainers.chunks import memory_budget
 from metrics.base import CaseMetric
@@ -79,10 +72,12 @@ class Runner:
         """For every row and candidate: where its weights come from, how many of its cells are done, of how many."""
         self._known = self.store.rows()
         found = []
-        for subject in self.subjects:
+        for subject in [*self.subjects, *controls_of(self.request, self.subjects)]:
             origin, checkpoint = self._networks.origin(subject.source)
             if isinstance(subject.source, ExternalCheckpoint):
                 sha256 = self._external_sha256[subject.source.name]
+            elif isinstance(subject.source, Untrained):
+                sha256 = subject.source.open(self._data)[1]
             else:
                 sha256 = checkpoint.card.sha256 if checkpoint else ""
             names = self._grid(subject).donors
@@ -112,12 +107,14 @@ class Runner:
         entries: list[dict[str, Any]] = []
         subjects: list[dict[str, Any]] = []
         findings: dict[str, Any] = {}
-        for position, subject in enumerate(selection.subjects):
+        rows = [*selection.subjects, *controls_of(self.request, selection.subjects)]
+        for position, subject in enumerate(rows):
             done = self._complete(subject)
             failures += done.failures
             findings |= done.findings
             entries += [entry for task in done.tasks for entry in task.entries(position)]
-            subjects.append({"label": subject.label, "seed": subject.seed, "sha256": done.sha256, **subject.facts})
+            named = {"label": subject.label, "seed": subject.seed, "sha256": done.sha256, "control": subject.control}
+            subjects.append(named | subject.facts)
         choices = [choice.as_json() for choice in selection.choices]
         plan = plan_of(self.request, self._table.data_sha256, subjects, entries, self._argv)
         self.store.write_plan(plan | {"choices": choices, "checkpoints": findings})
@@ -146,7 +143,7 @@ class Runner:
                 failures += self._carry_out(missing, opened.network, donors[task.donor].network, subject)
             if opened.network is not None:
                 self._renew_flags(task, opened.network, subject)
-            if task.attack is None and opened.network is not None:
+            if task is tasks[0] and opened.network is not None:
                 findings |= self._examine(subject, task, opened.network)
         return Completed(sha256=opened.sha256, tasks=tasks, failures=failures, findings=findings)
 
@@ -207,7 +204,7 @@ class Runner:
             if parts := statistics.shares(worst, found.members):
                 row["members"] = parts
             row["scores_sha256"] = self.store.save_scores(key, values, legal, worst, found.members)
-            row |= self._audits.facts(task, network, subject.label)
+            row |= self._audits.facts(task, network, subject)
             rows.append(row)
         self._append(rows)
         LOG.info("%s: %.1f s", where, seconds)
@@ -215,10 +212,10 @@ class Runner:
 
     def _renew_flags(self, task: Task, network: nn.Module, subject: Subject) -> None:
         """Write rows again whose flags are of another audit, or of none."""
-        rows = [self._known[key] for key, _ in task.rows] if self._audits.wanted(task) else []
+        rows = [self._known[key] for key, _ in task.rows] if self._audits.wanted(task, subject) else []
         stale = [row for row in rows if row["status"] == "ok" and not self._audits.current(row)]
         if stale:
-            self._append([row | self._audits.facts(task, network, subject.label) for row in stale])
+            self._append([row | self._audits.facts(task, network, subject) for row in stale])
 
     def _fail(self, task: Task, reason: str) -> None:
         self._append([self._row(task, key, facts, status="failed", error=reason) for key, facts in task.rows])
@@ -229,7 +226,7 @@ class Runner:
 
     def _scores(self, task: Task, network: nn.Module, donor: nn.Module | None, where: str) -> Scores:
         split = self._data.splits[task.split]
-        if task.attack is None:
+        if task.scope == "accuracy" and task.attack is None:
             hits = correct(network, split, len(split), self.request.device)
             return Scores(
                 values=[hits.double()],
@@ -239,14 +236,15 @@ class Runner:
                 passes=Passes(forward=len(hits)),
             )
         images, rules = images_of(split, task.cell.images), rules_of(self.request, task.cell)
-        attack, metrics = (
-            task.attack.item,
-            [metric.item for metric in task.metrics if isinstance(metric.item, CaseMetric)],
-        )
-        if task.explainer is None:
-            return accuracy_under_attack(network, attack, images, rules, donor=donor, progress=where)
+        explainer = task.explainer.item if task.explainer else None
+        attack = task.attack.item if task.attack else None
+        metrics = [metric.item for metric in task.metrics if isinstance(metric.item, CaseMetric)]
         with memory_budget(self.request.memory):
-            return evaluate(network, task.explainer.item, attack, metrics, images, rules, donor=donor, progress=where)
+            if attack is None:
+                return judge(network, explainer, metrics, images, rules, progress=where)
+            if explainer is None:
+                return accuracy_under_attack(network, attack, images, rules, donor=donor, progress=where)
+            return evaluate(network, explainer, attack, metrics, images, rules, donor=donor, progress=where)
 
     def _row(self, task: Task, key: str, facts: dict[str, Any], *, status: str, error: str = "") -> Row:
         provenance = stamp(str(self.request.device), torch.get_num_threads())

@@ -54,32 +54,27 @@ def _plan_problems(plan: Row, rows: dict[str, Row]) -> list[str]:
     found = set()
     for entry in plan["entries"]:
         row = rows.get(entry["row"])
-        if row is None or not entry["attack"]:
+        if row is None:
             continue
         cell, subject = row["cell"], plan["subjects"][entry["subject"]]
-        method = cell["subject"]["method"]
-        told = {
-            "threat": (facts["threat"], str(ThreatModel(**cell["threat"]))),
-            "images": (facts["images"], cell["images"]),
-            "data_sha256": (facts["data_sha256"], cell["data_sha256"]),
-            "keep_prediction": (
-                bool(entry["explainer"]) and facts["keep_prediction"],
-                cell["threat"]["keep_prediction"],
-            ),
-            "weights": (subject["sha256"], cell["checkpoint_sha256"]),
-            "method": (subject["label"].partition(":")[0] if method else None, method and method["name"]),
-        }
+        method, metric = cell["subject"]["method"], metrics.get(entry["metric"])
+        told = {"weights": (subject["sha256"], cell["checkpoint_sha256"])}
+        if not subject["control"]:
+            told["method"] = (subject["label"].partition(":")[0] if method else None, method and method["name"])
+        if cell["threat"]:
+            kept = bool(entry["explainer"]) and facts["keep_prediction"]
+            told["threat"] = (facts["threat"], str(ThreatModel(**cell["threat"])))
+            told["keep_prediction"] = (kept, cell["threat"]["keep_prediction"])
+        if metric:
+            told |= {"metric": (metric, row["metric"]), "label": (facts["label"], cell["label"])}
+        elif entry["attack"]:
+            told["accuracy_attack"] = (facts.get("accuracy_attack"), cell["attack"])
+            told["metric"] = (robust and robust["metric"], row["metric"])
         if entry["explainer"]:
-            told |= {
-                "reduction": (facts["reduction"], cell["reduction"]),
-                "label": (facts["label"], cell["label"]),
-                "metric": (metrics.get(entry["metric"]), row["metric"]),
-            }
-        else:
-            told |= {
-                "accuracy_attack": (facts.get("accuracy_attack"), cell["attack"]),
-                "metric": (robust and robust["metric"], row["metric"]),
-            }
+            told["reduction"] = (facts["reduction"], cell["reduction"])
+        if entry["attack"] or (metric and metric["scope"] != "training"):
+            told["images"] = (facts["images"], cell["images"])
+            told["data_sha256"] = (facts["data_sha256"], cell["data_sha256"])
         found |= {name for name, (plan_says, row_says) in told.items() if plan_says != row_says}
     return [f"run.json does not say what the rows say: {name}" for name in sorted(found)]
 
@@ -125,7 +120,7 @@ def _checkpoint_problems(store: Store) -> list[str]:
 
 
 def _stale_tables(store: Store) -> list[str]:
-    board = build([store])
+    board = build([store], store.plan()["interval"])
     paths = {store.folder / f"leaderboard.{suffix}": render for suffix, render in FORMATS.values()}
     return [
         f"{path} does not say what the rows say; write it again with report"

@@ -23,12 +23,14 @@ class Explainer(ABC):
 
     Attributes:
         stochastic: whether the map depends on ``generator``.
+        ignores_image: whether every image has the same map; attacks then have nothing to do.
         curved: whether the map bends with ``x`` on a network of ReLUs too, because it is made of outputs, of finite
             differences or of relevances. False for what is made of gradients, which are constant there between kinks:
             attacks differentiate those in a smooth view of the network.
     """
 
     stochastic: ClassVar[bool] = False
+    ignores_image: ClassVar[bool] = False
     curved: ClassVar[bool] = False
 
     @property

@@ -20,6 +20,8 @@ from explainers.noise import normal_draws
 class Constant(UnderivedExplainer):
     """The same value everywhere: cannot be moved, and ranks no pixel above another, so most metrics are undefined."""
 
+    ignores_image: ClassVar[bool] = True
+
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
@@ -33,6 +35,7 @@ class Random(UnderivedExplainer):
     """Normal noise that depends on nothing but the draws; the same for every image."""
 
     stochastic: ClassVar[bool] = True
+    ignores_image: ClassVar[bool] = True
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator

@@ -21,10 +21,12 @@ from benchmark.statistics import estimate
 from benchmark.store import SCHEMA, Store
 
 IMAGES = 40
-METRICS = [
+METRICS: list[dict[str, Any]] = [
     {"label": "topk", "title": "top-10% (%)", "name": "topk", "higher_is_better": True, "scale": 100.0, "decimals": 1},
     {"label": "l2", "title": "l2 (l2-norm.)", "name": "l2", "higher_is_better": False, "scale": 1.0, "decimals": 3},
 ]
+for metric in METRICS:
+    metric["scope"] = "attack"
 ACCURACY = {
     "label": "accuracy",
     "title": "accuracy (%)",
@@ -96,8 +98,9 @@ def write_run(
             "explainers": ["saliency"],
             "attacks": [{"label": "noise:draws=2", "name": "noise"}, {"label": "topk", "name": "topk"}],
             "metrics": METRICS,
-            "subjects": [{"label": method, "seed": 0, "sha256": sha256} for method in methods],
+            "subjects": [{"label": method, "seed": 0, "sha256": sha256, "control": False} for method in methods],
             "entries": entries,
+            "interval": "percentile",
         }
     )
     return store
@@ -257,5 +260,5 @@ def test_text_that_latex_and_markdown_would_interpret_is_escaped() -> None:
 
 
 def test_a_number_that_rounds_to_nothing_has_no_sign(board: Leaderboard) -> None:
-    assert board.metrics[1].text(-0.0001) == "0.000"
-    assert board.metrics[1].text(-0.0006) == "-0.001"
+    assert board.groups[0].metrics[1].text(-0.0001) == "0.000"
+    assert board.groups[0].metrics[1].text(-0.0006) == "-0.001"

@@ -46,6 +46,15 @@ class Split(ABC):
         """float32 maps of where people look, B×H×W in [0, 1], at these positions of a split that has them."""
         raise NotImplementedError(f"{type(self).__name__} has no gaze maps; see has_gaze")
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether it is known which pixels make an image what it is."""
+        return False
+
+    def masks(self, indices: Sequence[int]) -> Tensor:
+        """bool B×H×W, the pixels that make an image what it is, at these positions of a split that knows them."""
+        raise NotImplementedError(f"{type(self).__name__} has no masks; see has_masks")
+
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """float32 images in [0, 1], B×C×H×W, and their classes, int64[B]."""
         return self.pixels(indices).float() / 255, self.labels[torch.as_tensor(indices)]
@@ -98,6 +107,8 @@ def evaluation_sha256(split: Split, count: int) -> str:
         indices = positions[start : start + 256]
         digest.update(split.pixels(indices).contiguous().numpy().tobytes())
         digest.update(split.labels[torch.as_tensor(indices)].numpy().tobytes())
+        if split.has_masks:
+            digest.update(split.masks(indices).contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

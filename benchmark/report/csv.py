@@ -4,44 +4,89 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator, Sequence
 
-from benchmark.report.table import ALL, Group, Leaderboard, Line, Metric, Number
+from benchmark.report.table import ALL, Leaderboard, Line, Mean, Metric, Number
 from benchmark.report.words import header
+from benchmark.statistics import OverSeeds
 
-SHARED = ["protocol", "dataset", "model", "threat"]
-PLACE = ["subset", "method", "seed", "checkpoint", "explainer", "attack", "metric", "higher_is_better"]
-VALUES = ["images", "undefined", "legal", "mean", "ci_low", "ci_high", "best", "flags", "status"]
+SHARED = ["protocol", "dataset", "model", "threat", "interval"]
+PLACE = ["subset", "method", "seed", "checkpoint", "control", "scope", "explainer", "attack", "metric"]
+VALUES = ["higher_is_better", "images", "undefined", "legal", "mean", "ci_low", "ci_high", "seeds", "seed_error"]
+DETAILS = ["worst", "worst_5_percent", "median", "best_5_percent", "rank", "best", "flags", "status"]
 
 
 def render(board: Leaderboard) -> str:
-    """The whole leaderboard, with the digits of the other tables; ``rows.jsonl`` has all of them."""
+    """The whole leaderboard, with the digits of the other tables; ``rows.jsonl`` has all of them.
+
+    A row over training seeds has no seed, their number in ``seeds`` and no interval over images.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*SHARED, *PLACE, *VALUES])
-    shared = [board.comparison[key] for key in SHARED]
-    for line in board.groups[0].lines:
-        for metric, number in zip(board.accuracies, line.accuracies, strict=True):
-            writer.writerow([*shared, *_place(board, None, line, metric), *_values(metric, number)])
-    for group in board.groups:
-        for line in group.lines:
-            for metric, number in zip(board.metrics, line.numbers, strict=True):
-                writer.writerow([*shared, *_place(board, group, line, metric), *_values(metric, number)])
+    columns = [*SHARED, *PLACE, *VALUES, *DETAILS]
+    writer.writerow(columns)
+    shared = {**{key: board.comparison[key] for key in SHARED[:-1]}, "interval": board.interval}
+    for values in _records(board):
+        writer.writerow([(shared | values).get(column, "") for column in columns])
     return buffer.getvalue()
 
 
-def _place(board: Leaderboard, group: Group | None, line: Line, metric: Metric) -> list[object]:
-    """Where a number stands; accuracy is of no group."""
-    where = (ALL, "", metric.attack) if group is None else (group.subset, group.explainer, group.attack)
+def _records(board: Leaderboard) -> Iterator[dict[str, object]]:
+    first = board.groups[0]
+    for line in first.lines:
+        for metric, number in zip(board.accuracies, line.accuracies, strict=True):
+            yield _line(line) | {"subset": ALL, "attack": metric.attack} | _number(metric, number, board.accuracies)
+    for mean in first.means:
+        for metric, value in zip(board.accuracies, mean.accuracies, strict=True):
+            yield {"subset": ALL, "attack": metric.attack} | _over_seeds(metric, mean, value, None, board.accuracies)
+    for group in board.groups:
+        place = {"subset": group.subset, "scope": group.scope, "explainer": group.explainer, "attack": group.attack}
+        for line in group.lines:
+            for metric, number in zip(group.metrics, line.numbers, strict=True):
+                yield _line(line) | place | _number(metric, number, group.metrics)
+        for mean in group.means:
+            for metric, value, rank in zip(group.metrics, mean.numbers, mean.ranks, strict=True):
+                yield place | _over_seeds(metric, mean, value, rank, group.metrics)
+
+
+def _line(line: Line) -> dict[str, object]:
     seed = "" if line.seed is None else line.seed
-    title = header(metric, board.metrics)
-    return [where[0], line.label, seed, line.sha256[:12], where[1], where[2], title, metric.higher_is_better]
+    return {"method": line.label, "seed": seed, "checkpoint": line.sha256[:12], "control": line.control}
 
 
-def _values(metric: Metric, number: Number) -> list[object]:
-    estimate = number.estimate
+def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[str, object]:
+    named = {"metric": header(metric, others), "higher_is_better": metric.higher_is_better, "best": number.best}
+    estimate, found = number.estimate, number.spread
     if estimate is None:
-        return ["", "", "", "", "", "", False, "", "failed"]
-    values = [metric.text(value) for value in (estimate.mean, estimate.low, estimate.high)]
-    flags = " ".join(flag.name for flag in number.flags)
-    legal = "" if number.legal is None else number.legal
-    return [estimate.n, estimate.n - estimate.defined, legal, *values, number.best, flags, "ok"]
+        return named | {"status": "failed"}
+    spread = () if found is None else (found.worst, found.tail, found.median, found.best)
+    return {
+        **named,
+        "images": estimate.n,
+        "undefined": estimate.n - estimate.defined,
+        "legal": "" if number.legal is None else number.legal,
+        "mean": metric.text(estimate.mean),
+        "ci_low": metric.text(estimate.low),
+        "ci_high": metric.text(estimate.high),
+        **dict(zip(DETAILS, map(metric.text, spread), strict=False)),
+        "rank": "" if number.rank is None else number.rank,
+        "flags": " ".join(flag.name for flag in number.flags),
+        "status": "ok",
+    }
+
+
+def _over_seeds(
+    metric: Metric, mean: Mean, value: OverSeeds | None, rank: int | None, others: Sequence[Metric]
+) -> dict[str, object]:
+    named = {"method": mean.label, "control": False, "metric": header(metric, others)}
+    named |= {"higher_is_better": metric.higher_is_better, "best": rank == 1}
+    if value is None:
+        return named | {"status": "failed"}
+    return {
+        **named,
+        "mean": metric.text(value.mean),
+        "seeds": value.count,
+        "seed_error": metric.text(value.error, digits=1),
+        "rank": "" if rank is None else rank,
+        "status": "ok",
+    }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from benchmark.report.choices import note as chosen
-from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
-from benchmark.report.words import caption, header, legend, name, subset_title
+from benchmark.report.table import ALL, COMMON, SCOPES, Group, Leaderboard, Metric, Number
+from benchmark.report.words import caption, header, legend, mean_name, name, subset_title
+from benchmark.statistics import OverSeeds
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"
 SPECIAL = {
@@ -15,8 +16,9 @@ SPECIAL = {
 
 
 def render(board: Leaderboard) -> str:
-    """Two ``table*`` environments, over all images and over those every network classifies correctly."""
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(_table(board, subset) for subset in (ALL, COMMON))
+    """A ``table*`` environment for each subset of the images and each thing that metrics belong to."""
+    places = [(subset, scope) for subset in (ALL, COMMON) for scope in SCOPES if board.subset(subset, scope)]
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(_table(board, *place) for place in places)
 
 
 def escape(text: str) -> str:
@@ -24,34 +26,39 @@ def escape(text: str) -> str:
     return "".join(SPECIAL.get(char, char) for char in text)
 
 
-def _table(board: Leaderboard, subset: str) -> str:
-    groups = board.subset(subset)
-    shown = (*board.accuracies, *board.metrics)
+def _table(board: Leaderboard, subset: str, scope: str) -> str:
+    groups = board.subset(subset, scope)
+    shown = (*board.accuracies, *groups[0].metrics)
     columns = 1 + len(shown)
     arrows = [f"{escape(header(item, shown))} {UP if item.higher_is_better else DOWN}" for item in shown]
+    title = subset_title(subset, groups[0].images)
     lines = [
         "\\begin{table*}",
         "\\centering",
         "\\small",
-        f"\\caption{{{escape(subset_title(groups[0]))}. {escape(caption(board))} {escape(legend(board))}}}",
-        f"\\label{{tab:attrobust-{subset}}}",
+        f"\\caption{{{escape(title)}. {escape(caption(board))} {escape(legend(board))}}}",
+        f"\\label{{tab:attrobust-{subset}-{scope}}}",
         f"\\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
         "\\toprule",
         " & ".join(["Method", *arrows]) + " \\\\",
     ]
     for group in groups:
-        title = escape(f"{group.explainer}, {group.attack}")
+        title = escape(group.title)
         lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{{title}}}}} \\\\", *_rows(board, group)]
-    said = [*board.notes(), *map(chosen, board.choices)] if subset == ALL else []
+    said = [*board.notes(), *map(chosen, board.choices)] if groups[0] is board.groups[0] else []
     notes = [f"\\par\\footnotesize {escape(note)}" for note in said]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *notes, "\\end{table*}", ""])
 
 
 def _rows(board: Leaderboard, group: Group) -> list[str]:
-    rows = []
+    shown, rows = (*board.accuracies, *group.metrics), []
     for line in group.lines:
-        pairs = zip((*board.accuracies, *board.metrics), (*line.accuracies, *line.numbers), strict=True)
+        pairs = zip(shown, (*line.accuracies, *line.numbers), strict=True)
         rows.append(" & ".join([escape(name(line, board)), *(_entry(*pair) for pair in pairs)]) + " \\\\")
+    for mean in group.means:
+        ranks = (*(None for _ in board.accuracies), *mean.ranks)
+        found = zip(shown, (*mean.accuracies, *mean.numbers), ranks, strict=True)
+        rows.append(" & ".join([escape(mean_name(mean, group)), *(_over_seeds(*item) for item in found)]) + " \\\\")
     return rows
 
 
@@ -62,8 +69,23 @@ def _entry(metric: Metric, number: Number) -> str:
         return "failed"
     if not estimate.defined:
         return "undefined"
-    mean, low, high = (metric.text(value).replace("-", "$-$") for value in (estimate.mean, estimate.low, estimate.high))
-    shown = f"\\textbf{{{mean}}}" if number.best else mean
+    mean, low, high = (_digits(metric.text(value)) for value in (estimate.mean, estimate.low, estimate.high))
     flag = "\\textsuperscript{!}" if number.flags else ""
     missing = f", {estimate.n - estimate.defined} undefined" if estimate.defined < estimate.n else ""
-    return f"{shown}{flag} {{\\scriptsize [{low}, {high}]{missing}}}"
+    return f"{_bold(mean, number.best)}{flag} {{\\scriptsize [{low}, {high}]{missing}}}"
+
+
+def _over_seeds(metric: Metric, value: OverSeeds | None, rank: int | None) -> str:
+    if value is None:
+        return "failed"
+    mean, error = metric.text(value.mean), metric.text(value.error, digits=1)
+    shown = _bold(_digits(mean) or "undefined", rank == 1)
+    return f"{shown} {{\\scriptsize $\\pm$ {error or 'undefined'}}}"
+
+
+def _digits(text: str) -> str:
+    return text.replace("-", "$-$")
+
+
+def _bold(text: str, wanted: bool) -> str:
+    return f"\\textbf{{{text}}}" if wanted else text

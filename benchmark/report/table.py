@@ -1,4 +1,4 @@
-"""What a leaderboard is made of: groups of rows that compare, with intervals, ties and flags."""
+"""What a leaderboard is made of: groups of rows that compare, with intervals, ranks and flags."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 
 from attrobust.types import Flag
 from benchmark.choice import Choice
-from benchmark.statistics import Estimate
+from benchmark.statistics import Estimate, How, OverSeeds, Spread
 
 ALL, COMMON = "all", "common"
 """Subsets of the images: every one, or those that every evaluated network classifies correctly."""
+SCOPES = ("attack", "map", "network", "training")
+"""What metrics belong to, in the order of the tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,9 @@ class Metric:
     Attributes:
         label: as typed; unique in a run.
         title: what a header says.
-        higher_is_better: whether a larger value means that maps held still.
+        higher_is_better: whether a larger value speaks for the model.
         scale, decimals: a value is printed times ``scale`` with so many digits after the point.
+        scope: what it belongs to, one of SCOPES; of accuracy nothing.
         attack: for accuracy, the attack it is measured under; empty where that is none, or the group's.
     """
 
@@ -32,13 +35,14 @@ class Metric:
     higher_is_better: bool
     scale: float
     decimals: int
+    scope: str = ""
     attack: str = ""
 
-    def text(self, value: float) -> str:
-        """The digits every table shows for a value; empty where it is undefined."""
+    def text(self, value: float, digits: int = 0) -> str:
+        """The digits every table shows for a value, and so many more; empty where it is undefined."""
         if np.isnan(value):
             return ""
-        shown = f"{value * self.scale:.{self.decimals}f}"
+        shown = f"{value * self.scale:.{self.decimals + digits}f}"
         return shown.removeprefix("-") if float(shown) == 0 else shown
 
 
@@ -47,16 +51,23 @@ class Number:
     """One entry of a table.
 
     Attributes:
-        estimate: mean and interval; None where the cell failed.
-        legal: images whose attack obeyed the rules; None for clean accuracy.
-        best: whether it is the best of its group or tied with it.
+        estimate: mean and interval over images; None where the cell failed.
+        legal: images whose attack obeyed the rules; None where nothing attacked.
+        rank: one more than the rows of the group that are better and can be told from it; None where it is not ranked.
+        spread: quantiles and the worst image; None where there are none.
         flags: reasons not to trust it.
     """
 
     estimate: Estimate | None
     legal: int | None = None
-    best: bool = False
+    rank: int | None = None
+    spread: Spread | None = None
     flags: tuple[Flag, ...] = ()
+
+    @property
+    def best(self) -> bool:
+        """Whether no row of its group is better and can be told from it."""
+        return self.rank == 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +80,7 @@ class Line:
         key: fingerprint of the weights and of everything else that makes it the network it is.
         accuracies, numbers: its entries.
         flags: of the network and the explainer, which ``numbers`` have too.
+        control: whether it is a row that no table should be led by; such a row has no ranks.
     """
 
     label: str
@@ -78,17 +90,55 @@ class Line:
     accuracies: tuple[Number, ...]
     numbers: tuple[Number, ...]
     flags: tuple[Flag, ...] = ()
+    control: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """One method over its training seeds, in one group.
+
+    Attributes:
+        label: of the method.
+        accuracies, numbers: mean and standard error over the seeds of means over images; None where a seed failed.
+        ranks: for each of ``numbers``, see ``Number.rank``; the lines of the seeds themselves have none.
+    """
+
+    label: str
+    accuracies: tuple[OverSeeds | None, ...]
+    numbers: tuple[OverSeeds | None, ...]
+    ranks: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Rows that compare: one explainer under one attack, over one subset of the images."""
+    """Rows that compare: one explainer under one attack, one explainer alone or the networks, over a subset of images.
+
+    Attributes:
+        subset: of the images.
+        images: how many.
+        scope: what its metrics belong to, one of SCOPES.
+        explainer, attack: as typed; empty where there is none.
+        metrics: its columns.
+        lines: its rows.
+        means: of the methods with several training seeds.
+    """
 
     subset: str
     images: int
+    scope: str
     explainer: str
     attack: str
+    metrics: tuple[Metric, ...]
     lines: tuple[Line, ...]
+    means: tuple[Mean, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Explainer and attack, or what is measured without them."""
+        if self.scope == "network":
+            return "the networks alone"
+        suffix = {"attack": self.attack, "map": "clean maps", "training": "networks trained anew"}[self.scope]
+        return f"{self.explainer}, {suffix}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,22 +148,24 @@ class Leaderboard:
     Attributes:
         comparison: what all rows share: protocol, dataset, threat and so on.
         accuracies: how clean accuracy is printed and, where it was measured, that under attack.
-        metrics: the columns.
         groups: over all images first, then over those every network classifies correctly.
+        common: images that every evaluated network classifies correctly.
+        interval: how intervals over images were computed.
         choices: how rows were chosen on the validation split.
         audited: whether every network and explainer was tried out for flags.
     """
 
     comparison: dict[str, Any]
     accuracies: tuple[Metric, ...]
-    metrics: tuple[Metric, ...]
     groups: tuple[Group, ...]
+    common: int
+    interval: How = "percentile"
     choices: tuple[Choice, ...] = ()
     audited: bool = True
 
-    def subset(self, name: str) -> list[Group]:
-        """The groups over one subset."""
-        return [group for group in self.groups if group.subset == name]
+    def subset(self, name: str, scope: str = "") -> list[Group]:
+        """The groups over one subset, of one scope where one is given."""
+        return [group for group in self.groups if group.subset == name and scope in ("", group.scope)]
 
     def notes(self) -> list[str]:
         """One line for every flag, and for every cell in which attacks broke the rules, over all images."""
@@ -122,13 +174,13 @@ class Leaderboard:
             for metric, number in zip(self.accuracies, line.accuracies, strict=True):
                 if number.estimate and number.legal is not None and number.legal < number.estimate.n:
                     found.append(_broken(f"{line.label}, {metric.attack}", number.legal, number.estimate.n))
-        for group in self.subset(ALL):
+        for group in self.subset(ALL, "attack"):
             for line in group.lines:
-                where = f"{line.label}, {group.explainer}, {group.attack}"
+                where = f"{line.label}, {group.title}"
                 legal = next((number.legal for number in line.numbers if number.legal is not None), group.images)
                 if legal < group.images:
                     found.append(_broken(where, legal, group.images))
-                for metric, number in zip(self.metrics, line.numbers, strict=True):
+                for metric, number in zip(group.metrics, line.numbers, strict=True):
                     own = [flag for flag in number.flags if flag not in line.flags]
                     found += [f"{where}, {metric.title}: {flag.name}: {flag.reason}" for flag in own]
                 found += [f"{line.label}, {group.explainer}: {flag.name}: {flag.reason}" for flag in line.flags]

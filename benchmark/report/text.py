@@ -2,60 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
 from benchmark.report.choices import note as chosen
-from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
-from benchmark.report.words import caption, header, legend, name, subset_title
+from benchmark.report.table import ALL, SCOPES, Group, Leaderboard, Metric, Number
+from benchmark.report.words import SPREAD, caption, header, legend, mean_name, name, subset_title
+from benchmark.statistics import OverSeeds
 
 Cells = list[list[str]]
 ARROWS = {True: "↑", False: "↓"}
 
 
 def terminal(board: Leaderboard) -> str:
-    """The table over all images, one block for each explainer and attack; ``*`` marks the best and its ties."""
-    blocks = [_cells(board, group, lambda text: f"{text} *", titled=index == 0) for index, group in _all(board)]
-    widths = [max(len(row[column]) for block in blocks for row in block) for column in range(len(blocks[0][0]))]
-    parts = [caption(board), legend(board), ""]
-    for (_, group), block in zip(_all(board), blocks, strict=True):
-        if group is board.subset(ALL)[0]:
-            parts.append(_aligned(block.pop(0), widths))
-        parts.append(f"-- {group.explainer}, {group.attack} " + "-" * 20)
-        parts += [_aligned(row, widths) for row in block]
-    common = board.subset(COMMON)[0].images
+    """The table over all images, a block for each explainer and attack; ``*`` marks the best and its ties."""
+    parts = [caption(board), legend(board)]
+    for scope in SCOPES:
+        groups = board.subset(ALL, scope)
+        if not groups:
+            continue
+        head = _head([*board.accuracies, *groups[0].metrics])
+        blocks = [_cells(board, group, lambda text: f"{text} *") for group in groups]
+        widths = [max(map(len, column)) for column in zip(head, *itertools.chain.from_iterable(blocks), strict=True)]
+        parts += ["", _aligned(head, widths)]
+        for group, block in zip(groups, blocks, strict=True):
+            parts += [f"-- {group.title} " + "-" * 20, *(_aligned(row, widths) for row in block)]
     parts += ["", *(f"! {note}" for note in board.notes()), *map(chosen, board.choices)]
-    parts.append(f"The other tables also show the {common} images that every evaluated network classifies correctly.")
+    parts.append(f"The other tables also show the {board.common} images that every evaluated network gets right.")
     return "\n".join(parts) + "\n"
 
 
 def markdown(board: Leaderboard) -> str:
-    """All groups as Markdown tables, best and ties in bold."""
+    """All groups as Markdown tables, best and ties in bold, and how scores are spread over the images."""
     parts = [f"# {board.comparison['protocol']}", "", caption(board), legend(board), ""]
-    subset = ""
-    for group in board.groups:
-        if group.subset != subset:
-            subset = group.subset
-            parts += [f"## {subset_title(group)}", ""]
-        rows = _cells(board, group, lambda text: f"**{text}**", titled=True)
-        parts += [f"### {_escape(group.explainer)}, {_escape(group.attack)}", ""]
-        parts += [_piped(rows[0]), "|" + "---|" + "---:|" * (len(rows[0]) - 1), *map(_piped, rows[1:]), ""]
+    for subset, groups in itertools.groupby(board.groups, key=lambda group: group.subset):
+        shown = list(groups)
+        parts += [f"## {subset_title(subset, shown[0].images)}", ""]
+        for group in shown:
+            rows = _cells(board, group, lambda text: f"**{text}**")
+            parts += [f"### {_escape(group.title)}", "", *_table(_head([*board.accuracies, *group.metrics]), rows)]
+    parts += [f"## {SPREAD}", ""]
+    for group in board.subset(ALL):
+        parts += [f"### {_escape(group.title)}", "", *_table(_head(group.metrics), _spreads(board, group))]
     notes = [*board.notes(), *map(chosen, board.choices)]
     if notes:
         parts += ["## Notes", "", *(f"- {_escape(note)}" for note in notes), ""]
     return "\n".join(parts)
 
 
-def _all(board: Leaderboard) -> list[tuple[int, Group]]:
-    return list(enumerate(board.subset(ALL)))
+def _head(metrics: Sequence[Metric]) -> list[str]:
+    return ["method", *(f"{header(metric, metrics)} {ARROWS[metric.higher_is_better]}" for metric in metrics)]
 
 
-def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str], *, titled: bool) -> Cells:
-    rows, shown = [], (*board.accuracies, *board.metrics)
-    if titled:
-        rows.append(["method", *(f"{header(metric, shown)} {ARROWS[metric.higher_is_better]}" for metric in shown)])
+def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str]) -> Cells:
+    rows, shown = [], (*board.accuracies, *group.metrics)
     for line in group.lines:
         pairs = zip(shown, (*line.accuracies, *line.numbers), strict=True)
         rows.append([name(line, board), *(_entry(metric, number, mark) for metric, number in pairs)])
+    for mean in group.means:
+        ranks = (*(None for _ in board.accuracies), *mean.ranks)
+        found = zip(shown, (*mean.accuracies, *mean.numbers), ranks, strict=True)
+        rows.append([mean_name(mean, group), *(_over_seeds(*item, mark) for item in found)])
+    return rows
+
+
+def _spreads(board: Leaderboard, group: Group) -> Cells:
+    """Per metric ``worst / 5 % / median``."""
+    rows = []
+    for line in group.lines:
+        cells = []
+        for metric, number in zip(group.metrics, line.numbers, strict=True):
+            found = number.spread
+            values = () if found is None else (found.worst, found.tail, found.median)
+            cells.append(" / ".join(metric.text(value) or "undefined" for value in values) or "failed")
+        rows.append([name(line, board), *cells])
     return rows
 
 
@@ -70,6 +90,17 @@ def _entry(metric: Metric, number: Number, mark: Callable[[str], str]) -> str:
     missing = f" ({estimate.n - estimate.defined} undefined)" if estimate.defined < estimate.n else ""
     interval = f" [{metric.text(estimate.low)}, {metric.text(estimate.high)}]"
     return (mark(mean) if number.best else mean) + interval + missing + flag
+
+
+def _over_seeds(metric: Metric, value: OverSeeds | None, rank: int | None, mark: Callable[[str], str]) -> str:
+    if value is None:
+        return "failed"
+    mean = metric.text(value.mean) or "undefined"
+    return (mark(mean) if rank == 1 else mean) + f" ± {metric.text(value.error, digits=1) or 'undefined'}"
+
+
+def _table(head: list[str], rows: Cells) -> list[str]:
+    return [_piped(head), "|" + "---|" + "---:|" * (len(head) - 1), *map(_piped, rows), ""]
 
 
 def _aligned(row: list[str], widths: list[int]) -> str:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmark.report.table import ALL, Group, Leaderboard, Line, Metric
+from benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric
+
+INTERVALS = {"percentile": "bootstrap", "bca": "BCa bootstrap"}
+SEEDS = "; of several training seeds the mean and ± its standard error over the seeds"
+SPREAD = "Worst image / 5 % quantile / median, over all images"
 
 
 def caption(board: Leaderboard) -> str:
@@ -22,18 +26,20 @@ def caption(board: Leaderboard) -> str:
 def legend(board: Leaderboard) -> str:
     """How to read the numbers."""
     under = [f", under {item.attack} on the attacked images" for item in board.accuracies if item.attack]
+    seeds = "" if not board.groups[0].means else SEEDS
+    marked = "marked entries are the best and those that no other can be told apart from and above"
     return (
-        f"Mean over images with its 95 % bootstrap interval; accuracy is on the whole test split{''.join(under)}; "
-        "marked entries are the best and those not distinguishable from it (paired over images, 5 %). "
+        f"Mean over images with its 95 % {INTERVALS[board.interval]} interval{seeds}; accuracy is on the whole test "
+        f"split{''.join(under)}; {marked} (paired over images, false discoveries held at 5 % over the table). "
         "An exclamation mark is a flag: see the notes."
     )
 
 
-def subset_title(group: Group) -> str:
-    """Which images a group is about."""
-    if group.subset == ALL:
-        return f"All {group.images} images"
-    return f"The {group.images} images that every evaluated network classifies correctly"
+def subset_title(subset: str, images: int) -> str:
+    """Which images groups are about."""
+    if subset == ALL:
+        return f"All {images} images"
+    return f"The {images} images that every evaluated network classifies correctly"
 
 
 def header(metric: Metric, others: Sequence[Metric]) -> str:
@@ -49,3 +55,9 @@ def name(line: Line, board: Leaderboard) -> str:
         shown += f" (seed {line.seed})"
     twins = [other for other in lines if (other.label, other.seed) == (line.label, line.seed)]
     return f"{shown} [{line.key[:8]}]" if len(twins) > 1 else shown
+
+
+def mean_name(mean: Mean, group: Group) -> str:
+    """What the row of a method over its training seeds is called."""
+    seeds = sum(line.label == mean.label and not line.control for line in group.lines)
+    return f"{mean.label}, mean of {seeds} seeds"

@@ -11,7 +11,8 @@ from typing import Any
 from attrobust.types import UsageError
 from benchmark.files import write_atomically
 from benchmark.report import csv, latex, text
-from benchmark.report.table import ALL, Group, Leaderboard, Line, Metric, Number
+from benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number
+from benchmark.statistics import OverSeeds
 
 FORMATS: dict[str, tuple[str, Callable[[Leaderboard], str]]] = {
     "csv": ("csv", csv.render),
@@ -49,38 +50,75 @@ def remove_others(folder: Path, formats: Sequence[str]) -> None:
 
 def as_json(board: Leaderboard) -> str:
     """Every number of the leaderboard with all its digits, as a JSON document; undefined numbers are null."""
-    records = [
-        _record(None, line, metric, number)
-        for line in board.groups[0].lines
-        for metric, number in zip(board.accuracies, line.accuracies, strict=True)
-    ]
+    first, records, seeds = board.groups[0], [], []
+    for line in first.lines:
+        pairs = zip(board.accuracies, line.accuracies, strict=True)
+        records += [_record(None, line, metric, number) for metric, number in pairs]
+    for mean in first.means:
+        pairs_over = zip(board.accuracies, mean.accuracies, strict=True)
+        seeds += [_over_seeds(None, mean, metric, value, None) for metric, value in pairs_over]
     for group in board.groups:
         for line in group.lines:
-            pairs = zip(board.metrics, line.numbers, strict=True)
+            pairs = zip(group.metrics, line.numbers, strict=True)
             records += [_record(group, line, metric, number) for metric, number in pairs]
+        for mean in group.means:
+            found = zip(group.metrics, mean.numbers, mean.ranks, strict=True)
+            seeds += [_over_seeds(group, mean, metric, value, rank) for metric, value, rank in found]
     choices = [choice.as_json() for choice in board.choices]
-    return json.dumps({"comparison": board.comparison, "choices": choices, "rows": records}, indent=2) + "\n"
+    whole = {"comparison": board.comparison, "interval": board.interval, "choices": choices}
+    return json.dumps(whole | {"rows": records, "over_seeds": seeds}, indent=2) + "\n"
+
+
+def _place(group: Group | None, metric: Metric) -> dict[str, Any]:
+    return {
+        "subset": group.subset if group else ALL,
+        "scope": group.scope if group else "accuracy",
+        "explainer": (group.explainer or None) if group else None,
+        "attack": (group.attack or None) if group else metric.attack or None,
+        "metric": metric.label,
+        "higher_is_better": metric.higher_is_better,
+    }
 
 
 def _record(group: Group | None, line: Line, metric: Metric, number: Number) -> dict[str, Any]:
-    values = number.estimate
+    values, found = number.estimate, number.spread
+    spread = found and {
+        "worst": _finite(found.worst),
+        "worst_image": found.image,
+        "worst_5_percent": _finite(found.tail),
+        "median": _finite(found.median),
+    }
     return {
         "method": line.label,
         "seed": line.seed,
         "checkpoint_sha256": line.sha256,
-        "subset": group.subset if group else ALL,
-        "explainer": group.explainer if group else None,
-        "attack": group.attack if group else metric.attack or None,
-        "metric": metric.label,
-        "higher_is_better": metric.higher_is_better,
+        "control": line.control,
+        **_place(group, metric),
         "mean": _finite(values.mean) if values else None,
         "ci": [_finite(values.low), _finite(values.high)] if values else None,
         "images": values.n if values else None,
         "undefined": values.n - values.defined if values else None,
+        "spread": spread,
         "legal": number.legal,
+        "rank": number.rank,
         "best": number.best,
         "flags": [flag.name for flag in number.flags],
         "status": "ok" if values else "failed",
+    }
+
+
+def _over_seeds(
+    group: Group | None, mean: Mean, metric: Metric, value: OverSeeds | None, rank: int | None
+) -> dict[str, Any]:
+    return {
+        "method": mean.label,
+        **_place(group, metric),
+        "mean": _finite(value.mean) if value else None,
+        "standard_error": _finite(value.error) if value else None,
+        "seeds": value.count if value else None,
+        "rank": rank,
+        "best": rank == 1,
+        "status": "ok" if value else "failed",
     }
 
 

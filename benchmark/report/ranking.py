@@ -1,0 +1,55 @@
+"""Which rows of a table compete, and where each stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmark.report.records import Network, Scored
+from benchmark.statistics import Column, compare
+from benchmark.store import Floats
+
+Method = tuple[int, ...]
+"""Positions of the networks that one method trained, one for each seed."""
+
+
+def methods_of(networks: Sequence[Network]) -> list[Method]:
+    """What competes: networks that differ in nothing but the training seed together, every other one alone, no control.
+
+    Args:
+        networks: all rows of a table.
+    """
+    named: dict[str, list[int]] = {}
+    for index, network in enumerate(networks):
+        if not network.control:
+            named.setdefault(network.subject["label"], []).append(index)
+    methods: list[Method] = []
+    for members in named.values():
+        seeds = {networks[index].subject["seed"] for index in members}
+        methods += [tuple(members)] if len(seeds) == len(members) else [(index,) for index in members]
+    return methods
+
+
+def rank(
+    methods: Sequence[Method], columns: Sequence[Sequence[Scored | None]], higher_is_better: Sequence[bool]
+) -> list[list[int | None]]:
+    """For every column the rank of every method, see ``statistics.compare``.
+
+    Args:
+        methods: see ``methods_of``.
+        columns: of one table, each the scores of all networks; None where a cell failed.
+        higher_is_better: of each column.
+    """
+    return compare(
+        [
+            Column(rows=[_together([column[index] for index in method]) for method in methods], higher_is_better=higher)
+            for column, higher in zip(columns, higher_is_better, strict=True)
+        ]
+    )
+
+
+def _together(found: Sequence[Scored | None]) -> Floats | None:
+    """Scores of all seeds, S×N; None where one of them failed."""
+    values = [scored.values for scored in found if scored is not None]
+    return np.stack(values) if len(values) == len(found) else None

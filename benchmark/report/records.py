@@ -1,0 +1,165 @@
+"""Runs as they lie on disk: what was measured of which network, read for a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attrobust.types import Flag, UsageError
+from benchmark.audit.comparison import yardsticks
+from benchmark.report.table import Metric, Number
+from benchmark.statistics import estimate
+from benchmark.store import Booleans, Floats, Row, Store
+
+UNREADABLE = ("accuracy_attack", "attacks", "code", "data_sha256", "explainers")
+"""Facts of a comparison that are too long to quote."""
+ACCURACY = Metric(label="accuracy", title="accuracy (%)", higher_is_better=True, scale=100.0, decimals=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a group of rows stands in a table.
+
+    Attributes:
+        scope: what its metrics belong to, one of SCOPES.
+        explainer, attack: as typed; empty where there is none.
+    """
+
+    scope: str
+    explainer: str
+    attack: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What was stored of a cell, for some of its images.
+
+    Attributes:
+        values: scores of the images that ``mask`` keeps.
+        legal: whether the attack on each obeyed the rules.
+        mask: of all the cell's images.
+    """
+
+    values: Floats
+    legal: Booleans
+    mask: Booleans
+
+
+def _metric(facts: Row, attack: str = "") -> Metric:
+    """From the facts that a run records."""
+    known = {key: facts[key] for key in ("label", "title", "higher_is_better", "scale", "decimals")}
+    return Metric(**known, scope="" if attack else facts["scope"], attack=attack)
+
+
+class Run:
+    """One run read from disk."""
+
+    def __init__(self, store: Store) -> None:
+        self.plan = store.plan()
+        self.images: int = self.plan["comparison"]["images"]
+        self.metrics = [_metric(item) for item in self.plan["metrics"]]
+        self.accuracies = [ACCURACY]
+        if robust := self.plan.get("accuracy_attack"):
+            self.accuracies.append(_metric(robust["metric"], attack=robust["label"]))
+        self.yardsticks = {item["label"]: yardsticks(item, self.plan["attacks"]) for item in self.plan["attacks"]}
+        self._store = store
+        rows = store.rows()
+        self._rows: dict[tuple[int, str, str, str], Row] = {}
+        for entry in self.plan["entries"]:
+            if entry["row"] not in rows:
+                raise UsageError(f"{store.folder}/rows.jsonl lacks a row of its plan; run the benchmark again")
+            place = (entry["subject"], entry["explainer"], entry["attack"], entry["metric"])
+            self._rows[place] = rows[entry["row"]]
+        self._scores: dict[str, tuple[Floats, Booleans]] = {}
+
+    def of(self, scope: str) -> list[Metric]:
+        """The metrics of a scope."""
+        return [metric for metric in self.metrics if metric.scope == scope]
+
+    def check_comparable(self, other: Run) -> None:
+        """Raise UsageError where a number of this run would not mean what it means in the other."""
+        mine, theirs = self.plan["comparison"], other.plan["comparison"]
+        for key in sorted({*mine, *theirs}):
+            if mine.get(key) == theirs.get(key):
+                continue
+            values = f": {mine.get(key)} against {theirs.get(key)}" if key not in UNREADABLE else ""
+            raise UsageError(f"{self._store.folder} does not compare with {other._store.folder}: other {key}{values}")
+        for key in ("explainers", "attacks", "metrics"):
+            if self.plan[key] != other.plan[key]:
+                raise UsageError(f"{self._store.folder} has other {key} than {other._store.folder}")
+
+    def row(self, subject: int, explainer: str, attack: str, metric: str) -> Row:
+        """The row that stands at a place of the table."""
+        row = self._rows.get((subject, explainer, attack, metric))
+        if row is None:
+            raise UsageError(f"{self._store.folder}/run.json lacks an entry of its table; run the benchmark again")
+        return row
+
+    def scores(self, subject: int, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
+        """Per-image scores and legality; None where the cell failed."""
+        row = self.row(subject, explainer, attack, metric)
+        if row["status"] != "ok":
+            return None
+        if row["fingerprint"] not in self._scores:
+            self._scores[row["fingerprint"]] = self._store.load_scores(row)
+        return self._scores[row["fingerprint"]]
+
+
+class Network:
+    """One network of a run, with its clean accuracy."""
+
+    def __init__(self, run: Run, position: int) -> None:
+        self._run, self._position = run, position
+        self.subject: dict[str, Any] = run.plan["subjects"][position]
+        self.control: bool = self.subject["control"]
+        found = run.scores(position, "", "", ACCURACY.label)
+        self.correct: Booleans | None = None if found is None else found[0][: run.images] > 0.5
+        self.accuracies = tuple(self._accuracy(metric) for metric in run.accuracies)
+
+    @property
+    def audited(self) -> bool:
+        """Whether all of its explainers were tried out, where anything was attacked of them."""
+        plan, attacked = self._run.plan, self._run.of("attack")
+        if self.control or not attacked:
+            return True
+        name, labels = attacked[0].label, [attack["label"] for attack in plan["attacks"]]
+        return all(
+            any("audit" in row or row["status"] != "ok" for row in rows)
+            for explainer in plan["explainers"]
+            if (rows := [self._run.row(self._position, explainer, label, name) for label in labels])
+        )
+
+    def masked(self, place: Place, metric: Metric, mask: Booleans) -> Scored | None:
+        """What was stored of a cell, for some of the attacked images; None where it failed.
+
+        Of networks that were trained anew it is all there is: they are tried on the whole test split.
+        """
+        found = self._run.scores(self._position, place.explainer, place.attack, metric.label)
+        if found is None:
+            return None
+        if place.scope == "training":
+            mask = np.ones(len(found[0]), dtype=np.bool_)
+        return Scored(values=found[0][mask], legal=found[1][mask], mask=mask)
+
+    def is_own_donor(self, explainer: str, attack: str) -> bool:
+        """Whether the other network that an attack follows is this one."""
+        cell = self._run.row(self._position, explainer, attack, self._run.of("attack")[0].label)["cell"]
+        donor: str = cell.get("donor_sha256", "")
+        return donor != "" and donor == cell["checkpoint_sha256"]
+
+    def flags(self, place: Place) -> tuple[Flag, ...]:
+        """What the audit found, told by the rows of every metric; the same of each attack on the explanation."""
+        if place.scope != "attack":
+            return ()
+        metrics = self._run.of("attack")
+        rows = [self._run.row(self._position, place.explainer, place.attack, metric.label) for metric in metrics]
+        return tuple(dict.fromkeys(Flag(**flag) for row in rows for flag in row.get("flags", [])))
+
+    def _accuracy(self, metric: Metric) -> Number:
+        """Over the whole test split or, under an attack, over all attacked images."""
+        found = self._run.scores(self._position, "", metric.attack, metric.label)
+        if found is None:
+            return Number(estimate=None)
+        return Number(estimate=estimate(found[0]), legal=int(found[1].sum()) if metric.attack else None)

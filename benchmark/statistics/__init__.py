@@ -1,0 +1,21 @@
+"""What per-image scores say together: intervals, spreads, and which rows can be told apart; no torch."""
+
+from benchmark.statistics.comparison import Column, compare, distinguishable
+from benchmark.statistics.intervals import Estimate, How, estimate, wilson
+from benchmark.statistics.seeds import OverSeeds, over_seeds
+from benchmark.statistics.spread import Spread, shares, spread
+
+__all__ = [
+    "Column",
+    "Estimate",
+    "How",
+    "OverSeeds",
+    "Spread",
+    "compare",
+    "distinguishable",
+    "estimate",
+    "over_seeds",
+    "shares",
+    "spread",
+    "wilson",
+]

@@ -1,0 +1,135 @@
+"""Means over images with their intervals."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.stats
+
+from benchmark.store import Floats
+
+RESAMPLES = 2000
+LEVEL = 0.95
+NORMAL = float(scipy.stats.norm.ppf((1 + LEVEL) / 2))
+
+How = Literal["percentile", "bca"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean over images with its 95 % interval; NaN where no image has a score.
+
+    Attributes:
+        mean, low, high: of the images with a defined score; one image has a mean and no interval, unless it is 0 or 1.
+        n: images asked for.
+        defined: images with a score.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    defined: int
+
+
+def estimate(scores: Floats, how: How = "percentile") -> Estimate:
+    """Mean and 95 % interval over images; scores that are NaN or infinite are left out.
+
+    The interval is a bootstrap (2,000 resamples, fixed seed), see ``bootstrap``; for scores that are all 0 or 1, such
+    as accuracy, it is Wilson's, which stays honest where every image is right.
+
+    Args:
+        scores: one number per image.
+        how: see ``bootstrap``.
+    """
+    defined = scores[np.isfinite(scores)]
+    nan = float("nan")
+    if len(defined) == 0:
+        return Estimate(mean=nan, low=nan, high=nan, n=len(scores), defined=0)
+    if np.isin(defined, (0.0, 1.0)).all():
+        low, high = wilson(int(defined.sum()), len(defined))
+    elif len(defined) == 1:
+        low = high = nan
+    else:
+        low, high = (float(bound) for bound in bootstrap(defined, how))
+    return Estimate(mean=float(defined.mean()), low=low, high=high, n=len(scores), defined=len(defined))
+
+
+def wilson(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's interval of a proportion that is ``hits`` of ``n``."""
+    interval = scipy.stats.binomtest(hits, n).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def bootstrap(values: Floats, how: How) -> tuple[Floats, Floats]:
+    """Bootstrap interval of the mean.
+
+    ``percentile`` is Hesterberg's expanded one (arXiv 1411.5279): the plain percentile interval is too narrow by
+    ``√((n−1)/n) · z/t``, so its tails ``α/2`` become ``Φ(−√(n/(n−1)) t_{1−α/2, n−1})``. ``bca`` corrects for bias and
+    skew (Efron 1987) and not for that. Where all values are equal, so are both bounds.
+
+    Args:
+        values: finite, …×n, n at least 2.
+        how: which interval.
+
+    Returns:
+        Lower and upper bounds, shaped like ``values`` without its last axis.
+    """
+    means = np.sort(_resampled_means(values), axis=-1)
+    n = values.shape[-1]
+    if how == "percentile":
+        tail = scipy.stats.norm.cdf(np.sqrt(n / (n - 1)) * scipy.stats.t.ppf((1 - LEVEL) / 2, n - 1))
+        low, high = np.full(values.shape[:-1], tail), np.full(values.shape[:-1], 1 - tail)
+    else:
+        low, high = _bca_tails(values, means)
+    return _quantile(means, low), _quantile(means, high)
+
+
+def _bca_tails(values: Floats, means: Floats) -> tuple[Floats, Floats]:
+    """Which quantiles of the resampled ``means`` are the bounds: corrected for bias, and for skew by the jackknife."""
+    center = values.mean(axis=-1, keepdims=True)
+    below = ((means < center).mean(axis=-1) + (means <= center).mean(axis=-1)) / 2
+    bias = scipy.stats.norm.ppf(np.clip(below, 0.5 / RESAMPLES, 1 - 0.5 / RESAMPLES))
+    widest = np.abs(values - center).max(axis=-1, keepdims=True)
+    unit = (values - center) / np.where(widest > 0, widest, 1.0)
+    # Deviations from the mean have squares to divide by unless all are 0, which have no skew.
+    skew = (unit**3).sum(axis=-1) / (6 * np.maximum((unit**2).sum(axis=-1), 1.0) ** 1.5)
+    shifted = (bias - NORMAL, bias + NORMAL)
+    low, high = (scipy.stats.norm.cdf(bias + z / (1 - skew * z)) for z in shifted)
+    return low, high
+
+
+def _quantile(ordered: Floats, at: Floats) -> Floats:
+    """Linear quantiles of ordered values along the last axis, one place for each."""
+    place = at * (ordered.shape[-1] - 1)
+    floor = np.floor(place).astype(np.int64)
+    below = np.take_along_axis(ordered, floor[..., None], axis=-1)[..., 0]
+    above = np.take_along_axis(ordered, np.ceil(place).astype(np.int64)[..., None], axis=-1)[..., 0]
+    result: Floats = below + (place - floor) * (above - below)
+    return result
+
+
+def _resampled_means(values: Floats) -> Floats:
+    """Means of RESAMPLES draws with replacement, …×RESAMPLES; the draws depend only on the number of images."""
+    n = values.shape[-1]
+    blocks = _draws(n) if n <= 4096 else _generate(n)
+    means: Floats = np.concatenate([values @ counts.T for counts in blocks], axis=-1) / n
+    return means
+
+
+@functools.lru_cache(maxsize=4)
+def _draws(n: int) -> tuple[Floats, ...]:
+    return tuple(_generate(n))
+
+
+def _generate(n: int) -> Iterator[Floats]:
+    """How often each of n images is drawn in each resample, in blocks of resamples that fit in memory."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    size = max(1, 4_000_000 // n)
+    for start in range(0, RESAMPLES, size):
+        block = min(size, RESAMPLES - start)
+        yield generator.multinomial(n, np.full(n, 1.0 / n), size=block).astype(np.float64)
