@@ -47,3 +47,22 @@ def maker(network: nn.Module, images: Tensor) -> MakeCase:
         )
 
     return make
+
+
+def unexplained(images: Tensor, _: Tensor) -> Tensor:
+    raise AssertionError(f"{len(images)} images were explained")
+
+
+def case_of(model: nn.Module, x: Tensor, target: Tensor, seed: int = 0) -> Case:
+    """Images alone: nothing is attacked, and nothing may be explained."""
+    return Case(
+        model=model,
+        clean=x,
+        attacked=x,
+        target=target,
+        explain=unexplained,
+        reduce=lambda raw: raw.sum(dim=1),
+        partners=x,
+        seed=seed,
+        ids=range(len(x)),
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from cases import case_of
 from scipy.stats import norm
-from test_curvature import case_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,6 +30,18 @@ class Bowl(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         value = x.flatten(1).square().sum(dim=1) / 2
+        return torch.stack([value, torch.zeros_like(value)], dim=1)
+
+
+class Wedge(nn.Module):
+    """The logit ``|Σ x - edge|``: one unit gradient on one side of a plane, its opposite on the other."""
+
+    def __init__(self, edge: float) -> None:
+        super().__init__()
+        self.edge = edge
+
+    def forward(self, x: Tensor) -> Tensor:
+        value = (x.flatten(1).sum(dim=1) - self.edge).abs()
         return torch.stack([value, torch.zeros_like(value)], dim=1)
 
 
@@ -79,6 +92,15 @@ def test_the_cosine_bound_is_attained_by_a_half_space() -> None:
     assert nothing == -1
 
 
+def test_the_metric_comes_close_to_the_worst_of_a_network_that_is_a_half_space() -> None:
+    x = torch.full((1, 1, 4, 4), 0.5, dtype=torch.float64)
+    distance, metric = 0.5, CertifiedCosine(radius=0.1, samples=5000)
+    case = case_of(Wedge(edge=8 - 4 * distance), x, torch.tensor([0]))
+    worst = 2 * norm.cdf((distance - metric.radius) / metric.stdev) - 1
+    assert worst - 0.1 < metric.score(case).item() <= worst
+    assert CertifiedCosine(radius=0.6, samples=500).score(case).item() == -1, "beyond the plane it points elsewhere"
+
+
 def direction_of(metric: CertifiedCosine, case: Case) -> Tensor:
     """The direction a certificate is about."""
     streams, total = case.streams("certified-cosine direction"), torch.zeros_like(case.clean)
@@ -88,7 +110,7 @@ def direction_of(metric: CertifiedCosine, case: Case) -> Tensor:
     return unit(total, PIXELS)
 
 
-@pytest.mark.parametrize("radius", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("radius", [0.0, 0.1])
 def test_the_cosine_bound_holds_of_a_network_whose_smoothed_gradient_is_known(radius: float) -> None:
     x = torch.rand(60, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     case = case_of(Bowl(), x, torch.zeros(60, dtype=torch.int64))
@@ -138,7 +160,7 @@ def fresh_units(case: Case, x: Tensor, stdev: float, count: int, seed: int) -> T
 
 
 def downhill(case: Case, x: Tensor, direction: Tensor, stdev: float, seed: int) -> Tensor:
-    """An estimate of the derivative of ``<direction, h>``: through the network where it is smooth, else by the score."""
+    """Where ``⟨direction, h⟩`` falls: through the network where it is smooth, else Stein's estimate."""
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros_like(x)
     for _ in range(24):
@@ -208,7 +230,7 @@ def test_the_defaults_say_something_of_shipped_robust_networks(name: str, real_i
 def test_a_larger_radius_certifies_less_until_nothing_is_left(digits_case: Case) -> None:
     for kind, nothing in ((CertifiedCosine, -1.0), (CertifiedTopK, 0.0)):
         scores = [kind(samples=60, radius=radius).score(digits_case) for radius in (0.0, 0.1, 0.2, 2.0)]
-        assert all((wide <= narrow).all() for narrow, wide in zip(scores, scores[1:], strict=False))
+        assert all((wide <= narrow).all() for narrow, wide in itertools.pairwise(scores))
         assert (scores[0] > scores[1]).all()
         assert scores[-1].tolist() == [nothing, nothing]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import MakeCase
+from cases import MakeCase, case_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vectors import close, tiny_network, vectors
@@ -22,25 +22,6 @@ from metrics.hessian import HessianNorm
 FEW = {"certified-cosine": {"samples": 40}, "certified-topk": {"samples": 40}}
 NETWORK = [name for name in registry.names() if registry.get(name).scope == "network"]
 BOTH: list[Objective] = ["loss", "logit"]
-
-
-def unexplained(images: Tensor, _: Tensor) -> Tensor:
-    raise AssertionError(f"{len(images)} images were explained")
-
-
-def case_of(model: nn.Module, x: Tensor, target: Tensor, seed: int = 0) -> Case:
-    """Images alone: nothing is attacked, and nothing may be explained."""
-    return Case(
-        model=model,
-        clean=x,
-        attacked=x,
-        target=target,
-        explain=unexplained,
-        reduce=lambda raw: raw.sum(dim=1),
-        partners=x,
-        seed=seed,
-        ids=range(len(x)),
-    )
 
 
 class Quadratic(nn.Module):
