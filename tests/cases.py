@@ -15,6 +15,9 @@ from metrics.case import Case
 
 MakeCase = Callable[..., Case]
 
+FEW: dict[str, dict[str, int]] = {"certified-cosine": {"samples": 20}, "certified-topk": {"samples": 20}}
+"""Settings of metrics that take a thousand passes by default, by name."""
+
 
 def maker(network: nn.Module, images: Tensor) -> MakeCase:
     """Makes cases of digits before and after noise that changes their class, explained in float64.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import MakeCase, case_of
+from cases import FEW, MakeCase, case_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vectors import close, tiny_network, vectors
@@ -19,7 +19,6 @@ from metrics.curvature import Curvature
 from metrics.derivatives import Objective, gradient, largest_curvature, length, second_order
 from metrics.hessian import HessianNorm
 
-FEW = {"certified-cosine": {"samples": 40}, "certified-topk": {"samples": 40}}
 NETWORK = [name for name in registry.names() if registry.get(name).scope == "network"]
 BOTH: list[Objective] = ["loss", "logit"]
 

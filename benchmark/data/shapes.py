@@ -65,7 +65,7 @@ class Shapes(Dataset):
     """
 
     size: int = 32
-    contrast: int = 180
+    contrast: int = 240
     seed: int = 0
     recipe: ClassVar[str] = "shapes"
 
@@ -84,8 +84,8 @@ class Shapes(Dataset):
             classes=tuple(PAINTED),
             channels=3,
             size=self.size,
-            mean=(0.498, 0.498, 0.498),
-            std=(0.219, 0.219, 0.219),
+            mean=(0.499, 0.499, 0.499),
+            std=(0.202, 0.202, 0.202),
         )
 
     def draw(self, stream: Sequence[int], label: int) -> tuple[Bytes, Mask]:
@@ -130,13 +130,19 @@ def _background(random: np.random.RandomState, size: int) -> tuple[Whole, Whole]
         long, short = random.randint(size * 4 // 32, size * 10 // 32 + 1, 2)
         along, across = cosine * x + sine * y, cosine * y - sine * x
         inside = (along * short) ** 2 + (across * long) ** 2 <= (long * short * UNIT) ** 2
-        image = np.where(inside, random.randint(0, 256, 3)[:, None, None], image)
+        image = np.where(inside, _faint(random, mean), image)
     for _ in range(3):
         x, y = _offsets(size, *random.randint(0, 2 * size, 2))
         cosine, sine = _direction(random)
         on_line = np.abs(cosine * y - sine * x) <= random.randint(1, 3) * size * UNIT // 32
-        image = np.where(on_line, random.randint(0, 256, 3)[:, None, None], image)
+        image = np.where(on_line, _faint(random, mean), image)
     return image, mean
+
+
+def _faint(random: np.random.RandomState, mean: Whole) -> Whole:
+    """A random colour half way to the texture's, 3×1×1: what means nothing stands out less than the shape."""
+    colour: Whole = (random.randint(0, 256, 3) + mean) // 2
+    return colour[:, None, None]
 
 
 def _offsets(size: int, x: int, y: int) -> tuple[Whole, Whole]:
