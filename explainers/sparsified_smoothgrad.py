@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from attrobust.certificates import TopKCertificate, certify_top_k, check_promise
 from attrobust.types import Amount
 from explainers import register
 from explainers.base import UnderivedExplainer, checked, finite
-from explainers.certificate import TopKCertificate, certify_top_k, check_promise
 from explainers.noise import GaussianExplainer, check_samples, mean_over_noise, normal_draws
 
 

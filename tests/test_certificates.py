@@ -10,8 +10,8 @@ import torch
 from scipy.stats import binomtest, norm
 from torch import Tensor, nn
 
+from attrobust.certificates import ball_variation, box_variation, certify_top_k
 from attrobust.types import Amount
-from explainers.certificate import ball_variation, box_variation, certify_top_k
 from explainers.gradient import input_gradient
 from explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 from explainers.uniform_gradient import UniformGradient

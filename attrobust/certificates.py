@@ -1,8 +1,7 @@
 """What smoothing guarantees about a map within a radius, as data.
 
 An average over noise cannot change fast: its change is bounded by how much the noise's distribution moves. The bounds
-    here are
-about the *expected* map, of which an explainer returns an estimate, for a fixed explained class, and hold with a stated
+here are about the *expected* map, of which draws give an estimate, for a fixed explained class, and hold with a stated
 probability over the draws.
 """
 
@@ -107,15 +106,33 @@ def certify_top_k(
     )
 
 
+def mean_at_least(values: Floats, confidence: float) -> Floats:
+    """A lower bound for the expectation of numbers in [-1, 1], that holds with probability ``confidence``.
+
+    The empirical Bernstein bound (Maurer and Pontil 2009, arXiv 0907.3740, theorem 4): with sample variance V and
+    α = 1 - confidence, ``mean - √(2 V ln(2/α) / n) - 2 · 7 ln(2/α) / (3 (n - 1))``, the 2 being the width of [-1, 1].
+    Products of a direction with gradients vary little, which Hoeffding's ``√(2 ln(1/α) / n)`` makes no use of: for 1000
+    draws of standard deviation 0.02 the slack is 0.03 in place of 0.1.
+
+    Args:
+        values: B×n, independent within a row, n at least 2.
+        confidence: of each row's bound.
+    """
+    count = values.shape[1]
+    level = math.log(2 / (1 - confidence))
+    spread = np.sqrt(2 * level * values.var(axis=1, ddof=1) / count)
+    bound: Floats = values.mean(axis=1) - spread - 14 * level / (3 * (count - 1))
+    return bound
+
+
 def certified_cosine(
     cosines: Floats, direction: Floats, *, variation: float, norm_name: str, radius: float, confidence: float
 ) -> CosineCertificate:
     """Bound for the mean of unit vectors under noise whose distribution moves by ``variation``.
 
-    With u the unit vector of a draw and d the direction, ``E⟨d, u⟩`` is at least its sample mean minus Hoeffding's
-    ``√(2 ln(1/α) / n)``; moving the noise by total variation v changes the expectation of a number in [-1, 1] by at
-    most 2v; and since the expected vector is no longer than 1, its cosine with d is at least its product with d where
-    that is positive.
+    With u the unit vector of a draw and d the direction, moving the noise by total variation v changes ``E⟨d, u⟩``, the
+    expectation of a number in [-1, 1], by at most 2v; and since the expected vector is no longer than 1, its cosine
+    with d is at least its product with d where that is positive.
 
     Args:
         cosines: B×n of ``⟨d, u⟩``, draws independent of d.
@@ -123,15 +140,42 @@ def certified_cosine(
         variation: v, total variation between the noise around an image and around the farthest point within the radius.
         norm_name, radius, confidence: as stored.
     """
-    slack = math.sqrt(2 * math.log(1 / (1 - confidence)) / cosines.shape[1])
-    bound = cosines.mean(axis=1) - slack - 2 * variation
     return CosineCertificate(
-        cosine=np.where(bound > 0, bound, -1.0),
+        cosine=_where_positive(mean_at_least(cosines, confidence) - 2 * variation),
         direction=direction,
         norm=norm_name,
         radius=radius,
         confidence=confidence,
     )
+
+
+def gaussian_cosine(cosines: Floats, *, stdev: float, radius: float, confidence: float) -> Floats:
+    """The same for Gaussian noise of standard deviation s and an l2 radius ρ: ``2 Φ(Φ⁻¹(q) - ρ/s) - 1``, float64[B].
+
+    With h(x) = E u(x + s η), η ~ N(0, I), u no longer than 1, and d a unit vector that the draws do not decide, let
+    ``φ = (1 + ⟨d, u⟩) / 2``, a function to [0, 1], and q a lower bound of ``E φ(x + s η)``.
+
+    1. Of all functions to [0, 1] with that expectation at x, the indicator of a half-space has the least at x + δ
+       (Neyman and Pearson): ``Φ(Φ⁻¹(q) - ||δ||₂/s)``. In other words ``Φ⁻¹(E φ)`` changes by at most 1/s per unit of
+       distance (Salman et al. 2019, arXiv 1906.04584, lemma 2).
+    2. So ``⟨d, h(x')⟩ = 2 E φ(x' + s η) - 1`` is at least the bound for every x' within ρ of x.
+    3. h is a mean of vectors no longer than 1, so ``||h(x')|| ≤ 1``, and where ``⟨d, h(x')⟩`` is positive, the cosine
+       ``⟨d, h(x')⟩ / ||h(x')||`` is at least as large.
+
+    It is -1 where the bound is not positive: nothing is known there.
+
+    Args:
+        cosines: B×n of ``⟨d, u⟩`` at draws around each image, independent of d.
+        stdev, radius: s, above 0, and ρ, in pixel units.
+        confidence: of the bound of each image.
+    """
+    q = (1 + mean_at_least(cosines, confidence)) / 2
+    return _where_positive(2 * norm.cdf(norm.ppf(np.clip(q, 0.0, 1.0)) - radius / stdev) - 1)
+
+
+def _where_positive(bound: Floats) -> Floats:
+    """Bounds of a cosine, -1 where nothing is known."""
+    return np.where(bound > 0, bound, -1.0)
 
 
 def box_variation(radius: float, side: float, dimension: int, norm_name: str) -> float:
