@@ -141,7 +141,7 @@ def of_network(case: Case, model: nn.Module, explainer: Explainer | None = None)
 def test_scores_are_in_bounds_the_same_again_and_leave_everything_as_it_was(
     metric: Quality, make_case: MakeCase
 ) -> None:
-    case = make_case(slice(0, 3))
+    case = make_case(slice(0, 2))
     state, images = copy.deepcopy(case.model.state_dict()), case.clean.clone()
     flags = [parameter.requires_grad for parameter in case.model.parameters()]
     random_state = torch.random.get_rng_state()
@@ -151,7 +151,6 @@ def test_scores_are_in_bounds_the_same_again_and_leave_everything_as_it_was(
     assert ((scores >= low) & (scores <= high) | scores.isnan()).all()
     assert not scores.isnan().all()
     assert torch.equal(metric.score(case), scores)
-    assert torch.equal(metric.score(make_case(slice(0, 3))), scores)
     assert all(torch.equal(value, state[key]) for key, value in case.model.state_dict().items())
     assert not any(module.training for module in case.model.modules())
     assert all(parameter.grad is None for parameter in case.model.parameters())
@@ -163,31 +162,31 @@ def test_scores_are_in_bounds_the_same_again_and_leave_everything_as_it_was(
 
 @pytest.mark.parametrize("metric", ALL, ids=str)
 def test_a_score_does_not_depend_on_the_batch(metric: Quality, make_case: MakeCase) -> None:
-    together = metric.score(make_case(slice(0, 3)))
-    alone = torch.cat([metric.score(make_case(slice(i, i + 1))) for i in range(3)])
+    together = metric.score(make_case(slice(0, 2)))
+    alone = torch.cat([metric.score(make_case(slice(i, i + 1))) for i in range(2)])
     assert torch.allclose(alone, together, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
 @pytest.mark.parametrize("metric", ALL, ids=str)
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_one_value_that_is_not_finite_takes_the_score_from_its_image_alone(
-    metric: Quality, value: float, make_case: MakeCase
+    metric: Quality, make_case: MakeCase
 ) -> None:
-    case = make_case(slice(0, 3))
+    case = make_case(slice(0, 4))
 
     def spoiled(x: Tensor, y: Tensor) -> Tensor:
         maps = case.explain(x, y)
-        maps[1, 0, 3, 3] = value
+        for i, value in enumerate((math.nan, math.inf, -math.inf)):
+            maps[i, 0, 3, 3] = value
         return maps
 
     scores, wanted = metric.score(replace(case, explain=spoiled)), metric.score(case)
-    assert scores[1].isnan()
-    assert torch.equal(scores[::2].nan_to_num(-1), wanted[::2].nan_to_num(-1))
+    assert scores[:3].isnan().all()
+    assert torch.equal(scores[3].nan_to_num(-1), wanted[3].nan_to_num(-1))
 
 
 @pytest.mark.parametrize("metric", ALL, ids=str)
 def test_only_a_quality_of_an_attack_looks_at_attacked_images(metric: Quality, make_case: MakeCase) -> None:
-    case = make_case(slice(0, 3))
+    case = make_case(slice(0, 1))
     other = replace(case, attacked=torch.full_like(case.attacked, math.nan))
     same = torch.equal(metric.score(other).nan_to_num(-1), metric.score(case).nan_to_num(-1))
     assert same == (metric.scope == "map")
@@ -209,17 +208,17 @@ def test_titles_are_not_shared() -> None:
 def test_maps_of_the_network_are_more_faithful_than_a_random_one_and_a_constant_one_is_last(
     metric: Quality, make_case: MakeCase
 ) -> None:
+    sign = 1 if metric.higher_is_better else -1
     saliency, ig, random, constant = (
-        float(metric.score(make_case(explainer=explainer)).mean())
+        sign * float(metric.score(make_case(explainer=explainer)).mean())
         for explainer in (Saliency(), IG(steps=8), Random(), Constant())
     )
-    sign = 1 if metric.higher_is_better else -1
-    assert min(sign * saliency, sign * ig) > sign * random > sign * constant
+    assert min(saliency, ig) > random > constant
 
 
 def test_maps_of_the_network_foretell_its_logits_better_than_maps_that_know_nothing(make_case: MakeCase) -> None:
     saliency, ig, random, constant = (
-        float(Infidelity().score(make_case(explainer=explainer)).mean())
+        float(Infidelity(samples=30).score(make_case(explainer=explainer)).mean())
         for explainer in (Saliency(), IG(steps=8), Random(), Constant())
     )
     assert max(saliency, ig) < min(random, constant)
@@ -274,7 +273,7 @@ def test_curves_are_those_of_a_loop_over_pixels(metric: Curve, kind: str, make_c
 
 def test_curves_of_colour_images_change_all_channels_of_a_pixel() -> None:
     data = vectors("metrics_aga")
-    model = nn.Sequential(Normalize((0.2, 0.4, 0.6), (0.5, 0.6, 0.7)), tiny_network(data, "S", nn.Softplus)).eval()
+    model = nn.Sequential(Normalize((0.2, 0.4, 0.6), (0.5, 0.6, 0.7)), tiny_network(data, "S", nn.Softplus)).double()
     x, maps = data["x"][:2].clamp(0, 1), data["map_a"][:2]
     case = Case(
         model=model,
@@ -293,7 +292,7 @@ def test_curves_of_colour_images_change_all_channels_of_a_pixel() -> None:
                 area_by_hand(metric, model, image, row.flatten().tolist(), int(y))
                 for image, row, y in zip(x, maps, case.target, strict=True)
             ]
-        assert metric.score(case).tolist() == pytest.approx(wanted, abs=1e-7)
+        assert metric.score(case).tolist() == pytest.approx(wanted, abs=1e-9)
 
 
 def test_masks_of_insertion_are_those_of_the_official_code() -> None:
@@ -411,7 +410,9 @@ def test_infidelity_is_that_of_a_loop_over_draws(metric: Infidelity, kind: str, 
     assert torch.equal(clean, case.clean)
     assert len(moved) == metric.samples
     for b, score in enumerate(scores.tolist()):
-        target, phi = int(case.target[b]), maps[b].numpy() / (1.0 if metric.factor == "none" else maps[b].abs().max())
+        # The best factor undoes a factor of the map.
+        size = 1.0 if metric.factor == "none" else float(maps[b].abs().max())
+        target, phi = int(case.target[b]), maps[b].numpy() / size
         with torch.no_grad():
             before = float(case.model(clean[b : b + 1])[0, target])
             change = [before - float(case.model(image[b : b + 1])[0, target]) for image in moved]
@@ -420,7 +421,7 @@ def test_infidelity_is_that_of_a_loop_over_draws(metric: Infidelity, kind: str, 
             # A pixel of the fill colour is removed as well, and does not show.
             boxes = [square_around(weight != 0) for weight in weights]
             weights = [box.astype(float) for box in boxes]
-        foretold = [sum((np.asarray(phi) * weight).flatten().tolist()) for weight in weights]
+        foretold = [sum((phi * weight).flatten().tolist()) for weight in weights]
         factor = 1.0
         if metric.factor != "none":
             factor = np.dot(foretold, change) / np.dot(foretold, foretold)
