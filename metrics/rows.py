@@ -1,0 +1,39 @@
+"""Rows of values, B×D, brought to a common scale."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+Norm = Literal["l2", "sum", "max"]
+
+
+def scaled(rows: Tensor, by: Norm) -> Tensor:
+    """Divided by their own norm, ``‖r‖₂``, ``Σ|r|`` or ``max|r|``, however large or small; a zero row becomes NaN."""
+    rows = rows / rows.abs().amax(dim=1, keepdim=True)
+    if by == "max":
+        return rows
+    size: Tensor = rows.norm(dim=1, keepdim=True) if by == "l2" else rows.abs().sum(dim=1, keepdim=True)
+    return rows / size
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson's correlation of two rows, float64[B]; NaN where one is constant."""
+    return cosine(centred(a), centred(b))
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """``⟨a, b⟩ / (‖a‖ ‖b‖)`` of two rows, float64[B]; NaN where one is zero everywhere."""
+    return (scaled(a, "l2") * scaled(b, "l2")).sum(dim=1).clamp(-1.0, 1.0)
+
+
+def centred(rows: Tensor) -> Tensor:
+    """Less their mean, at a scale at which no sum overflows; a constant row becomes zero or NaN."""
+    rows = scaled(rows, "max")
+    return rows - rows.mean(dim=1, keepdim=True)
+
+
+def is_constant(rows: Tensor) -> Tensor:
+    """bool[B]: all values of the row are equal."""
+    return rows.amax(dim=1) == rows.amin(dim=1)
