@@ -7,14 +7,16 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from attrobust.ranks import ascending, run_starts, tied_pairs
 from metrics import register
 from metrics.base import Similarity
+from metrics.rows import in_parts
 
 BITS = 6
 RADIX = 2**BITS
-"""Into so many parts an order is split at a time, and of so many neighbours all pairs are compared."""
+"""Into so many parts an order is split at a time, and of so many neighbours all pairs are compared at once."""
 
 
 @register("kendall")
@@ -36,22 +38,26 @@ class Kendall(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        by_a = ascending(a)
-        b = b.gather(1, by_a)
-        by_b = ascending(b)
-        starts_a, starts_b = run_starts(a.gather(1, by_a)), run_starts(b.gather(1, by_b))
-        pairs = a.shape[1] * (a.shape[1] - 1) // 2
-        if starts_a.all() and starts_b.all():
-            return 1 - 2 * inversions(by_b).double() / pairs if pairs else a.new_full((len(a),), torch.nan)
+        return in_parts(_tau, a, b)
+
+
+def _tau(a: Tensor, b: Tensor) -> Tensor:
+    by_a = ascending(a)
+    b = b.gather(1, by_a)
+    by_b = ascending(b)
+    starts_a, starts_b = run_starts(a.gather(1, by_a)), run_starts(b.gather(1, by_b))
+    pairs = a.shape[1] * (a.shape[1] - 1) // 2
+    tied_a = tied_b = both = torch.zeros_like(by_a[:, 0])
+    if not (starts_a.all() and starts_b.all()):
         # Places in the order of a, those of equal values the same, in the order of b, and in that of a where b is tied.
         place = (starts_a.cumsum(dim=1) - 1).gather(1, by_b)
         key = starts_b.cumsum(dim=1) * a.shape[1] + place
         order = ascending(key)
         place, both = place.gather(1, order), tied_pairs(run_starts(key.gather(1, order)))
-        stable = ascending(place * a.shape[1] + torch.arange(a.shape[1], device=a.device))
+        by_b = ascending(place * a.shape[1] + torch.arange(a.shape[1], device=a.device))
         tied_a, tied_b = tied_pairs(starts_a), tied_pairs(starts_b)
-        excess = pairs - tied_a - tied_b + both - 2 * inversions(stable)
-        return (excess / (pairs - tied_a).double().sqrt() / (pairs - tied_b).double().sqrt()).clamp(-1.0, 1.0)
+    excess = pairs - tied_a - tied_b + both - 2 * inversions(by_b)
+    return (excess / (pairs - tied_a).double().sqrt() / (pairs - tied_b).double().sqrt()).clamp(-1.0, 1.0)
 
 
 def inversions(order: Tensor) -> Tensor:
@@ -63,13 +69,13 @@ def inversions(order: Tensor) -> Tensor:
     count, size = order.shape
     digits = max(1, -(-(size - 1).bit_length() // BITS))
     # Whole groups: what is added at the end is in order.
-    whole = RADIX ** (digits - 1)
+    whole = RADIX ** max(1, digits - 1)
     padded = -(-size // whole) * whole
     order = torch.cat([order, torch.arange(size, padded, device=order.device).expand(count, -1)], dim=1)
     total = torch.zeros(count, dtype=torch.int64, device=order.device)
     for digit in reversed(range(digits)):
         length = min(RADIX ** (digit + 1), padded)
-        found = _descents(((order >> BITS * digit) % RADIX).to(torch.uint8).view(-1, length))
+        found = _descents(((order >> BITS * digit) & (RADIX - 1)).to(torch.uint8).view(-1, length))
         total += found.view(count, -1).sum(dim=1)
         if digit:
             leading = order >> BITS * digit
@@ -79,22 +85,34 @@ def inversions(order: Tensor) -> Tensor:
 
 
 def _descents(labels: Tensor) -> Tensor:
-    """Pairs i < j with ``labels[i] > labels[j]`` in each row; uint8 G×N, below 64, to int64[G]."""
+    """Pairs i < j with ``labels[i] > labels[j]`` in each row; uint8 G×N, below 64, N of whole blocks; to int64[G]."""
     groups, length = labels.shape
-    side = min(RADIX, length)
-    blocks = labels.view(groups, length // side, side)
-    # One block is a column, so that all of them are compared at a time.
-    columns = blocks.flatten(0, 1).T.contiguous()
-    near = torch.zeros_like(columns)
-    for apart in range(1, side):
-        near[:-apart] += columns[:-apart] > columns[apart:]
-    total = near.view(side, groups, -1).sum(dim=(0, 2))
-    if length == side:
-        return total
-    # Across blocks: how often each label occurs in a block, and how many larger ones there are in all before it.
-    first = torch.arange(0, labels.numel(), side, device=labels.device)[:, None]
-    tally = torch.bincount((blocks.flatten(0, 1) + first).flatten(), minlength=groups * length)
-    tally = tally.view(groups, -1, RADIX)
-    before = tally.cumsum(dim=1) - tally
-    larger = before.flip(2).cumsum(dim=2).flip(2) - before
-    return total + (tally * larger).sum(dim=(1, 2))
+    blocks = labels.view(-1, RADIX)
+    within = _within_blocks(blocks).view(groups, -1).sum(dim=1)
+    if length == RADIX:
+        return within
+    # Across blocks: how often each label occurs in a block, the largest first, and how many larger ones come before it.
+    last = torch.arange(1, len(blocks) + 1, device=labels.device)[:, None] * RADIX - 1
+    tally = torch.bincount((last - blocks).flatten(), minlength=labels.numel())
+    tally = tally.to(torch.int32).view(groups, -1, RADIX)
+    before = tally.cumsum(dim=1, dtype=torch.int32).sub_(tally)
+    larger = before.cumsum(dim=2, dtype=torch.int32).sub_(before)
+    return within + larger.mul_(tally).sum(dim=(1, 2))
+
+
+def _within_blocks(blocks: Tensor) -> Tensor:
+    """Pairs in descending order in each row of 64 labels, uint8 N×64 to int64[N].
+
+    All values of a half are compared with all of the other half, and so on in each half.
+    """
+    count = len(blocks)
+    # A block is a column, and eight of them are one word in which eight sums, of 63 at most, are added at a time.
+    columns = F.pad(blocks.T, (0, -count % 8)).contiguous()
+    sums = torch.zeros(RADIX // 2, columns.shape[1] // 8, dtype=torch.int64, device=blocks.device)
+    half = RADIX // 2
+    while half:
+        first, second = columns.view(-1, 2, half, columns.shape[1]).unbind(dim=1)
+        descending = first[:, :, None] > second[:, None]
+        sums += descending.view(torch.int64).sum(dim=1).flatten(0, 1)
+        half //= 2
+    return sums.view(torch.uint8).sum(dim=0)[:count]

@@ -14,14 +14,12 @@ from torch.nn import functional as F
 from attrobust.checks import above_zero
 from metrics import register
 from metrics.base import SpatialSimilarity
-from metrics.rows import scaled
+from metrics.rows import in_parts, scaled
 
 MAP = (1, 2)
 """Axes of one map in a batch."""
 FARTHEST = 1e120
 """Beyond so many times the size of the other map values are cut off, that squares stay finite; all is 0 long before."""
-CHUNK = 2**17
-"""Pixels that are compared at a time, about."""
 
 
 @register("ssim")
@@ -29,9 +27,9 @@ CHUNK = 2**17
 class SSIM(SpatialSimilarity):
     """Mean over windows of ``(2 μ_a μ_b + C1)(2 σ_ab + C2) / ((μ_a² + μ_b² + C1)(σ_a² + σ_b² + C2))``.
 
-    Wang et al., IEEE Transactions on Image Processing 13(4), 2004, with ``C1 = (.01 L)²`` and ``C2 = (.03 L)²``. Window,
-    edges and data range L change its value a lot. The defaults are those of scikit-image, L being the range of the
-    clean map. Undefined (NaN) where that map is constant, and where the one that L is taken of is. It is the one
+    Wang et al., IEEE Transactions on Image Processing 13(4), 2004, with ``C1 = (.01 L)²`` and ``C2 = (.03 L)²``.
+    Window, edges and data range L change its value a lot. The defaults are those of scikit-image, L being the range of
+    the clean map. Undefined (NaN) where that map is constant, and where the one that L is taken of is. It is the one
     similarity here that changes with the scale of one map alone, unless ``normalize`` takes it away.
 
     Attributes:
@@ -97,10 +95,7 @@ class SSIM(SpatialSimilarity):
         """See ``SpatialSimilarity.compare``; raises ValueError where the window is larger than the maps."""
         self.check_size(a.shape[1], a.shape[2])
         constant = a.amax(dim=MAP) == a.amin(dim=MAP)
-        # Few at a time, so that all that is computed of them stays in the cache.
-        rows = max(1, CHUNK // a[0].numel()) if len(a) else 1
-        parts = zip(a.split(rows), b.split(rows), strict=True)
-        scores = torch.cat([self._of_some(*part) for part in parts])
+        scores = in_parts(self._of_some, a, b)
         return scores.masked_fill(constant, float("nan")).clamp(-1.0, 1.0)
 
     def _of_some(self, a: Tensor, b: Tensor) -> Tensor:
