@@ -54,8 +54,8 @@ class Lens(SpatialSimilarity, kind=True):
         height, width = wide.shape[1:]
         k = self.k.of(height * width)
         around, top = (top_mask(maps.flatten(1), k).view_as(maps) for maps in (wide, narrow))
-        dilated = F.max_pool2d(around.float(), self.window, stride=1, padding=self.window // 2) > 0
-        share = (dilated & top).sum(dim=(1, 2)).double() / k
+        dilated = F.max_pool2d(around.float()[:, None], self.window, stride=1, padding=self.window // 2) > 0
+        share = (dilated[:, 0] & top).sum(dim=(1, 2)).double() / k
         return share.masked_fill(is_constant(wide.flatten(1)) | is_constant(narrow.flatten(1)), float("nan"))
 
 

@@ -20,7 +20,9 @@ def in_parts(compare: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) 
         compare: of maps B×... to numbers, one for each image, which depend on no other.
         a, b: maps of the same shape, B×....
     """
-    rows = max(1, CHUNK * len(a) // max(1, a.numel()))
+    if not len(a):
+        return a.new_zeros(0)
+    rows = max(1, CHUNK * len(a) // a.numel())
     parts = zip(torch.split(a, rows), torch.split(b, rows), strict=True)
     return torch.cat([compare(*part) for part in parts])
 
