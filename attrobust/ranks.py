@@ -18,12 +18,48 @@ def ascending(values: Tensor, *, stable: bool = False) -> Tensor:
     return values.argsort(dim=1, stable=stable)
 
 
+def sorted_rows(values: Tensor) -> Tensor:
+    """Each row in ascending order; see ``ascending`` for NumPy."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.detach().numpy(), axis=1))
+    return values.sort(dim=1).values
+
+
+def order_and_runs(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions that sort each row of floats, int64 B×D, and where a value so sorted is not that before, bool B×D.
+
+    On the CPU, numbers are sorted that begin with the digits of a value and end with its position, which is twice as
+    fast as to sort positions. Where the digits left out make a difference, positions are sorted after all.
+    """
+    values = values.detach()
+    # A sum is NaN where a value is, and quick.
+    if values.device.type == "cpu" and not values.sum().isnan():
+        bits = values.shape[1].bit_length()
+        keys = sorted_rows(_digits_and_position(values, bits))
+        order, starts = keys & ((1 << bits) - 1), run_starts(keys >> bits)
+        if all_true(starts):
+            return order, starts
+        ordered = values.gather(1, order)
+        if (ordered[:, 1:] >= ordered[:, :-1]).all():
+            return order, run_starts(ordered)
+    order = ascending(values)
+    return order, run_starts(values.gather(1, order))
+
+
+def _digits_and_position(values: Tensor, bits: int) -> Tensor:
+    """Int64 B×D in the order of the values: all but the last digits of each, and its position in as many bits."""
+    # Zero has two signs and one place.
+    digits = (values.double() + 0.0).view(torch.int64)
+    # The more negative a float, the larger are its bits behind the sign.
+    keys = (digits >> 63).bitwise_and_(2**63 - 1).bitwise_xor_(digits)
+    return keys.bitwise_and_(-1 << bits).bitwise_or_(torch.arange(values.shape[1]))
+
+
 def sorted_ranks(values: Tensor) -> Tensor:
     """Ranks of each row, 1 for the smallest, ties sharing the mean of their places; float64 B×D, on the same device."""
-    order = ascending(values)
-    starts = run_starts(values.gather(1, order))
+    order, starts = order_and_runs(values)
     places = torch.arange(1.0, values.shape[1] + 1, dtype=torch.float64, device=values.device).expand(values.shape)
-    if not starts.all():
+    if not all_true(starts):
         first, length = runs(starts)
         places = (first + (length + 1) / 2).double().repeat_interleave(length).view(values.shape)
     return torch.empty_like(places).scatter_(1, order, places)
@@ -32,6 +68,11 @@ def sorted_ranks(values: Tensor) -> Tensor:
 def run_starts(ordered: Tensor) -> Tensor:
     """bool B×D: the value of a sorted row is not that before it."""
     return F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True)
+
+
+def all_true(mask: Tensor) -> bool:
+    """Whether all of some bools are True; ``mask.all()`` takes ten times as long on the CPU."""
+    return bool(mask.view(torch.uint8).amin())
 
 
 def runs(starts: Tensor) -> tuple[Tensor, Tensor]:

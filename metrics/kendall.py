@@ -7,9 +7,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from attrobust.ranks import ascending, run_starts, tied_pairs
+from attrobust.ranks import all_true, ascending, order_and_runs, run_starts, sorted_rows, tied_pairs
 from metrics import register
 from metrics.base import Similarity
 from metrics.rows import in_parts
@@ -42,19 +41,19 @@ class Kendall(Similarity):
 
 
 def _tau(a: Tensor, b: Tensor) -> Tensor:
-    by_a = ascending(a)
-    b = b.gather(1, by_a)
-    by_b = ascending(b)
-    starts_a, starts_b = run_starts(a.gather(1, by_a)), run_starts(b.gather(1, by_b))
+    by_a, starts_a = order_and_runs(a)
+    by_b, starts_b = order_and_runs(b.gather(1, by_a))
     pairs = a.shape[1] * (a.shape[1] - 1) // 2
     tied_a = tied_b = both = torch.zeros_like(by_a[:, 0])
-    if not (starts_a.all() and starts_b.all()):
+    if not (all_true(starts_a) and all_true(starts_b)):
         # Places in the order of a, those of equal values the same, in the order of b, and in that of a where b is tied.
+        bits = a.shape[1].bit_length()
         place = (starts_a.cumsum(dim=1) - 1).gather(1, by_b)
-        key = starts_b.cumsum(dim=1) * a.shape[1] + place
-        order = ascending(key)
-        place, both = place.gather(1, order), tied_pairs(run_starts(key.gather(1, order)))
-        by_b = ascending(place * a.shape[1] + torch.arange(a.shape[1], device=a.device))
+        key = sorted_rows((starts_b.cumsum(dim=1) << bits) + place)
+        both = tied_pairs(run_starts(key))
+        # A permutation that has equal ones in the order they stand in.
+        place, number = key & ((1 << bits) - 1), torch.arange(a.shape[1], device=a.device)
+        by_b = sorted_rows((place << bits) + number) & ((1 << bits) - 1)
         tied_a, tied_b = tied_pairs(starts_a), tied_pairs(starts_b)
     excess = pairs - tied_a - tied_b + both - 2 * inversions(by_b)
     return (excess / (pairs - tied_a).double().sqrt() / (pairs - tied_b).double().sqrt()).clamp(-1.0, 1.0)
@@ -74,11 +73,10 @@ def inversions(order: Tensor) -> Tensor:
     order = torch.cat([order, torch.arange(size, padded, device=order.device).expand(count, -1)], dim=1)
     total = torch.zeros(count, dtype=torch.int64, device=order.device)
     for digit in reversed(range(digits)):
-        length = min(RADIX ** (digit + 1), padded)
-        found = _descents(((order >> BITS * digit) & (RADIX - 1)).to(torch.uint8).view(-1, length))
+        leading = order >> BITS * digit
+        found = _descents((leading.to(torch.uint8) & (RADIX - 1)).view(-1, min(RADIX ** (digit + 1), padded)))
         total += found.view(count, -1).sum(dim=1)
         if digit:
-            leading = order >> BITS * digit
             small = leading.to(torch.int16) if padded >> BITS * digit < 2**15 else leading
             order = order.gather(1, ascending(small, stable=True))
     return total
@@ -92,7 +90,7 @@ def _descents(labels: Tensor) -> Tensor:
     if length == RADIX:
         return within
     # Across blocks: how often each label occurs in a block, the largest first, and how many larger ones come before it.
-    last = torch.arange(1, len(blocks) + 1, device=labels.device)[:, None] * RADIX - 1
+    last = torch.arange(RADIX - 1, labels.numel(), RADIX, dtype=torch.int32, device=labels.device)[:, None]
     tally = torch.bincount((last - blocks).flatten(), minlength=labels.numel())
     tally = tally.to(torch.int32).view(groups, -1, RADIX)
     before = tally.cumsum(dim=1, dtype=torch.int32).sub_(tally)
@@ -107,7 +105,8 @@ def _within_blocks(blocks: Tensor) -> Tensor:
     """
     count = len(blocks)
     # A block is a column, and eight of them are one word in which eight sums, of 63 at most, are added at a time.
-    columns = F.pad(blocks.T, (0, -count % 8)).contiguous()
+    columns = blocks.new_zeros(RADIX, count + -count % 8)
+    columns[:, :count] = blocks.T
     sums = torch.zeros(RADIX // 2, columns.shape[1] // 8, dtype=torch.int64, device=blocks.device)
     half = RADIX // 2
     while half:
