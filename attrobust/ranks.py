@@ -40,7 +40,7 @@ def order_and_runs(values: Tensor) -> tuple[Tensor, Tensor]:
         if all_true(starts):
             return order, starts
         ordered = values.gather(1, order)
-        if (ordered[:, 1:] >= ordered[:, :-1]).all():
+        if all_true(ordered[:, 1:] >= ordered[:, :-1]):
             return order, run_starts(ordered)
     order = ascending(values)
     return order, run_starts(values.gather(1, order))

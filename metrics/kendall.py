@@ -11,7 +11,6 @@ from torch import Tensor
 from attrobust.ranks import all_true, ascending, order_and_runs, run_starts, sorted_rows, tied_pairs
 from metrics import register
 from metrics.base import Similarity
-from metrics.rows import in_parts
 
 BITS = 6
 RADIX = 2**BITS
@@ -37,26 +36,22 @@ class Kendall(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        return in_parts(_tau, a, b)
-
-
-def _tau(a: Tensor, b: Tensor) -> Tensor:
-    by_a, starts_a = order_and_runs(a)
-    by_b, starts_b = order_and_runs(b.gather(1, by_a))
-    pairs = a.shape[1] * (a.shape[1] - 1) // 2
-    tied_a = tied_b = both = torch.zeros_like(by_a[:, 0])
-    if not (all_true(starts_a) and all_true(starts_b)):
-        # Places in the order of a, those of equal values the same, in the order of b, and in that of a where b is tied.
-        bits = a.shape[1].bit_length()
-        place = (starts_a.cumsum(dim=1) - 1).gather(1, by_b)
-        key = sorted_rows((starts_b.cumsum(dim=1) << bits) + place)
-        both = tied_pairs(run_starts(key))
-        # A permutation that has equal ones in the order they stand in.
-        place, number = key & ((1 << bits) - 1), torch.arange(a.shape[1], device=a.device)
-        by_b = sorted_rows((place << bits) + number) & ((1 << bits) - 1)
-        tied_a, tied_b = tied_pairs(starts_a), tied_pairs(starts_b)
-    excess = pairs - tied_a - tied_b + both - 2 * inversions(by_b)
-    return (excess / (pairs - tied_a).double().sqrt() / (pairs - tied_b).double().sqrt()).clamp(-1.0, 1.0)
+        by_a, starts_a = order_and_runs(a)
+        by_b, starts_b = order_and_runs(b.gather(1, by_a))
+        pairs = a.shape[1] * (a.shape[1] - 1) // 2
+        tied_a = tied_b = both = torch.zeros_like(by_a[:, 0])
+        if not (all_true(starts_a) and all_true(starts_b)):
+            # Places in the order of a, equal values at the same, in the order of b, and in that of a where b is tied.
+            bits = a.shape[1].bit_length()
+            place = (starts_a.cumsum(dim=1) - 1).gather(1, by_b)
+            key = sorted_rows((starts_b.cumsum(dim=1) << bits) + place)
+            both = tied_pairs(run_starts(key))
+            # A permutation that has equal ones in the order they stand in.
+            place, number = key & ((1 << bits) - 1), torch.arange(a.shape[1], device=a.device)
+            by_b = sorted_rows((place << bits) + number) & ((1 << bits) - 1)
+            tied_a, tied_b = tied_pairs(starts_a), tied_pairs(starts_b)
+        excess = pairs - tied_a - tied_b + both - 2 * inversions(by_b)
+        return (excess / (pairs - tied_a).double().sqrt() / (pairs - tied_b).double().sqrt()).clamp(-1.0, 1.0)
 
 
 def inversions(order: Tensor) -> Tensor:

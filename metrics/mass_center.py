@@ -12,7 +12,6 @@ from torch import Tensor
 
 from metrics import register
 from metrics.base import SpatialSimilarity
-from metrics.rows import scaled
 
 
 @register("mass-center")
@@ -53,6 +52,10 @@ class MassCenter(SpatialSimilarity):
 
 def center(maps: Tensor) -> Tensor:
     """Centre of mass of absolute values as (row, column) in pixels; B×H×W to B×2; NaN where a map is zero."""
-    mass = scaled(maps.abs().flatten(1), "sum").view_as(maps)
-    rows, columns = (torch.arange(size, dtype=maps.dtype, device=maps.device) for size in maps.shape[1:])
-    return torch.stack([(mass.sum(dim=2) * rows).sum(dim=1), (mass.sum(dim=1) * columns).sum(dim=1)], dim=1)
+    mass = maps.abs()
+    mass /= mass.amax(dim=(1, 2), keepdim=True)
+    lines = mass.sum(dim=2), mass.sum(dim=1)
+    places = (torch.arange(size, dtype=maps.dtype, device=maps.device) for size in maps.shape[1:])
+    return torch.stack(
+        [(line * place).sum(dim=1) / line.sum(dim=1) for line, place in zip(lines, places, strict=True)], dim=1
+    )

@@ -33,7 +33,7 @@ def scaled(rows: Tensor, by: Norm) -> Tensor:
     if by == "max":
         return rows
     size: Tensor = rows.norm(dim=1, keepdim=True) if by == "l2" else rows.abs().sum(dim=1, keepdim=True)
-    return rows / size
+    return rows.div_(size)
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
@@ -43,15 +43,24 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """``⟨a, b⟩ / (‖a‖ ‖b‖)`` of two rows, float64[B]; NaN where one is zero everywhere."""
-    return (scaled(a, "l2") * scaled(b, "l2")).sum(dim=1).clamp(-1.0, 1.0)
+    a, b = scaled(a, "max"), scaled(b, "max")
+    found: Tensor = (a * b).sum(dim=1) / a.norm(dim=1) / b.norm(dim=1)
+    return found.clamp(-1.0, 1.0)
 
 
 def centred(rows: Tensor) -> Tensor:
     """Less their mean, at a scale at which no sum overflows; a constant row becomes zero or NaN."""
     rows = scaled(rows, "max")
-    return rows - rows.mean(dim=1, keepdim=True)
+    return rows.sub_(rows.mean(dim=1, keepdim=True))
 
 
 def is_constant(rows: Tensor) -> Tensor:
     """bool[B]: all values of the row are equal."""
     return rows.amax(dim=1) == rows.amin(dim=1)
+
+
+def is_finite(rows: Tensor) -> Tensor:
+    """bool[B]: all values of the row are finite."""
+    # A finite sum is of finite values and found ten times as fast as they are looked at; that of huge ones is not.
+    finite = rows.sum(dim=1).isfinite()
+    return finite if finite.all() else rows.isfinite().all(dim=1)

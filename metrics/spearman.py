@@ -11,7 +11,6 @@ from torch import Tensor
 from attrobust.ranks import sorted_ranks
 from metrics import register
 from metrics.base import Similarity
-from metrics.rows import in_parts
 
 
 @register("spearman")
@@ -24,12 +23,8 @@ class Spearman(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        return in_parts(_rank_correlation, a, b)
-
-
-def _rank_correlation(a: Tensor, b: Tensor) -> Tensor:
-    mean = (a.shape[1] + 1) / 2
-    a, b = sorted_ranks(a) - mean, sorted_ranks(b) - mean
-    dot = torch.linalg.vecdot
-    correlation: Tensor = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-    return correlation.clamp(-1.0, 1.0)
+        mean = (a.shape[1] + 1) / 2
+        a, b = sorted_ranks(a) - mean, sorted_ranks(b) - mean
+        dot = torch.linalg.vecdot
+        correlation: Tensor = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+        return correlation.clamp(-1.0, 1.0)

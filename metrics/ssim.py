@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from attrobust.checks import above_zero
 from metrics import register
 from metrics.base import SpatialSimilarity
-from metrics.rows import in_parts, scaled
+from metrics.rows import scaled
 
 MAP = (1, 2)
 """Axes of one map in a batch."""
@@ -95,10 +95,6 @@ class SSIM(SpatialSimilarity):
         """See ``SpatialSimilarity.compare``; raises ValueError where the window is larger than the maps."""
         self.check_size(a.shape[1], a.shape[2])
         constant = a.amax(dim=MAP) == a.amin(dim=MAP)
-        scores = in_parts(self._of_some, a, b)
-        return scores.masked_fill(constant, float("nan")).clamp(-1.0, 1.0)
-
-    def _of_some(self, a: Tensor, b: Tensor) -> Tensor:
         if self.normalize != "none":
             a, b = (scaled(maps.flatten(1), self.normalize).view_as(maps) for maps in (a, b))
         unit, span = self._range(a, b)
@@ -106,7 +102,7 @@ class SSIM(SpatialSimilarity):
         (a, shift_a), (b, shift_b) = (_in_ranges(maps, unit, span, margin) for maps in (a, b))
         weights = self._weights()
         mean_a, mean_b = _windows(a, weights), _windows(b, weights)
-        squares = _windows(a * a, weights) + _windows(b * b, weights)
+        squares = _windows((a * a).addcmul_(b, b), weights)
         variances = squares - mean_a * mean_a - mean_b * mean_b
         covariance = _windows(a * b, weights) - mean_a * mean_b
         if self.covariance == "sample":
@@ -114,7 +110,8 @@ class SSIM(SpatialSimilarity):
             variances, covariance = sample * variances, sample * covariance
         mean_a, mean_b = mean_a + shift_a, mean_b + shift_b
         luminance = (2 * mean_a * mean_b + 0.01**2) / (mean_a * mean_a + mean_b * mean_b + 0.01**2)
-        return (luminance * (2 * covariance + 0.03**2) / (variances + 0.03**2)).mean(dim=MAP)
+        scores = (luminance * (2 * covariance + 0.03**2) / (variances + 0.03**2)).mean(dim=MAP)
+        return scores.masked_fill(constant, float("nan")).clamp(-1.0, 1.0)
 
     def _range(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """A size that maps are divided by at first, and L in units of it; B×1×1."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -45,15 +46,22 @@ class Wasserstein(SpatialSimilarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``SpatialSimilarity.compare``."""
-        height, width = a.shape[1:]
         difference = scaled(a.abs().flatten(1), "sum") - scaled(b.abs().flatten(1), "sum")
-        rows = torch.arange(height, dtype=a.dtype, device=a.device)[:, None]
-        columns = torch.arange(width, dtype=a.dtype, device=a.device)
         total = a.new_zeros(len(a))
-        for number in range(self.angles):
-            angle = math.pi * number / self.angles
-            places, order = (math.cos(angle) * rows + math.sin(angle) * columns).flatten().sort()
+        for order, gaps in _lines(a.shape[1], a.shape[2], self.angles, a.device):
             # Of the two cumulative distributions, between each place and the next.
-            apart = difference[:, order].cumsum(dim=1).abs()[:, :-1]
-            total += (apart * places.diff()).sum(dim=1)
+            apart = difference[:, order].cumsum_(dim=1).abs_()[:, :-1]
+            total += (apart * gaps).sum(dim=1)
         return total / self.angles
+
+
+@lru_cache(maxsize=2)
+def _lines(height: int, width: int, angles: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Of each direction: positions of a flattened map in that order, and how far apart they lie there."""
+    rows = torch.arange(height, dtype=torch.float64, device=device)[:, None]
+    columns = torch.arange(width, dtype=torch.float64, device=device)
+    lines = []
+    for angle in (math.pi * number / angles for number in range(angles)):
+        places, order = (math.cos(angle) * rows + math.sin(angle) * columns).flatten().sort()
+        lines.append((order, places.diff()))
+    return lines
