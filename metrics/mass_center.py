@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metrics import register
 from metrics.base import SpatialSimilarity
+from metrics.rows import with_norm
 
 
 @register("mass-center")
@@ -52,8 +53,7 @@ class MassCenter(SpatialSimilarity):
 
 def center(maps: Tensor) -> Tensor:
     """Centre of mass of absolute values as (row, column) in pixels; B×H×W to B×2; NaN where a map is zero."""
-    mass = maps.abs()
-    mass /= mass.amax(dim=(1, 2), keepdim=True)
+    mass = with_norm(maps.abs().flatten(1), "l2")[0].view_as(maps)
     lines = mass.sum(dim=2), mass.sum(dim=1)
     places = (torch.arange(size, dtype=maps.dtype, device=maps.device) for size in maps.shape[1:])
     return torch.stack(

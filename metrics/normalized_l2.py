@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metrics import register
 from metrics.base import Similarity
-from metrics.rows import scaled
+from metrics.rows import with_norm
 
 
 @register("normalized-l2")
@@ -42,7 +42,8 @@ class NormalizedL2(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        distance: Tensor = (scaled(a, self.by) - scaled(b, self.by)).norm(dim=1)
+        (a, size_a), (b, size_b) = with_norm(a, self.by), with_norm(b, self.by)
+        distance: Tensor = (a / size_a).addcdiv_(b, size_b, value=-1).norm(dim=1)
         match self.form:
             case "norm":
                 return distance

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 Norm = Literal["l2", "sum", "max"]
+SMALL, LARGE = 1e-120, 1e120
+"""Norms between which squares and products of values can be told from zero and from infinity."""
 CHUNK = 2**16
 """Values that ``in_parts`` takes at a time, about."""
 
@@ -29,29 +31,46 @@ def in_parts(compare: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) 
 
 def scaled(rows: Tensor, by: Norm) -> Tensor:
     """Divided by their own norm, ``‖r‖₂``, ``Σ|r|`` or ``max|r|``, however large or small; a zero row becomes NaN."""
-    rows = rows / rows.abs().amax(dim=1, keepdim=True)
-    if by == "max":
-        return rows
-    size: Tensor = rows.norm(dim=1, keepdim=True) if by == "l2" else rows.abs().sum(dim=1, keepdim=True)
-    return rows.div_(size)
+    rows, size = with_norm(rows, by)
+    return rows / size
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's correlation of two rows, float64[B]; NaN where one is constant."""
-    return cosine(centred(a), centred(b))
+    return cosine(_centred(a), _centred(b))
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """``⟨a, b⟩ / (‖a‖ ‖b‖)`` of two rows, float64[B]; NaN where one is zero everywhere."""
-    a, b = scaled(a, "max"), scaled(b, "max")
-    found: Tensor = (a * b).sum(dim=1) / a.norm(dim=1) / b.norm(dim=1)
+    (a, size_a), (b, size_b) = with_norm(a, "l2"), with_norm(b, "l2")
+    found: Tensor = (a * b).sum(dim=1) / size_a.flatten() / size_b.flatten()
     return found.clamp(-1.0, 1.0)
 
 
-def centred(rows: Tensor) -> Tensor:
-    """Less their mean, at a scale at which no sum overflows; a constant row becomes zero or NaN."""
-    rows = scaled(rows, "max")
+def _centred(rows: Tensor) -> Tensor:
+    """Times a power of two, less their mean."""
+    rows, _ = with_norm(rows, "l2")
+    # First by a value, that constant rows become zero to the last bit.
+    rows = rows - rows[:, :1]
     return rows.sub_(rows.mean(dim=1, keepdim=True))
+
+
+def with_norm(rows: Tensor, by: Norm) -> tuple[Tensor, Tensor]:
+    """Rows and their norms, B×1; times a power of two, which changes no digit, where squares would leave the floats."""
+    size = _norm(rows, by)
+    if not ((size > SMALL) & (size < LARGE)).all():
+        exponent = torch.frexp(_norm(rows, "max")).exponent
+        # 2**1000 is enough for the smallest float, and still one itself.
+        rows = torch.ldexp(rows, -exponent.clamp_min(-1000))
+        size = _norm(rows, by)
+    return rows, size
+
+
+def _norm(rows: Tensor, by: Norm) -> Tensor:
+    if by == "l2":
+        length: Tensor = rows.norm(dim=1, keepdim=True)
+        return length
+    return rows.abs().amax(dim=1, keepdim=True) if by == "max" else rows.abs().sum(dim=1, keepdim=True)
 
 
 def is_constant(rows: Tensor) -> Tensor:
