@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attrobust.reduction import reduce_map
 from metrics.case import Case
+from metrics.rows import in_parts, is_finite
 
 Scope = Literal["attack", "map", "network", "training"]
 
@@ -138,9 +139,13 @@ class Similarity(CaseMetric, kind=True):
         """
         if a.shape != b.shape or a.dim() != 3:
             raise ValueError(f"maps must be two B×H×W tensors of one shape, not {tuple(a.shape)} and {tuple(b.shape)}")
-        a, b = _float64(a), _float64(b)
-        usable = a.flatten(1).isfinite().all(dim=1) & b.flatten(1).isfinite().all(dim=1)
-        scores = self._checked(self._compared(a.nan_to_num(), b.nan_to_num()), len(a), "compare")
+        return in_parts(self._of_some, _float64(a), _float64(b))
+
+    def _of_some(self, a: Tensor, b: Tensor) -> Tensor:
+        usable = is_finite(a.flatten(1)) & is_finite(b.flatten(1))
+        if not usable.all():
+            a, b = a.nan_to_num(), b.nan_to_num()
+        scores = self._checked(self._compared(a, b), len(a), "compare")
         return scores.masked_fill(~usable, float("nan"))
 
     def _compared(self, a: Tensor, b: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,17 +10,20 @@ from torch import Tensor
 
 from metrics import register
 from metrics.base import Similarity
-from metrics.correlation import unit
+from metrics.rows import cosine
 
 
 @register("cosine")
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Similarity):
-    """``⟨a, b⟩ / (‖a‖ ‖b‖)`` of the maps as the protocol reduces them; NaN where a map is zero everywhere."""
+    """``⟨a, b⟩ / (‖a‖ ‖b‖)`` of the maps; NaN where a map is zero everywhere.
+
+    Signed attributions, ``maps=channels``, agree less than the sums of their absolute values that AGA compares."""
 
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = {"aga": {"maps": "abs-sum"}}
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        return (unit(a) * unit(b)).sum(dim=1).clamp(-1.0, 1.0)
+        return cosine(a, b)

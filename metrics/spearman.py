@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from attrobust.ranks import sorted_ranks
 from metrics import register
 from metrics.base import Similarity
-from metrics.correlation import average_ranks, rank_correlation
 
 
 @register("spearman")
@@ -22,4 +23,8 @@ class Spearman(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        return rank_correlation(average_ranks(a), average_ranks(b))
+        mean = (a.shape[1] + 1) / 2
+        a, b = sorted_ranks(a) - mean, sorted_ranks(b) - mean
+        dot = torch.linalg.vecdot
+        correlation: Tensor = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+        return correlation.clamp(-1.0, 1.0)
