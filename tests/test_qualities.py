@@ -511,10 +511,9 @@ def test_squares_of_every_side_and_place_are_as_likely_and_inside() -> None:
 
 
 def test_a_draw_that_is_rounded_to_the_end_is_still_inside() -> None:
-    ends = torch.tensor([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]])
-    low, high = squares(ends, 3, 4, 5).flip(0)
-    assert low.nonzero().tolist() == [[0, 0]]
-    assert high.nonzero().tolist() == list(map(list, itertools.product((1, 2, 3), (2, 3, 4))))
+    large, last = squares(torch.tensor([[1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]]), 3, 4, 5)
+    assert large.nonzero().tolist() == list(map(list, itertools.product(range(3), range(3))))
+    assert last.nonzero().tolist() == [[3, 4]]
 
 
 def test_a_square_has_the_fill_colour(make_case: MakeCase) -> None:
@@ -651,6 +650,21 @@ def test_without_a_draw_that_keeps_the_prediction_there_is_no_score(
     shy = replace(case, model=Shy())
     assert cls(flips="drop", samples=2).score(shy).isnan().all()
     assert torch.equal(cls(samples=2).score(shy), cls(samples=2).score(case))
+
+
+@pytest.mark.parametrize("metric", SENSITIVITIES[:2], ids=str)
+def test_a_map_of_a_moved_image_that_is_not_finite_leaves_no_score(metric: Sensitivity, make_case: MakeCase) -> None:
+    case = make_case(slice(0, 3))
+    calls = itertools.count()
+
+    def spoiled(x: Tensor, y: Tensor) -> Tensor:
+        maps = case.explain(x, y)
+        if next(calls) == 1:
+            maps[1, 0, 3, 3] = math.inf
+            maps[2, 0, 3, 3] = math.nan
+        return maps
+
+    assert metric.score(replace(case, explain=spoiled)).isnan().tolist() == [False, True, True]
 
 
 # Sparsity.
