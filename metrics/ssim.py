@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ MAP = (1, 2)
 """Axes of one map in a batch."""
 FARTHEST = 1e120
 """Beyond so many times the size of the other map values are cut off, that squares stay finite; all is 0 long before."""
+
+WIDE = 1e3
+"""Data ranges that a map may be away from its mean for variances to be differences of squares."""
 
 
 @register("ssim")
@@ -102,9 +106,12 @@ class SSIM(SpatialSimilarity):
         (a, shift_a), (b, shift_b) = (_in_ranges(maps, unit, span, margin) for maps in (a, b))
         weights = self._weights()
         mean_a, mean_b = _windows(a, weights), _windows(b, weights)
-        squares = _windows((a * a).addcmul_(b, b), weights)
-        variances = squares - mean_a * mean_a - mean_b * mean_b
+        variances = _windows((a * a).addcmul_(b, b), weights) - mean_a * mean_a - mean_b * mean_b
         covariance = _windows(a * b, weights) - mean_a * mean_b
+        wide = torch.maximum(a.abs(), b.abs()).amax(dim=MAP) > WIDE
+        if wide.any():
+            moments = _moments(a[wide], b[wide], mean_a[wide], mean_b[wide], weights)
+            variances[wide], covariance[wide] = moments
         if self.covariance == "sample":
             sample = self.size**2 / (self.size**2 - 1)
             variances, covariance = sample * variances, sample * covariance
@@ -150,3 +157,15 @@ def _windows(maps: Tensor, weights: list[float]) -> Tensor:
             total.add_(maps.narrow(dim, start, length), alpha=weight)
         maps = total
     return maps
+
+
+def _moments(a: Tensor, b: Tensor, mean_a: Tensor, mean_b: Tensor, weights: list[float]) -> tuple[Tensor, Tensor]:
+    """Sum of both variances, and covariance, in each window: from deviations, whose squares lose no digits."""
+    variances, covariance = torch.zeros_like(mean_a), torch.zeros_like(mean_a)
+    height, width = mean_a.shape[1:]
+    for (row, down), (column, right) in itertools.product(enumerate(weights), repeat=2):
+        there = (slice(None), slice(row, row + height), slice(column, column + width))
+        from_a, from_b = a[there] - mean_a, b[there] - mean_b
+        variances.add_(from_a * from_a + from_b * from_b, alpha=down * right)
+        covariance.add_(from_a * from_b, alpha=down * right)
+    return variances, covariance

@@ -299,6 +299,21 @@ def test_ranks_are_the_mean_places_of_equal_values(kind: str) -> None:
     assert sorted_ranks(values).tolist() == wanted
 
 
+@pytest.mark.parametrize("height", [0.0, 10.0, 1e6])
+def test_ssim_keeps_its_digits_where_the_other_map_has_a_range_of_its_own(height: float) -> None:
+    a = maps("positive", 0)
+    b = a.clone()
+    b[:, :, SIDE - 3 :] += height
+    for row, left, right in zip(SSIM()(a, b).tolist(), a.numpy(), b.numpy(), strict=True):
+        x, y = (np.lib.stride_tricks.sliding_window_view(v.astype(np.longdouble), (7, 7)) for v in (left, right))
+        (mean_x, mean_y), sample = (v.mean(axis=(2, 3)) for v in (x, y)), 49 / 48
+        from_x, from_y = x - mean_x[:, :, None, None], y - mean_y[:, :, None, None]
+        both, variances = (sample * v.mean(axis=(2, 3)) for v in (from_x * from_y, from_x**2 + from_y**2))
+        c1, c2 = (0.01 * np.ptp(left)) ** 2, (0.03 * np.ptp(left)) ** 2
+        wanted = (2 * mean_x * mean_y + c1) * (2 * both + c2) / (mean_x**2 + mean_y**2 + c1) / (variances + c2)
+        assert row == pytest.approx(float(wanted.mean()), abs=1e-12)
+
+
 def test_ssim_is_the_score_that_attacks_descend() -> None:
     a, b = maps("positive", 0), maps("positive", 1)
     assert torch.allclose(SSIM()(a, b), scores.ssim(a)(b), rtol=1e-12)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attrobust.ranks import ascending, order_and_runs, sorted_ranks, top_mask
-from metrics import rows
+from metrics import registry, rows
 from metrics.kendall import Kendall, inversions
 from metrics.pearson import Pearson
 
@@ -28,6 +28,7 @@ KINDS = {
     "float32": drawn(4, 300).float(),
     "tied": (3 * drawn(4, 300)).round(),
     "signed zeros": torch.where(drawn(4, 300) > 0, 0.0, -0.0),
+    "a zero of either sign": torch.cat([drawn(4, 298), torch.tensor([[0.0, -0.0]] * 4, dtype=torch.float64)], dim=1),
     "last digits": last_digits(4, 300),
     "negative last digits": -last_digits(4, 300),
     "denormal": 5e-324 * (100 * drawn(4, 300)).round(),
@@ -70,7 +71,10 @@ def test_the_largest_are_those_that_a_stable_sort_finds(kind: str, k: int) -> No
     assert [row.nonzero().flatten().tolist() for row in top_mask(values, k)] == [sorted(row) for row in order.tolist()]
 
 
-def test_of_what_is_no_number_there_are_k_largest_too() -> None:
+def test_what_is_no_number_is_largest_and_never_more_than_k() -> None:
+    values = drawn(1, 50)
+    values[0, 7] = torch.nan
+    assert top_mask(values, 1).nonzero().tolist() == [[0, 7]]
     assert top_mask(torch.full((2, 9), torch.nan), 4).sum(dim=1).tolist() == [4, 4]
 
 
@@ -90,6 +94,15 @@ def test_tau_is_that_of_scipy(kind: str) -> None:
     for b in (a.roll(1, 0), drawn(4, 300).to(a), (2 * drawn(4, 300)).round().to(a)):
         wanted = [scipy.stats.kendalltau(x, y).statistic for x, y in zip(a.numpy(), b.numpy(), strict=True)]
         assert Kendall().compare(a, b).tolist() == pytest.approx(wanted, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", ["cosine", "mass-center", "normalized-l2", "pearson"])
+def test_maps_at_the_ends_of_the_floats_are_compared_like_others(name: str) -> None:
+    a, b = ((100 * drawn(2, size)).round().view(-1, 12, 12) for size in (144, 288))
+    b = b[:2]
+    metric = registry.get(name)()
+    for scale in (5e-324, 1e-154, 1e154, torch.finfo(torch.float64).max / 1024):
+        assert torch.allclose(metric(scale * a, scale * b), metric(a, b), rtol=1e-12)
 
 
 def test_images_computed_in_parts_are_all_there_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,10 +29,10 @@ def test_quick_answers_are_quick(words: list[str], limit: float) -> None:
 
 
 @pytest.mark.parametrize(("count", "side"), [(128, 55), (16, 224)])
-def test_ranks_cost_about_what_scipy_takes_image_by_image(count: int, side: int) -> None:
+def test_ranks_are_five_times_as_fast_as_scipy_image_by_image(count: int, side: int) -> None:
     a, b = torch.rand(2, count, side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     pairs = list(zip(a.flatten(1).numpy(), b.flatten(1).numpy(), strict=True))
     ours = fastest(lambda: Spearman()(a, b))
     theirs = fastest(lambda: [scipy.stats.spearmanr(x, y) for x, y in pairs], 2)
     print(f"{count} maps of {side}x{side}: {ours:.3f} s, scipy {theirs:.3f} s, {theirs / ours:.1f} times")
-    assert ours <= 1.25 * theirs
+    assert 5 * ours <= theirs
