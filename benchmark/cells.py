@@ -254,11 +254,11 @@ def tasks_of(
         tasks += [task(metrics, explainer) for explainer in grid.explainers]
     if metrics := grid.of("network"):
         tasks.append(task(metrics))
-    anew = {
-        "data_sha256": fingerprint({name: part.sha256 for name, part in data.splits.items()}),
-        "images": len(split),
-        "training": request.recipe.shared(tuning=False),
-    }
-    return tasks + [
-        task([study], explainer, facts=anew) for explainer in grid.explainers for study in grid.of("training")
-    ]
+    if studies := grid.of("training"):
+        anew = {
+            "data_sha256": fingerprint({name: part.sha256 for name, part in data.splits.items()}),
+            "images": len(split),
+            "training": request.recipe.shared(tuning=False),
+        }
+        tasks += [task([study], explainer, facts=anew) for explainer in grid.explainers for study in studies]
+    return tasks
