@@ -330,7 +330,7 @@ def test_the_page_of_flags_has_every_flag_and_threshold() -> None:
 
 
 WORDS = ["--images", "6", "--explainers", "saliency,constant", "--attacks", "noise:draws=2,topk:steps=2"]
-WORDS = [*WORDS, "--methods", "natural", "--metrics", "cosine,spearman"]
+WORDS = [*WORDS, "--methods", "natural", "--metrics", "cosine,spearman", "--controls", "none"]
 REASON = "constant-map: the values of the map of 6 of 6 images differ by less than 1 % of the largest"
 
 
@@ -390,7 +390,8 @@ def test_a_network_is_audited_once_for_each_explainer(
 
     monkeypatch.setattr(audits, "probe", count)
     words = ["--images", "17", "--explainers", "constant,random", "--methods", "natural,aga", "--metrics", "cosine"]
-    words += ["--attacks", "noise:draws=1,noise:draws=2,pgd:steps=1", "--allow-flips", "--out", str(tmp_path / "run")]
+    words += ["--attacks", "noise:draws=1,noise:draws=2,pgd:steps=1", "--controls", "none"]
+    words += ["--allow-flips", "--out", str(tmp_path / "run")]
     assert run(words, capsys)[0] == 0
     assert seen == [16] * 4
     of_maps = [row for row in rows(tmp_path / "run") if row["cell"]["explainer"]]

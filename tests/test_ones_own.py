@@ -259,8 +259,8 @@ def test_a_failing_cell_is_a_row_and_exit_1_and_is_tried_again(tmp_path: Path, c
         f"        if not Path({str(tmp_path / 'mended')!r}).exists():\n            raise RuntimeError('out of luck')\n"
         "        return x\n"
     )
-    words = ["--plugin", plugin, "--methods", "natural", "--images", "4", "--explainers", "saliency"]
-    words += ["--attacks", "noise:draws=1,faulty", "--out", tmp_path / "run"]
+    words = ["--plugin", plugin, "--methods", "natural", *FAST[:-1]]
+    words += ["noise:draws=1,faulty", "--out", tmp_path / "run"]
     process = start(words)
     out, err = process.communicate()
     assert process.returncode == 1

@@ -205,7 +205,16 @@ def test_the_command_reports_retrieval_for_every_explainer_and_verifies_it(
         "--attacks",
         "noise,pgd:steps=5",
     ]
-    words += ["--metrics", "cosine,retrieval,retrieval:label=oracle", "--images", "8", "--eps", "32/255"]
+    words += [
+        "--controls",
+        "none",
+        "--metrics",
+        "cosine,retrieval,retrieval:label=oracle",
+        "--images",
+        "8",
+        "--eps",
+        "32/255",
+    ]
     code, out, err = run([*words, "--allow-flips", "--out", folder], capsys)
     assert code == 0, err
     assert "modified: attacks, eps, explainers, images, keep_prediction, metrics" in out
