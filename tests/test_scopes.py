@@ -59,7 +59,7 @@ def test_every_metric_stands_with_what_it_belongs_to(finished: Path) -> None:
     assert table[table["scope"] == "training"]["images"].eq(300).all()
 
 
-def test_controls_have_no_ranks_and_do_not_decide_which_images_are_common(finished: Path, capsys: Capture) -> None:
+def test_controls_have_no_ranks(finished: Path, capsys: Capture) -> None:
     table = pd.read_csv(finished / "leaderboard.csv")
     control = table["method"].isin(CONTROLS)
     assert table["control"].eq(control).all()
@@ -67,12 +67,23 @@ def test_controls_have_no_ranks_and_do_not_decide_which_images_are_common(finish
     assert table[control]["rank"].isna().all()
     assert not table[control]["best"].any()
     assert table[~control & table["scope"].eq("map") & table["subset"].eq("all")]["rank"].notna().all()
-    assert table[table["subset"] == "common"]["images"].max() >= 4, "an untrained network gets next to nothing right"
+    assert run(["verify", finished], capsys)[0] == 0
+
+
+def test_a_constant_map_is_last_on_faithfulness_and_an_untrained_network_decides_nothing(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    words = ["--methods", "natural,aga", *FAST, "--metrics", "insertion,deletion", "--accuracy-attack", "none"]
+    words += ["--controls", "constant-map,random-map,untrained", "--out", tmp_path / "run"]
+    assert run(words, capsys)[0] == 0
+    table = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
+    accuracy = table[table["metric"] == "accuracy (%)"].set_index("method")["mean"]
+    assert accuracy["untrained"] < 20
+    assert table[table["subset"] == "common"]["images"].min() >= 5
     values = table[(table["subset"] == "all") & (table["scope"] == "map")].set_index(["metric", "method"])["mean"]
     for method in ("natural", "aga", "random-map of natural"):
         assert values["insertion AUC (mean)", "constant-map of natural"] < values["insertion AUC (mean)", method]
         assert values["deletion AUC (mean)", "constant-map of natural"] > values["deletion AUC (mean)", method]
-    assert run(["verify", finished], capsys)[0] == 0
 
 
 def test_a_constant_map_is_computed_once_and_shares_its_network_with_the_first_row(finished: Path) -> None:
