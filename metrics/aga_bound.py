@@ -28,8 +28,8 @@ class AgaBound(Quality):
     [0, 1], as in the paper's training; its official evaluation clamps to the smallest and largest pixel of the batch,
     on which no image's score depends here. Undefined (NaN) where a neighbour's gradient is zero.
 
-    Of a piecewise linear network, such as one of ReLU, H and with it the value is 0: its gradient turns in the kinks,
-    which no second derivative sees.
+    Undefined too for a network with kinked activations, such as ReLU: its gradient turns in the kinks, which no second
+    derivative sees.
 
     Attributes:
         radius: largest change of a pixel, or its standard deviation for ``normal`` noise, in pixel units.

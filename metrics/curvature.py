@@ -30,8 +30,8 @@ class Curvature(Quality):
     the loss's is at images that the network is very sure of; the logit's is not.
 
     The official code takes ``|⟨v, H v⟩|`` of the last iterate v; here it is ``||H v||₂``, which is the same for
-    eigenvectors and never farther from the truth. Of a piecewise linear network, such as one of ReLU, the logit has no
-    curvature, and the value is 0: what bends is in the kinks, which no second derivative sees.
+    eigenvectors and never farther from the truth. Of a network with kinked activations, such as ReLU, the logit's is
+    undefined (NaN): what bends is in the kinks, which no second derivative sees.
 
     Attributes:
         of: what is differentiated, the ``loss``, cross-entropy to the explained class, or the ``logit`` of that class.

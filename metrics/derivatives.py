@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attrobust.lengths import PIXELS, unit
+from attrobust.views import KINKED
 
 Objective = Literal["loss", "logit"]
 """What is differentiated: the cross-entropy to a class, or the logit of it."""
@@ -31,13 +32,17 @@ def gradient(model: nn.Module, x: Tensor, target: Tensor, of: Objective) -> Tens
 def second_order(model: nn.Module, x: Tensor, target: Tensor, of: Objective) -> tuple[Tensor, Product]:
     """The gradient as above, and products with the Hessian H of the same, from one pass through the network.
 
-    The products are exact, by differentiating the gradient. Where the network is piecewise linear they are those of the
-    piece that the image lies in: zero for the logit.
+    The products are exact, by differentiating the gradient. Of the logit of a network with kinked activations, such as
+    ReLU, they are NaN: within a piece its gradient is constant, and how it turns from piece to piece no second
+    derivative sees. That is no curvature of 0, which would be the best there is.
     """
+    unseen = of == "logit" and any(isinstance(module, KINKED) for module in model.modules())
     attached = x.detach().requires_grad_()
     first = _gradient(model, attached, target, of, create_graph=True)
 
     def product(vectors: Tensor) -> Tensor:
+        if unseen:
+            return torch.full_like(vectors, torch.nan)
         if not first.requires_grad:
             return torch.zeros_like(vectors)
         (second,) = torch.autograd.grad(first, attached, vectors, retain_graph=True, materialize_grads=True)

@@ -408,7 +408,8 @@ def test_scores_of_a_case_are_float64_in_bounds_and_leave_it_alone(name: str, ma
     assert scores.dtype == torch.float64
     assert scores.shape == (len(case.clean),)
     assert ((scores >= low) & (scores <= high) | scores.isnan()).all()
-    assert not scores.isnan().all()
+    relu = any(isinstance(module, nn.ReLU) for module in case.model.modules())
+    assert bool(scores.isnan().all()) is (relu and name == "aga-bound"), "kinks have no second derivative"
     assert not scores.requires_grad
     assert torch.equal(metric.score(case), scores)
     assert all(torch.equal(value, state[key]) for key, value in case.model.state_dict().items())

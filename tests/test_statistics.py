@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 
 from benchmark.audit.comparison import beaten
-from benchmark.statistics import Column, compare, distinguishable, estimate, intervals, over_seeds, shares, spread
+from benchmark.statistics import Column, compare, estimate, intervals, over_seeds, shares, spread
 from benchmark.statistics.signflip import EXACT, FLIPS, sign_flip
 from benchmark.store import Floats
 
@@ -242,8 +242,6 @@ def test_pairing_sees_differences_that_separate_intervals_hide() -> None:
     assert estimate(a).high > estimate(b).low
     assert compare([Column(rows=[a, b], higher_is_better=True)]) == [[2, 1]]
     assert compare([Column(rows=[a, b], higher_is_better=False)]) == [[1, 2]]
-    assert distinguishable(a, b)
-    assert not distinguishable(a, a)
 
 
 def test_rows_that_cannot_be_ranked_have_no_rank_and_take_none_from_others() -> None:

@@ -72,7 +72,8 @@ def _entry(metric: Metric, number: Number) -> str:
     mean, low, high = (_digits(metric.text(value)) for value in (estimate.mean, estimate.low, estimate.high))
     flag = "\\textsuperscript{!}" if number.flags else ""
     missing = f", {estimate.n - estimate.defined} undefined" if estimate.defined < estimate.n else ""
-    return f"{_bold(mean, number.best)}{flag} {{\\scriptsize [{low}, {high}]{missing}}}"
+    interval = f"[{low}, {high}]" if low else ""
+    return f"{_bold(mean, number.best)}{flag} {{\\scriptsize {interval}{missing}}}"
 
 
 def _over_seeds(metric: Metric, value: OverSeeds | None, rank: int | None) -> str:

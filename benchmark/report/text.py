@@ -88,7 +88,8 @@ def _entry(metric: Metric, number: Number, mark: Callable[[str], str]) -> str:
     mean = metric.text(estimate.mean)
     flag = " !" if number.flags else ""
     missing = f" ({estimate.n - estimate.defined} undefined)" if estimate.defined < estimate.n else ""
-    interval = f" [{metric.text(estimate.low)}, {metric.text(estimate.high)}]"
+    low, high = metric.text(estimate.low), metric.text(estimate.high)
+    interval = f" [{low}, {high}]" if low else ""
     return (mark(mean) if number.best else mean) + interval + missing + flag
 
 

@@ -1,6 +1,6 @@
 """What per-image scores say together: intervals, spreads, and which rows can be told apart; no torch."""
 
-from benchmark.statistics.comparison import Column, compare, distinguishable
+from benchmark.statistics.comparison import Column, compare
 from benchmark.statistics.intervals import Estimate, How, estimate, wilson
 from benchmark.statistics.seeds import OverSeeds, over_seeds
 from benchmark.statistics.spread import Spread, shares, spread
@@ -12,7 +12,6 @@ __all__ = [
     "OverSeeds",
     "Spread",
     "compare",
-    "distinguishable",
     "estimate",
     "over_seeds",
     "shares",

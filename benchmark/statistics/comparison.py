@@ -72,15 +72,6 @@ def compare(columns: Sequence[Column]) -> list[list[int | None]]:
     ]
 
 
-def distinguishable(a: Floats, b: Floats) -> bool:
-    """Whether ``sign_flip`` tells two rows apart at 5 %, with no control for how many are compared.
-
-    Args:
-        a, b: defined scores of the same images in the same order.
-    """
-    return bool(sign_flip((a - b)[None])[0] <= 1 - LEVEL)
-
-
 def _ranked(column: Column) -> dict[int, Floats]:
     """Scores S×N of the rows that are ranked, NaN where undefined."""
     rows = {}
