@@ -25,8 +25,8 @@ class HessianNorm(Quality):
     approaches it from below. The Frobenius norm is Hutchinson's estimate ``√((1/n) Σ ||H v_k||²)`` with vectors of
     random signs, whose square is without bias; Dombrowski et al. (arXiv 2012.10425) penalise it, with Gaussian vectors.
 
-    Of a network with kinked activations, such as ReLU, the logit's is undefined (NaN): what bends is in the kinks, which
-    no second derivative sees. Its loss has one, of softmax alone, and less the surer the network is.
+    Of a network with kinked activations, such as ReLU, the logit's is undefined (NaN): what bends is in the kinks,
+    which no second derivative sees. Its loss has one, of softmax alone, and less the surer the network is.
 
     Attributes:
         by: the norm, ``spectral`` or ``frobenius``.
