@@ -266,6 +266,7 @@ def test_settings_come_from_the_command_line_then_the_recipe_then_the_card() -> 
         request = make_request(
             protocol, checkpoints=[], recipe=recipe, epochs=None, data_root=None, retrain=False, device="cpu",
             batch_size=8, memory=None, out=None, choose=None, accuracy_floor=None, audit=False,
+            interval="percentile",
         )  # fmt: skip
         item = request.methods[0].item
         return item.cosd, item.eps  # type: ignore[attr-defined]
