@@ -29,7 +29,15 @@ TRAINING = (
     "explainers/tracing.py",
 )
 """Sources that decide a checkpoint's weights."""
-EVALUATION = (*TRAINING, "explainers", "attacks", "metrics", "benchmark/evaluation.py", "benchmark/retraining.py")
+EVALUATION = (
+    *TRAINING,
+    "explainers",
+    "attacks",
+    "metrics",
+    "benchmark/evaluation.py",
+    "benchmark/retraining.py",
+    "benchmark/scores.py",
+)
 """Sources that decide a score; clean accuracy is computed by the training loop's own function."""
 LIBRARIES = ("torch", "torchvision", "captum", "numpy", "scipy", "scikit-image")
 

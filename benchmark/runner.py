@@ -23,7 +23,7 @@ from benchmark.choosing import Selection, choose
 from benchmark.claims import examine
 from benchmark.controls import Untrained
 from benchmark.data.base import Loaded
-from benchmark.evaluation import Rules, Scores, accuracy_under_attack, evaluate, judge, unattacked
+from benchmark.evaluation import Rules, accuracy_under_attack, evaluate, judge
 from benchmark.external import ExternalCheckpoint
 from benchmark.fit import check_fit
 from benchmark.inputs import images_of, rules_of
@@ -32,6 +32,7 @@ from benchmark.plan import plan_of
 from benchmark.provenance import stamp
 from benchmark.request import Request
 from benchmark.retraining import Retraining, conduct
+from benchmark.scores import Scores, unattacked
 from benchmark.store import SCHEMA, Row, Store
 from benchmark.subjects import Subject, controls_of, retraining_job, subjects_of
 from benchmark.training import correct, image_facts

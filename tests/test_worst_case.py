@@ -19,7 +19,8 @@ from attacks.base import Attack, Context, Results
 from attacks.topk import TopK
 from attrobust import load
 from attrobust.types import ThreatModel
-from benchmark.evaluation import Images, Rules, evaluate, worst_result
+from benchmark.evaluation import Images, Rules, evaluate
+from benchmark.scores import worst_result
 from benchmark.statistics import shares
 from benchmark.store import Store
 from explainers.saliency import Saliency
