@@ -29,6 +29,7 @@ ACCURACY = {
     "higher_is_better": True,
     "scale": 100.0,
     "decimals": 1,
+    "unit": True,
 }
 """Clean accuracy, described like a metric."""
 ROBUST_ACCURACY = ACCURACY | {"label": "robust-accuracy", "name": "robust-accuracy"}
@@ -189,6 +190,7 @@ def metric_facts(metric: Component[Metric]) -> dict[str, Any]:
         "higher_is_better": kind.higher_is_better,
         "scale": kind.scale,
         "decimals": kind.decimals,
+        "unit": kind.bounds == (0.0, 1.0),
         "scope": kind.scope,
     }
 

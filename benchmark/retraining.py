@@ -102,7 +102,8 @@ class Retraining:
                 progress="retrain",
             )
             hits = correct(trained.model, splits["test"], len(splits["test"]), self.device)
-            write_atomically(result, bytes(b"01"[hit] for hit in hits.tolist()))
+            marks = bytes(b"01"[hit] for hit in hits.tolist())
+            write_atomically(result, hashlib.sha256(marks).hexdigest().encode() + b"\n" + marks)
         resume.unlink(missing_ok=True)
         return hits
 
@@ -117,11 +118,11 @@ def _read(path: Path, count: int) -> Tensor | None:
     """The result of an earlier training; None where there is none or it is damaged."""
     if not path.is_file():
         return None
-    content = path.read_bytes()
-    if len(content) != count or set(content) - set(b"01"):
+    digest, _, marks = path.read_bytes().partition(b"\n")
+    if len(marks) != count or hashlib.sha256(marks).hexdigest().encode() != digest:
         LOG.warning("%s is damaged; training again", path)
         return None
-    return torch.tensor([mark == b"1"[0] for mark in content])
+    return torch.tensor([mark == b"1"[0] for mark in marks])
 
 
 def split_maps(model: nn.Module, explainer: Explainer, images: Tensor, rules: Rules) -> Tensor:

@@ -201,7 +201,7 @@ class Runner:
         legal = found.legal.numpy()
         for (key, facts), scores, members in zip(task.rows, found.values, found.worst, strict=True):
             values, worst = scores.numpy(), members.numpy()
-            estimate = statistics.estimate(values)
+            estimate = statistics.estimate(values, unit=facts["unit"])
             row = self._row(task, key, facts, status="ok")
             row |= {"mean": _number(estimate.mean), "ci": [_number(estimate.low), _number(estimate.high)]}
             row |= {"n": estimate.n, "n_defined": estimate.defined, "n_legal": int(legal.sum())}

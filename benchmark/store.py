@@ -16,10 +16,12 @@ from filelock import FileLock, Timeout
 from attrobust.spec import fingerprint
 from attrobust.types import UsageError
 from benchmark.files import UNFINISHED, file_sha256, write_atomically
+from benchmark.options import INTERVALS
 
-SCHEMA = 1
+SCHEMA = 2
 TABLES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex")
-PLAN_KEYS = {"comparison", "explainers", "attacks", "metrics", "subjects", "entries"}
+PLAN_KEYS = {"comparison", "explainers", "attacks", "metrics", "subjects", "entries", "interval"}
+ENTRY_KEYS = {"subject", "explainer", "attack", "metric", "row"}
 ROW_KEYS = {"fingerprint", "cell", "metric", "status", "error"}
 RESULT_KEYS = {"mean", "ci", "n", "n_defined", "n_legal", "scores_sha256"}
 ROW_START = b'{"cell":'
@@ -40,6 +42,16 @@ def _is_row(value: Any) -> bool:
         return True
     numbers = (value.get("mean"), *(value["ci"] if isinstance(value.get("ci"), list) else ["missing"]))
     return value.keys() >= RESULT_KEYS and all(isinstance(number, (int, float, type(None))) for number in numbers)
+
+
+def _is_plan(value: Any) -> bool:
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA or not value.keys() >= PLAN_KEYS:
+        return False
+    lists = ("explainers", "attacks", "metrics", "subjects", "entries")
+    if not isinstance(value["comparison"], dict) or not all(isinstance(value[key], list) for key in lists):
+        return False
+    entries = all(isinstance(entry, dict) and entry.keys() >= ENTRY_KEYS for entry in value["entries"])
+    return entries and value["interval"] in INTERVALS
 
 
 def row_fingerprint(cell: dict[str, Any], metric: dict[str, Any]) -> str:
@@ -171,7 +183,7 @@ class Store:
             plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UsageError(f"{path} is damaged ({error})") from error
-        if not isinstance(plan, dict) or plan.get("schema") != SCHEMA or not plan.keys() >= PLAN_KEYS:
+        if not _is_plan(plan):
             raise UsageError(f"{path} is no plan of schema {SCHEMA}; run the benchmark again")
         return plan
 

@@ -136,7 +136,7 @@ def _problem(store: Store, row: Row) -> str:
         scores, legal = store.load_scores(row)
     except UsageError as error:
         return str(error)
-    again = asdict(estimate(scores))
+    again = asdict(estimate(scores, unit=row["metric"]["unit"]))
     stored = {
         "mean": row["mean"],
         "low": row["ci"][0],
@@ -144,6 +144,9 @@ def _problem(store: Store, row: Row) -> str:
         "n": row["n"],
         "defined": row["n_defined"],
     }
+    if row.get("repeats") and None not in row["repeats"]:
+        stored["mean of repeats"] = sum(row["repeats"]) / len(row["repeats"])
+        again["mean of repeats"] = again["mean"]
     for name, value in stored.items():
         expected = again[name]
         if value is None and math.isnan(expected):

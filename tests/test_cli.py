@@ -239,6 +239,9 @@ def test_runs_of_one_protocol_are_reported_together_and_others_are_refused(
     code, out, _ = run(["report", finished, other, "--out", tmp_path / "both", "--json"], capsys)
     assert code == 0
     assert {row["method"] for row in json.loads(out)["rows"]} == {"natural", "aga", "hessian"}
+    code, _, err = run(["report", finished, "--out", other], capsys)
+    assert code == 2
+    assert f"--out {other} holds another run" in err
     weaker = tmp_path / "weaker"
     run(["--methods", "hessian", *FAST, "--eps", "8/255", "--out", weaker], capsys)
     code, _, err = run(["report", finished, weaker, "--out", tmp_path / "both"], capsys)
@@ -262,7 +265,7 @@ def test_a_report_that_cannot_be_written_says_so(finished: Path, tmp_path: Path,
 
 
 def test_gradient_attacks_beat_noise_everywhere_in_quick(tmp_path: Path, capsys: Capture) -> None:
-    code, _, _ = run(["--images", "32", "--out", tmp_path / "run", "--json"], capsys)
+    code, _, _ = run(["--images", "32", "--controls", "none", "--out", tmp_path / "run", "--json"], capsys)
     assert code == 0
     table = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
     table = table[(table["subset"] == "all") & (table["scope"] == "attack") & ~table["control"]]

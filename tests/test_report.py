@@ -26,7 +26,7 @@ METRICS: list[dict[str, Any]] = [
     {"label": "l2", "title": "l2 (l2-norm.)", "name": "l2", "higher_is_better": False, "scale": 1.0, "decimals": 3},
 ]
 for metric in METRICS:
-    metric["scope"] = "attack"
+    metric |= {"scope": "attack", "unit": metric["name"] == "topk"}
 ACCURACY = {
     "label": "accuracy",
     "title": "accuracy (%)",
@@ -34,6 +34,7 @@ ACCURACY = {
     "higher_is_better": True,
     "scale": 100.0,
     "decimals": 1,
+    "unit": True,
 }
 COMPARISON = {
     "protocol": "quick v1",
@@ -164,7 +165,10 @@ def test_runs_that_do_not_compare_are_refused(change: dict[str, object], tmp_pat
 
 
 def test_columns_of_one_title_are_told_apart_by_what_was_typed() -> None:
-    metrics = [Metric(label=f"mine:p={p}", title="Mine", higher_is_better=True, scale=1, decimals=1) for p in (1, 2)]
+    metrics = [
+        Metric(label=f"mine:p={p}", title="Mine", higher_is_better=True, scale=1, decimals=1, unit=False)
+        for p in (1, 2)
+    ]
     assert [words.header(metric, metrics) for metric in metrics] == ["mine:p=1", "mine:p=2"]
     assert words.header(metrics[0], metrics[:1]) == "Mine"
 

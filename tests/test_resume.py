@@ -13,6 +13,7 @@ from runs import FAST, start
 
 TRAINING = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", "--retrain", "--epochs", "2", *FAST]
 EVALUATION = ["--methods", "natural,hessian,pgd-at", "--images", "24", "--attacks", "noise,topk:steps=6"]
+EVALUATION += ["--controls", "none"]
 
 
 def finish(words: list[str], folder: Path) -> bytes:

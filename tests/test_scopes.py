@@ -99,6 +99,18 @@ def test_a_constant_map_is_computed_once_and_shares_its_network_with_the_first_r
         assert row["cell"]["training"]["epochs"] == 1
 
 
+def test_verify_holds_repeats_to_their_scores(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(finished, copied)
+    found = rows(copied)
+    study = next(row for row in found if "repeats" in row)
+    study["repeats"][0] += 0.01
+    (copied / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
+    code, out, _ = run(["verify", copied], capsys)
+    assert code == 1
+    assert "mean of repeats is stored as" in out
+
+
 def test_the_same_command_again_trains_and_computes_nothing(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -96,9 +96,20 @@ def test_large_lists_are_resampled_in_blocks_with_the_same_result_as_normal_theo
 
 
 def test_scores_of_zero_and_one_have_wilsons_interval() -> None:
-    perfect = estimate(np.ones(300))
+    perfect = estimate(np.ones(300), unit=True)
     assert perfect.mean == perfect.high == 1.0
     assert perfect.low == pytest.approx(300 / (300 + 1.959964**2), abs=1e-6)
+    unlike = np.array([0.0, 1.0] * 10)
+    assert estimate(unlike, unit=True).high == pytest.approx(
+        scipy.stats.binomtest(10, 20).proportion_ci(method="wilson").high
+    )
+
+
+@pytest.mark.parametrize("how", ["percentile", "bca"])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_score_that_could_leave_zero_to_one_is_no_proportion(how: intervals.How, value: float) -> None:
+    found = estimate(np.full(64, value), how)
+    assert (found.low, found.high) == (value, value)
 
 
 def test_the_spread_over_seeds_is_the_standard_error_with_one_degree_of_freedom_less() -> None:

@@ -70,7 +70,7 @@ def test_damage_in_the_middle_is_named_not_skipped(store: Store) -> None:
 
 def test_rows_of_another_schema_are_refused(store: Store) -> None:
     store.append([row("a") | {"schema": 99}])
-    with pytest.raises(UsageError, match="is no row of schema 1"):
+    with pytest.raises(UsageError, match=f"is no row of schema {SCHEMA}"):
         store.rows()
 
 
@@ -155,6 +155,36 @@ def test_a_row_that_lacks_something_is_named(lost: str, store: Store) -> None:
     store.append([{key: value for key, value in row("a").items() if key != lost}])
     with pytest.raises(UsageError, match="line 1 is no row"):
         store.rows()
+
+
+PLAN: dict[str, Any] = {
+    "schema": SCHEMA,
+    "comparison": {},
+    **{key: [] for key in ("explainers", "attacks", "metrics", "subjects")},
+    "entries": [dict.fromkeys(("subject", "explainer", "attack", "metric", "row"), "")],
+    "interval": "percentile",
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": SCHEMA - 1},
+        {"interval": "wilson"},
+        {"comparison": []},
+        {"metrics": None},
+        {"entries": "none"},
+        {"entries": [{"subject": 0}]},
+    ],
+    ids=str,
+)
+def test_a_plan_that_was_edited_is_named(change: dict[str, object], store: Store) -> None:
+    path = store.folder / "run.json"
+    path.write_text(json.dumps(PLAN))
+    assert store.plan() == PLAN
+    path.write_text(json.dumps(PLAN | change))
+    with pytest.raises(UsageError, match=f"is no plan of schema {SCHEMA}; run the benchmark again"):
+        store.plan()
 
 
 @pytest.mark.parametrize(

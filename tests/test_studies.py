@@ -359,7 +359,7 @@ def test_what_was_trained_once_is_read_and_anything_else_is_trained(
         service(images, 5)
 
 
-@pytest.mark.parametrize("damage", [b"", b"0101", b"\xff\x00" * 100, b"2" * 200])
+@pytest.mark.parametrize("damage", [b"", b"0101", b"\xff\x00" * 100, b"2" * 200, b"f" * 64 + b"\n" + b"1" * 200])
 def test_a_damaged_result_is_trained_again(
     damage: bytes, task: Loaded, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

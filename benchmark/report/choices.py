@@ -54,7 +54,9 @@ def _verdict(choice: Choice, item: Candidate) -> str:
 
 
 def _metric(choice: Choice) -> Metric:
-    return Metric(**{key: choice.metric[key] for key in ("label", "title", "higher_is_better", "scale", "decimals")})
+    return Metric(
+        **{key: choice.metric[key] for key in ("label", "title", "higher_is_better", "scale", "decimals", "unit")}
+    )
 
 
 def _percent(value: float | None) -> str:

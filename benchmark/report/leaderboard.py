@@ -153,7 +153,7 @@ def _column(
         flags = [] if network.control else [*network.flags(place), *_beaten(network, found, run, place, metric)]
         column.append(
             Number(
-                estimate=estimate(found.values, how),
+                estimate=estimate(found.values, how, unit=metric.unit),
                 legal=int(found.legal.sum()) if place.attack else None,
                 spread=spread(found.values, higher_is_better=metric.higher_is_better),
                 flags=tuple(flags),

@@ -15,7 +15,7 @@ from benchmark.store import Booleans, Floats, Row, Store
 
 UNREADABLE = ("accuracy_attack", "attacks", "code", "data_sha256", "explainers")
 """Facts of a comparison that are too long to quote."""
-ACCURACY = Metric(label="accuracy", title="accuracy (%)", higher_is_better=True, scale=100.0, decimals=1)
+ACCURACY = Metric(label="accuracy", title="accuracy (%)", higher_is_better=True, scale=100.0, decimals=1, unit=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Scored:
 
 def _metric(facts: Row, attack: str = "") -> Metric:
     """From the facts that a run records."""
-    known = {key: facts[key] for key in ("label", "title", "higher_is_better", "scale", "decimals")}
+    known = {key: facts[key] for key in ("label", "title", "higher_is_better", "scale", "decimals", "unit")}
     return Metric(**known, scope="" if attack else facts["scope"], attack=attack)
 
 
@@ -162,4 +162,6 @@ class Network:
         found = self._run.scores(self._position, "", metric.attack, metric.label)
         if found is None:
             return Number(estimate=None)
-        return Number(estimate=estimate(found[0]), legal=int(found[1].sum()) if metric.attack else None)
+        return Number(
+            estimate=estimate(found[0], unit=metric.unit), legal=int(found[1].sum()) if metric.attack else None
+        )

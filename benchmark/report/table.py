@@ -26,6 +26,7 @@ class Metric:
         title: what a header says.
         higher_is_better: whether a larger value speaks for the model.
         scale, decimals: a value is printed times ``scale`` with so many digits after the point.
+        unit: whether the smallest and the largest possible value are 0 and 1.
         scope: what it belongs to, one of SCOPES; of accuracy nothing.
         attack: for accuracy, the attack it is measured under; empty where that is none, or the group's.
     """
@@ -35,6 +36,7 @@ class Metric:
     higher_is_better: bool
     scale: float
     decimals: int
+    unit: bool
     scope: str = ""
     attack: str = ""
 

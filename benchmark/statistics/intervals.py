@@ -36,21 +36,22 @@ class Estimate:
     defined: int
 
 
-def estimate(scores: Floats, how: How = "percentile") -> Estimate:
+def estimate(scores: Floats, how: How = "percentile", *, unit: bool = False) -> Estimate:
     """Mean and 95 % interval over images; scores that are NaN or infinite are left out.
 
-    The interval is a bootstrap (2,000 resamples, fixed seed), see ``bootstrap``; for scores that are all 0 or 1, such
-    as accuracy, it is Wilson's, which stays honest where every image is right.
+    The interval is a bootstrap (2,000 resamples, fixed seed), see ``bootstrap``; where scores cannot leave [0, 1] and
+    are all 0 or 1, such as accuracy, it is Wilson's, which stays honest where every image is right.
 
     Args:
         scores: one number per image.
         how: see ``bootstrap``.
+        unit: whether the smallest and the largest possible score are 0 and 1.
     """
     defined = scores[np.isfinite(scores)]
     nan = float("nan")
     if len(defined) == 0:
         return Estimate(mean=nan, low=nan, high=nan, n=len(scores), defined=0)
-    if np.isin(defined, (0.0, 1.0)).all():
+    if unit and np.isin(defined, (0.0, 1.0)).all():
         low, high = wilson(int(defined.sum()), len(defined))
     elif len(defined) == 1:
         low = high = nan
