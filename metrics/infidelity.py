@@ -25,6 +25,9 @@ class Infidelity(Quality):
     its maps say, so it compares no two networks. The default, ``relative``, is the part of the logit's change that the
     map does not foretell, from 0 (all is foretold) to 1 (nothing is).
 
+    All baselines of an image share ``x - fill``, which one factor fits whatever the map: with ``baseline`` the factors
+    ``optimal`` and ``relative`` flatter maps that say nothing; with ``noise`` and ``square`` they do not.
+
     Moved images are not clamped to [0, 1], because ``I`` would then be another. NaN where an attribution is not finite;
     with a factor also where every ``⟨I, φ⟩`` is zero, as it is for a map of zeros: none is then best; and with
     ``relative`` where the logit never changes.

@@ -23,8 +23,8 @@ class TargetSimilarity(Quality):
 
     The partner's is the map that attack ``target`` draws, the partner being explained for the class the network gives
     it; maps are those of the protocol. This is the target's side (TAPS) of AGA's pair of similarities (arXiv
-    2211.15900), whose official target is a frame; its source's side (SAPS) are the similarities themselves. NaN where
-    the similarity is undefined.
+    2211.15900), whose official target is a frame; its source's side (SAPS) are the similarities themselves. Under an
+    attack that aims elsewhere it is what comes of not aiming, for comparison. NaN where the similarity is undefined.
 
     Attributes:
         by: similarity, with its default settings; ``ssim`` has the partner's map for its reference.
