@@ -227,7 +227,7 @@ def test_nothing_but_cross_entropy_is_left_without_the_methods_own_terms(
 
 
 def test_real_digits_are_learned(name: str, digits: Loaded, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(load_recipe("digits"), epochs=8)
+    recipe = dataclasses.replace(load_recipe("digits"), epochs=5)
     model = trained(name, SMALL, digits, recipe, tmp_path).model
     assert correct(model, digits.splits["test"], 300, CPU).double().mean() > 0.85
 
