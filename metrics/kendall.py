@@ -15,6 +15,8 @@ from metrics.base import Similarity
 BITS = 6
 RADIX = 2**BITS
 """Into so many parts an order is split at a time, and of so many neighbours all pairs are compared at once."""
+TABLE = 4
+"""Cells for each pixel, at most, of the table of how often two values meet: small, it is faster than an order."""
 
 
 @register("kendall")
@@ -39,19 +41,47 @@ class Kendall(Similarity):
         by_a, starts_a = order_and_runs(a)
         by_b, starts_b = order_and_runs(b.gather(1, by_a))
         pairs = a.shape[1] * (a.shape[1] - 1) // 2
-        tied_a = tied_b = both = torch.zeros_like(by_a[:, 0])
-        if not (all_true(starts_a) and all_true(starts_b)):
-            # Places in the order of a, equal values at the same, in the order of b, and in that of a where b is tied.
-            bits = a.shape[1].bit_length()
-            place = (starts_a.cumsum(dim=1) - 1).gather(1, by_b)
-            key = sorted_rows((starts_b.cumsum(dim=1) << bits) + place)
-            both = tied_pairs(run_starts(key))
-            # A permutation that has equal ones in the order they stand in.
-            place, number = key & ((1 << bits) - 1), torch.arange(a.shape[1], device=a.device)
-            by_b = sorted_rows((place << bits) + number) & ((1 << bits) - 1)
+        if all_true(starts_a) and all_true(starts_b):
+            tied_a = tied_b = both = torch.zeros_like(by_a[:, 0])
+            opposite = inversions(by_b)
+        else:
             tied_a, tied_b = tied_pairs(starts_a), tied_pairs(starts_b)
-        excess = pairs - tied_a - tied_b + both - 2 * inversions(by_b)
+            both, opposite = _ties_and_inversions(starts_a.cumsum(dim=1).gather(1, by_b), starts_b.cumsum(dim=1))
+        excess = pairs - tied_a - tied_b + both - 2 * opposite
         return (excess / (pairs - tied_a).double().sqrt() / (pairs - tied_b).double().sqrt()).clamp(-1.0, 1.0)
+
+
+def _ties_and_inversions(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs that are equal in both, and pairs that are in opposite orders, int64[B].
+
+    Args:
+        a, b: places of the values of each row among its different values, from 1 on, int64 B×N.
+    """
+    levels_a, levels_b = int(a.amax()) + 1, int(b.amax()) + 1
+    if levels_a * levels_b <= TABLE * a.shape[1]:
+        return _of_table(_table(a, b, levels_a, levels_b))
+    bits = a.shape[1].bit_length()
+    # In the order of b, and in that of a where b is tied.
+    key = sorted_rows((b << bits) + a)
+    both = tied_pairs(run_starts(key))
+    # A permutation that has equal ones in the order they stand in.
+    place, number = key & ((1 << bits) - 1), torch.arange(a.shape[1], device=a.device)
+    return both, inversions(sorted_rows((place << bits) + number) & ((1 << bits) - 1))
+
+
+def _table(a: Tensor, b: Tensor, levels_a: int, levels_b: int) -> Tensor:
+    """How often each level of b meets each of a, int64 B×``levels_b``×``levels_a``."""
+    row = torch.arange(len(a), device=a.device)[:, None]
+    cell = (row * levels_b + b) * levels_a + a
+    return torch.bincount(cell.flatten(), minlength=len(a) * levels_b * levels_a).view(len(a), levels_b, levels_a)
+
+
+def _of_table(table: Tensor) -> tuple[Tensor, Tensor]:
+    """See ``_ties_and_inversions``."""
+    smaller_a = table.cumsum(dim=2).sub_(table)
+    larger_b = smaller_a.sum(dim=1, keepdim=True) - smaller_a.cumsum(dim=1)
+    both = table * (table - 1) // 2
+    return both.sum(dim=(1, 2)), larger_b.mul_(table).sum(dim=(1, 2))
 
 
 def inversions(order: Tensor) -> Tensor:

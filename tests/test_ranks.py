@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attrobust.ranks import ascending, order_and_runs, sorted_ranks, top_mask
-from metrics import registry, rows
+from metrics import kendall, registry, rows
 from metrics.kendall import Kendall, inversions
 from metrics.pearson import Pearson
 
@@ -88,8 +88,10 @@ def test_inversions_are_pairs_in_descending_order(size: int) -> None:
     assert inversions(back.flip(1)).tolist() == [0]
 
 
+@pytest.mark.parametrize("table", [0, kendall.TABLE])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind].shape[1] > 1])
-def test_tau_is_that_of_scipy(kind: str) -> None:
+def test_tau_is_that_of_scipy(kind: str, table: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kendall, "TABLE", table)
     a = KINDS[kind]
     for b in (a.roll(1, 0), drawn(4, 300).to(a), (2 * drawn(4, 300)).round().to(a)):
         wanted = [scipy.stats.kendalltau(x, y).statistic for x, y in zip(a.numpy(), b.numpy(), strict=True)]
