@@ -102,7 +102,7 @@ def test_the_command_attacks_and_prints(cifar_root: Path, tmp_path: Path, capsys
         "--model",
         "lenet:width=8,hidden=32",
     ]
-    words += ["--epochs", "4", "--eps", "8/255", "--images", "16", "--explainers", "saliency,smoothgrad:samples=4"]
+    words += ["--epochs", "4", "--eps", "8/255", "--images", "16", "--explainers", "saliency,smoothgrad:samples=2"]
     words += ["--attacks", "noise,topk:steps=8,mass-center:steps=8,target:steps=8,frame:steps=8,width=4"]
     words += ["--controls", "none", "--metrics", "topk,spearman,cosine,normalized-l2"]
     code, out, _ = run([*words, "--out", tmp_path / "run"], capsys)

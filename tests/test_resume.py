@@ -39,6 +39,7 @@ def kill_after_writes(words: list[str], folder: Path, writes: int, delay: float)
     process = start([*words, "--out", folder])
     seen = state(folder)
     while writes and process.poll() is None:
+        time.sleep(0.001)
         now = state(folder)
         if now != seen:
             seen, writes = now, writes - 1
