@@ -103,8 +103,8 @@ def close(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_values_are_those_of_stock_captum(name: str, subject: Subject) -> None:
-    # One image of ResNet-18 is enough to wait for; the batch is another test's.
-    count = 1 if subject.x.shape[1] == 3 else len(subject.x)
+    # Few images are enough to wait for; the batch is another test's.
+    count = 1 if subject.x.shape[1] == 3 else 2
     model, x, target = subject.model, subject.x[:count], subject.target[:count]
     wanted = STOCK[name](model, x, target, generator()).detach()
     explainer = registry.get(name)()
