@@ -118,7 +118,7 @@ class Runner:
             findings |= done.findings
             entries += [entry for task in done.tasks for entry in task.entries(position)]
             named = {"label": subject.label, "seed": subject.seed, "sha256": done.sha256, "control": subject.control}
-            subjects.append(named | subject.facts)
+            subjects.append(named | {"training": subject.training} | subject.facts)
         choices = [choice.as_json() for choice in selection.choices]
         plan = plan_of(self.request, self._table.data_sha256, subjects, entries, self._argv)
         self.store.write_plan(plan | {"choices": choices, "checkpoints": findings})

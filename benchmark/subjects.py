@@ -8,6 +8,7 @@ from typing import Any
 
 import explainers
 import methods
+from attrobust.spec import fingerprint
 from benchmark.components import Component, resolve_one
 from benchmark.controls import CONTROLS, Untrained
 from benchmark.data.base import Loaded
@@ -45,6 +46,12 @@ class Subject:
     def donor_seed(self) -> int:
         """Of the training of the networks that attacks on this one need."""
         return self.seed or 0
+
+    @property
+    def training(self) -> str:
+        """Fingerprint of all that decides its weights beside the seed; empty where nothing was trained here."""
+        source = self.source
+        return fingerprint([source.facts, source.plugins]) if isinstance(source, TrainingJob) else ""
 
     @property
     def facts(self) -> dict[str, Any]:

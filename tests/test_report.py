@@ -73,7 +73,12 @@ def scores_of(method: str, attack: str, metric: str) -> np.ndarray[Any, np.dtype
 
 
 def write_run(
-    folder: Path, methods: list[str], failed: tuple[str, str] | None = None, sha256: str = "ab" * 32, **changes: object
+    folder: Path,
+    methods: list[str],
+    failed: tuple[str, str] | None = None,
+    sha256: str = "ab" * 32,
+    seed: int = 0,
+    **changes: object,
 ) -> Store:
     store = Store(folder)
     entries, rows = [], []
@@ -99,7 +104,7 @@ def write_run(
             "explainers": ["saliency"],
             "attacks": [{"label": "noise:draws=2", "name": "noise"}, {"label": "topk", "name": "topk"}],
             "metrics": METRICS,
-            "subjects": [{"label": method, "seed": 0, "sha256": sha256, "control": False} for method in methods],
+            "subjects": [{"label": method, "seed": seed, "sha256": sha256, "control": False} for method in methods],
             "entries": entries,
             "interval": "percentile",
         }
@@ -162,6 +167,26 @@ def test_runs_that_do_not_compare_are_refused(change: dict[str, object], tmp_pat
     stores = [write_run(tmp_path / "a", ["better"]), write_run(tmp_path / "b", ["twin"], **change)]
     with pytest.raises(UsageError, match=f"does not compare with .*{next(iter(change))}"):
         build(stores)
+
+
+def test_seeds_of_different_trainings_have_no_common_mean(tmp_path: Path) -> None:
+    seeds = [write_run(tmp_path / str(seed), ["better"], seed=seed, sha256=f"{seed:064}") for seed in range(4)]
+    (together,) = build(seeds).groups[0].means
+    assert together.seeds == 4
+    for seed, store in enumerate(seeds):
+        plan = store.plan()
+        plan["subjects"][0]["training"] = "of two epochs" if seed > 1 else "of twenty epochs"
+        store.write_plan(plan)
+    board = build(seeds)
+    assert [mean.seeds for mean in board.groups[0].means] == [2, 2]
+    lines = [words.name(line, board) for line in board.groups[0].lines]
+    means = [words.mean_name(mean, board.groups[0]) for mean in board.groups[0].means]
+    assert len({name.partition(" (seed")[0] for name in lines}) == 2
+    assert [name.partition(",")[0] for name in means] == [lines[i].partition(" (seed")[0] for i in (0, 2)]
+    table = pd.read_csv(io.StringIO(csv.render(board)))
+    assert table[table["seeds"].notna()]["method"].nunique() == 2
+    (first,) = build(seeds[:3]).groups[0].means
+    assert first.seeds == 2, "the third was trained otherwise"
 
 
 def test_columns_of_one_title_are_told_apart_by_what_was_typed() -> None:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from benchmark.report.table import ALL, Leaderboard, Line, Mean, Metric, Number
-from benchmark.report.words import header
+from benchmark.report.words import header, method_name
 from benchmark.statistics import OverSeeds
 
 SHARED = ["protocol", "dataset", "model", "threat", "interval"]
@@ -35,23 +35,32 @@ def _records(board: Leaderboard) -> Iterator[dict[str, object]]:
     first = board.groups[0]
     for line in first.lines:
         for metric, number in zip(board.accuracies, line.accuracies, strict=True):
-            yield _line(line) | {"subset": ALL, "attack": metric.attack} | _number(metric, number, board.accuracies)
+            yield (
+                _line(line, first.lines)
+                | {"subset": ALL, "attack": metric.attack}
+                | _number(metric, number, board.accuracies)
+            )
     for mean in first.means:
         for metric, value in zip(board.accuracies, mean.accuracies, strict=True):
-            yield {"subset": ALL, "attack": metric.attack} | _over_seeds(metric, mean, value, None, board.accuracies)
+            place = {"subset": ALL, "attack": metric.attack}
+            yield _mean(mean, first.lines) | place | _over_seeds(metric, value, None, board.accuracies)
     for group in board.groups:
         place = {"subset": group.subset, "scope": group.scope, "explainer": group.explainer, "attack": group.attack}
         for line in group.lines:
             for metric, number in zip(group.metrics, line.numbers, strict=True):
-                yield _line(line) | place | _number(metric, number, group.metrics)
+                yield _line(line, first.lines) | place | _number(metric, number, group.metrics)
         for mean in group.means:
             for metric, value, rank in zip(group.metrics, mean.numbers, mean.ranks, strict=True):
-                yield place | _over_seeds(metric, mean, value, rank, group.metrics)
+                yield _mean(mean, first.lines) | place | _over_seeds(metric, value, rank, group.metrics)
 
 
-def _line(line: Line) -> dict[str, object]:
+def _line(line: Line, lines: Sequence[Line]) -> dict[str, object]:
     seed = "" if line.seed is None else line.seed
-    return {"method": line.label, "seed": seed, "checkpoint": line.sha256[:12], "control": line.control}
+    return {"method": method_name(line, lines), "seed": seed, "checkpoint": line.sha256[:12], "control": line.control}
+
+
+def _mean(mean: Mean, lines: Sequence[Line]) -> dict[str, object]:
+    return {"method": method_name(mean, lines), "control": False}
 
 
 def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[str, object]:
@@ -76,10 +85,9 @@ def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[st
 
 
 def _over_seeds(
-    metric: Metric, mean: Mean, value: OverSeeds | None, rank: int | None, others: Sequence[Metric]
+    metric: Metric, value: OverSeeds | None, rank: int | None, others: Sequence[Metric]
 ) -> dict[str, object]:
-    named = {"method": mean.label, "control": False, "metric": header(metric, others)}
-    named |= {"higher_is_better": metric.higher_is_better, "best": rank == 1}
+    named = {"metric": header(metric, others), "higher_is_better": metric.higher_is_better, "best": rank == 1}
     if value is None:
         return named | {"status": "failed"}
     return {

@@ -113,6 +113,7 @@ def _line(network: Network, place: Place, numbers: Sequence[Number]) -> Line:
         label=network.subject["label"],
         seed=network.subject["seed"],
         sha256=network.subject["sha256"],
+        method=network.method,
         key=fingerprint(network.subject),
         accuracies=network.accuracies,
         numbers=tuple(numbers),
@@ -125,6 +126,8 @@ def _mean(lines: Sequence[Line], ranks: Sequence[int | None]) -> Mean:
     """One method over the lines of its seeds."""
     return Mean(
         label=lines[0].label,
+        method=lines[0].method,
+        seeds=len(lines),
         accuracies=tuple(_over(numbers) for numbers in zip(*(line.accuracies for line in lines), strict=True)),
         numbers=tuple(_over(numbers) for numbers in zip(*(line.numbers for line in lines), strict=True)),
         ranks=tuple(ranks),

@@ -23,7 +23,7 @@ def methods_of(networks: Sequence[Network]) -> list[Method]:
     named: dict[str, list[int]] = {}
     for index, network in enumerate(networks):
         if not network.control:
-            named.setdefault(network.subject["label"], []).append(index)
+            named.setdefault(network.method, []).append(index)
     methods: list[Method] = []
     for members in named.values():
         seeds = {networks[index].subject["seed"] for index in members}

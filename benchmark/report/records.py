@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from attrobust.spec import fingerprint
 from attrobust.types import Flag, UsageError
 from benchmark.audit.comparison import yardsticks
 from benchmark.report.table import Metric, Number
@@ -108,12 +109,16 @@ class Run:
 
 
 class Network:
-    """One network of a run, with its clean accuracy."""
+    """One network of a run, with its clean accuracy.
+
+    ``method`` is a fingerprint of everything that makes it the network it is beside the training seed.
+    """
 
     def __init__(self, run: Run, position: int) -> None:
         self._run, self._position = run, position
         self.subject: dict[str, Any] = run.plan["subjects"][position]
         self.control: bool = self.subject["control"]
+        self.method = fingerprint({key: self.subject[key] for key in self.subject.keys() - {"seed", "sha256"}})
         found = run.scores(position, "", "", ACCURACY.label)
         self.correct: Booleans | None = None if found is None else found[0][: run.images] > 0.5
         self.accuracies = tuple(self._accuracy(metric) for metric in run.accuracies)

@@ -79,7 +79,8 @@ class Line:
     Attributes:
         label, seed: what the network is called.
         sha256: of its weights.
-        key: fingerprint of the weights and of everything else that makes it the network it is.
+        method: fingerprint of everything that makes it the network it is beside the seed and these weights.
+        key: fingerprint of all of that.
         accuracies, numbers: its entries.
         flags: of the network and the explainer, which ``numbers`` have too.
         control: whether it is a row that no table should be led by; such a row has no ranks.
@@ -88,6 +89,7 @@ class Line:
     label: str
     seed: int | None
     sha256: str
+    method: str
     key: str
     accuracies: tuple[Number, ...]
     numbers: tuple[Number, ...]
@@ -100,12 +102,15 @@ class Mean:
     """One method over its training seeds, in one group.
 
     Attributes:
-        label: of the method.
+        label, method: see ``Line``.
+        seeds: how many.
         accuracies, numbers: mean and standard error over the seeds of means over images; None where a seed failed.
         ranks: for each of ``numbers``, see ``Number.rank``; the lines of the seeds themselves have none.
     """
 
     label: str
+    method: str
+    seeds: int
     accuracies: tuple[OverSeeds | None, ...]
     numbers: tuple[OverSeeds | None, ...]
     ranks: tuple[int | None, ...]

@@ -48,16 +48,21 @@ def header(metric: Metric, others: Sequence[Metric]) -> str:
 
 
 def name(line: Line, board: Leaderboard) -> str:
-    """A row's name, with its training seed and fingerprint where these tell rows of one name apart."""
+    """A row's name, with its training seed and a fingerprint where these tell rows of one name apart."""
     lines = board.groups[0].lines
-    shown = line.label
+    shown = method_name(line, lines)
     if line.seed is not None and len({other.seed for other in lines if other.seed is not None}) > 1:
         shown += f" (seed {line.seed})"
-    twins = [other for other in lines if (other.label, other.seed) == (line.label, line.seed)]
+    twins = [other for other in lines if (other.method, other.seed) == (line.method, line.seed)]
     return f"{shown} [{line.key[:8]}]" if len(twins) > 1 else shown
 
 
 def mean_name(mean: Mean, group: Group) -> str:
     """What the row of a method over its training seeds is called."""
-    seeds = sum(line.label == mean.label and not line.control for line in group.lines)
-    return f"{mean.label}, mean of {seeds} seeds"
+    return f"{method_name(mean, group.lines)}, mean of {mean.seeds} seeds"
+
+
+def method_name(item: Line | Mean, lines: Sequence[Line]) -> str:
+    """What was typed, with a fingerprint where something else makes several methods of it, such as the recipe."""
+    several = len({line.method for line in lines if line.label == item.label}) > 1
+    return f"{item.label} [{item.method[:8]}]" if several else item.label

@@ -90,6 +90,7 @@ def _record(group: Group | None, line: Line, metric: Metric, number: Number) -> 
     }
     return {
         "method": line.label,
+        "method_key": line.method,
         "seed": line.seed,
         "checkpoint_sha256": line.sha256,
         "control": line.control,
@@ -112,6 +113,7 @@ def _over_seeds(
 ) -> dict[str, Any]:
     return {
         "method": mean.label,
+        "method_key": mean.method,
         **_place(group, metric),
         "mean": _finite(value.mean) if value else None,
         "standard_error": _finite(value.error) if value else None,
