@@ -9,10 +9,10 @@ from typing import NoReturn
 
 from attrobust import __version__
 from attrobust.types import UsageError
+from benchmark.schema import INTERVALS
 
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
 FORMATS = ("csv", "latex", "markdown")
-INTERVALS = ("percentile", "bca")
 SPEC = re.compile(r"[^-].*:.+=.+")
 """What is left over where a shell has expanded braces into words of their own."""
 

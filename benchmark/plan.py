@@ -10,7 +10,7 @@ from benchmark.cells import accuracy_facts, metric_facts
 from benchmark.components import Component
 from benchmark.provenance import EVALUATION, code_digest
 from benchmark.request import Request
-from benchmark.store import SCHEMA
+from benchmark.schema import SCHEMA
 
 
 def plan_of(

@@ -32,8 +32,9 @@ from benchmark.plan import plan_of
 from benchmark.provenance import stamp
 from benchmark.request import Request
 from benchmark.retraining import Retraining, conduct
+from benchmark.schema import SCHEMA
 from benchmark.scores import Scores, unattacked
-from benchmark.store import SCHEMA, Row, Store
+from benchmark.store import Row, Store
 from benchmark.subjects import Subject, controls_of, retraining_job, subjects_of
 from benchmark.training import correct, image_facts
 from explainers.base import Explainer

@@ -16,14 +16,9 @@ from filelock import FileLock, Timeout
 from attrobust.spec import fingerprint
 from attrobust.types import UsageError
 from benchmark.files import UNFINISHED, file_sha256, write_atomically
-from benchmark.options import INTERVALS
+from benchmark.schema import PLAN, RESULT, ROW, SCHEMA, misfits
 
-SCHEMA = 2
 TABLES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex")
-PLAN_KEYS = {"comparison", "explainers", "attacks", "metrics", "subjects", "entries", "interval"}
-ENTRY_KEYS = {"subject", "explainer", "attack", "metric", "row"}
-ROW_KEYS = {"fingerprint", "cell", "metric", "status", "error"}
-RESULT_KEYS = {"mean", "ci", "n", "n_defined", "n_legal", "scores_sha256"}
 ROW_START = b'{"cell":'
 """How every line of rows starts, its keys being sorted."""
 
@@ -35,23 +30,10 @@ Booleans = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
-def _is_row(value: Any) -> bool:
-    if not isinstance(value, dict) or value.get("schema") != SCHEMA or not value.keys() >= ROW_KEYS:
-        return False
-    if value["status"] != "ok":
-        return True
-    numbers = (value.get("mean"), *(value["ci"] if isinstance(value.get("ci"), list) else ["missing"]))
-    return value.keys() >= RESULT_KEYS and all(isinstance(number, (int, float, type(None))) for number in numbers)
-
-
-def _is_plan(value: Any) -> bool:
-    if not isinstance(value, dict) or value.get("schema") != SCHEMA or not value.keys() >= PLAN_KEYS:
-        return False
-    lists = ("explainers", "attacks", "metrics", "subjects", "entries")
-    if not isinstance(value["comparison"], dict) or not all(isinstance(value[key], list) for key in lists):
-        return False
-    entries = all(isinstance(entry, dict) and entry.keys() >= ENTRY_KEYS for entry in value["entries"])
-    return entries and value["interval"] in INTERVALS
+def _misfit(row: Any) -> str:
+    """The first place where something is no row; empty where it is one."""
+    found = next(misfits(row, ROW), "")
+    return found or (next(misfits(row, RESULT), "") if row["status"] == "ok" else "")
 
 
 def row_fingerprint(cell: dict[str, Any], metric: dict[str, Any]) -> str:
@@ -100,8 +82,10 @@ class Store:
                 raise UsageError(
                     f"{path} line {number} is damaged ({error}); remove that line to recompute it"
                 ) from error
-            if not _is_row(row):
-                raise UsageError(f"{path} line {number} is no row of schema {SCHEMA}; remove that line to recompute it")
+            if wrong := _misfit(row):
+                raise UsageError(
+                    f"{path} line {number} is no row of schema {SCHEMA} ({wrong}); remove that line to recompute it"
+                )
             found[row["fingerprint"]] = row
         return found
 
@@ -183,8 +167,10 @@ class Store:
             plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UsageError(f"{path} is damaged ({error})") from error
-        if not _is_plan(plan):
-            raise UsageError(f"{path} is no plan of schema {SCHEMA}; run the benchmark again")
+        if wrong := next(misfits(plan, PLAN), ""):
+            raise UsageError(f"{path} is no plan of schema {SCHEMA} ({wrong}); run the benchmark again")
+        if any(entry["subject"] not in range(len(plan["subjects"])) for entry in plan["entries"]):
+            raise UsageError(f"{path} has entries of no subject; run the benchmark again")
         return plan
 
     def _arrays(self, row: Row) -> dict[str, np.ndarray[Any, Any]]:

@@ -41,7 +41,8 @@ def verify(store: Store) -> tuple[int, list[str]]:
             problems.append(f"row {key[:12]} ({row['metric']['label']}): {found}")
         else:
             sound += 1
-    problems += _plan_problems(plan, rows) + _choice_problems(plan, rows) + _checkpoint_problems(store)
+    own = {key: row for key, row in rows.items() if _is_whole(row)}
+    problems += _plan_problems(plan, own) + _choice_problems(plan, own) + _checkpoint_problems(store)
     if not problems:
         problems += _stale_tables(store)
     return sound, problems
@@ -129,8 +130,13 @@ def _stale_tables(store: Store) -> list[str]:
     ]
 
 
+def _is_whole(row: Row) -> bool:
+    """Whether nothing was changed in what was computed, of which metric."""
+    return bool(row_fingerprint(row["cell"], row["metric"]) == row["fingerprint"])
+
+
 def _problem(store: Store, row: Row) -> str:
-    if row_fingerprint(row["cell"], row["metric"]) != row["fingerprint"]:
+    if not _is_whole(row):
         return "its fingerprint is not that of its cell and metric"
     try:
         scores, legal = store.load_scores(row)

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ["methods", "explainers", "attacks", "metrics"]
 ALLOWED = {"attrobust": set(), **{room: {"attrobust"} for room in ROOMS}, "benchmark": {"attrobust", *ROOMS}}
 LAYERS = [
+    {"schema"},
     {"files", "settings", "options", "components", "models", "provenance", "dialects", "scores"},
     {"data", "store", "protocol", "recipe", "cards", "plugins", "weights"},
     {"describe", "statistics", "training", "trial", "evaluation", "sources", "criterion", "choice", "rows"},

@@ -17,8 +17,9 @@ from attrobust.types import UsageError
 from benchmark.report import csv, latex, text, words
 from benchmark.report.leaderboard import build
 from benchmark.report.table import ALL, COMMON, Leaderboard, Metric
+from benchmark.schema import SCHEMA
 from benchmark.statistics import estimate
-from benchmark.store import SCHEMA, Store
+from benchmark.store import Store
 
 IMAGES = 40
 METRICS: list[dict[str, Any]] = [
@@ -26,7 +27,7 @@ METRICS: list[dict[str, Any]] = [
     {"label": "l2", "title": "l2 (l2-norm.)", "name": "l2", "higher_is_better": False, "scale": 1.0, "decimals": 3},
 ]
 for metric in METRICS:
-    metric |= {"scope": "attack", "unit": metric["name"] == "topk"}
+    metric |= {"scope": "attack", "unit": metric["name"] == "topk", "settings": {}, "plugin": ""}
 ACCURACY = {
     "label": "accuracy",
     "title": "accuracy (%)",
@@ -35,6 +36,8 @@ ACCURACY = {
     "scale": 100.0,
     "decimals": 1,
     "unit": True,
+    "settings": {},
+    "plugin": "",
 }
 COMPARISON = {
     "protocol": "quick v1",

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from attrobust.spec import fingerprint
-from attrobust.types import Flag
+from attrobust.types import Flag, UsageError
 from benchmark.audit.comparison import beaten
 from benchmark.choice import Choice
 from benchmark.report.ranking import methods_of, rank
@@ -44,6 +44,8 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
     common = np.logical_and.reduce(known) if known else np.zeros(first.images, dtype=np.bool_)
     subsets = {ALL: np.ones(first.images, dtype=np.bool_), COMMON: common}
     tables = [_table(rows, first, subset, mask, how) for subset, mask in subsets.items()]
+    if not any(tables):
+        raise UsageError(f"{first.folder}/run.json has no columns; run the benchmark again")
     choices = {fingerprint(choice): Choice.read(choice) for run in runs for choice in run.plan.get("choices", [])}
     return Leaderboard(
         comparison=first.plan["comparison"],

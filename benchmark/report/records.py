@@ -65,7 +65,7 @@ class Run:
         if robust := self.plan.get("accuracy_attack"):
             self.accuracies.append(_metric(robust["metric"], attack=robust["label"]))
         self.yardsticks = {item["label"]: yardsticks(item, self.plan["attacks"]) for item in self.plan["attacks"]}
-        self._store = store
+        self.folder, self._store = store.folder, store
         rows = store.rows()
         self._rows: dict[tuple[int, str, str, str], Row] = {}
         for entry in self.plan["entries"]:
@@ -144,6 +144,10 @@ class Network:
         found = self._run.scores(self._position, place.explainer, place.attack, metric.label)
         if found is None:
             return None
+        if place.scope != "training" and len(found[0]) != len(mask):
+            raise UsageError(
+                f"{self._run.folder}/run.json tells of other images than its rows; run the benchmark again"
+            )
         if place.scope == "training":
             mask = np.ones(len(found[0]), dtype=np.bool_)
         return Scored(values=found[0][mask], legal=found[1][mask], mask=mask)
