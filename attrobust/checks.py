@@ -26,3 +26,10 @@ def at_least(least: int, item: Any, *names: str) -> None:
         value = getattr(item, name)
         if value is not None and value < least:
             raise ValueError(f"{name}={value} must be at least {least}")
+
+
+def in_pixel_units(item: Any, *names: str) -> None:
+    """Raise ValueError where one of an item's numbers is more than the whole range of a pixel."""
+    for name in names:
+        if getattr(item, name) > 1:
+            raise ValueError(f"{name}={getattr(item, name):g} must be at most 1 in pixel units (write 8/255, not 8)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from attrobust.registry import Registry
 from attrobust.spec import Spec, build, canonical, fingerprint
@@ -84,6 +84,21 @@ def _unfolded(cls: type[Any], spec: Spec, silent: dict[str, str]) -> tuple[Spec,
         raise UsageError(f"{spec.name} has no preset {name!r}.{hint} Known: {', '.join(presets)}")
     rest = {key: value for key, value in spec.settings.items() if key != "preset"}
     return Spec(spec.name, rest), {**silent, **presets[name]}
+
+
+class Idle(Protocol):
+    """Of whose settings some may change nothing."""
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Their names."""
+
+
+def refuse_idle(item: Idle, spec: Spec) -> None:
+    """Raise UsageError where a setting was typed that changes nothing."""
+    for key in spec.settings:
+        if key in item.idle:
+            raise UsageError(f"{spec}: {key} changes nothing beside the other settings; leave it out")
 
 
 def resolve_one(registry: Registry[T], text: str, base: type[Any]) -> Component[T]:

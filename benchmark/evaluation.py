@@ -83,7 +83,7 @@ def evaluate(
         output = attack(context, x, y)
         clean = _case(scored, explainer, images, context, x, y)
         cases = [replace(clean, attacked=result.to(clean.clean)) for result in (output.x, *output.others)]
-        found = [torch.stack([metric.score(case).cpu() for case in cases]) for metric in metrics]
+        found = [torch.stack([_score(metric, case) for case in cases]) for metric in metrics]
         batches.append(worst_of(output, found, higher_is_better))
     return joined(batches)
 
@@ -110,7 +110,7 @@ def judge(
     batches = []
     for context, x, y in _contexts(model, explainer or Saliency(), images, rules, None, progress):
         case = _case(scored, explainer, images, context, x, y)
-        batches.append(unattacked([metric.score(case).cpu() for metric in metrics]))
+        batches.append(unattacked([_score(metric, case) for metric in metrics]))
     return joined(batches)
 
 
@@ -143,6 +143,14 @@ def accuracy_under_attack(
         right = [clean & (context.predict(result) == y) for result in (output.x, *output.others)]
         batches.append(worst_of(output, [torch.stack(right).cpu().double()], [True]))
     return joined(batches)
+
+
+def _score(metric: CaseMetric, case: Case) -> Tensor:
+    """On the CPU; what goes wrong is told with the metric's name, because it is the end of the whole cell."""
+    try:
+        return metric.score(case).cpu()
+    except Exception as error:
+        raise RuntimeError(f"metric {type(metric).__name__}: {type(error).__name__}: {error}") from error
 
 
 def _case(

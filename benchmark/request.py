@@ -17,7 +17,7 @@ from attacks.base import Attack
 from attrobust.spec import Sweep, parse_specs, parse_sweeps
 from attrobust.types import UsageError, parse_number
 from benchmark import data, models
-from benchmark.components import Component, resolve, resolve_one
+from benchmark.components import Component, refuse_idle, resolve, resolve_one
 from benchmark.controls import check_controls
 from benchmark.criterion import Criterion, make_criterion
 from benchmark.data.base import Dataset
@@ -127,7 +127,10 @@ def make_request(
         explainers.registry, parse_specs(",".join(protocol.explainers), "--explainers"), Explainer
     )
     shown_attacks = resolve(attacks.registry, parse_specs(",".join(protocol.attacks), "--attacks"), Attack)
-    shown_metrics = resolve(metrics.registry, parse_specs(",".join(protocol.metrics), "--metrics"), Metric)
+    columns = parse_specs(",".join(protocol.metrics), "--metrics")
+    shown_metrics = resolve(metrics.registry, columns, Metric)
+    for metric, spec in zip(shown_metrics, columns, strict=True):
+        refuse_idle(metric.item, spec)
     accuracy_attack = _accuracy_attack(protocol.accuracy_attack) if protocol.accuracy_attack else None
     criterion = None
     if choose is not None:

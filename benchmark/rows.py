@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from attacks.base import Attack
 from attrobust.spec import Spec
 from attrobust.types import Card, UsageError
-from benchmark.components import Component, resolve
+from benchmark.components import Component, refuse_idle, resolve
 from benchmark.recipe import Recipe
 from methods import registry
 from methods.base import SCRATCH, Method
@@ -56,9 +56,7 @@ def resolve_methods(specs: Sequence[Spec], defaults: Defaults) -> list[Component
         fields = {item.name for item in dataclasses.fields(component.item)}
         if spec.settings.get("norm") == "l2" and "eps" in fields and "eps" not in spec.settings:
             raise UsageError(f"{component.label}: type eps too; that of linf, per pixel, is no radius for norm=l2")
-        for key in spec.settings:
-            if key in component.item.idle:
-                raise UsageError(f"{component.label}: {key} changes nothing beside the other settings; leave it out")
+        refuse_idle(component.item, spec)
     return found
 
 

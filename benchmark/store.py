@@ -19,6 +19,7 @@ from benchmark.files import UNFINISHED, file_sha256, write_atomically
 from benchmark.schema import PLAN, RESULT, ROW, SCHEMA, misfits
 
 TABLES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex")
+AGAIN = "delete it or choose another --out, and run the benchmark again"
 ROW_START = b'{"cell":'
 """How every line of rows starts, its keys being sorted."""
 
@@ -166,11 +167,15 @@ class Store:
         try:
             plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UsageError(f"{path} is damaged ({error})") from error
-        if wrong := next(misfits(plan, PLAN), ""):
-            raise UsageError(f"{path} is no plan of schema {SCHEMA} ({wrong}); run the benchmark again")
-        if any(entry["subject"] not in range(len(plan["subjects"])) for entry in plan["entries"]):
-            raise UsageError(f"{path} has entries of no subject; run the benchmark again")
+            raise UsageError(f"{path} is damaged ({error}); {AGAIN}") from error
+        wrong = next(misfits(plan, PLAN), "")
+        if wrong == "schema" and isinstance(plan.get("schema"), int):
+            other = f"of another version (schema {plan['schema']}, not {SCHEMA})"
+            raise UsageError(f"{path} is {other}; run the benchmark again with another --out")
+        if not wrong and any(entry["subject"] not in range(len(plan["subjects"])) for entry in plan["entries"]):
+            wrong = "entries of no subject"
+        if wrong:
+            raise UsageError(f"{path} is no plan ({wrong}); {AGAIN}")
         return plan
 
     def _arrays(self, row: Row) -> dict[str, np.ndarray[Any, Any]]:
@@ -192,7 +197,7 @@ class Store:
             raise UsageError(f"--out {self.folder} holds a folder where a run keeps a file; choose another --out")
         if (self.folder / "run.json").is_file():
             self.plan()
-        elif any((self.folder / name).exists() for name in TABLES):
+        elif any((self.folder / name).exists() for name in TABLES) and not (self.folder / "rows.jsonl").is_file():
             raise UsageError(f"--out {self.folder} holds a leaderboard but no run; choose another --out")
         rows = self.folder / "rows.jsonl"
         if rows.is_file():

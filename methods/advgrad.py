@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import above_zero, at_least, not_negative
+from attrobust.checks import above_zero, at_least, in_pixel_units, not_negative
 from attrobust.lengths import PIXELS, unit
 from attrobust.types import Card, Cost
 from methods import register
@@ -77,8 +77,8 @@ class AdvGrad(Activated):
     def __post_init__(self) -> None:
         super().__post_init__()
         not_negative(self, "eps")
-        if self.penalty in ("l1", "elastic") and self.eps > 1:
-            raise ValueError(f"eps={self.eps:g} must be at most 1 in pixel units (write 8/255, not 8)")
+        if self.penalty in ("l1", "elastic"):
+            in_pixel_units(self, "eps")
         above_zero(self, "eps2", "step")
         at_least(1, self, "patch", "steps")
         if self.penalty == "harmonized" and self.training == "iterative":

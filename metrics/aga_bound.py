@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from attrobust.checks import above_zero, at_least
+from attrobust.checks import above_zero, at_least, in_pixel_units
 from attrobust.types import format_eps
 from metrics import register
 from metrics.base import Quality, Scope
@@ -52,6 +52,7 @@ class AgaBound(Quality):
         if self.noise not in ("uniform", "normal"):
             raise ValueError(f"noise={self.noise} must be uniform or normal")
         above_zero(self, "radius")
+        in_pixel_units(self, "radius")
         at_least(1, self, "samples")
 
     @property

@@ -15,6 +15,8 @@ from metrics.case import Case
 from metrics.rows import in_parts, is_finite
 
 Scope = Literal["attack", "map", "network", "training"]
+ROUNDING = 1e-9
+"""How far beyond its bounds a score may lie."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +60,26 @@ class Metric(ABC):
         """What the header adds: of which maps the number is, where these are not the protocol's."""
         return ""
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """Settings that change nothing beside the others as they are; typing one of them is a mistake."""
+        return frozenset()
+
     def check_size(self, height: int, width: int) -> None:  # noqa: B027
         """Raise ValueError where the settings make no sense for maps of this size; called before anything is run."""
 
     def _checked(self, scores: Tensor, count: int, author: str) -> Tensor:
-        """In float64 and one for each image, or a ValueError that names what the author wrote."""
+        """In float64, one for each image and inside the bounds, or a ValueError that names what the author wrote."""
+        said = f"{type(self).__name__}.{author} returned"
+        if not isinstance(scores, Tensor):
+            raise ValueError(f"{said} {type(scores).__name__} for {count} images")
         if scores.shape != (count,):
-            raise ValueError(f"{type(self).__name__}.{author} returned {tuple(scores.shape)} for {count} images")
-        return _float64(scores)
+            raise ValueError(f"{said} {tuple(scores.shape)} for {count} images")
+        found, (low, high) = _float64(scores), self.bounds
+        outside = found[(found < low - ROUNDING) | (found > high + ROUNDING)]
+        if len(outside):
+            raise ValueError(f"{said} {float(outside[0]):g}, and its bounds are {low:g} and {high:g}")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,11 @@ class HessianNorm(Quality):
         """E.g. ``spectral norm of the loss's Hessian``."""
         return f"{self.by} norm of the {self.of}'s Hessian"
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """See ``Metric.idle``."""
+        return frozenset({"samples" if self.by == "spectral" else "iterations"})
+
     def judge(self, case: Case) -> Tensor:
         """See ``Quality.judge``."""
         _, product = second_order(case.model, case.clean, case.target, self.of)

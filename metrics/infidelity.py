@@ -92,6 +92,11 @@ class Infidelity(Quality):
         """E.g. ``infidelity (noise, relative)``."""
         return f"infidelity ({self.perturbation}, {self.factor})"
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """See ``Metric.idle``."""
+        return frozenset({"noise": {"side", "fill"}, "baseline": {"side"}, "square": {"sigma"}}[self.perturbation])
+
     def check_size(self, height: int, width: int) -> None:
         """The largest square must be inside the image."""
         if self.perturbation == "square" and self.side > min(height, width):

@@ -90,6 +90,12 @@ class SSIM(SpatialSimilarity):
         """E.g. ``SSIM`` or ``SSIM (gaussian 11)``."""
         return "SSIM" if self.window == "uniform" and self.size == 7 else f"SSIM ({self.window} {self.size})"
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """See ``Metric.idle``."""
+        found = frozenset() if self.range == "value" else frozenset({"value"})
+        return found | (frozenset() if self.window == "gaussian" else frozenset({"sigma"}))
+
     def check_size(self, height: int, width: int) -> None:
         """See ``Metric.check_size``: a window must fit into the map."""
         if self.edges == "inside" and self.size > min(height, width):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from explainers.saliency import Saliency
 from metrics import registry
 from metrics.base import CaseMetric, Metric, Quality, Similarity, SpatialSimilarity
 from metrics.cosine import Cosine
+from metrics.hessian import HessianNorm
+from metrics.infidelity import Infidelity
 from metrics.lens import Lens, LensPrecision, LensRecall
 from metrics.mass_center import MassCenter
 from metrics.normalized_l2 import NormalizedL2
@@ -488,6 +491,31 @@ def test_a_metric_that_does_not_say_what_it_is_or_returns_another_shape_is_refus
     )
     with pytest.raises(ValueError, match=r"Mean\.compare returned .* for 5 images"):
         mean()(maps("plain", 0), maps("plain", 1))
+    seven = type("Seven", (mean,), {"compare": lambda *_: torch.full((5,), 7.0)})
+    with pytest.raises(ValueError, match=r"Seven\.compare returned 7, and its bounds are 0 and 1"):
+        seven()(maps("plain", 0), maps("plain", 1))
+    nothing = type("Nothing", (mean,), {"compare": lambda *_: None})
+    with pytest.raises(ValueError, match=r"Nothing\.compare returned NoneType for 5 images"):
+        nothing()(maps("plain", 0), maps("plain", 1))
+
+
+IDLE: list[CaseMetric] = [
+    SSIM(),
+    SSIM(window="gaussian"),
+    SSIM(range="value"),
+    HessianNorm(iterations=2),
+    HessianNorm(by="frobenius", samples=2),
+    *(Infidelity(samples=4, perturbation=kind) for kind in ("noise", "baseline", "square")),
+]
+
+
+@pytest.mark.parametrize("metric", IDLE, ids=str)
+def test_idle_settings_change_nothing_and_others_do(metric: CaseMetric, make_case: MakeCase) -> None:
+    case = make_case(slice(0, 2))
+    other = {"value": 3.0, "sigma": 0.9, "samples": 5, "iterations": 5, "side": 3, "fill": "black"}
+    changed = {name: replace(metric, **{name: value}) for name, value in other.items() if hasattr(metric, name)}
+    same = {name for name, item in changed.items() if torch.equal(item.score(case), metric.score(case))}
+    assert metric.idle == same
 
 
 @pytest.mark.parametrize("kind", [CaseMetric, Similarity, Quality, Study])

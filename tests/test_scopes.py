@@ -186,6 +186,8 @@ def test_bca_intervals_are_reported_on_request_and_verified(finished: Path, tmp_
         ),
         (["--metrics", "ssim:preset=agaa"], "ssim has no preset 'agaa'. Did you mean 'aga'?"),
         (["--metrics", "ssim:maps=channels"], "maps=channels has no places"),
+        (["--metrics", "ssim:value=5"], "ssim:value=5: value changes nothing beside the other settings; leave it out"),
+        (["--metrics", "max-sensitivity:radius=8"], "radius=8 must be at most 1 in pixel units (write 8/255, not 8)"),
         (["--controls", "constant"], "--controls: unknown control 'constant'; use constant-map, random-map, untrained"),
         (["--controls", "untrained,untrained"], "names a control twice"),
         (

@@ -159,8 +159,17 @@ def test_a_row_that_lacks_something_is_named(lost: str, store: Store) -> None:
         store.rows()
 
 
-@pytest.mark.parametrize("change", [{"schema": SCHEMA - 1}, {"interval": "wilson"}, {"entries": "none"}], ids=str)
-def test_a_plan_of_another_shape_is_named(change: dict[str, object], store: Store) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": SCHEMA - 1}, rf"another version \(schema {SCHEMA - 1}, not {SCHEMA}\).* with another --out"),
+        ({"schema": "2"}, r"\(schema\); delete it or choose another --out, and run"),
+        ({"interval": "wilson"}, r"\(interval\); delete it"),
+        ({"entries": "none"}, r"\(entries\); delete it"),
+        ({"entries": [{"subject": 0, **dict.fromkeys(("explainer", "attack", "metric", "row"), "")}]}, "of no subject"),
+    ],
+)
+def test_a_plan_of_another_shape_is_named(change: dict[str, object], said: str, store: Store) -> None:
     texts = ("protocol", "dataset", "model", "threat", "label", "reduction", "data_sha256")
     plan = {
         "schema": SCHEMA,
@@ -168,12 +177,19 @@ def test_a_plan_of_another_shape_is_named(change: dict[str, object], store: Stor
         **{key: [] for key in ("explainers", "attacks", "metrics", "subjects", "entries")},
         "interval": "percentile",
     }
-    path, (place,) = store.folder / "run.json", change
+    path = store.folder / "run.json"
     path.write_text(json.dumps(plan))
     assert store.plan() == plan
     path.write_text(json.dumps(plan | change))
-    with pytest.raises(UsageError, match=f"is no plan of schema {SCHEMA} \\({place}\\); run the benchmark again"):
+    with pytest.raises(UsageError, match=said):
         store.plan()
+
+
+def test_a_run_that_lost_its_plan_goes_on(store: Store) -> None:
+    store.append([row("a")])
+    (store.folder / "leaderboard.csv").write_text("")
+    with store.locked():
+        assert list(store.rows()) == ["a"]
 
 
 @pytest.mark.parametrize(
