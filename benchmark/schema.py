@@ -10,6 +10,9 @@ SCHEMA = 2
 INTERVALS = ("percentile", "bca")
 """How intervals over images may be computed, the first unless asked otherwise."""
 
+SCOPES = ("attack", "map", "network", "training")
+"""What metrics belong to, in the order of the tables."""
+
 NUMBER = (int, float, type(None))
 COUNT, TEXT = (int,), (str,)
 FACTS = {
@@ -20,6 +23,7 @@ FACTS = {
     "decimals": COUNT,
     "unit": (bool,),
 }
+"""What tables have to know of a metric."""
 TRIAL = {"seed": (int, type(None)), "sha256": TEXT, "accuracy": TEXT, "score": TEXT}
 CANDIDATE = {"label": TEXT, "trials": [TRIAL], "accuracy": NUMBER, "score": NUMBER, "problem": TEXT}
 PLAN = {
@@ -31,7 +35,7 @@ PLAN = {
     },
     "explainers": [TEXT],
     "attacks": [{"label": TEXT, "name": TEXT}],
-    "metrics": [FACTS | {"scope": {"attack", "map", "network", "training"}}],
+    "metrics": [FACTS | {"scope": set(SCOPES)}],
     "subjects": [{"label": TEXT, "seed": (int, type(None)), "sha256": TEXT, "control": (bool,)}],
     "entries": [{"subject": COUNT, "explainer": TEXT, "attack": TEXT, "metric": TEXT, "row": TEXT}],
     "accuracy_attack?": (type(None), {"label": TEXT, "metric": FACTS}),

@@ -10,7 +10,7 @@ def table(choice: Choice) -> list[str]:
     """Every candidate with its numbers, the chosen one marked."""
     columns = [("", "accuracy", choice.metric["title"], "")]
     for item in choice.candidates:
-        score = "" if item.score is None else _metric(choice).text(item.score)
+        score = "" if item.score is None else Metric.of(choice.metric).text(item.score)
         columns.append((item.label, _percent(item.accuracy), score, _verdict(choice, item)))
     widths = [max(len(row[column]) for row in columns) for column in range(3)]
     lines = [
@@ -51,12 +51,6 @@ def _verdict(choice: Choice, item: Candidate) -> str:
     if item is choice.chosen:
         return "chosen"
     return item.problem or ("" if choice.allows(item) else "below the floor")
-
-
-def _metric(choice: Choice) -> Metric:
-    return Metric(
-        **{key: choice.metric[key] for key in ("label", "title", "higher_is_better", "scale", "decimals", "unit")}
-    )
 
 
 def _percent(value: float | None) -> str:

@@ -35,11 +35,8 @@ def _records(board: Leaderboard) -> Iterator[dict[str, object]]:
     first = board.groups[0]
     for line in first.lines:
         for metric, number in zip(board.accuracies, line.accuracies, strict=True):
-            yield (
-                _line(line, first.lines)
-                | {"subset": ALL, "attack": metric.attack}
-                | _number(metric, number, board.accuracies)
-            )
+            place = {"subset": ALL, "attack": metric.attack}
+            yield _line(line, first.lines) | place | _number(metric, number, board.accuracies)
     for mean in first.means:
         for metric, value in zip(board.accuracies, mean.accuracies, strict=True):
             place = {"subset": ALL, "attack": metric.attack}

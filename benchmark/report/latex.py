@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from benchmark.report.choices import note as chosen
-from benchmark.report.table import ALL, COMMON, SCOPES, Group, Leaderboard, Metric, Number
+from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
 from benchmark.report.words import caption, header, legend, mean_name, name, subset_title
+from benchmark.schema import SCOPES
 from benchmark.statistics import OverSeeds
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"

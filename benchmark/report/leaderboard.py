@@ -14,7 +14,8 @@ from benchmark.audit.comparison import beaten
 from benchmark.choice import Choice
 from benchmark.report.ranking import methods_of, rank
 from benchmark.report.records import Network, Place, Run, Scored
-from benchmark.report.table import ALL, COMMON, SCOPES, Group, Leaderboard, Line, Mean, Metric, Number
+from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Line, Mean, Metric, Number
+from benchmark.schema import SCOPES
 from benchmark.statistics import How, OverSeeds, estimate, over_seeds, spread
 from benchmark.store import Booleans, Store
 

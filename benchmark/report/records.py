@@ -48,22 +48,16 @@ class Scored:
     mask: Booleans
 
 
-def _metric(facts: Row, attack: str = "") -> Metric:
-    """From the facts that a run records."""
-    known = {key: facts[key] for key in ("label", "title", "higher_is_better", "scale", "decimals", "unit")}
-    return Metric(**known, scope="" if attack else facts["scope"], attack=attack)
-
-
 class Run:
     """One run read from disk."""
 
     def __init__(self, store: Store) -> None:
         self.plan = store.plan()
         self.images: int = self.plan["comparison"]["images"]
-        self.metrics = [_metric(item) for item in self.plan["metrics"]]
+        self.metrics = [Metric.of(item, scope=item["scope"]) for item in self.plan["metrics"]]
         self.accuracies = [ACCURACY]
         if robust := self.plan.get("accuracy_attack"):
-            self.accuracies.append(_metric(robust["metric"], attack=robust["label"]))
+            self.accuracies.append(Metric.of(robust["metric"], attack=robust["label"]))
         self.yardsticks = {item["label"]: yardsticks(item, self.plan["attacks"]) for item in self.plan["attacks"]}
         self.folder, self._store = store.folder, store
         rows = store.rows()
@@ -144,12 +138,12 @@ class Network:
         found = self._run.scores(self._position, place.explainer, place.attack, metric.label)
         if found is None:
             return None
-        if place.scope != "training" and len(found[0]) != len(mask):
+        if place.scope == "training":
+            mask = np.ones(len(found[0]), dtype=np.bool_)
+        elif len(found[0]) != len(mask):
             raise UsageError(
                 f"{self._run.folder}/run.json tells of other images than its rows; run the benchmark again"
             )
-        if place.scope == "training":
-            mask = np.ones(len(found[0]), dtype=np.bool_)
         return Scored(values=found[0][mask], legal=found[1][mask], mask=mask)
 
     def is_own_donor(self, explainer: str, attack: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,11 @@ import numpy as np
 
 from attrobust.types import Flag
 from benchmark.choice import Choice
+from benchmark.schema import FACTS
 from benchmark.statistics import Estimate, How, OverSeeds, Spread
 
 ALL, COMMON = "all", "common"
 """Subsets of the images: every one, or those that every evaluated network classifies correctly."""
-SCOPES = ("attack", "map", "network", "training")
-"""What metrics belong to, in the order of the tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,11 @@ class Metric:
     unit: bool
     scope: str = ""
     attack: str = ""
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], *, scope: str = "", attack: str = "") -> Metric:
+        """From the facts that a run records."""
+        return cls(**{key: facts[key] for key in FACTS}, scope=scope, attack=attack)
 
     def text(self, value: float, digits: int = 0) -> str:
         """The digits every table shows for a value, and so many more; empty where it is undefined."""

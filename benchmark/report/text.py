@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from benchmark.report.choices import note as chosen
-from benchmark.report.table import ALL, SCOPES, Group, Leaderboard, Metric, Number
+from benchmark.report.table import ALL, Group, Leaderboard, Metric, Number
 from benchmark.report.words import SPREAD, caption, header, legend, mean_name, name, subset_title
+from benchmark.schema import SCOPES
 from benchmark.statistics import OverSeeds
 
 Cells = list[list[str]]
