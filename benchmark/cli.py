@@ -194,7 +194,8 @@ def _report(options: argparse.Namespace) -> int:
     if len(options.runs) > 1 and options.out is None:
         raise UsageError("a table of several runs needs a folder of its own; name it with --out")
     stores = [Store(path) for path in options.runs]
-    if options.out and (options.out / "run.json").is_file() and options.out not in options.runs:
+    own = {path.resolve() for path in options.runs}
+    if options.out and (options.out / "run.json").is_file() and options.out.resolve() not in own:
         raise UsageError(f"--out {options.out} holds another run, whose tables would be lost; choose another folder")
     interval = options.interval or stores[0].plan()["interval"]
     if options.interval and options.out is None:

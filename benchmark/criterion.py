@@ -13,7 +13,7 @@ from attacks.base import Attack
 from attrobust.registry import Registry
 from attrobust.spec import Spec
 from attrobust.types import UsageError, parse_number
-from benchmark.components import Component, resolve_one
+from benchmark.components import Component, refuse_idle, resolve_one
 from explainers.base import Explainer
 from metrics.base import Metric
 
@@ -59,6 +59,7 @@ def make_criterion(
     if len(parts) < 2 and not strong:
         raise UsageError(f"--choose {text}: noise is the only attack; name another, {text}@ATTACK")
     chosen = _find(metrics.registry, parts[0], metric, Metric)
+    refuse_idle(chosen.item, Spec.parse(parts[0]))
     if type(chosen.item).scope != "attack":
         raise UsageError(f"--choose {text}: sweeps are chosen by what an attack does to maps; {chosen.name} sees none")
     return Criterion(

@@ -242,6 +242,7 @@ def test_runs_of_one_protocol_are_reported_together_and_others_are_refused(
     code, _, err = run(["report", finished, "--out", other], capsys)
     assert code == 2
     assert f"--out {other} holds another run" in err
+    assert run(["report", other, "--out", other.parent / "both" / ".." / other.name], capsys)[0] == 0
     weaker = tmp_path / "weaker"
     run(["--methods", "hessian", *FAST, "--eps", "8/255", "--out", weaker], capsys)
     code, _, err = run(["report", finished, weaker, "--out", tmp_path / "both"], capsys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,27 @@ def test_a_network_whose_study_fails_has_a_failed_row_and_all_its_other_numbers(
     assert "failed" in out
 
 
+def test_a_metric_that_raises_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr("metrics.gini.Gini.judge", lambda *_: 1 / 0)
+    words = ["--methods", "natural", *FAST, "--metrics", "gini", *ONCE]
+    code, _, err = run([*words, "--out", tmp_path / "run"], capsys)
+    assert code == 1
+    assert "metric Gini: ZeroDivisionError: division by zero" in err
+
+
+def test_seeds_of_other_recipes_are_told_apart_and_not_averaged(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "natural", *FAST, "--metrics", "cosine", "--accuracy-attack", "none", "--no-audit"]
+    trained = {"first": ("0", "1"), "second": ("1", "1"), "longer": ("2", "2")}
+    for name, (seed, epochs) in trained.items():
+        assert run([*words, "--seeds", seed, "--epochs", epochs, "--out", tmp_path / name], capsys)[0] == 0
+    runs = [tmp_path / name for name in trained]
+    out = run(["report", *runs[:2], "--out", tmp_path / "alike"], capsys)[1]
+    assert "natural, mean of 2 seeds" in out
+    out = run(["report", *runs[1:], "--out", tmp_path / "unlike"], capsys)[1]
+    assert "mean of" not in out
+    assert re.findall(r"^natural \[\w{8}\] \(seed (\d)\)", out, flags=re.M)[:2] == ["1", "2"]
+
+
 def test_seeds_are_rows_and_their_mean_says_that_its_spread_is_over_seeds(tmp_path: Path, capsys: Capture) -> None:
     words = ["--methods", "natural,softplus", "--seeds", "0,1,2", *FAST, *ONCE, "--out", tmp_path / "run"]
     code, out, _ = run([*words, "--metrics", "cosine"], capsys)
@@ -187,6 +209,7 @@ def test_bca_intervals_are_reported_on_request_and_verified(finished: Path, tmp_
         (["--metrics", "ssim:preset=agaa"], "ssim has no preset 'agaa'. Did you mean 'aga'?"),
         (["--metrics", "ssim:maps=channels"], "maps=channels has no places"),
         (["--metrics", "ssim:value=5"], "ssim:value=5: value changes nothing beside the other settings; leave it out"),
+        (["--methods", "natural,aga:cosd={0.1,1}", "--choose", "ssim:sigma=3"], "sigma changes nothing beside"),
         (["--metrics", "max-sensitivity:radius=8"], "radius=8 must be at most 1 in pixel units (write 8/255, not 8)"),
         (["--controls", "constant"], "--controls: unknown control 'constant'; use constant-map, random-map, untrained"),
         (["--controls", "untrained,untrained"], "names a control twice"),
