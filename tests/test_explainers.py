@@ -113,17 +113,11 @@ def test_values_are_those_of_stock_captum(name: str, subject: Subject) -> None:
     assert found.dtype == x.dtype
     assert not found.requires_grad
     assert close(found, wanted, 1e-6), (found - wanted).abs().amax() / wanted.abs().amax()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_values_are_the_same_whether_they_are_differentiated_or_not(name: str, subject: Subject) -> None:
-    explainer, model, x, target = light(name), subject.model, subject.x, subject.target
-    if not explainer.differentiable:
-        return
-    wanted = explainer(model, x, target, generator=generator())
-    attached = x.clone().requires_grad_()
-    found = explainer(model, attached, target, create_graph=True, generator=generator()).detach()
-    assert close(found, wanted, 1e-6)
+    if explainer.differentiable:
+        attached = x.clone().requires_grad_()
+        assert close(
+            explainer(model, attached, target, create_graph=True, generator=generator()).detach(), wanted, 1e-6
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -165,7 +159,7 @@ def test_the_derivative_is_that_of_the_stock_explainer_by_finite_differences(
         assert ((found - slopes[0]).abs() <= 1e-5 * scale)[smooth].all(), (found, slopes)
         checked += smooth.tolist()
         if sum(checked) >= 4:
-            return
+            break
     assert sum(checked) >= 3, checked
 
 

@@ -54,7 +54,7 @@ def kill_after_writes(words: list[str], folder: Path, writes: int, delay: float)
 def test_a_killed_run_ends_in_the_same_table(words: list[str], tmp_path: Path) -> None:
     wanted = finish(words, tmp_path / "whole")
     rng = random.Random(0)
-    killed = [kill_after_writes(words, tmp_path / "killed", writes, rng.uniform(0, 0.05)) for writes in (2, 3, 6, 9)]
+    killed = [kill_after_writes(words, tmp_path / "killed", writes, rng.uniform(0, 0.05)) for writes in (2, 3, 4, 6, 9)]
     assert sum(killed) >= 3
     assert finish(words, tmp_path / "killed") == wanted
     litter = [path for path in (tmp_path / "killed").rglob(".*") if path.name != ".lock"]
