@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrobust.registry import Registry
+from attrobust.naming.registry import Registry
 
 if TYPE_CHECKING:
-    from attacks.base import Attack
+    from attrobust.attacks.base import Attack
 
-registry: Registry[Attack] = Registry("attack", "attacks")
-register = registry.register
+if __name__ == "attacks":
+    raise ImportError("import attrobust.attacks, not attacks: this folder is a part of attrobust")
+
+registry: Registry[Attack] = Registry("attack", "attrobust.attacks")
+register = register_attack = registry.register

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import trange
 
-from attacks import register
-from attacks.adaptive import Control, schedule
-from attacks.base import Context
-from attacks.feasible import margins
-from attacks.prediction import LowestMargin, PredictionAttack
-from attacks.walk import Point
-from attrobust.checks import at_least
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.adaptive import Control, schedule
+from attrobust.attacks.engine.feasible import margins
+from attrobust.attacks.engine.prediction import LowestMargin, PredictionAttack
+from attrobust.attacks.engine.walk import Point
+from attrobust.naming.checks import at_least
 
 Loss = Literal["ce", "dlr"]
 

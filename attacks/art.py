@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks import register
-from attacks.base import Context
-from attacks.feasible import Objective
-from attacks.path import OnPath
-from attacks.variants import ByVariant, by_variant
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.published.path import OnPath
+from attrobust.attacks.published.variants import ByVariant, by_variant
+from attrobust.networks.smoothed import input_mean, input_scale
 from attrobust.types import Amount
-from attrobust.views import input_mean, input_scale
 
 
 @register("art")

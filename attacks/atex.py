@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks import mass, register
-from attacks.base import Context
-from attacks.descent import sum_normalized
-from attacks.feasible import Objective
-from attacks.on_loss import OnLoss
-from attacks.variants import by_variant
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.descent import sum_normalized
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.objectives import mass
+from attrobust.attacks.published.on_loss import OnLoss
+from attrobust.attacks.published.variants import by_variant
 from attrobust.types import Amount
 
 

@@ -9,16 +9,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from attacks import register
-from attacks.adaptive import schedule
-from attacks.base import Attack, Context, Results
-from attacks.board import Board
-from attacks.direct import Direct
-from attacks.feasible import HALVINGS
-from attacks.noise import Noise
-from attacks.scored import Score
-from attacks.square import Square
-from attacks.views import PROBES
+from attrobust.attacks import register
+from attrobust.attacks.base import Attack, Context, Results
+from attrobust.attacks.direct import Direct
+from attrobust.attacks.engine.adaptive import schedule
+from attrobust.attacks.engine.board import Board
+from attrobust.attacks.engine.differentiated import PROBES
+from attrobust.attacks.engine.feasible import HALVINGS
+from attrobust.attacks.engine.scored import Score
+from attrobust.attacks.noise import Noise
+from attrobust.attacks.square import Square
 from attrobust.types import Cost
 
 DRAWS, STEPS, QUERIES, GAIN = 5, 50, 100, 1.5

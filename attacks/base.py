@@ -11,9 +11,9 @@ from typing import ClassVar, Protocol, final
 import torch
 from torch import Tensor, nn
 
-from attrobust.passes import Passes, counted
-from attrobust.seeds import ImageStreams, derive_seed
-from attrobust.types import ThreatModel
+from attrobust.maps.seeds import ImageStreams, derive_seed
+from attrobust.networks.passes import Passes, counted
+from attrobust.threat import ThreatModel
 
 
 class Explain(Protocol):

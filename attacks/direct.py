@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from attacks import ranks, register
-from attacks.adaptive import AdaptiveDescent
-from attacks.base import Context
-from attacks.feasible import Objective
-from attacks.scored import Scored
-from attrobust.checks import above_zero
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.adaptive import AdaptiveDescent
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.engine.scored import Scored
+from attrobust.attacks.objectives import ranks
+from attrobust.naming.checks import above_zero
 
 TEMPERATURES = {"topk": 0.25, "spearman": 0.4, "kendall": 0.4}
 """Of the stand-ins, in standard deviations of the map: what lowered the exact scores most."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks import register
-from attacks.adam import adam
-from attacks.base import Context
-from attacks.feasible import Objective
-from attacks.variants import LastIterate, by_variant
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.adam import adam
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.published.variants import LastIterate, by_variant
 
 
 @register("frame")

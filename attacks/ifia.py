@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attacks import register
-from attacks.path import OnPath
-from attacks.variants import by_variant
+from attrobust.attacks import register
+from attrobust.attacks.published.path import OnPath
+from attrobust.attacks.published.variants import by_variant
 
 
 @register("ifia")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks import register
-from attacks.topk import TopK
+from attrobust.attacks import register
+from attrobust.attacks.topk import TopK
 
 
 @register("lens")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from attacks import register
-from attacks.base import Context
-from attacks.feasible import Objective
-from attacks.ghorbani import Ghorbani
-from attacks.mass import mass_center
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.objectives.mass import mass_center
+from attrobust.attacks.published.ghorbani import Ghorbani
 
 
 @register("mass-center")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
-from attacks import register
-from attacks.base import Context
-from attacks.feasible import BestLegal, defined_score
-from attacks.scored import Scored
-from attrobust.checks import above_zero, at_least
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.feasible import BestLegal, defined_score
+from attrobust.attacks.engine.scored import Scored
+from attrobust.naming.checks import above_zero, at_least
 
 
 @register("nes")

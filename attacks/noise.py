@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from attacks import register
-from attacks.base import Attack, Context
-from attacks.feasible import BestLegal, Objective
-from attacks.scores import cosine
-from attrobust.checks import at_least
+from attrobust.attacks import register
+from attrobust.attacks.base import Attack, Context
+from attrobust.attacks.engine.feasible import BestLegal, Objective
+from attrobust.attacks.objectives.scores import cosine
+from attrobust.naming.checks import at_least
 
 
 @register("noise")

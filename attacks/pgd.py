@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import trange
 
-from attacks import register
-from attacks.base import Context
-from attacks.prediction import LowestMargin, PredictionAttack
-from attrobust.checks import above_zero, at_least
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.prediction import LowestMargin, PredictionAttack
+from attrobust.naming.checks import above_zero, at_least
 
 
 @register("pgd")

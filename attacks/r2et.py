@@ -9,16 +9,17 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from attacks import register, scores
-from attacks.base import Context
-from attacks.descent import sum_normalized
-from attacks.feasible import Objective
-from attacks.on_loss import OnLoss
-from attacks.variants import by_variant
-from attrobust.lengths import PIXELS
-from attrobust.lengths import unit as direction
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.descent import sum_normalized
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.objectives import scores
+from attrobust.attacks.published.on_loss import OnLoss
+from attrobust.attacks.published.variants import by_variant
+from attrobust.maps.lengths import PIXELS
+from attrobust.maps.lengths import unit as direction
+from attrobust.networks.smoothed import input_scale
 from attrobust.types import Amount
-from attrobust.views import input_scale
 
 SHIFT = 1e-2
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from attacks import ranks, register
-from attacks.base import Context
-from attacks.feasible import Objective
-from attacks.noise import Noise
-from attacks.variants import Variant, always_kept, by_variant, settle
-from attrobust.checks import above_zero
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.noise import Noise
+from attrobust.attacks.objectives import ranks
+from attrobust.attacks.published.variants import Variant, always_kept, by_variant, settle
+from attrobust.naming.checks import above_zero
 from attrobust.types import Amount
 
 

@@ -8,10 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from attacks import mass, register
-from attacks.base import Context
-from attacks.feasible import Objective
-from attacks.ghorbani import Ghorbani
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.objectives import mass
+from attrobust.attacks.published.ghorbani import Ghorbani
 from attrobust.types import Amount
 
 Place = Literal["center", "top-left", "top-right", "bottom-left", "bottom-right"]

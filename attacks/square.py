@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
-from attacks import register
-from attacks.base import Context
-from attacks.feasible import BestLegal
-from attacks.scored import Scored
-from attrobust.checks import at_least
-from attrobust.types import ThreatModel
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.feasible import BestLegal
+from attrobust.attacks.engine.scored import Scored
+from attrobust.naming.checks import at_least
+from attrobust.threat import ThreatModel
 
 SHRINKING = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of the queries after which the squares' area is halved."""

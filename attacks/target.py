@@ -9,15 +9,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from attacks import register
-from attacks.adam import adam
-from attacks.base import Context
-from attacks.descent import sum_normalized
-from attacks.feasible import Objective
-from attacks.maps import OfPredicted, RightIG
-from attacks.variants import LastIterate, by_variant
-from attrobust.checks import above_zero
-from attrobust.views import input_mean, input_scale, is_smooth, softplus_view
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.adam import adam
+from attrobust.attacks.engine.descent import sum_normalized
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.published.maps import OfPredicted, RightIG
+from attrobust.attacks.published.variants import LastIterate, by_variant
+from attrobust.naming.checks import above_zero
+from attrobust.networks.smoothed import input_mean, input_scale, is_smooth, softplus_view
 
 MAP_WEIGHT, OUTPUT_WEIGHT = 1e11, 1e6
 REFERENCE_BETA = 1000.0

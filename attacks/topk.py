@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from attacks import mass, ranks, register
-from attacks.base import Context
-from attacks.feasible import Objective
-from attacks.ghorbani import Ghorbani
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.objectives import mass, ranks
+from attrobust.attacks.published.ghorbani import Ghorbani
 from attrobust.types import Amount
 
 

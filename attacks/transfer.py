@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from attacks import register
-from attacks.base import Context
-from attacks.direct import Direct
+from attrobust.attacks import register
+from attrobust.attacks.base import Context
+from attrobust.attacks.direct import Direct
 
 
 @register("transfer")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrobust.registry import Registry
+from attrobust.naming.registry import Registry
 
 if TYPE_CHECKING:
-    from explainers.base import Explainer
+    from attrobust.explainers.base import Explainer
 
-registry: Registry[Explainer] = Registry("explainer", "explainers")
-register = registry.register
+if __name__ == "explainers":
+    raise ImportError("import attrobust.explainers, not explainers: this folder is a part of attrobust")
+
+registry: Registry[Explainer] = Registry("explainer", "attrobust.explainers")
+register = register_explainer = registry.register

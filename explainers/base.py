@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from attrobust.views import activations, is_smooth
+from attrobust.networks.smoothed import activations, is_smooth
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ import torch
 from skimage import feature, filters
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.base import Explainer, UnderivedExplainer
-from explainers.noise import normal_draws
+from attrobust.explainers import register
+from attrobust.explainers.base import Explainer, UnderivedExplainer
+from attrobust.explainers.shared.noise import normal_draws
 
 
 @register("constant")

@@ -9,10 +9,10 @@ import torch
 from captum.attr import DeepLift as CaptumDeepLift
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.base import Explainer, check_grey
-from explainers.captum import CaptumExplainer
-from explainers.chunks import accumulate
+from attrobust.explainers import register
+from attrobust.explainers.base import Explainer, check_grey
+from attrobust.explainers.shared.chunks import accumulate
+from attrobust.explainers.shared.from_captum import CaptumExplainer
 
 
 @register("deeplift")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.masking import SegmentExplainer, gain, paint
-from explainers.segments import counts, find
+from attrobust.explainers import register
+from attrobust.explainers.shared.masking import SegmentExplainer, gain, paint
+from attrobust.explainers.shared.segments import counts, find
 
 
 @register("feature-ablation")

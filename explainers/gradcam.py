@@ -12,12 +12,12 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attrobust.suggest import did_you_mean
-from attrobust.views import shared_copy
-from explainers import register
-from explainers.captum import CaptumExplainer
-from explainers.network_view import one_module_per_call
-from explainers.rectifiers import with_rectifiers
+from attrobust.explainers import register
+from attrobust.explainers.captum_engine.private_copy import one_module_per_call
+from attrobust.explainers.captum_engine.rectifiers import with_rectifiers
+from attrobust.explainers.shared.from_captum import CaptumExplainer
+from attrobust.naming.suggest import did_you_mean
+from attrobust.networks.smoothed import shared_copy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.chunks import accumulate
-from explainers.gradient import input_gradient
-from explainers.noise import GaussianExplainer
+from attrobust.explainers import register
+from attrobust.explainers.shared.chunks import accumulate
+from attrobust.explainers.shared.gradient import input_gradient
+from attrobust.explainers.shared.noise import GaussianExplainer
 
 
 @register("gradient-shap")

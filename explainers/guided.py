@@ -9,11 +9,11 @@ from captum.attr import Deconvolution as CaptumDeconvolution
 from captum.attr import GuidedBackprop as CaptumGuidedBackprop
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.base import UnderivedExplainer
-from explainers.captum import CaptumExplainer
-from explainers.network_view import one_module_per_call
-from explainers.rectifiers import with_rectifiers
+from attrobust.explainers import register
+from attrobust.explainers.base import UnderivedExplainer
+from attrobust.explainers.captum_engine.private_copy import one_module_per_call
+from attrobust.explainers.captum_engine.rectifiers import with_rectifiers
+from attrobust.explainers.shared.from_captum import CaptumExplainer
 
 
 @register("guided-backprop")

@@ -9,10 +9,10 @@ import torch
 from captum.attr._utils.approximation_methods import approximation_parameters
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.base import Explainer, check_grey
-from explainers.chunks import accumulate
-from explainers.gradient import input_gradient
+from attrobust.explainers import register
+from attrobust.explainers.base import Explainer, check_grey
+from attrobust.explainers.shared.chunks import accumulate
+from attrobust.explainers.shared.gradient import input_gradient
 
 
 @register("ig")

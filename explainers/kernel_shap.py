@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.least_squares import fit
-from explainers.masking import SegmentExplainer, paint
-from explainers.segments import counts, draw, find
+from attrobust.explainers import register
+from attrobust.explainers.shared.least_squares import fit
+from attrobust.explainers.shared.masking import SegmentExplainer, paint
+from attrobust.explainers.shared.segments import counts, draw, find
 
 CERTAIN = 1e6
 """Weight of the full and the empty coalition, which the paper gives an infinite one; Captum's number."""

@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.least_squares import fit
-from explainers.masking import SegmentExplainer, paint
-from explainers.segments import counts, draw, find
+from attrobust.explainers import register
+from attrobust.explainers.shared.least_squares import fit
+from attrobust.explainers.shared.masking import SegmentExplainer, paint
+from attrobust.explainers.shared.segments import counts, draw, find
 
 
 @register("lime")

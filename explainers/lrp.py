@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from attrobust.views import KINKED, SMOOTH, Normalize
-from explainers import register
-from explainers.base import Explainer
-from explainers.lrp_rules import Layer, box_rule, epsilon_rule, gamma_rule, plus_rule, shared
-from explainers.tracing import Pass
+from attrobust.explainers import register
+from attrobust.explainers.base import Explainer
+from attrobust.explainers.captum_engine.lrp_rules import Layer, box_rule, epsilon_rule, gamma_rule, plus_rule, shared
+from attrobust.networks.smoothed import KINKED, SMOOTH, Normalize
+from attrobust.networks.tracing import Pass
 
 Rule = Literal["epsilon", "epsilon-plus", "gamma", "box"]
 

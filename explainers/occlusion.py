@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.masking import MaskingExplainer, gain, like, masked_logits
+from attrobust.explainers import register
+from attrobust.explainers.shared.masking import MaskingExplainer, gain, like, masked_logits
 
 
 @register("occlusion")

@@ -11,11 +11,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attrobust.views import input_mean, input_scale
-from explainers import register
-from explainers.base import Explainer
-from explainers.chunks import accumulate
-from explainers.noise import normal_draws
+from attrobust.explainers import register
+from attrobust.explainers.base import Explainer
+from attrobust.explainers.shared.chunks import accumulate
+from attrobust.explainers.shared.noise import normal_draws
+from attrobust.networks.smoothed import input_mean, input_scale
 
 START = 0.01
 """The first mask is uniform between 0 and this."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.base import Explainer
-from explainers.gradient import input_gradient
+from attrobust.explainers import register
+from attrobust.explainers.base import Explainer
+from attrobust.explainers.shared.gradient import input_gradient
 
 
 @register("saliency")

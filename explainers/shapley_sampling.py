@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.masking import SegmentExplainer, gain, paint
-from explainers.segments import draw, find
+from attrobust.explainers import register
+from attrobust.explainers.shared.masking import SegmentExplainer, gain, paint
+from attrobust.explainers.shared.segments import draw, find
 
 
 @register("shapley-sampling")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from explainers import register
-from explainers.gradient import input_gradient
-from explainers.noise import GaussianExplainer, check_samples, mean_over_noise
+from attrobust.explainers import register
+from attrobust.explainers.shared.gradient import input_gradient
+from attrobust.explainers.shared.noise import GaussianExplainer, check_samples, mean_over_noise
 
 
 @register("smoothgrad")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attrobust.certificates import TopKCertificate, certify_top_k, check_promise
+from attrobust.explainers import register
+from attrobust.explainers.base import UnderivedExplainer, checked, finite
+from attrobust.explainers.shared.noise import GaussianExplainer, check_samples, mean_over_noise, normal_draws
+from attrobust.maps.certificates import TopKCertificate, certify_top_k, check_promise
 from attrobust.types import Amount
-from explainers import register
-from explainers.base import UnderivedExplainer, checked, finite
-from explainers.noise import GaussianExplainer, check_samples, mean_over_noise, normal_draws
 
 
 @register("sparsified-smoothgrad")

@@ -8,10 +8,16 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from attrobust.certificates import CosineCertificate, ball_variation, box_variation, certified_cosine, check_promise
-from explainers import register
-from explainers.base import Explainer, checked, finite
-from explainers.noise import all_over_noise, check_samples, mean_over_noise
+from attrobust.explainers import register
+from attrobust.explainers.base import Explainer, checked, finite
+from attrobust.explainers.shared.noise import all_over_noise, check_samples, mean_over_noise
+from attrobust.maps.certificates import (
+    CosineCertificate,
+    ball_variation,
+    box_variation,
+    certified_cosine,
+    check_promise,
+)
 
 
 @register("uniform-gradient")

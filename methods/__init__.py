@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrobust.registry import Registry
+from attrobust.naming.registry import Registry
 
 if TYPE_CHECKING:
-    from methods.base import Method
+    from attrobust.methods.base import Method
 
-registry: Registry[Method] = Registry("method", "methods")
-register = registry.register
+if __name__ == "methods":
+    raise ImportError("import attrobust.methods, not methods: this folder is a part of attrobust")
+
+registry: Registry[Method] = Registry("method", "attrobust.methods")
+register = register_method = registry.register

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import above_zero, at_least, in_pixel_units, not_negative
-from attrobust.lengths import PIXELS, unit
+from attrobust.maps.lengths import PIXELS, unit
+from attrobust.methods import register
+from attrobust.methods.base import Batch
+from attrobust.methods.losses.activation import Activated
+from attrobust.methods.losses.gradients import differentiable, evaluating, loss_gradient
+from attrobust.naming.checks import above_zero, at_least, in_pixel_units, not_negative
 from attrobust.types import Card, Cost
-from methods import register
-from methods.activation import Activated
-from methods.base import Batch
-from methods.gradients import differentiable, evaluating, loss_gradient
 
 UNIT = 0.226
 """The mean standard deviation of ImageNet's channels: one unit of the paper's normalised images, in pixels."""

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import above_zero, at_least, not_negative
-from attrobust.types import Amount, Card, Cost, ThreatModel
-from attrobust.views import input_mean, input_scale, is_smooth, softplus_view
-from methods import register
-from methods.activation import Activated
-from methods.draws import uniform
-from methods.gradients import differentiable, evaluating
-from methods.pgd_at import runner_up
+from attrobust.methods import register
+from attrobust.methods.losses.activation import Activated
+from attrobust.methods.losses.draws import uniform
+from attrobust.methods.losses.gradients import differentiable, evaluating
+from attrobust.methods.pgd_at import runner_up
+from attrobust.naming.checks import above_zero, at_least, not_negative
+from attrobust.networks.smoothed import input_mean, input_scale, is_smooth, softplus_view
+from attrobust.threat import ThreatModel
+from attrobust.types import Amount, Card, Cost
 
 
 @register("art")

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import above_zero, at_least
+from attrobust.methods import register
+from attrobust.methods.base import SCRATCH, Batch
+from attrobust.methods.losses.activation import Activated
+from attrobust.methods.losses.draws import gaussian, uniform
+from attrobust.methods.losses.gradients import differentiable, evaluating, per_image
+from attrobust.naming.checks import above_zero, at_least
 from attrobust.types import Card, Cost
-from methods import register
-from methods.activation import Activated
-from methods.base import SCRATCH, Batch
-from methods.draws import gaussian, uniform
-from methods.gradients import differentiable, evaluating, per_image
 
 
 @register("atex")

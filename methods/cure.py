@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import above_zero, not_negative
+from attrobust.methods import register
+from attrobust.methods.base import Batch
+from attrobust.methods.losses.activation import Activated
+from attrobust.methods.losses.gradients import differentiable, evaluating, loss_gradient, per_image
+from attrobust.naming.checks import above_zero, not_negative
+from attrobust.networks.smoothed import input_scale
 from attrobust.types import Card, Cost
-from attrobust.views import input_scale
-from methods import register
-from methods.activation import Activated
-from methods.base import Batch
-from methods.gradients import differentiable, evaluating, loss_gradient, per_image
 
 RAMP = (1 / 30, 4 / 30, 8 / 30, 18 / 30, 1.0)
 """Shares of the final step that the official notebook takes in its first epochs: .1, .4, .8, 1.8 and 3."""

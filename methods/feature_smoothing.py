@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from attrobust.checks import above_zero
-from attrobust.sizes import input_shapes
-from attrobust.smoothing import Blur, Median, SmoothingBlock, gaussian_kernel
+from attrobust.methods import register
+from attrobust.methods.pgd_at import PgdAt
+from attrobust.naming.checks import above_zero
+from attrobust.networks.sizes import input_shapes
+from attrobust.networks.smoothed import shared_copy
+from attrobust.networks.smoothing import Blur, Median, SmoothingBlock, gaussian_kernel
 from attrobust.types import Card
-from attrobust.views import shared_copy
-from methods import register
-from methods.pgd_at import PgdAt
 
 
 @register("feature-smoothing")

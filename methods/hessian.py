@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import not_negative
+from attrobust.methods import register
+from attrobust.methods.losses.draws import gaussian
+from attrobust.methods.losses.gradients import true_logit_gradient
+from attrobust.methods.softplus import Softplus
+from attrobust.naming.checks import not_negative
+from attrobust.networks.smoothed import input_scale, spell_out
 from attrobust.types import Card, Cost
-from attrobust.views import input_scale, spell_out
-from methods import register
-from methods.draws import gaussian
-from methods.gradients import true_logit_gradient
-from methods.softplus import Softplus
 
 
 @register("hessian")

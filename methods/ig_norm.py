@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import at_least, not_negative
+from attrobust.methods import register
+from attrobust.methods.losses.adversarial import Adversarial
+from attrobust.methods.losses.gradients import evaluating
+from attrobust.methods.losses.integrated import Path, cross_entropies
+from attrobust.naming.checks import at_least, not_negative
 from attrobust.types import Card, Cost
-from methods import register
-from methods.adversarial import Adversarial
-from methods.gradients import evaluating
-from methods.integrated import Path, cross_entropies
 
 
 @register("ig-norm")

@@ -9,9 +9,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.methods import register
+from attrobust.methods.ig_norm import IgNorm
 from attrobust.types import Card, Cost
-from methods import register
-from methods.ig_norm import IgNorm
 
 
 @register("ig-sum-norm")

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import at_least, not_negative
+from attrobust.methods import register
+from attrobust.methods.losses.adversarial import Adversarial, AdversarialLoss
+from attrobust.methods.losses.gradients import evaluating
+from attrobust.methods.losses.integrated import path_of
+from attrobust.methods.mart import Mart
+from attrobust.methods.pgd_at import PgdAt
+from attrobust.methods.trades import Trades
+from attrobust.naming.checks import at_least, not_negative
 from attrobust.types import Card, Cost
-from methods import register
-from methods.adversarial import Adversarial, AdversarialLoss
-from methods.gradients import evaluating
-from methods.integrated import path_of
-from methods.mart import Mart
-from methods.pgd_at import PgdAt
-from methods.trades import Trades
 
 HOSTS: dict[str, type[AdversarialLoss]] = {"at": PgdAt, "trades": Trades, "mart": Mart}
 

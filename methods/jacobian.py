@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import not_negative
+from attrobust.methods import register
+from attrobust.methods.losses.activation import Activated
+from attrobust.methods.losses.draws import gaussian
+from attrobust.methods.losses.gradients import differentiable
+from attrobust.naming.checks import not_negative
+from attrobust.networks.smoothed import input_scale
 from attrobust.types import Card, Cost
-from attrobust.views import input_scale
-from methods import register
-from methods.activation import Activated
-from methods.draws import gaussian
-from methods.gradients import differentiable
 
 
 @register("jacobian")

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
-from attrobust.checks import above_zero, not_negative
-from attrobust.low_curvature import CentredSoftplus, LipschitzBatchNorm, SpectralNorm
-from attrobust.sizes import input_shapes
+from attrobust.methods import register
+from attrobust.methods.base import Method
+from attrobust.methods.losses.gradients import differentiable, loss_gradient
+from attrobust.naming.checks import above_zero, not_negative
+from attrobust.networks.low_curvature import CentredSoftplus, LipschitzBatchNorm, SpectralNorm
+from attrobust.networks.sizes import input_shapes
+from attrobust.networks.smoothed import KINKED, input_scale, replace_modules, shared_copy
 from attrobust.types import Card, Cost
-from attrobust.views import KINKED, input_scale, replace_modules, shared_copy
-from methods import register
-from methods.base import Method
-from methods.gradients import differentiable, loss_gradient
 
 PAPER_BATCH = 128
 """Images in a batch of the official code."""

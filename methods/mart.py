@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.methods import register
+from attrobust.methods.losses.adversarial import Divergent, beside
+from attrobust.methods.losses.gradients import evaluating
 from attrobust.types import Card, Cost
-from methods import register
-from methods.adversarial import Divergent, beside
-from methods.gradients import evaluating
 
 
 @register("mart")

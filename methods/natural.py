@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.methods import register
+from attrobust.methods.base import Method
 from attrobust.types import Card, Cost
-from methods import register
-from methods.base import Method
 
 
 @register("natural")

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import at_least, not_negative
+from attrobust.methods import register
+from attrobust.methods.losses.activation import Activated
+from attrobust.methods.losses.gradients import differentiable
+from attrobust.naming.checks import at_least, not_negative
+from attrobust.networks.smoothed import input_scale, spell_out
 from attrobust.types import Amount, Card, Cost
-from attrobust.views import input_scale, spell_out
-from methods import register
-from methods.activation import Activated
-from methods.gradients import differentiable
 
 
 @register("r2et")

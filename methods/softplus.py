@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from torch import nn
 
-from attrobust.checks import above_zero
+from attrobust.methods import register
+from attrobust.methods.natural import Natural
+from attrobust.naming.checks import above_zero
+from attrobust.networks.smoothed import is_smooth, softplus_view
 from attrobust.types import Card
-from attrobust.views import is_smooth, softplus_view
-from methods import register
-from methods.natural import Natural
 
 
 @register("softplus")

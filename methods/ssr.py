@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import not_negative
+from attrobust.methods import register
+from attrobust.methods.losses.activation import Activated
+from attrobust.methods.losses.gradients import differentiable
+from attrobust.naming.checks import not_negative
 from attrobust.types import Card, Cost
-from methods import register
-from methods.activation import Activated
-from methods.gradients import differentiable
 
 
 @register("ssr")

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust.checks import not_negative
+from attrobust.methods import register
+from attrobust.methods.losses.activation import Activated
+from attrobust.naming.checks import not_negative
 from attrobust.types import Card, Cost
-from methods import register
-from methods.activation import Activated
 
 
 @register("weight-decay")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrobust.registry import Registry
+from attrobust.naming.registry import Registry
 
 if TYPE_CHECKING:
-    from metrics.base import Metric
+    from attrobust.metrics.base import Metric
 
-registry: Registry[Metric] = Registry("metric", "metrics")
-register = registry.register
+if __name__ == "metrics":
+    raise ImportError("import attrobust.metrics, not metrics: this folder is a part of attrobust")
+
+registry: Registry[Metric] = Registry("metric", "attrobust.metrics")
+register = register_metric = registry.register

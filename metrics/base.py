@@ -10,9 +10,9 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from attrobust.reduction import reduce_map
-from metrics.case import Case
-from metrics.rows import in_parts, is_finite
+from attrobust.maps.reduction import reduce_map
+from attrobust.metrics.shared.case import Case
+from attrobust.metrics.shared.rows import in_parts, is_finite
 
 Scope = Literal["attack", "map", "network", "training"]
 ROUNDING = 1e-9

@@ -6,19 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import MakeCase, maker
 from torch import Tensor, nn
 
-import attacks
-import explainers
-import methods
-import metrics
-from attacks.base import Context
-from attrobust import load
-from attrobust.reduction import reduce_map
-from attrobust.types import ThreatModel
-from benchmark.data.base import Loaded
-from benchmark.data.digits import Digits
+from attrobust import attacks, explainers, load, methods, metrics
+from attrobust.attacks.base import Context
+from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.data.digits import Digits
+from attrobust.maps.reduction import reduce_map
+from attrobust.threat import ThreatModel
+
+from helpers.cases import MakeCase, maker
 
 # Every core has a worker of its own; more threads than cores only wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from attrobust.benchmark.audit.case import Trial, count, enough, relative
 from attrobust.types import Flag
-from benchmark.audit.trial import Trial, count, enough, relative
 
 ALONE = 4
 """Images that are explained alone as well as among the others."""

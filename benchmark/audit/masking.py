@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from attacks.base import Context
+from attrobust.attacks.base import Context
+from attrobust.benchmark.audit.case import PROBE, STILL, Trial, count, distance, enough
 from attrobust.types import Flag
-from benchmark.audit.trial import PROBE, STILL, Trial, count, distance, enough
 
 FACTOR = 4
 """How many times as many steps, and how many times the eps, must move the maps further."""

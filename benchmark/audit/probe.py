@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from attrobust.seeds import derive_seed
+from attrobust.benchmark.audit import answers, masking
+from attrobust.benchmark.audit.case import Trial
+from attrobust.benchmark.evaluation.evaluate import Images, Rules
+from attrobust.explainers.base import Explainer
+from attrobust.maps.seeds import derive_seed
 from attrobust.types import Flag
-from benchmark.audit import answers, masking
-from benchmark.audit.trial import Trial
-from benchmark.evaluation import Images, Rules
-from explainers.base import Explainer
 
 LOG = logging.getLogger("attrobust")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrobust.registry import Registry
+from attrobust.naming.registry import Registry
 
 if TYPE_CHECKING:
-    from benchmark.data.base import Dataset
+    from attrobust.benchmark.data.base import Dataset
 
-registry: Registry[Dataset] = Registry("dataset", "benchmark.data")
-register = registry.register
+registry: Registry[Dataset] = Registry("dataset", "attrobust.benchmark.data")
+register = register_dataset = registry.register

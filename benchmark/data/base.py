@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attrobust.benchmark.models.base import ImageFacts
+
 SplitName = Literal["train", "val", "test"]
 
 
@@ -157,3 +159,8 @@ class Dataset(ABC):
         Raises:
             UsageError: nothing usable there; says where it looked and what to do.
         """
+
+
+def image_facts(data: Loaded) -> ImageFacts:
+    """What a network has to know of a dataset."""
+    return ImageFacts(channels=data.channels, size=data.size, classes=len(data.classes), mean=data.mean, std=data.std)

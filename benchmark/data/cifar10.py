@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from attrobust.benchmark.data import register
+from attrobust.benchmark.data.base import ArraySplit, Dataset, Loaded, fixed_order
+from attrobust.benchmark.models.normalization import CONSTANTS
 from attrobust.types import UsageError
-from benchmark.data import register
-from benchmark.data.base import ArraySplit, Dataset, Loaded, fixed_order
-from benchmark.models.normalization import CONSTANTS
 
 MEAN, STD = CONSTANTS["cifar10"]
 VALIDATION = 5000

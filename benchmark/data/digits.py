@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from benchmark.data import register
-from benchmark.data.base import ArraySplit, Dataset, Loaded, SplitName, fixed_order
+from attrobust.benchmark.data import register
+from attrobust.benchmark.data.base import ArraySplit, Dataset, Loaded, SplitName, fixed_order
 
 SPLITS: dict[SplitName, slice] = {"train": slice(0, 1197), "val": slice(1197, 1497), "test": slice(1497, 1797)}
 

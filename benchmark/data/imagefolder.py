@@ -15,11 +15,11 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from attrobust.benchmark.data import register
+from attrobust.benchmark.data.base import Dataset, Loaded, Split, fixed_order
+from attrobust.benchmark.models.normalization import CONSTANTS
+from attrobust.files import file_sha256
 from attrobust.types import UsageError
-from benchmark.data import register
-from benchmark.data.base import Dataset, Loaded, Split, fixed_order
-from benchmark.files import file_sha256
-from benchmark.models.normalization import CONSTANTS
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 MEAN, STD = CONSTANTS["imagenet"]

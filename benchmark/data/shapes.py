@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.data import register
-from benchmark.data.base import ArraySplit, Dataset, Loaded, SplitName
-from benchmark.data.digits import enlarge
+from attrobust.benchmark.data import register
+from attrobust.benchmark.data.base import ArraySplit, Dataset, Loaded, SplitName
+from attrobust.benchmark.data.digits import enlarge
 
 Whole = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrobust.registry import Registry
+from attrobust.naming.registry import Registry
 
 if TYPE_CHECKING:
-    from benchmark.models.base import ModelFamily
+    from attrobust.benchmark.models.base import ModelFamily
 
-registry: Registry[ModelFamily] = Registry("model", "benchmark.models")
-register = registry.register
+registry: Registry[ModelFamily] = Registry("model", "attrobust.benchmark.models")
+register = register_model = registry.register

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal, Self, final
 
 from torch import nn
 
-from attrobust.sizes import set_image_shape
-from attrobust.views import softplus_view
-from benchmark.models.normalization import Constants, Normalization, constants, describe
+from attrobust.benchmark.models.normalization import Constants, Normalization, constants, describe
+from attrobust.networks.sizes import set_image_shape
+from attrobust.networks.smoothed import softplus_view
 
 
 @dataclass(frozen=True, kw_only=True)

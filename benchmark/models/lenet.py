@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from attrobust.views import Normalize
-from benchmark.models import register
-from benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models import register
+from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.networks.smoothed import Normalize
 
 
 @register("lenet")

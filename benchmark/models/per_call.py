@@ -7,10 +7,10 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from attrobust.views import Normalize, make_out_of_place
-from benchmark.models.base import ImageFacts
-from explainers.network_view import one_module_per_call
-from explainers.tracing import traced
+from attrobust.benchmark.models.base import ImageFacts
+from attrobust.explainers.captum_engine.private_copy import one_module_per_call
+from attrobust.networks.smoothed import Normalize, make_out_of_place
+from attrobust.networks.tracing import traced
 
 
 def adopted(network: nn.Module, facts: ImageFacts) -> nn.Module:

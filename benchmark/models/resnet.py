@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from attrobust.views import Normalize
-from benchmark.models import register
-from benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models import register
+from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.networks.smoothed import Normalize
 
 
 class BasicBlock(nn.Module):

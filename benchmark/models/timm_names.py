@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from attrobust.suggest import did_you_mean
+from attrobust.benchmark.models import register
+from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.per_call import adopted
+from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
-from benchmark.models import register
-from benchmark.models.base import ImageFacts, ModelFamily
-from benchmark.models.per_call import adopted
 
 
 @register("timm")

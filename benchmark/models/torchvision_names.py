@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from torch import nn
 
-from attrobust.suggest import did_you_mean
-from benchmark.models import register
-from benchmark.models.base import ImageFacts, ModelFamily
-from benchmark.models.per_call import adopted
+from attrobust.benchmark.models import register
+from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.per_call import adopted
+from attrobust.naming.suggest import did_you_mean
 
 AUXILIARY = ("googlenet", "inception_v3")
 """Networks that train with further classifiers and, with torchvision's weights, normalise a second time inside."""

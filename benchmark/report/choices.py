@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmark.choice import Candidate, Choice
-from benchmark.report.table import Metric
+from attrobust.benchmark.report.table import Metric
+from attrobust.benchmark.store.choice import Candidate, Choice
 
 
 def table(choice: Choice) -> list[str]:

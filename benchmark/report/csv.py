@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from benchmark.report.table import ALL, Leaderboard, Line, Mean, Metric, Number
-from benchmark.report.words import header, method_name
-from benchmark.statistics import OverSeeds
+from attrobust.benchmark.report.table import ALL, Leaderboard, Line, Mean, Metric, Number
+from attrobust.benchmark.report.words import header, method_name
+from attrobust.benchmark.statistics import OverSeeds
 
 SHARED = ["protocol", "dataset", "model", "threat", "interval"]
 PLACE = ["subset", "method", "seed", "checkpoint", "control", "scope", "explainer", "attack", "metric"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmark.report.choices import note as chosen
-from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
-from benchmark.report.words import caption, header, legend, mean_name, name, subset_title
-from benchmark.schema import SCOPES
-from benchmark.statistics import OverSeeds
+from attrobust.benchmark.report.choices import note as chosen
+from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
+from attrobust.benchmark.report.words import caption, header, legend, mean_name, name, subset_title
+from attrobust.benchmark.statistics import OverSeeds
+from attrobust.benchmark.store.schema import SCOPES
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"
 SPECIAL = {

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from attrobust.spec import fingerprint
+from attrobust.benchmark.report.beaten import beaten
+from attrobust.benchmark.report.ranking import methods_of, rank
+from attrobust.benchmark.report.records import Network, Place, Run, Scored
+from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Line, Mean, Metric, Number
+from attrobust.benchmark.statistics import How, OverSeeds, estimate, over_seeds, spread
+from attrobust.benchmark.store.choice import Choice
+from attrobust.benchmark.store.schema import SCOPES
+from attrobust.benchmark.store.store import Booleans, Store
+from attrobust.naming.spec import fingerprint
 from attrobust.types import Flag, UsageError
-from benchmark.audit.comparison import beaten
-from benchmark.choice import Choice
-from benchmark.report.ranking import methods_of, rank
-from benchmark.report.records import Network, Place, Run, Scored
-from benchmark.report.table import ALL, COMMON, Group, Leaderboard, Line, Mean, Metric, Number
-from benchmark.schema import SCOPES
-from benchmark.statistics import How, OverSeeds, estimate, over_seeds, spread
-from benchmark.store import Booleans, Store
 
 
 def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmark.report.records import Network, Scored
-from benchmark.statistics import Column, compare
-from benchmark.store import Floats
+from attrobust.benchmark.report.records import Network, Scored
+from attrobust.benchmark.statistics import Column, compare
+from attrobust.benchmark.store.store import Floats
 
 Method = tuple[int, ...]
 """Positions of the networks that one method trained, one for each seed."""

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from attrobust.spec import fingerprint
+from attrobust.benchmark.report.beaten import yardsticks
+from attrobust.benchmark.report.table import Metric, Number
+from attrobust.benchmark.statistics import estimate
+from attrobust.benchmark.store.store import Booleans, Floats, Row, Store
+from attrobust.naming.spec import fingerprint
 from attrobust.types import Flag, UsageError
-from benchmark.audit.comparison import yardsticks
-from benchmark.report.table import Metric, Number
-from benchmark.statistics import estimate
-from benchmark.store import Booleans, Floats, Row, Store
 
 UNREADABLE = ("accuracy_attack", "attacks", "code", "data_sha256", "explainers")
 """Facts of a comparison that are too long to quote."""

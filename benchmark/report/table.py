@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from attrobust.benchmark.statistics import Estimate, How, OverSeeds, Spread
+from attrobust.benchmark.store.choice import Choice
+from attrobust.benchmark.store.schema import FACTS
 from attrobust.types import Flag
-from benchmark.choice import Choice
-from benchmark.schema import FACTS
-from benchmark.statistics import Estimate, How, OverSeeds, Spread
 
 ALL, COMMON = "all", "common"
 """Subsets of the images: every one, or those that every evaluated network classifies correctly."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-from benchmark.report.choices import note as chosen
-from benchmark.report.table import ALL, Group, Leaderboard, Metric, Number
-from benchmark.report.words import SPREAD, caption, header, legend, mean_name, name, subset_title
-from benchmark.schema import SCOPES
-from benchmark.statistics import OverSeeds
+from attrobust.benchmark.report.choices import note as chosen
+from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Metric, Number
+from attrobust.benchmark.report.words import SPREAD, caption, header, legend, mean_name, name, subset_title
+from attrobust.benchmark.statistics import OverSeeds
+from attrobust.benchmark.store.schema import SCOPES
 
 Cells = list[list[str]]
 ARROWS = {True: "↑", False: "↓"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric
+from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric
 
 INTERVALS = {"percentile": "bootstrap", "bca": "BCa bootstrap"}
 SEEDS = "; of several training seeds the mean and ± its standard error over the seeds"

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from attrobust.benchmark.report import csv, latex, text
+from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number
+from attrobust.benchmark.statistics import OverSeeds
+from attrobust.files import write_atomically
 from attrobust.types import UsageError
-from benchmark.files import write_atomically
-from benchmark.report import csv, latex, text
-from benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number
-from benchmark.statistics import OverSeeds
 
 FORMATS: dict[str, tuple[str, Callable[[Leaderboard], str]]] = {
     "csv": ("csv", csv.render),

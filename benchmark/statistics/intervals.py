@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import scipy.stats
 
-from benchmark.store import Floats
+from attrobust.benchmark.store.store import Floats
 
 RESAMPLES = 2000
 LEVEL = 0.95

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 
-from benchmark.statistics.intervals import LEVEL
+from attrobust.benchmark.statistics.intervals import LEVEL
 
 
 @dataclass(frozen=True, kw_only=True)

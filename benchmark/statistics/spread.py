@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.store import Floats, Integers
+from attrobust.benchmark.store.store import Floats, Integers
 
 TAIL = 0.05
 

@@ -21,19 +21,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from by_hand import apart, by_hand
 from captum import attr
-from stock import STOCK, feature_map
-from stock_perturbation import squares
 from torch import Tensor, nn
 
-from attrobust.views import softplus_view
-from benchmark.data.imagefolder import ImageFolder
-from benchmark.models.lenet import LeNet
-from benchmark.training import image_facts
-from benchmark.weights import load_weights, read_weights
-from explainers import registry
-from explainers.base import Explainer
+from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
+from attrobust.benchmark.data.base import image_facts
+from attrobust.benchmark.data.imagefolder import ImageFolder
+from attrobust.benchmark.models.lenet import LeNet
+from attrobust.explainers import registry
+from attrobust.explainers.base import Explainer
+from attrobust.networks.smoothed import softplus_view
+
+from helpers.by_hand import apart, by_hand
+from helpers.stock import STOCK, feature_map
+from helpers.stock_perturbation import squares
 
 Call = Callable[[nn.Module, Tensor, Tensor], Tensor]
 SLOW = {"kernel-shap": 2, "lime": 2, "shapley-sampling": 4, "relex": 4}

@@ -24,8 +24,8 @@ import scipy.stats
 import torch
 from skimage.metrics import structural_similarity
 
-from metrics import registry
-from metrics.base import Similarity
+from attrobust.metrics import registry
+from attrobust.metrics.base import Similarity
 
 Alternative = Callable[[np.ndarray, np.ndarray], Any]
 SIZES = [(128, 48, 64), (16, 224, 224), (128, 32, 32)]

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 import scipy.stats
 import torch
-from runs import start
 
-from metrics.spearman import Spearman
+from attrobust.metrics.similarity.spearman import Spearman
+
+from helpers.runs import start
 
 
 def fastest(job: Callable[[], object], repeats: int = 5) -> float:

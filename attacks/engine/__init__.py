@@ -1,0 +1,1 @@
+"""What carries an attack out: descents, step control, feasibility."""

@@ -1,0 +1,69 @@
+"""Attacks that are told which score to lower."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from torch import Tensor
+
+from attrobust.attacks.base import Attack, Context
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.objectives import ranks, scores
+from attrobust.types import Amount
+
+Score = Literal["topk", "spearman", "kendall", "pearson", "cosine", "normalized-l2", "ssim"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored(Attack):
+    """An attack on one score of the attacked image's map against the clean one's, spelled as metrics are.
+
+    Attributes:
+        score: what is lowered; of ``normalized-l2``, a distance, what is raised.
+        k: pixels of ``topk``, a count or a percentage.
+        by: the norm that ``normalized-l2`` divides maps by.
+    """
+
+    score: Score = "cosine"
+    k: Amount = Amount(10, percent=True)
+    by: scores.Norm = "l2"
+
+    def __post_init__(self) -> None:
+        parent = getattr(super(), "__post_init__", None)
+        if parent is not None:
+            parent()
+        for name, score in (("k", "topk"), ("by", "normalized-l2")):
+            if self.score != score and getattr(self, name) != getattr(Scored, name):
+                raise ValueError(f"{name} has no effect with score={self.score}; it is of score={score}")
+
+    def check_size(self, height: int, width: int) -> None:
+        """A count of pixels must not be more than a map has, and SSIM needs room for its window."""
+        if self.score == "topk" and self.k.of(height * width) == height * width:
+            raise ValueError(f"k={self.k} is every pixel of a map, of which any other has as many")
+        if self.score == "ssim" and min(height, width) < scores.WINDOW:
+            raise ValueError(f"ssim needs maps of at least {scores.WINDOW}×{scores.WINDOW}, not {height}×{width}")
+
+    def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
+        """The score itself."""
+        return self.measure(context.maps(x, y))
+
+    def measure(self, clean: Tensor) -> Objective:
+        """The score against clean maps, B×H×W."""
+        match self.score:
+            case "topk":
+                return ranks.topk(clean, self.k.of(clean[0].numel()))
+            case "spearman":
+                return ranks.spearman(clean)
+            case "kendall":
+                return ranks.kendall(clean)
+            case "pearson":
+                return scores.pearson(clean)
+            case "cosine":
+                return scores.cosine(clean)
+            case "normalized-l2":
+                return scores.normalized_l2(clean, self.by)
+            case "ssim":
+                return scores.ssim(clean)
+            case _:
+                assert_never(self.score)

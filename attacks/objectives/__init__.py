@@ -1,0 +1,1 @@
+"""What an attack lowers: functions of a map."""

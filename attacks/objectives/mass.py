@@ -1,0 +1,39 @@
+"""Where the mass of a map lies: objectives of the published attacks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attrobust.attacks.engine.descent import sum_normalized
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.maps.ranks import top_mask
+from attrobust.types import Amount
+
+
+def share(chosen: Tensor) -> Objective:
+    """``Σ_{i chosen} |S_i| / Σ|S|``.
+
+    Args:
+        chosen: bool, H×W or B×H×W.
+    """
+    return lambda maps: (sum_normalized(maps).abs() * chosen).sum(dim=(1, 2))
+
+
+def check_some_left(k: Amount, height: int, width: int) -> None:
+    """Raise ValueError where k pixels are more than a map has, or all of them."""
+    if k.of(height * width) == height * width:
+        raise ValueError(f"k={k} is every pixel of a {height}×{width} map, which always has all the mass")
+
+
+def top_pixels(maps: Tensor, k: int) -> Tensor:
+    """bool B×H×W, True at the k pixels of each map that are largest in absolute value, earlier ones first."""
+    return top_mask(maps.abs().flatten(1), k).view_as(maps)
+
+
+def mass_center(maps: Tensor) -> Tensor:
+    """Centre of mass of ``|S|`` as (row, column) in pixels, not rounded; B×H×W to B×2."""
+    mass = sum_normalized(maps).abs()
+    rows = torch.arange(maps.shape[1], dtype=maps.dtype, device=maps.device)
+    columns = torch.arange(maps.shape[2], dtype=maps.dtype, device=maps.device)
+    return torch.stack([(mass.sum(dim=2) * rows).sum(dim=1), (mass.sum(dim=1) * columns).sum(dim=1)], dim=1)

@@ -1,0 +1,1 @@
+"""The steps of the official codes, which ``variant=paper`` takes."""

@@ -1,0 +1,45 @@
+"""Attacks whose official codes follow the gradient of the cross-entropy, as R2ET and ATEX do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from attrobust.attacks.base import Context
+from attrobust.attacks.published.maps import LossGradient
+from attrobust.attacks.published.variants import LastIterate, by_variant
+from attrobust.naming.checks import above_zero
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnLoss(LastIterate):
+    """A published attack whose official code follows a map of its own in the network itself.
+
+    Attributes:
+        step: size of the official code's steps.
+        view, sharpness, beta, pool, growth: see ``GradientAttack``; without effect on the official code.
+    """
+
+    step: float
+    view: Literal["auto", "own"] = by_variant(corrected="auto", paper="own")
+
+    official_only: ClassVar[frozenset[str]] = frozenset({"step"})
+    """Settings without effect on the corrected form."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above_zero(self, "step")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """See ``Published.idle``."""
+        if self.variant == "corrected":
+            return super().idle | self.official_only
+        return super().idle | {"view", "sharpness", "beta", "pool", "growth", "draws"}
+
+    def situation(self, context: Context, reduce: Callable[[Tensor], Tensor]) -> Context:
+        """That of the official code, whose map is ``reduce`` of ``∇_x CE(f(x), y)``."""
+        return replace(context, explainer=LossGradient(), reduce=reduce, surrogate=None, observer=None)

@@ -1,0 +1,76 @@
+"""The public names and their types; ``__init__.py`` reads them from here and imports each on first use."""
+
+from .attacks import register_attack as register_attack
+from .attacks.base import Attack as Attack
+from .attacks.base import AttackOutput as AttackOutput
+from .attacks.base import Context as Context
+from .benchmark.checkpoints.find import load as load
+from .benchmark.data import register_dataset as register_dataset
+from .benchmark.data.base import ArraySplit as ArraySplit
+from .benchmark.data.base import Dataset as Dataset
+from .benchmark.data.base import Loaded as Loaded
+from .benchmark.data.base import Split as Split
+from .benchmark.models import register_model as register_model
+from .benchmark.models.base import ImageFacts as ImageFacts
+from .benchmark.models.base import ModelFamily as ModelFamily
+from .explainers import register_explainer as register_explainer
+from .explainers.base import Explainer as Explainer
+from .explainers.captum_engine.differentiable import differentiable as differentiable
+from .explainers.shared.chunks import memory_budget as memory_budget
+from .maps.reduction import reduce_map as reduce_map
+from .methods import register_method as register_method
+from .methods.base import Batch as Batch
+from .methods.base import Method as Method
+from .metrics import register_metric as register_metric
+from .metrics.base import Quality as Quality
+from .metrics.base import Similarity as Similarity
+from .metrics.base import SpatialSimilarity as SpatialSimilarity
+from .metrics.shared.case import Case as Case
+from .metrics.shared.retraining import Bench as Bench
+from .metrics.shared.retraining import Study as Study
+from .networks.smoothed import Normalize as Normalize
+from .networks.smoothed import softplus_view as softplus_view
+from .threat import ThreatModel as ThreatModel
+from .types import Amount as Amount
+from .types import Card as Card
+from .types import Cost as Cost
+from .types import UsageError as UsageError
+
+__version__: str
+__all__ = [
+    "Amount",
+    "ArraySplit",
+    "Attack",
+    "AttackOutput",
+    "Batch",
+    "Bench",
+    "Card",
+    "Case",
+    "Context",
+    "Cost",
+    "Dataset",
+    "Explainer",
+    "ImageFacts",
+    "Loaded",
+    "Method",
+    "ModelFamily",
+    "Normalize",
+    "Quality",
+    "Similarity",
+    "SpatialSimilarity",
+    "Split",
+    "Study",
+    "ThreatModel",
+    "UsageError",
+    "differentiable",
+    "load",
+    "memory_budget",
+    "reduce_map",
+    "register_attack",
+    "register_dataset",
+    "register_explainer",
+    "register_method",
+    "register_metric",
+    "register_model",
+    "softplus_view",
+]

@@ -1,0 +1,1 @@
+"""Networks: copies without kinks, traced graphs, counted passes."""

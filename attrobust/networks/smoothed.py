@@ -1,0 +1,247 @@
+"""Networks as attackers and methods see them: normalisation inside the model, activations as modules, smooth views."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from attrobust.networks.batch_norm import SpelledOutBatchNorm
+from attrobust.networks.kinks import RAMPS, SmoothActivation
+from attrobust.networks.low_curvature import CentredSoftplus, LipschitzBatchNorm
+from attrobust.networks.pooling import LogSumExpPool
+from attrobust.networks.smoothing import Blur, Median
+
+
+class Normalize(nn.Module):
+    """``(x - mean) / std`` per channel, as a model's first layer; its constants are not part of the state dict.
+
+    Args:
+        mean, std: one number per channel, in pixel units.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or min(std) <= 0:
+            raise ValueError(f"mean {list(mean)} and std {list(std)} must be as long as each other, and std positive")
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B×C×H×W pixels in [0, 1] to normalised units."""
+        return (x - self.mean) / self.std
+
+
+def input_scale(model: nn.Module) -> Tensor | float:
+    """What one normalised unit is in pixels, 1×C×1×1, or 1.0 for a model without a ``Normalize`` layer.
+
+    By the chain rule, a gradient in normalised units is the pixel gradient times this; papers that take gradients of
+    the normalised input state their weights in those units.
+    """
+    layer = _normalization(model)
+    return 1.0 if layer is None else layer.std
+
+
+def input_mean(model: nn.Module) -> Tensor | float:
+    """The colour that is zero in normalised units, 1×C×1×1 in pixels, or 0.0 for a model without a ``Normalize`` layer.
+
+    Papers that mask or erase the normalised input put this colour there, not black.
+    """
+    layer = _normalization(model)
+    return 0.0 if layer is None else layer.mean
+
+
+def _normalization(model: nn.Module) -> Normalize | None:
+    return next((module for module in model.modules() if isinstance(module, Normalize)), None)
+
+
+KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Threshold)
+SMOOTH = (
+    *(nn.Softplus, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.ELU, nn.CELU, nn.SELU, nn.Softsign),
+    *(CentredSoftplus, SmoothActivation),
+)
+
+
+OPERATIONS = (
+    Normalize,
+    CentredSoftplus,
+    LipschitzBatchNorm,
+    SpelledOutBatchNorm,
+    Blur,
+    Median,
+    LogSumExpPool,
+    SmoothActivation,
+)
+"""Layers of our own that explainers treat as one operation each, like those of torch."""
+
+
+def is_smooth(model: nn.Module) -> bool:
+    """Whether no activation module of the model is piecewise linear, so that its input Hessian is not zero.
+
+    Raises:
+        ValueError: the model has no activation modules at all; functional activations cannot be seen or replaced.
+    """
+    kinds = activations(model)
+    if not kinds:
+        raise ValueError("the model has no activation modules; write its activations as nn.ReLU modules")
+    return not any(isinstance(module, KINKED) for module in kinds)
+
+
+def activations(model: nn.Module) -> list[nn.Module]:
+    """The activation modules of a model, of either kind."""
+    return [module for module in model.modules() if isinstance(module, (*KINKED, *SMOOTH))]
+
+
+def softplus_view(model: nn.Module, beta: float) -> nn.Module:
+    """A copy of the structure of ``model`` with every ReLU replaced by softplus, sharing all parameters and buffers.
+
+    The model itself is untouched, and training one trains the other.
+
+    Args:
+        model: a network whose activations are ``nn.ReLU`` modules.
+        beta: sharpness, above 0; larger is closer to ReLU.
+
+    Raises:
+        ValueError: beta is not positive, or the model has no ``nn.ReLU`` module, or a kinked activation besides it.
+    """
+    if not beta > 0:
+        raise ValueError(f"softplus beta must be above 0, not {beta:g}")
+    kinked = [module for module in model.modules() if isinstance(module, KINKED)]
+    if not kinked or any(not isinstance(module, nn.ReLU) for module in kinked):
+        names = ", ".join(sorted({type(module).__name__ for module in kinked})) or "none"
+        raise ValueError(f"a softplus view needs nn.ReLU activations; those of the model that are not smooth: {names}")
+    view = shared_copy(model)
+    replace_modules(view, lambda module: _softplus(module, beta) if isinstance(module, nn.ReLU) else None)
+    return view
+
+
+def smooth_activation_view(model: nn.Module, beta: float) -> nn.Module:
+    """As ``softplus_view``, for networks with any activations that are made of straight pieces; same tensors.
+
+    Args:
+        model: one without such activations is returned as it is.
+        beta: sharpness, above 0.
+
+    Raises:
+        ValueError: an activation jumps, or is of a class of its own.
+    """
+    if not any(isinstance(module, KINKED) for module in model.modules()):
+        return model
+    view = shared_copy(model)
+    replace_modules(view, lambda module: _smoothed(module, beta) if isinstance(module, KINKED) else None)
+    return view
+
+
+def _smoothed(module: nn.Module, beta: float) -> nn.Module:
+    if isinstance(module, nn.ReLU):
+        return _softplus(module, beta)
+    if type(module) not in RAMPS:
+        raise ValueError(f"an activation {type(module).__name__} has no smooth counterpart; attack with view=own")
+    return SmoothActivation(module, beta)
+
+
+def smooth_pooling_view(model: nn.Module, sharpness: float) -> nn.Module:
+    """A copy of the structure of ``model`` with log-sum-exp in the place of every ``nn.MaxPool2d``; same tensors.
+
+    Args:
+        model: any network; one without such a pooling is returned as it is.
+        sharpness: see ``attrobust.pooling.LogSumExpPool``.
+    """
+    if not any(_smoothable(module) for module in model.modules()):
+        return model
+    view = shared_copy(model)
+    replace_modules(view, lambda module: LogSumExpPool(module, sharpness) if _smoothable(module) else None)
+    return view
+
+
+def _smoothable(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
+    return isinstance(module, nn.MaxPool2d) and not module.return_indices
+
+
+def _softplus(relu: nn.ReLU, beta: float) -> nn.Module:
+    return SoftplusInPlace(beta=beta) if relu.inplace else nn.Softplus(beta=beta)
+
+
+class SoftplusInPlace(nn.Softplus):
+    """Softplus that, like an in-place ReLU, changes the tensor it is given, which the network may use again."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``log(1 + exp(beta x)) / beta``, written over ``x``."""
+        # The derivative needs the value from before.
+        return x.copy_(super().forward(x.clone()))
+
+
+def shared_copy(model: nn.Module) -> nn.Module:
+    """A copy of the structure of ``model`` that shares every tensor with it and calls the same hooks.
+
+    Raises:
+        ValueError: the model has attributes that cannot be copied.
+    """
+    shared: dict[int, object] = {}
+    for module in model.modules():
+        for value in (*module.parameters(recurse=False), *module.buffers(recurse=False), *vars(module).values()):
+            if isinstance(value, Tensor):
+                shared[id(value)] = value
+        # A copied hook would act on a copy of its owner: only the tables are new.
+        for name, table in vars(module).items():
+            if name.endswith("_hooks") and isinstance(table, dict):
+                shared[id(table)] = copy.copy(table)
+    try:
+        return copy.deepcopy(model, shared)
+    except Exception as error:  # whatever the author's attributes raise
+        problem = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{type(model).__name__} cannot be copied ({problem}), as is needed here") from error
+
+
+def make_out_of_place(model: nn.Module) -> None:
+    """Let no activation of a copy change the tensor it is given."""
+
+    def softplus(module: nn.Module) -> nn.Module | None:
+        return nn.Softplus(module.beta, module.threshold) if isinstance(module, SoftplusInPlace) else None
+
+    replace_modules(model, softplus)
+    for module in model.modules():
+        if isinstance(getattr(module, "inplace", None), bool):
+            vars(module)["inplace"] = False
+
+
+def replace_relu(model: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
+    """Replace, in place, every ``nn.ReLU`` below ``model`` by a module of its own; returns ``model``."""
+    replace_modules(model, lambda module: make() if isinstance(module, nn.ReLU) else None)
+    return model
+
+
+def replace_modules(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> None:
+    """Exchange, in place, every module below ``model`` for which ``make`` returns another, wherever it is named.
+
+    Mode and hooks of a module are those of what takes its place; no hooks, where that has the module in it.
+    """
+    for parent in list(model.modules()):
+        # Not named_children: it leaves out a module's second name.
+        for name, child in list(parent._modules.items()):
+            other = None if child is None else make(child)
+            if child is None or other is None:
+                continue
+            if not any(module is child for module in other.modules()):
+                vars(other).update(
+                    {key: copy.copy(table) for key, table in vars(child).items() if key.endswith("_hooks")}
+                )
+            other.train(child.training)
+            setattr(parent, name, other)
+
+
+def spell_out(model: nn.Module) -> nn.Module:
+    """The same network with batch normalisations that have third derivatives; a copy of the structure, same tensors."""
+
+    if not any(type(module) is nn.BatchNorm2d for module in model.modules()):
+        return model
+    copy = shared_copy(model)
+    # Not subclasses, which compute something else.
+    replace_modules(copy, lambda module: SpelledOutBatchNorm(module) if type(module) is nn.BatchNorm2d else None)
+    return copy

@@ -1,0 +1,41 @@
+"""Where the files of attrobust are: beside one another in a clone, all inside one package where it is installed."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+CORE = Path(__file__).resolve().parent
+"""The folder of this package."""
+ROOMS = ("methods", "explainers", "attacks", "metrics", "benchmark")
+"""The packages ``attrobust.<room>``, whose folders lie at the top of the repository."""
+
+
+@functools.cache
+def room(name: str) -> Path:
+    """The folder of a room, or of the core for ``"attrobust"``."""
+    if name == CORE.name:
+        return CORE
+    spec = importlib.util.find_spec(f"attrobust.{name}")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).resolve().parent
+
+
+def location(place: str) -> Path:
+    """The file or folder that ``place`` names as in a clone, e.g. ``benchmark/data`` or ``attrobust``."""
+    name, _, rest = place.partition("/")
+    return room(name) / rest
+
+
+def sources(place: str) -> Iterator[tuple[str, Path]]:
+    """The Python files of a place, in the order of their names, which are as in a clone: ``methods/aga.py``."""
+    path = location(place)
+    if path.is_file():
+        yield place, path
+        return
+    for file in sorted(path.rglob("*.py")):
+        parts = file.relative_to(path).parts
+        if place != CORE.name or parts[0] not in ROOMS:
+            yield "/".join((place, *parts)), file

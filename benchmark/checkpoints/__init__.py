@@ -1,0 +1,1 @@
+"""Weights: shipped, trained by a run, or brought by a user."""

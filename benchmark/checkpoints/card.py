@@ -1,0 +1,79 @@
+"""The card beside a checkpoint: what it is, how it was trained, and the hash its weights must have."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attrobust.files import write_atomically
+from attrobust.types import UsageError
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightCard:
+    """Facts about one checkpoint.
+
+    Attributes:
+        sha256: of the weight file.
+        seed: of training.
+        epoch: whose weights were kept, counted from 1.
+        val_accuracy: on the validation split, which chose the epoch.
+        licence: of the weights.
+        code: digest of the training sources.
+        method, model, dataset: names, settings and, for the dataset, hashes of its splits.
+        images: what the network knows of its images: channels, size, classes, normalisation.
+        recipe: schedule, optimiser, augmentation.
+        plugins: sha256 of the files of a method and a model that are plug-ins; empty for those of this project.
+        versions: of the libraries it was trained with.
+        start: method, with all its settings, whose trained weights training went on from; empty for fresh weights.
+        start_sha256: of these weights.
+    """
+
+    sha256: str
+    seed: int
+    epoch: int
+    val_accuracy: float
+    licence: str
+    code: str
+    method: dict[str, Any]
+    model: dict[str, Any]
+    dataset: dict[str, Any]
+    images: dict[str, Any]
+    recipe: dict[str, Any]
+    plugins: list[str]
+    versions: dict[str, str]
+    start: dict[str, Any] = field(default_factory=dict)
+    start_sha256: str = ""
+
+    def write(self, path: Path) -> None:
+        """Write the card as TOML, whole or not at all."""
+        write_atomically(path, _to_toml(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> WeightCard:
+        """Read a card; raises UsageError naming the file where it is damaged."""
+        try:
+            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+            raise UsageError(f"{path}: not a weight card: {error}") from error
+
+
+def shipped() -> dict[str, Path]:
+    """Names and cards of the checkpoints that come with the package, e.g. ``digits/aga``."""
+    return {f"{path.parent.name}/{path.stem}": path for path in sorted(SHIPPED.glob("*/*.toml"))}
+
+
+def _to_toml(table: dict[str, Any], prefix: str = "") -> str:
+    """TOML of nested tables of strings, numbers, booleans and lists of them; None, which TOML lacks, is ``"none"``."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    text = "".join(f"{key} = {json.dumps('none' if value is None else value)}\n" for key, value in plain.items())
+    for key, value in table.items():
+        if isinstance(value, dict):
+            name = f"{prefix}{key}"
+            text += f"\n[{name}]\n{_to_toml(value, f'{name}.')}"
+    return text

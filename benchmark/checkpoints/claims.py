@@ -1,0 +1,130 @@
+"""Whether a network is as good as its makers say: the cheapest sign of a wrong normalisation or order of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attrobust.benchmark.checkpoints.source import Claim, activation_kinds
+from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.normalization import Constants, describe
+from attrobust.benchmark.statistics import wilson
+
+LEVEL = 0.99
+"""Of the interval around a measured accuracy outside of which a claim is not believed."""
+TOLERANCE = 0.01
+"""A difference in accuracy that is never remarkable."""
+MARGIN = 0.1
+"""How much of the way from guessing to perfection a network has to go so as not to be taken for a guess."""
+SAME_CONSTANTS = 2e-3
+"""Up to here constants differ by rounding; those of CIFAR-10 and ImageNet differ by more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A network's accuracy, what it normalises with, and what is odd about them.
+
+    Attributes:
+        accuracy: the share of the test images classified right.
+        images: how many those are.
+        normalization: in words.
+        claim: what its makers say, if anything.
+        warnings: one line each.
+    """
+
+    accuracy: float
+    images: int
+    normalization: str
+    claim: Claim | None
+    warnings: tuple[str, ...]
+
+    @property
+    def line(self) -> str:
+        """All but the warnings, in words."""
+        text = f"accuracy {_percent(self.accuracy)} on {self.images} test images, normalisation: {self.normalization}"
+        if self.claim is None or self.claim.accuracy is None:
+            return text
+        return f"{text}; {self.claim.source} says {_percent(self.claim.accuracy)}{_where(self.claim)}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def examine(
+    network: nn.Module,
+    hits: Tensor,
+    labels: Tensor,
+    family: ModelFamily,
+    facts: ImageFacts,
+    claim: Claim | None,
+    validate: Callable[[], Tensor],
+) -> Finding:
+    """Hold a network's accuracy against what is claimed of it, and against guessing.
+
+    Args:
+        network: to examine.
+        hits: for each test image, whether it is classified right.
+        labels: the true classes of the test images.
+        family, facts: what the network was built from.
+        claim: of its makers.
+        validate: gives the hits on the validation images, where the claim is about those.
+    """
+    warnings = []
+    if claim is not None and claim.accuracy is not None:
+        judged = validate() if claim.split == "val" else hits
+        warnings += _unlike(judged, claim.accuracy, claim.source, _where(claim))
+    if claim is not None and claim.normalization is not None:
+        warnings += _otherwise(family.constants(facts), claim.normalization, claim.source)
+    if claim is not None and claim.activations and claim.activations != (kinds := activation_kinds(network)):
+        warnings.append(f"its activations are {', '.join(kinds)}; {claim.source} says {', '.join(claim.activations)}")
+    low, _ = _interval(hits)
+    guessing = float(torch.bincount(labels).max() / len(labels))
+    if low <= guessing + MARGIN * (1 - guessing):
+        warnings.append(
+            f"accuracy {_percent(_share(hits))} is hardly better than guessing ({_percent(guessing)}): "
+            "wrong normalisation, activation or class order?"
+        )
+    return Finding(
+        accuracy=_share(hits),
+        images=len(hits),
+        normalization=family.stated_normalization(facts),
+        claim=claim,
+        warnings=tuple(warnings),
+    )
+
+
+def _where(claim: Claim) -> str:
+    return " on the validation images" if claim.split == "val" else ""
+
+
+def _unlike(hits: Tensor, claimed: float, source: str, where: str) -> list[str]:
+    (low, high), measured = _interval(hits), _share(hits)
+    if low <= claimed <= high or abs(measured - claimed) <= TOLERANCE:
+        return []
+    cause = "wrong normalisation or class order?" if measured < claimed else "other images, or some it was trained on?"
+    return [f"accuracy {_percent(measured)}{where} is far from {source}'s {_percent(claimed)}: {cause}"]
+
+
+def _otherwise(used: Constants, stated: Constants, source: str) -> list[str]:
+    ours, theirs = (torch.tensor(constants, dtype=torch.float64) for constants in (used, stated))
+    if ours.shape == theirs.shape and torch.allclose(ours, theirs, rtol=0, atol=SAME_CONSTANTS):
+        return []
+    return [f"it is normalised with {describe(*used)}; {source} says {describe(*stated)}"]
+
+
+def _interval(hits: Tensor) -> tuple[float, float]:
+    return wilson(int(hits.sum()), len(hits), LEVEL)
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.double().mean())
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

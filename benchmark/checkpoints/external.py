@@ -1,0 +1,77 @@
+"""The rows of ``--checkpoint``: what was typed, resolved to weights and the network they are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from attrobust.benchmark import models
+from attrobust.benchmark.checkpoints.packages import PACKAGES
+from attrobust.benchmark.checkpoints.source import Source, WeightFile
+from attrobust.benchmark.checkpoints.state_dict import MismatchError, fitting_model
+from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.naming.component import Component, resolve_one
+from attrobust.naming.spec import Spec
+from attrobust.types import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalCheckpoint:
+    """A user's weights: ``--checkpoint NAME=SOURCE[:model]``."""
+
+    name: str
+    source: Source
+    model: Component[ModelFamily]
+
+    def open(self, facts: ImageFacts) -> tuple[nn.Module, str]:
+        """The network with its weights, evaluating, and the sha256 of the weights.
+
+        Raises:
+            ValueError: the architecture does not fit the images.
+            UsageError: the weights cannot be read or do not fit the architecture; says which of ours they do fit.
+        """
+        trained = self.source.classes
+        if trained is not None and trained != facts.classes:
+            raise UsageError(f"{self.source.origin} was trained for {trained} classes, the dataset has {facts.classes}")
+        network = self.model.item.build(facts)
+        try:
+            return network, self.source.fill(network)
+        except MismatchError as error:
+            other = fitting_model(error.state, facts)
+            hint = f"the model {other!r} would fit" if other else "is it another architecture?"
+            raise UsageError(f"{error}; {hint}") from error
+
+
+def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckpoint:
+    """Resolve ``NAME=FILE``, ``NAME=FILE:model`` or ``NAME=PACKAGE/NETWORK[:settings]``.
+
+    Args:
+        text: as typed.
+        default: the model of a file that comes without one.
+
+    Raises:
+        UsageError: neither, no such file, or a network that the package does not have.
+    """
+    name, equals, rest = (part.strip() for part in text.partition("="))
+    if not (name and equals and rest):
+        raise UsageError(f"--checkpoint {text!r} is not NAME=FILE, NAME=FILE:model or NAME=torchvision/NETWORK")
+    pieces = rest.split(":")
+    for count in range(1, len(pieces) + 1):
+        file = Path(":".join(pieces[:count]))
+        if file.is_file():
+            spec = ":".join(pieces[count:])
+            model = resolve_one(models.registry, spec, ModelFamily) if spec else default
+            return ExternalCheckpoint(name=name, source=WeightFile(path=file), model=model)
+    package, slash, _ = rest.partition("/")
+    if not slash or package not in PACKAGES:
+        raise UsageError(f"--checkpoint {name}: file {pieces[0]} does not exist")
+    asked = Spec.parse(rest)
+    if "name" in asked.settings:
+        raise UsageError(f"--checkpoint {name}: {asked.name} is the name; leave out name={asked.settings['name']}")
+    try:
+        source, model = PACKAGES[package](asked.name.partition("/")[2], dict(asked.settings))
+    except ValueError as error:
+        raise UsageError(f"--checkpoint {name}: {asked.name}: {error}") from error
+    return ExternalCheckpoint(name=name, source=source, model=model)

@@ -1,0 +1,237 @@
+"""Checkpoints: shipped with the package, trained into a run's folder, or brought by the user."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from attrobust.benchmark.checkpoints.card import WeightCard, shipped
+from attrobust.benchmark.checkpoints.source import parts_of
+from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
+from attrobust.benchmark.data.base import Dataset, Loaded, image_facts
+from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.store.provenance import TRAINING, code_digest, plugin_digest, versions
+from attrobust.benchmark.training.loop import save_tensors, train
+from attrobust.benchmark.training.recipe import Recipe
+from attrobust.files import file_sha256
+from attrobust.methods.base import Method
+from attrobust.naming.component import Component
+from attrobust.naming.spec import fingerprint
+from attrobust.types import UsageError
+
+LOG = logging.getLogger("attrobust")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """Everything that decides a checkpoint's weights.
+
+    Attributes:
+        method, model, dataset: with all their settings.
+        data: the images.
+        recipe: of training.
+        seed: of training.
+        start: the method whose trained weights training goes on from; None for fresh weights.
+    """
+
+    method: Component[Method]
+    model: Component[ModelFamily]
+    dataset: Component[Dataset]
+    data: Loaded
+    recipe: Recipe
+    seed: int
+    start: Component[Method] | None = None
+
+    @property
+    def before(self) -> TrainingJob | None:
+        """The job whose weights this one goes on from."""
+        return None if self.start is None else dataclasses.replace(self, method=self.start, start=None)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Method, model, dataset, images, recipe and start as JSON values."""
+        splits = {f"{name}_sha256": self.data.splits[name].sha256 for name in ("train", "val")}
+        return {
+            "method": self.method.canonical,
+            "model": self.model.canonical,
+            "dataset": {**self.dataset.canonical, **splits},
+            "images": asdict(image_facts(self.data)),
+            "recipe": self.recipe.shared(tuning=self.start is not None),
+            "start": self.start.canonical if self.start else {},
+        }
+
+    @property
+    def epochs(self) -> int:
+        """Length of the training, without that of ``before``."""
+        return (self.recipe.tuning() if self.start else self.recipe).epochs
+
+    @property
+    def plugins(self) -> list[str]:
+        """Digests of the files of method, model, dataset and start that are plug-ins, empty for ours."""
+        items = [self.method.item, self.model.item, self.dataset.item, *([self.start.item] if self.start else [])]
+        return [plugin_digest(type(item)) for item in items]
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of all of this."""
+        return fingerprint([self.facts, self.seed, self.plugins])
+
+    @property
+    def code(self) -> str:
+        """Digest of the sources that train."""
+        return code_digest(TRAINING, [])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Weights on disk with their card."""
+
+    weights: Path
+    card: WeightCard
+
+    @property
+    def intact(self) -> bool:
+        """Whether the weight file is the one the card was written for."""
+        return self.weights.is_file() and file_sha256(self.weights) == self.card.sha256
+
+    def network(self, method: Method, family: ModelFamily, facts: ImageFacts) -> nn.Module:
+        """The network with these weights, evaluating; raises UsageError where the file is not what the card says."""
+        if not self.intact:
+            raise UsageError(f"{self.weights} is missing or not what its card says (sha256); restore the file")
+        model = method.prepare(family.build(facts))
+        load_weights(model, read_weights(self.weights)[0], str(self.weights))
+        return model
+
+
+def find_shipped(job: TrainingJob) -> Checkpoint | None:
+    """The shipped checkpoint of a job: a result in its own right, whatever version of the sources trained it."""
+    for path in shipped().values():
+        card = WeightCard.read(path)
+        if matches(card, job):
+            return Checkpoint(weights=path.with_suffix(".pt"), card=card)
+    return None
+
+
+def find_trained(job: TrainingJob, folder: Path, start: Checkpoint | None = None) -> Checkpoint | None:
+    """What an earlier run trained for a job with the present sources; None where it is missing or not intact.
+
+    Args:
+        job: what is wanted.
+        folder: of the run's checkpoints.
+        start: of ``job.before``, where it has one: from other weights training leads elsewhere.
+    """
+    path = folder / f"{_stem(job, start)}.toml"
+    if not path.is_file():
+        return None
+    try:
+        checkpoint = Checkpoint(weights=path.with_suffix(".pt"), card=WeightCard.read(path))
+    except UsageError as error:
+        LOG.warning("%s; training again", error)
+        return None
+    if not checkpoint.intact:
+        LOG.warning("%s is not what its card says; training again", checkpoint.weights)
+        return None
+    return checkpoint
+
+
+def _stem(job: TrainingJob, start: Checkpoint | None) -> str:
+    key = job.key if start is None else fingerprint([job.key, start.card.sha256])
+    return f"{job.method.name}-seed{job.seed}-{key[:12]}-{job.code[:8]}"
+
+
+def matches(card: WeightCard, job: TrainingJob) -> bool:
+    """Whether a card describes what a job would train.
+
+    A setting that the card does not mention was added to its class later; it matches where the job has its default, so
+    that a new setting does not turn away old weights.
+    """
+    if card.seed != job.seed or card.plugins != job.plugins:
+        return False
+    items: dict[str, Any] = {name: getattr(job, name).item for name in ("method", "model", "dataset")}
+    items |= {"recipe": job.recipe} | ({"start": job.start.item} if job.start else {})
+    for name, wanted in job.facts.items():
+        old, new = (
+            {key: _written(value) for key, value in {**part, **part.get("settings", {}), "settings": None}.items()}
+            for part in (getattr(card, name), wanted)
+        )
+        fields = dataclasses.fields(items[name]) if name in items else ()
+        defaults = {field.name: _written(field.default) for field in fields}
+        if set(old) - set(new) or any(old.get(key, defaults.get(key)) != value for key, value in new.items()):
+            return False
+    return True
+
+
+def _written(value: Any) -> Any:
+    """A setting as a card holds it."""
+    if value is None:
+        return "none"
+    return list(value) if isinstance(value, tuple) else value
+
+
+def train_into(job: TrainingJob, folder: Path, device: torch.device, start: Checkpoint | None = None) -> Checkpoint:
+    """Train a job, or go on with its interrupted training, and save weights and card in ``folder``.
+
+    Args:
+        job: what is trained.
+        folder: of the run's checkpoints.
+        device: to train on.
+        start: of ``job.before``, where it has one.
+
+    Raises:
+        TrainingError: see ``training.train``.
+        UsageError: the file of ``start`` is not what its card says.
+    """
+    weights = folder / f"{_stem(job, start)}.pt"
+    resume = weights.with_suffix(".resume")
+    before = None
+    if start is not None and job.start is not None:
+        before = start.network(job.start.item, job.model.item, image_facts(job.data))
+    trained = train(
+        job.method.item,
+        job.model.item,
+        job.data,
+        job.recipe.tuning() if job.start else job.recipe,
+        seed=job.seed,
+        device=device,
+        resume=resume,
+        start=before,
+        progress=f"train {job.method.label}",
+    )
+    save_tensors(weights, {key: value.cpu() for key, value in trained.model.state_dict().items()})
+    card = WeightCard(
+        sha256=file_sha256(weights),
+        seed=job.seed,
+        epoch=trained.epoch,
+        val_accuracy=trained.accuracy,
+        licence="MIT",
+        code=job.code,
+        plugins=job.plugins,
+        versions=versions(),
+        start_sha256="" if start is None else start.card.sha256,
+        **job.facts,
+    )
+    card.write(weights.with_suffix(".toml"))
+    resume.unlink(missing_ok=True)
+    return Checkpoint(weights=weights, card=card)
+
+
+def load(name: str) -> nn.Module:
+    """A shipped checkpoint as a network: pixels in [0, 1] to logits, in evaluation mode.
+
+    Args:
+        name: as ``--list checkpoints`` prints it, e.g. ``digits/aga``.
+
+    Raises:
+        UsageError: unknown name, or a damaged file.
+    """
+    known = shipped()
+    if name not in known:
+        raise UsageError(f"unknown checkpoint {name!r}. Known: {', '.join(known)}")
+    card = WeightCard.read(known[name])
+    return Checkpoint(weights=known[name].with_suffix(".pt"), card=card).network(*parts_of(card))

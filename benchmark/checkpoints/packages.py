@@ -1,0 +1,197 @@
+"""Weights that other packages offer by name: torchvision, timm, RobustBench."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from attrobust.benchmark import models
+from attrobust.benchmark.checkpoints.source import Claim, Source
+from attrobust.benchmark.checkpoints.state_dict import load_weights, state_sha256
+from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.models import robustbench_names, timm_names
+from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.models.normalization import name_of
+from attrobust.naming.component import Component, resolve
+from attrobust.naming.spec import Spec, build
+from attrobust.naming.suggest import did_you_mean
+from attrobust.types import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchvisionWeights(Source):
+    """Weights that torchvision offers for one of its networks; kept where torch keeps downloads.
+
+    Attributes:
+        name: of the network.
+        weights: the entry of torchvision's table.
+    """
+
+    name: str
+    weights: Any
+
+    @property
+    def origin(self) -> str:
+        """See ``Source.origin``."""
+        return f"torchvision/{self.name}.{self.weights.name}"
+
+    @property
+    def classes(self) -> int:
+        """See ``Source.classes``."""
+        return len(self.weights.meta["categories"])
+
+    def fill(self, network: nn.Module) -> str:
+        """See ``Source.fill``."""
+
+        def fetch() -> Any:
+            bar = sys.stderr.isatty()
+            return self.weights.get_state_dict(progress=bar, check_hash=True, map_location="cpu", weights_only=True)
+
+        state = _fetched(fetch, self.origin, f"put {self.weights.url} into {torch.hub.get_dir()}/checkpoints")
+        load_weights(network, state, self.origin)
+        return state_sha256(state)
+
+    def claim(self, data: Loaded) -> Claim:  # noqa: ARG002
+        """What torchvision measured on the validation images of ImageNet."""
+        preset, measured = self.weights.transforms(), self.weights.meta.get("_metrics", {}).get("ImageNet-1K", {})
+        percent = measured.get("acc@1")
+        return Claim(
+            source="torchvision",
+            accuracy=None if percent is None else percent / 100,
+            normalization=(tuple(preset.mean), tuple(preset.std)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmWeights(Source):
+    """Weights that timm offers for one of its networks; timm says nothing of their accuracy.
+
+    Attributes:
+        name: of network and weights.
+        config: timm's description of them.
+    """
+
+    name: str
+    config: Any
+
+    @property
+    def origin(self) -> str:
+        """See ``Source.origin``."""
+        return f"timm/{self.name}"
+
+    @property
+    def classes(self) -> int:
+        """See ``Source.classes``."""
+        return int(self.config.num_classes)
+
+    def fill(self, network: nn.Module) -> str:
+        """See ``Source.fill``."""
+
+        def fetch() -> Any:
+            return timm_names.imported().create_model(self.name, pretrained=True).state_dict()
+
+        state = _fetched(fetch, self.origin, "timm keeps downloads in the cache of huggingface_hub")
+        load_weights(network, state, self.origin)
+        return state_sha256(state)
+
+    def claim(self, data: Loaded) -> Claim:  # noqa: ARG002
+        """The normalisation."""
+        return Claim(source="timm", normalization=(tuple(self.config.mean), tuple(self.config.std)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustBenchWeights(Source):
+    """Weights that RobustBench puts into its network itself.
+
+    Attributes:
+        name, threat: as its tables have them.
+    """
+
+    name: str
+    threat: str
+
+    @property
+    def origin(self) -> str:
+        """See ``Source.origin``."""
+        return f"robustbench/{self.name}"
+
+    def fill(self, network: nn.Module) -> str:
+        """See ``Source.fill``; the network has its weights already."""
+        return state_sha256(network.eval().state_dict())
+
+    def claim(self, data: Loaded) -> Claim | None:
+        """The clean accuracy of its model card, where that is installed or beside the package."""
+        home = Path(robustbench_names.imported().utils.__file__).parent
+        card = Path("model_info") / robustbench_names.dataset_of(len(data.classes)) / self.threat / f"{self.name}.json"
+        for path in (home / card, home.parent / card):
+            if path.is_file():
+                told = json.loads(path.read_text(encoding="utf-8"))
+                return Claim(source="RobustBench", accuracy=float(told["clean_acc"]) / 100)
+        return None
+
+
+Resolved = tuple[Source, Component[ModelFamily]]
+
+
+def _torchvision(name: str, settings: dict[str, str]) -> Resolved:
+    from torchvision.models import get_model_weights
+
+    network, _, entry = name.partition(".")
+    _model("torchvision", network, settings)
+    offered = get_model_weights(network)
+    entries = [weights.name for weights in offered]
+    if not entries:
+        raise ValueError("torchvision offers no weights for it")
+    if entry and entry not in entries:
+        raise ValueError(f"no weights {entry!r}.{did_you_mean(entry, entries)} There are: {', '.join(entries)}")
+    weights = offered[entry] if entry else offered.DEFAULT
+    preset = weights.transforms()
+    model = _model("torchvision", network, _with_stated(settings, preset.mean, preset.std))
+    return TorchvisionWeights(name=network, weights=weights), model
+
+
+def _timm(name: str, settings: dict[str, str]) -> Resolved:
+    _model("timm", name, settings)
+    config = timm_names.imported().get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise ValueError("timm offers no weights for it")
+    model = _model("timm", name, _with_stated(settings, config.mean, config.std))
+    return TimmWeights(name=name, config=config), model
+
+
+def _robustbench(name: str, settings: dict[str, str]) -> Resolved:
+    spec = Spec("robustbench", {"name": name, **settings})
+    family = build(robustbench_names.RobustBench, spec)
+    return RobustBenchWeights(name=name, threat=family.threat), Component("robustbench", family, str(spec))
+
+
+def _with_stated(settings: dict[str, str], mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
+    """The user's settings, and where they do not say what to normalise with, what the weights say."""
+    return settings if "normalize" in settings else {**settings, "normalize": name_of(mean, std)}
+
+
+def _model(family: str, name: str, settings: dict[str, str]) -> Component[ModelFamily]:
+    return resolve(models.registry, [Spec(family, {"name": name, **settings})], ModelFamily)[0]
+
+
+def _fetched(fetch: Callable[[], Any], origin: str, remedy: str) -> Any:
+    try:
+        return fetch()
+    except Exception as error:  # whatever a package raises without a network
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UsageError(f"{origin} cannot be had ({reason}); {remedy}") from error
+
+
+PACKAGES: dict[str, Callable[[str, dict[str, str]], Resolved]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "robustbench": _robustbench,
+}
+"""Packages with weights of their own, and how what is typed of them is resolved."""

@@ -1,0 +1,151 @@
+"""Where a user's weights come from, and what those who made them claim."""
+
+from __future__ import annotations
+
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from attrobust.benchmark import models
+from attrobust.benchmark.checkpoints.card import WeightCard
+from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
+from attrobust.benchmark.data.base import Loaded, SplitName
+from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.normalization import Constants
+from attrobust.files import file_sha256
+from attrobust.methods import registry as methods
+from attrobust.methods.base import Method
+from attrobust.naming.component import resolve
+from attrobust.naming.spec import Spec
+from attrobust.networks.smoothed import activations
+from attrobust.types import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What is said of weights by those who made them.
+
+    Attributes:
+        source: who says so.
+        accuracy: the share of images classified right, or None.
+        split: the images that ``accuracy`` is of.
+        normalization: mean and std, or None.
+        activations: the kinds of activation modules, or empty where nothing is said.
+    """
+
+    source: str
+    accuracy: float | None = None
+    split: SplitName = "test"
+    normalization: Constants | None = None
+    activations: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.accuracy is not None and not (_is_number(self.accuracy) and 0 <= self.accuracy <= 1):
+            raise ValueError(f"accuracy = {self.accuracy!r} must be a share between 0 and 1, such as 0.83")
+        if self.normalization is not None and not all(map(_is_number, sum(self.normalization, ()))):
+            raise ValueError("mean and std must be lists of numbers, in pixel units")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+class Source(ABC):
+    """Where weights come from."""
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """As errors say it."""
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the weights are for, where that is known without having them."""
+        return None
+
+    @abstractmethod
+    def fill(self, network: nn.Module) -> str:
+        """Put the weights into a network and it into evaluation mode; returns a sha256 that tells them from others.
+
+        Raises:
+            UsageError: they cannot be had or do not fit, see ``load_weights``.
+        """
+
+    @abstractmethod
+    def claim(self, data: Loaded) -> Claim | None:
+        """What is said of the weights on these images; raises UsageError where it is not readable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightFile(Source):
+    """A file, with what a TOML file of the same name beside it says."""
+
+    path: Path
+
+    @property
+    def origin(self) -> str:
+        """See ``Source.origin``."""
+        return str(self.path)
+
+    def fill(self, network: nn.Module) -> str:
+        """See ``Source.fill``."""
+        state, sha256 = read_weights(self.path)
+        load_weights(network, state, self.origin)
+        return sha256
+
+    def claim(self, data: Loaded) -> Claim | None:
+        """From a weight card of ours, or from ``accuracy = 0.83``, ``mean`` and ``std`` in a file of the user's."""
+        path = self.path.with_suffix(".toml")
+        if not path.is_file():
+            return None
+        try:
+            told = tomllib.loads(path.read_text(encoding="utf-8"))
+            sha256 = told.get("sha256")
+            if sha256 is not None and sha256 != file_sha256(self.path):
+                raise ValueError(f"its sha256 is not that of {self.path.name}: a card of other weights")
+            if "val_accuracy" in told:
+                return _of_card(WeightCard.read(path), data)
+            constants = (tuple(told["mean"]), tuple(told["std"])) if {"mean", "std"} <= told.keys() else None
+            accuracy = told.get("accuracy")
+            if accuracy is None and constants is None:
+                return None
+            return Claim(source="the card", accuracy=accuracy, normalization=constants)
+        except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
+            raise UsageError(f"{path}: {error}") from error
+
+
+def _of_card(card: WeightCard, data: Loaded) -> Claim:
+    same_images = card.dataset.get("val_sha256") == data.splits["val"].sha256
+    claim = Claim(source="the card", accuracy=card.val_accuracy if same_images else None, split="val")
+    try:
+        method, family, facts = parts_of(card)
+    except UsageError:  # It was trained by a plug-in that is not at hand.
+        return claim
+    kinds = activation_kinds(method.prepare(family.build(facts)))
+    return replace(claim, normalization=family.constants(facts), activations=kinds)
+
+
+def parts_of(card: WeightCard) -> tuple[Method, ModelFamily, ImageFacts]:
+    """What a card says was trained: by which method, which architecture, for which images.
+
+    Raises:
+        UsageError: a method or an architecture of the card is not known here.
+    """
+    (method,) = resolve(methods, [_spec(card.method)], Method)
+    (family,) = resolve(models.registry, [_spec(card.model)], ModelFamily)
+    images: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in card.images.items()}
+    return method.item, family.item, ImageFacts(**images)
+
+
+def _spec(facts: Mapping[str, Any]) -> Spec:
+    return Spec(facts["name"], {key: str(value) for key, value in facts["settings"].items()})
+
+
+def activation_kinds(network: nn.Module) -> tuple[str, ...]:
+    """The kinds of activation modules in a network, with their settings."""
+    return tuple(sorted({str(module) for module in activations(network)}))

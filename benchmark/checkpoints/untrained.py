@@ -1,0 +1,43 @@
+"""Rows that no table should be led by: maps that explain nothing, and a network that learned nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from torch import nn
+
+from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.training.loop import fresh_network
+from attrobust.methods.natural import Natural
+from attrobust.naming.component import Component
+from attrobust.types import UsageError
+
+CONTROLS = {"constant-map": "constant", "random-map": "random", "untrained": ""}
+"""By name the explainer that stands for every column's; without one, the network is what is a control."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untrained:
+    """A network with the initial weights that training with a seed starts from."""
+
+    model: Component[ModelFamily]
+    seed: int
+
+    def open(self, data: Loaded) -> tuple[nn.Module, str]:
+        """The network, evaluating, and a sha256 of its weights."""
+        network = fresh_network(Natural(), self.model.item, data, self.seed).eval()
+        digest = hashlib.sha256()
+        for name, value in sorted(network.state_dict().items()):
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode() + value.cpu().numpy().tobytes())
+        return network, digest.hexdigest()
+
+
+def check_controls(names: tuple[str, ...]) -> None:
+    """Raise UsageError where a name is no control's, or stands there twice."""
+    for name in names:
+        if name not in CONTROLS:
+            raise UsageError(f"--controls: unknown control {name!r}; use {', '.join(CONTROLS)} or none")
+    if len(set(names)) < len(names):
+        raise UsageError(f"--controls {','.join(names)} names a control twice")

@@ -1,0 +1,65 @@
+"""``--list``: every registered name with its one-line summary, read without importing what it names."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from attrobust import attacks, explainers, methods, metrics
+from attrobust.benchmark import data, models
+from attrobust.benchmark.checkpoints.card import WeightCard, shipped
+from attrobust.benchmark.command.options import AXES
+from attrobust.benchmark.request.protocol import FOLDER as PROTOCOLS
+from attrobust.benchmark.training.recipe import FOLDER as RECIPES
+from attrobust.naming.registry import Registry
+from attrobust.types import UsageError
+
+SETTINGS = {"protocols": PROTOCOLS, "recipes": RECIPES}
+REGISTRIES: dict[str, Registry[Any]] = {
+    "methods": methods.registry,
+    "explainers": explainers.registry,
+    "attacks": attacks.registry,
+    "metrics": metrics.registry,
+    "datasets": data.registry,
+    "models": models.registry,
+}
+
+
+def listing(axis: str) -> str:
+    """Names and summaries of one axis, or of ``all``, or one entry, ``methods:aga``; raises UsageError otherwise."""
+    axis, colon, name = axis.partition(":")
+    if colon:
+        if axis not in REGISTRIES:
+            raise UsageError(f"--list {axis}:{name}: entries are described of {', '.join(REGISTRIES)}")
+        from attrobust.benchmark.command.describe import describe  # Imports torch, as a mere list does not.
+
+        return describe(REGISTRIES[axis], name)
+    if axis not in (*AXES, "all"):
+        raise UsageError(f"--list {axis!r}: no such axis; use {', '.join(AXES)}")
+    chosen = AXES if axis == "all" else (axis,)
+    blocks = []
+    for name in chosen:
+        lines = _lines(name)
+        width = max(len(key) for key, _ in lines) if lines else 0
+        blocks.append("\n".join([f"{name}:", *(f"  {key:<{width}}  {text}".rstrip() for key, text in lines)]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _lines(axis: str) -> list[tuple[str, str]]:
+    if axis in REGISTRIES:
+        return [(entry.name, entry.summary.replace("``", "")) for entry in REGISTRIES[axis].entries()]
+    if axis == "checkpoints":
+        return [(name, _card(path)) for name, path in shipped().items()]
+    return [(path.stem, _summary(path)) for path in sorted(SETTINGS[axis].glob("*.toml"))]
+
+
+def _summary(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    first_comment = text.partition("\n")[0].removeprefix("#").strip()
+    return str(tomllib.loads(text).get("summary", first_comment))
+
+
+def _card(path: Path) -> str:
+    card = WeightCard.read(path)
+    return f"{card.model['name']}, seed {card.seed}, validation accuracy {card.val_accuracy:.3f}"

@@ -1,0 +1,258 @@
+"""The command: arguments in, exit code out. 0 all done, 1 something failed, 2 usage, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrobust.benchmark.command.listing import REGISTRIES, listing
+from attrobust.benchmark.command.options import benchmark_parser, formats_of, report_parser, seeds_of, verify_parser
+from attrobust.benchmark.command.plugins import load_plugin, module_of
+from attrobust.benchmark.request.protocol import Protocol, load_protocol
+from attrobust.naming.spec import Spec, parse_specs, parse_sweeps
+from attrobust.types import UsageError
+
+if TYPE_CHECKING:
+    from attrobust.benchmark.run.runner import Runner
+    from attrobust.benchmark.statistics import How
+    from attrobust.benchmark.store.store import Store
+
+LOG = logging.getLogger("attrobust")
+
+# Threads that wait busily for each other make torch ten times slower when anything else wants a core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words[:1] == ["report"]:
+            return _report(report_parser().parse_args(words[1:]))
+        if words[:1] == ["verify"]:
+            return _verify(verify_parser().parse_args(words[1:]))
+        return _benchmark(benchmark_parser().parse_args(words), words)
+    except UsageError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
+    if options.list is not None:
+        return _list(options)
+    for path in options.plugin:
+        load_plugin(path)
+    # What Captum says of its own hooks, on a copy of the network, is no news to the user of a table.
+    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    formats = formats_of(options.export)
+    protocol = _protocol(options)
+    _check_names(protocol)
+    _note_left_out()
+
+    from attrobust.benchmark.report.write import remove_others
+    from attrobust.benchmark.request.request import make_request
+    from attrobust.benchmark.run.runner import Runner
+
+    request = make_request(
+        protocol,
+        checkpoints=options.checkpoint,
+        choose=options.choose,
+        accuracy_floor=options.accuracy_floor,
+        recipe=options.recipe,
+        epochs=options.epochs,
+        data_root=options.data_root,
+        retrain=options.retrain,
+        interval=options.interval,
+        audit=not options.no_audit,
+        device=options.device,
+        batch_size=options.batch_size,
+        memory=options.memory,
+        out=options.out,
+    )
+    runner = Runner(request, words)
+    if options.dry_run:
+        sys.stdout.write(_dry_run(runner))
+        return 0
+    store = runner.store
+    with store.locked(), _logging(store.folder / "log.txt"):
+        failures = runner.run()
+        remove_others(store.folder, formats)
+        _tables([store], store.folder, formats, options.interval, as_json=options.json)
+    for line in failures:
+        sys.stderr.write(f"failed: {line}\n")
+    return 1 if failures else 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    """What is registered; a plug-in that does not run is named and takes nothing else with it."""
+    for path in options.plugin:
+        try:
+            load_plugin(path)
+        except UsageError as error:
+            sys.stderr.write(f"note: {' '.join(str(error).split())}\n")
+            for registry in REGISTRIES.values():
+                registry.forget(module_of(path))
+    text = listing(options.list)
+    _note_left_out()
+    sys.stdout.write(text)
+    return 0
+
+
+def _note_left_out() -> None:
+    """Name every installed plug-in that cannot be offered."""
+    for line in dict.fromkeys(line for registry in REGISTRIES.values() for line in registry.left_out()):
+        sys.stderr.write(f"note: {' '.join(line.split())}\n")
+
+
+def _protocol(options: argparse.Namespace) -> Protocol:
+    protocol = load_protocol(options.protocol)
+
+    def listed(text: str | None, what: str) -> tuple[str, ...] | None:
+        return None if text is None else tuple(str(spec) for spec in parse_specs(text, what))
+
+    dataset = options.dataset
+    if options.image_size is not None:
+        spec = Spec.parse(dataset or protocol.dataset)
+        if spec.name != "imagefolder":
+            raise UsageError(f"--image-size is for --dataset imagefolder; {spec.name} has images of its own size")
+        dataset = str(Spec(spec.name, {**spec.settings, "size": str(options.image_size)}))
+    # Somebody who brings weights and names no methods wants these weights examined, and nothing trained.
+    methods_wanted: tuple[str, ...] | None = () if options.checkpoint else None
+    if options.methods is not None:
+        methods_wanted = tuple(sweep.text for sweep in parse_sweeps(options.methods, "--methods"))
+    return protocol.override(
+        dataset=dataset,
+        model=options.model,
+        images=options.images,
+        methods=methods_wanted,
+        explainers=listed(options.explainers, "--explainers"),
+        attacks=listed(options.attacks, "--attacks"),
+        metrics=listed(options.metrics, "--metrics"),
+        accuracy_attack=_accuracy_attack(options.accuracy_attack),
+        controls=_listed(options.controls),
+        norm=options.norm,
+        eps=options.eps,
+        keep_prediction=False if options.allow_flips else None,
+        seeds=None if options.seeds is None else seeds_of(options.seeds),
+    )
+
+
+def _accuracy_attack(text: str | None) -> str | None:
+    """As a protocol has it: empty for no attack."""
+    return text if text is None else "" if text == "none" else str(Spec.parse(text))
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    """As a protocol has them: nothing for none."""
+    return text if text is None else () if text == "none" else tuple(name.strip() for name in text.split(","))
+
+
+def _check_names(protocol: Protocol) -> None:
+    """Report an unknown name before anything heavy is imported."""
+    asked = {
+        "methods": protocol.methods,
+        "explainers": protocol.explainers,
+        "attacks": protocol.attacks,
+        "metrics": protocol.metrics,
+        "datasets": (protocol.dataset,),
+        "models": (protocol.model,),
+    }
+    for axis, texts in asked.items():
+        for spec in parse_specs(",".join(texts), axis) if texts else []:
+            REGISTRIES[axis].check(spec.name)
+    if protocol.accuracy_attack:
+        REGISTRIES["attacks"].check(Spec.parse(protocol.accuracy_attack).name)
+
+
+def _dry_run(runner: Runner) -> str:
+    lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
+    for subject, origin, done, total in runner.status():
+        seed = "" if subject.seed is None else subject.seed
+        role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
+        lines.append(f"{subject.label:<24} {seed:>4}  {origin:<9} {f'{done}/{total}':>10}{role}")
+    for label, seed, origin in runner.donors():
+        lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  donor of attacks")
+    return "\n".join(lines) + "\n"
+
+
+def _report(options: argparse.Namespace) -> int:
+    from attrobust.benchmark.store.store import Store
+
+    formats = formats_of(options.export)
+    if len(options.runs) > 1 and options.out is None:
+        raise UsageError("a table of several runs needs a folder of its own; name it with --out")
+    stores = [Store(path) for path in options.runs]
+    own = {path.resolve() for path in options.runs}
+    if options.out and (options.out / "run.json").is_file() and options.out.resolve() not in own:
+        raise UsageError(f"--out {options.out} holds another run, whose tables would be lost; choose another folder")
+    interval = options.interval or stores[0].plan()["interval"]
+    if options.interval and options.out is None:
+        stores[0].write_plan(stores[0].plan() | {"interval": interval})
+    _tables(stores, options.out or stores[0].folder, formats, interval, as_json=options.json)
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from attrobust.benchmark.report.verify import verify
+    from attrobust.benchmark.store.store import Store
+
+    failed = False
+    for path in options.runs:
+        sound, problems = verify(Store(path))
+        for line in problems:
+            sys.stdout.write(f"{path}: {line}\n")
+        sys.stdout.write(f"{path}: {sound} rows recomputed and equal, {len(problems)} problems\n")
+        failed = failed or bool(problems)
+    return 1 if failed else 0
+
+
+def _tables(stores: Sequence[Store], folder: Path, formats: Sequence[str], interval: How, *, as_json: bool) -> None:
+    from attrobust.benchmark.report import leaderboard, text, write
+
+    board = leaderboard.build(stores, interval)
+    paths = write.write(board, folder, formats)
+    sys.stdout.write(write.as_json(board) if as_json else text.terminal(board))
+    sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")
+
+
+class _AboveBars(logging.Handler):
+    """Log lines to stderr without breaking a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def _logging(path: Path) -> Iterator[None]:
+    """Progress to stderr, and with times and tracebacks to a file."""
+    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_screen = _AboveBars()
+    to_screen.setLevel(logging.INFO)
+    to_screen.addFilter(lambda record: not record.exc_info)
+    LOG.setLevel(logging.DEBUG)
+    LOG.propagate = False
+    handlers: list[logging.Handler] = [to_file, to_screen]
+    for handler in handlers:
+        LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            LOG.removeHandler(handler)
+            handler.close()

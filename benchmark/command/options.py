@@ -1,0 +1,192 @@
+"""The options of the command line. Imports nothing heavy: ``--help`` and ``--list`` answer at once."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import NoReturn
+
+from attrobust import __version__
+from attrobust.benchmark.store.schema import INTERVALS
+from attrobust.types import UsageError
+
+AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
+FORMATS = ("csv", "latex", "markdown")
+SPEC = re.compile(r"[^-].*:.+=.+")
+"""What is left over where a shell has expanded braces into words of their own."""
+
+EXAMPLES = """examples:
+  run_benchmark.py --methods aga,hessian,pgd-at
+  run_benchmark.py --methods natural,aga:cosd=0.1 --eps 8/255 --attacks noise,topk:k=100
+  run_benchmark.py --methods "natural,aga:cosd={0.1,1,10}"
+  run_benchmark.py --methods "natural,aga:cosd={0.1,1,10}" --choose topk --accuracy-floor 95%
+  run_benchmark.py --dataset imagefolder --data-root photos --image-size 64 --model resnet18 --epochs 5
+  run_benchmark.py --checkpoint mine=weights.pt:lenet --methods natural
+  run_benchmark.py --list attacks
+  run_benchmark.py --list methods:aga
+  run_benchmark.py report results/runs/quick --export latex
+  run_benchmark.py verify results/runs/quick
+
+Names take settings, name:key=value,key=value; numbers may be fractions, 8/255. Values in braces, key={a,b}, stand for
+one name each; quote them, or the shell takes them apart. Other commands: report, verify.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError instead of printing the usage."""
+        rest = message.removeprefix("unrecognized arguments: ")
+        if rest != message and any(SPEC.fullmatch(word) for word in rest.split()):
+            message += "; the shell takes key={a,b} apart unless it stands in quotes"
+        raise UsageError(f"{message} (see --help)")
+
+
+def benchmark_parser() -> Parser:
+    """The parser of the main command."""
+    parser = Parser(
+        prog="run_benchmark.py",
+        description="Train or load networks, attack their saliency maps under one threat model, print a leaderboard.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--list",
+        nargs="?",
+        const="all",
+        metavar="AXIS",
+        help=f"print what is registered: {', '.join(AXES)}; AXIS:NAME describes one",
+    )
+    add(
+        "--methods",
+        metavar="SPECS",
+        help="training methods, the rows (default: the protocol's; none with --checkpoint)",
+    )
+    add(
+        "--choose",
+        metavar="METRIC[@ATTACK[@EXPLAINER]]",
+        help="of every sweep in --methods keep the best on the validation split (default: first attack that is not "
+        "noise, first explainer)",
+    )
+    add(
+        "--accuracy-floor",
+        metavar="A",
+        help="least validation accuracy of what is chosen, 0.9 or 90%% (default: 2 points below the sweep's best)",
+    )
+    add(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="NAME=FILE[:MODEL]",
+        help="a row from your own weights, or NAME=torchvision/NETWORK, timm/NETWORK, robustbench/NETWORK",
+    )
+    add("--protocol", default="quick", metavar="NAME|FILE", help="evaluation settings (default: quick)")
+    add("--dataset", metavar="SPEC", help="overrides the protocol, as do the next options")
+    add(
+        "--data-root",
+        type=some_path,
+        metavar="DIR",
+        help="folder of the dataset (default for downloads: $ATTROBUST_DATA)",
+    )
+    add("--image-size", type=int, metavar="N", help="width of the images of an imagefolder")
+    add("--model", metavar="SPEC", help="architecture")
+    add("--explainers", metavar="SPECS")
+    add("--attacks", metavar="SPECS")
+    add("--metrics", metavar="SPECS")
+    add(
+        "--accuracy-attack",
+        metavar="SPEC|none",
+        help="attack on the prediction under which accuracy is measured too, in the same ball; none for no such column",
+    )
+    add(
+        "--controls",
+        metavar="NAMES|none",
+        help="rows that explain nothing: constant-map, random-map, untrained (default: the protocol's)",
+    )
+    add("--eps", metavar="E", help="radius in pixel units, e.g. 8/255")
+    add("--norm", choices=("linf", "l2"))
+    add("--allow-flips", action="store_true", help="attacks may change the prediction (default: the protocol's)")
+    add("--images", type=int, metavar="N", help="how many images of the fixed test list are attacked")
+    add("--seeds", metavar="S,S", help="training seeds; each is a row")
+    add("--recipe", metavar="NAME|FILE", help="training settings (default: the dataset's)")
+    add("--epochs", type=int, metavar="N", help="length of training")
+    add("--retrain", action="store_true", help="train instead of using shipped checkpoints")
+    add("--no-audit", action="store_true", help="look for no flags beyond those that scores show, see docs/flags.md")
+    add("--plugin", action="append", default=[], type=some_path, metavar="FILE.py", help="register your own classes")
+    add("--batch-size", type=int, default=64, metavar="N", help="images attacked together (default: 64)")
+    add(
+        "--memory",
+        metavar="GIB",
+        help="explainers work in chunks of about this size (default: 1/16, or half of what a GPU has free)",
+    )
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
+    add("--out", type=some_path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>)")
+    add(
+        "--export", default=",".join(FORMATS), metavar="FORMATS", help=f"tables to write (default: {','.join(FORMATS)})"
+    )
+    add(
+        "--interval",
+        choices=INTERVALS,
+        default=INTERVALS[0],
+        help="over images: the percentile bootstrap, or BCa, which corrects for bias and skew (default: percentile)",
+    )
+    add("--json", action="store_true", help="print JSON instead of the table")
+    add("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    add("--version", action="version", version=f"attrobust {__version__}")
+    return parser
+
+
+def report_parser() -> Parser:
+    """The parser of ``report``: tables again, from rows on disk."""
+    parser = Parser(
+        prog="run_benchmark.py report", description="Write the tables of finished runs again.", allow_abbrev=False
+    )
+    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN", help="folders of runs with the same protocol")
+    parser.add_argument("--export", default=",".join(FORMATS), metavar="FORMATS")
+    parser.add_argument(
+        "--out", type=some_path, metavar="DIR", help="where to write (default: the run itself, where there is one)"
+    )
+    parser.add_argument("--interval", choices=INTERVALS, help="over images (default: the run's)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    return parser
+
+
+def verify_parser() -> Parser:
+    """The parser of ``verify``: rows against the scores they summarise."""
+    parser = Parser(
+        prog="run_benchmark.py verify",
+        description="Recompute every stored number from its per-image scores and check every hash.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN")
+    return parser
+
+
+def some_path(text: str) -> Path:
+    """A path; an empty one, as an unset shell variable gives, is refused."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; name a file or folder")
+    return Path(text)
+
+
+def formats_of(text: str) -> list[str]:
+    """The export formats in a comma-separated list; raises UsageError on any other name."""
+    names = text.split(",")
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError(f"--export: unknown format {name!r}; use {', '.join(FORMATS)}")
+    if len(set(names)) < len(names):
+        raise UsageError(f"--export {text!r} names a format twice")
+    return names
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Training seeds from ``0,1,2``; raises UsageError where one is not a whole number."""
+    try:
+        return tuple(int(piece) for piece in text.split(","))
+    except ValueError:
+        raise UsageError(f"--seeds {text!r} must be whole numbers separated by commas, e.g. 0,1,2") from None

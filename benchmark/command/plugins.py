@@ -1,0 +1,40 @@
+"""Plug-in files: ``--plugin mine.py`` runs a file that registers classes of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from attrobust.benchmark.store.provenance import file_digest
+from attrobust.types import UsageError
+
+
+def module_of(path: Path) -> str:
+    """The name of the module a plug-in file becomes: files of one name are different modules."""
+    return f"attrobust_plugin_{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
+
+
+def load_plugin(path: Path) -> None:
+    """Run a plug-in file once; raises UsageError naming the file, the line and the error where it does not run."""
+    if not path.is_file():
+        raise UsageError(f"--plugin {path}: there is no such file")
+    resolved, name = path.resolve(), module_of(path)
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--plugin {path} is not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    file_digest(resolved)
+    try:
+        spec.loader.exec_module(module)
+    except UsageError as error:
+        raise UsageError(f"--plugin {path}: {error}") from error
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(resolved)]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        where = f" line {line}" if line else ""
+        raise UsageError(f"--plugin {path}{where}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,190 @@
+"""What studies ask of the harness: maps of whole splits, and networks trained anew on changed images, each once."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from attrobust.benchmark.checkpoints.find import TrainingJob
+from attrobust.benchmark.data.base import Loaded, Split, SplitName
+from attrobust.benchmark.evaluation.evaluate import Rules, explained, scored_copy
+from attrobust.benchmark.store.provenance import source_digest
+from attrobust.benchmark.training.loop import correct, train
+from attrobust.explainers.base import Explainer
+from attrobust.files import write_atomically
+from attrobust.maps.reduction import reduce_map
+from attrobust.metrics.shared.retraining import Bench, Study
+from attrobust.naming.spec import fingerprint
+
+LOG = logging.getLogger("attrobust")
+
+
+class FloatSplit(Split):
+    """Images with colours between the 256 levels of a file, held in memory.
+
+    Args:
+        images: float32 in [0, 1], N×C×H×W.
+        labels: int64[N].
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self._images, self.labels = images, labels
+
+    def pixels(self, indices: Sequence[int]) -> Tensor:
+        """See ``Split.pixels``; the nearest levels."""
+        return (255 * self.batch(indices)[0]).round().to(torch.uint8)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """See ``Split.batch``; as they are, not rounded."""
+        positions = torch.as_tensor(indices)
+        return self._images[positions], self.labels[positions]
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Hash of shape, colours and labels in order."""
+        digest = hashlib.sha256(f"{tuple(self._images.shape)}".encode())
+        for values in (self._images, self.labels):
+            digest.update(values.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retraining:
+    """Trains networks on changed images and remembers, on disk, which test images they recognise.
+
+    Killed while it trains, it goes on from the last whole epoch; equal trainings are one, whoever asks for them.
+
+    Attributes:
+        job: what is trained, from scratch; its images and its seed are replaced.
+        device: to train on.
+        folder: where results are kept.
+    """
+
+    job: TrainingJob
+    device: torch.device
+    folder: Path
+
+    def __call__(self, images: Mapping[SplitName, Tensor], seed: int) -> Tensor:
+        """Whether a network trained on changed images recognises them.
+
+        Args:
+            images: of every split, float32 in [0, 1], N×C×H×W; their classes are those of the job's images.
+            seed: of the training.
+
+        Returns:
+            bool[N], one for each changed test image.
+
+        Raises:
+            TrainingError: see ``training.train``.
+        """
+        before = self.job.data.splits
+        splits: dict[SplitName, Split] = {
+            name: FloatSplit(changed, before[name].labels) for name, changed in images.items()
+        }
+        job = replace(self.job, data=replace(self.job.data, splits=splits), seed=seed)
+        result = self.folder / f"{_key(job)}.hits"
+        resume = result.with_suffix(".resume")
+        hits = _read(result, len(splits["test"]))
+        if hits is None:
+            trained = train(
+                *(job.method.item, job.model.item, job.data, job.recipe),
+                seed=seed,
+                device=self.device,
+                resume=resume,
+                progress="retrain",
+            )
+            hits = correct(trained.model, splits["test"], len(splits["test"]), self.device)
+            marks = bytes(b"01"[hit] for hit in hits.tolist())
+            write_atomically(result, hashlib.sha256(marks).hexdigest().encode() + b"\n" + marks)
+        resume.unlink(missing_ok=True)
+        return hits
+
+
+def _key(job: TrainingJob) -> str:
+    """Fingerprint of everything that decides which test images are recognised."""
+    own = source_digest(("benchmark/evaluation/retraining.py",))
+    return fingerprint([job.key, job.code, job.data.splits["test"].sha256, own])
+
+
+def _read(path: Path, count: int) -> Tensor | None:
+    """The result of an earlier training; None where there is none or it is damaged."""
+    if not path.is_file():
+        return None
+    digest, _, marks = path.read_bytes().partition(b"\n")
+    if len(marks) != count or hashlib.sha256(marks).hexdigest().encode() != digest:
+        LOG.warning("%s is damaged; training again", path)
+        return None
+    return torch.tensor([mark == b"1"[0] for mark in marks])
+
+
+def split_maps(model: nn.Module, explainer: Explainer, images: Tensor, rules: Rules) -> Tensor:
+    """Maps of the classes a network predicts, computed as maps are for a score, batch by batch.
+
+    The true classes decide nothing: a map that knew them could tell them to whoever trains on what it leaves.
+
+    Args:
+        model: in evaluation mode, on any device.
+        explainer: of its decisions.
+        images: N×C×H×W.
+        rules: reduction, seed and batch size.
+
+    Returns:
+        Tensor N×H×W on the CPU, in float64 where the device has it.
+    """
+    scored = scored_copy(model)
+    like = next(scored.parameters())
+    parts = []
+    starts = range(0, len(images), rules.batch_size)
+    for start in tqdm(starts, desc="explain", unit="batch", leave=False, disable=None):
+        x = images[start : start + rules.batch_size].to(like.device)
+        with torch.no_grad():
+            predicted = model(x).argmax(dim=1)
+        raw = explained(scored, explainer, rules.seed, x.to(like.dtype), predicted)
+        parts.append(reduce_map(raw, rules.reduction).cpu())
+    return torch.cat(parts)
+
+
+def conduct(
+    model: nn.Module,
+    explainer: Explainer,
+    studies: Sequence[Study],
+    data: Loaded,
+    rules: Rules,
+    retrain: Callable[[Mapping[SplitName, Tensor], int], Tensor],
+    *,
+    progress: str = "studies",
+) -> list[Tensor]:
+    """Judge an explainer with its network by what others learn.
+
+    Args:
+        model: in evaluation mode, on any device.
+        explainer: of its decisions.
+        studies: what is scored.
+        data: whose images are changed.
+        rules: how maps are made.
+        retrain: see ``Bench.retrain``; a ``Retraining``.
+        progress: what the progress bar says; it counts trainings, those known from before too.
+
+    Returns:
+        For every study float64 repeats×N, of the whole test split.
+    """
+    images = {name: split.batch(range(len(split)))[0] for name, split in data.splits.items()}
+    maps = functools.cache(lambda name: split_maps(model, explainer, images[name], rules))
+    total = sum(study.trainings for study in studies)
+    with tqdm(total=total, desc=progress, unit="training", leave=False, disable=None) as bar:
+
+        def counted(changed: Mapping[SplitName, Tensor], seed: int) -> Tensor:
+            hits = retrain(changed, seed)
+            bar.update()
+            return hits
+
+        bench = Bench(images=images, maps=maps, mean=torch.tensor(data.mean), seed=rules.seed, retrain=counted)
+        return [study.score(bench) for study in studies]

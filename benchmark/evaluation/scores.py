@@ -1,0 +1,99 @@
+"""What is kept of a cell: for every image and metric the worst result, and who found it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attrobust.attacks.base import AttackOutput
+from attrobust.networks.passes import Passes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Per-image results of one cell.
+
+    Attributes:
+        values: one float64[B] for each metric, in order; of an attack's several results the worst for the model.
+        worst: one int64[B] for each metric: the member, an index into ``members``, whose result was that; among equals
+            the first, -1 where the score is undefined or no member found anything.
+        members: names of what the attack is made of.
+        legal: bool[B], whether the attack's own result obeyed the rules; the clean image was scored where it did not.
+            True where nothing attacked.
+        passes: images the attack sent through the network.
+        repeats: for each metric that trains networks anew, the mean over images of every repeat.
+    """
+
+    values: list[Tensor]
+    worst: list[Tensor]
+    members: tuple[str, ...]
+    legal: Tensor
+    passes: Passes
+    repeats: tuple[tuple[float, ...], ...] = ()
+
+
+def unattacked(values: list[Tensor]) -> Scores:
+    """Scores of images that nothing attacked, one float64[B] for each metric."""
+    return Scores(
+        values=values,
+        worst=[torch.full(scores.shape, -1) for scores in values],
+        members=(),
+        legal=torch.ones(len(values[0]), dtype=torch.bool),
+        passes=Passes(),
+    )
+
+
+def worst_of(output: AttackOutput, found: Sequence[Tensor], higher_is_better: Sequence[bool]) -> Scores:
+    """Of every metric's scores, each results×images, the worst of each image."""
+    kept = [
+        worst_result(scores, output.sources.cpu(), higher_is_better=higher)
+        for scores, higher in zip(found, higher_is_better, strict=True)
+    ]
+    return Scores(
+        values=[values for values, _ in kept],
+        worst=[members for _, members in kept],
+        members=output.members,
+        legal=output.legal.cpu(),
+        passes=output.passes,
+    )
+
+
+def joined(batches: Sequence[Scores]) -> Scores:
+    """The scores of all images; raises ValueError where an attack's members are not the same in every batch."""
+    names = {batch.members for batch in batches}
+    if len(names) > 1 or any(len(set(members)) < len(members) for members in names):
+        raise ValueError(f"an attack must have the same, different members in every batch, not {sorted(names)}")
+    return Scores(
+        values=[torch.cat(parts) for parts in zip(*(batch.values for batch in batches), strict=True)],
+        worst=[torch.cat(parts) for parts in zip(*(batch.worst for batch in batches), strict=True)],
+        members=batches[0].members,
+        legal=torch.cat([batch.legal for batch in batches]),
+        passes=Passes(
+            forward=sum(batch.passes.forward for batch in batches),
+            backward=sum(batch.passes.backward for batch in batches),
+            double_backward=sum(batch.passes.double_backward for batch in batches),
+        ),
+    )
+
+
+def worst_result(scores: Tensor, sources: Tensor, *, higher_is_better: bool) -> tuple[Tensor, Tensor]:
+    """Image by image the worst score for the model and the member it comes from.
+
+    A score that is NaN or infinite is undefined, as everywhere, and counts only where no other is left.
+
+    Args:
+        scores: of every result, float64[N, B].
+        sources: the member each comes from, int64[N, B].
+        higher_is_better: of the metric.
+
+    Returns:
+        float64[B], and int64[B]: of equally bad results the first, -1 where all are undefined.
+    """
+    defined = scores.isfinite()
+    harm = (-scores if higher_is_better else scores).masked_fill(~defined, -torch.inf)
+    index = harm.argmax(dim=0, keepdim=True)
+    members = sources.gather(0, index)[0].masked_fill(~defined.any(dim=0), -1)
+    return scores.gather(0, index)[0], members

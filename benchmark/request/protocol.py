@@ -1,0 +1,105 @@
+"""Evaluation settings: named, versioned, and the same for every row of a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from attrobust.naming import toml as settings
+from attrobust.threat import ThreatModel
+from attrobust.types import UsageError, parse_number
+
+FOLDER = Path(__file__).parent / "protocols"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How methods are evaluated.
+
+    Attributes:
+        name: of the file.
+        version: raised whenever a number could change.
+        summary: one line for ``--list``.
+        dataset, model: specs, e.g. ``lenet:width=16``.
+        images: how many of the fixed test list are attacked.
+        methods, explainers, attacks, metrics: specs of the rows and columns.
+        controls: names of the rows that no table should be led by, see ``benchmark.controls``.
+        accuracy_attack: spec of the attack on the prediction under which accuracy is measured too; empty for none.
+        reduction: channels to map, see ``attrobust.reduction.reduce_map``.
+        label: the class explained: ``predicted`` is the model's own clean prediction, ``true`` the dataset's.
+        norm, eps: the threat model; eps in pixel units, ``"8/255"``.
+        keep_prediction: whether an attack must keep the prediction.
+        seeds: of training; each is a row.
+        evaluation_seed: of everything random in the evaluation.
+        modified: names of the fields that a command line changed.
+    """
+
+    name: str
+    version: int
+    summary: str
+    dataset: str
+    model: str
+    images: int
+    methods: tuple[str, ...]
+    explainers: tuple[str, ...]
+    attacks: tuple[str, ...]
+    metrics: tuple[str, ...]
+    controls: tuple[str, ...] = ()
+    accuracy_attack: str = ""
+    reduction: Literal["abs-sum", "sum", "abs-max"] = "abs-sum"
+    label: Literal["predicted", "true"] = "predicted"
+    norm: Literal["linf", "l2"] = "linf"
+    eps: str
+    keep_prediction: bool = True
+    seeds: tuple[int, ...] = (0,)
+    evaluation_seed: int = 0
+    modified: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        settings.check_types(self)
+        if self.images < 1:
+            raise ValueError(f"images={self.images} must be at least 1")
+        for name in ("explainers", "attacks", "metrics", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must not be empty")
+        if any(seed < 0 for seed in self.seeds) or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} must be different whole numbers, not negative")
+        _ = self.threat
+
+    @property
+    def threat(self) -> ThreatModel:
+        """What attacks may do; raises ValueError where norm or eps make no sense."""
+        return ThreatModel(norm=self.norm, eps=parse_number(self.eps), keep_prediction=self.keep_prediction)
+
+    @property
+    def accuracy_threat(self) -> ThreatModel:
+        """The same ball for attacks on the prediction, which is free to change."""
+        return dataclasses.replace(self.threat, keep_prediction=False)
+
+    @property
+    def title(self) -> str:
+        """``quick v1``, with the fields a command line changed."""
+        changed = f" (modified: {', '.join(self.modified)})" if self.modified else ""
+        return f"{self.name} v{self.version}{changed}"
+
+    def override(self, **values: Any) -> Protocol:
+        """This protocol with other values; those that differ are listed in ``modified``.
+
+        Raises:
+            UsageError: a value that makes no sense.
+        """
+        changed = {key: value for key, value in values.items() if value is not None and value != getattr(self, key)}
+        # Choosing the rows of a table does not change how a row is evaluated.
+        modified = sorted({*self.modified, *changed} - {"methods", "seeds", "controls"})
+        try:
+            return dataclasses.replace(self, **changed, modified=tuple(modified))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+
+def load_protocol(name: str) -> Protocol:
+    """The shipped protocol ``name``, or the one in the file a path ending in ``.toml`` names; raises UsageError."""
+    path = settings.find_file("protocol", name, FOLDER)
+    return settings.read(Protocol, path, {"name": path.stem, "modified": ()})

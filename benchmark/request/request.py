@@ -1,0 +1,197 @@
+"""What a command asks for, with every name, number, file and device checked before anything is computed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from attrobust import attacks, explainers, methods, metrics
+from attrobust.attacks.base import Attack
+from attrobust.benchmark import data, models
+from attrobust.benchmark.checkpoints.external import ExternalCheckpoint, parse_external
+from attrobust.benchmark.checkpoints.untrained import check_controls
+from attrobust.benchmark.data.base import Dataset
+from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.request.criterion import Criterion, make_criterion
+from attrobust.benchmark.request.methods import Defaults, resolve_donors, resolve_methods, resolve_starts
+from attrobust.benchmark.request.protocol import Protocol
+from attrobust.benchmark.statistics import How
+from attrobust.benchmark.training.recipe import Recipe, load_recipe
+from attrobust.explainers.base import Explainer
+from attrobust.methods.base import Method
+from attrobust.metrics.base import Metric
+from attrobust.naming.component import Component, refuse_idle, resolve, resolve_one
+from attrobust.naming.spec import Sweep, parse_specs, parse_sweeps
+from attrobust.types import UsageError, parse_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One command, resolved.
+
+    Attributes:
+        protocol: how is evaluated.
+        dataset, data_root, model: on what.
+        methods, checkpoints: the rows.
+        sweeps: those specs of the methods that have values in braces.
+        criterion: what the best member of a sweep is chosen by; None where every member is a row.
+        starts: by name, the methods whose trained weights others among ``methods`` and ``donors`` go on from.
+        donors: by name, the methods whose networks attacks need.
+        explainers, attacks, metrics: the columns.
+        accuracy_attack: on the prediction, for the column of accuracy under attack; None where there is none.
+        recipe: how missing checkpoints are trained.
+        retrain: whether shipped checkpoints are left aside.
+        interval: how intervals over images are computed; changes tables only.
+        audit: whether networks and explainers are tried out for flags.
+        device: to compute on.
+        batch_size: images attacked together; changes speed and memory only.
+        memory: bytes explainers may keep at once, or None for what the device suggests; changes speed and memory only.
+        out: folder of the run.
+    """
+
+    protocol: Protocol
+    dataset: Component[Dataset]
+    data_root: Path | None
+    model: Component[ModelFamily]
+    methods: list[Component[Method]]
+    sweeps: list[Sweep]
+    criterion: Criterion | None
+    starts: dict[str, Component[Method]]
+    donors: dict[str, Component[Method]]
+    checkpoints: list[ExternalCheckpoint]
+    explainers: list[Component[Explainer]]
+    attacks: list[Component[Attack]]
+    metrics: list[Component[Metric]]
+    accuracy_attack: Component[Attack] | None
+    recipe: Recipe
+    retrain: bool
+    interval: How
+    audit: bool
+    device: torch.device
+    batch_size: int
+    memory: int | None
+    out: Path
+
+
+def make_request(
+    protocol: Protocol,
+    *,
+    checkpoints: Sequence[str],
+    choose: str | None,
+    accuracy_floor: str | None,
+    recipe: str | None,
+    epochs: int | None,
+    data_root: Path | None,
+    retrain: bool,
+    interval: How,
+    audit: bool,
+    device: str,
+    batch_size: int,
+    memory: str | None,
+    out: Path | None,
+) -> Request:
+    """Resolve a protocol and the options of the command line; raises UsageError on the first mistake."""
+    dataset = resolve_one(data.registry, protocol.dataset, Dataset)
+    model = resolve_one(models.registry, protocol.model, ModelFamily)
+    chosen = load_recipe(type(dataset.item).recipe if recipe is None else recipe, epochs)
+    for name in chosen.methods:
+        try:
+            methods.registry.check(name)
+        except UsageError as error:
+            raise UsageError(f"recipe {recipe or type(dataset.item).recipe}: {error}") from error
+    if batch_size < 1:
+        raise UsageError(f"--batch-size {batch_size} must be at least 1")
+    check_controls(protocol.controls)
+    external = [parse_external(text, model) for text in checkpoints]
+    sweeps = parse_sweeps(",".join(protocol.methods), "--methods") if protocol.methods else []
+    defaults = Defaults(recipe=chosen, dataset=dataset.name, model=model.name)
+    resolved = resolve_methods([spec for sweep in sweeps for spec in sweep.specs], defaults)
+    if resolved and model.item.activation == "softplus":
+        raise UsageError(
+            "activation=softplus is for --checkpoint; to train such a network, use --methods softplus:beta=3"
+        )
+    labels = [component.label for component in resolved] + [item.name for item in external]
+    for i, name in enumerate(labels):
+        if name in labels[:i]:
+            raise UsageError(f"two rows would be called {name!r}; give the checkpoint another name")
+    if not labels:
+        raise UsageError("nothing to evaluate: give --methods, --checkpoint or both")
+    shown_explainers = resolve(
+        explainers.registry, parse_specs(",".join(protocol.explainers), "--explainers"), Explainer
+    )
+    shown_attacks = resolve(attacks.registry, parse_specs(",".join(protocol.attacks), "--attacks"), Attack)
+    columns = parse_specs(",".join(protocol.metrics), "--metrics")
+    shown_metrics = resolve(metrics.registry, columns, Metric)
+    for metric, spec in zip(shown_metrics, columns, strict=True):
+        refuse_idle(metric.item, spec)
+    accuracy_attack = _accuracy_attack(protocol.accuracy_attack) if protocol.accuracy_attack else None
+    criterion = None
+    if choose is not None:
+        if not any(sweep.is_swept for sweep in sweeps):
+            raise UsageError("--choose needs a sweep to choose from, such as --methods 'aga:cosd={0.1,1,10}'")
+        criterion = make_criterion(choose, accuracy_floor, shown_metrics, shown_attacks, shown_explainers)
+    elif accuracy_floor is not None:
+        raise UsageError("--accuracy-floor is for choosing from sweeps; give --choose METRIC too")
+    attacking = [*shown_attacks, *([accuracy_attack] if accuracy_attack else [])]
+    attacking += [criterion.attack] if criterion else []
+    donors = resolve_donors(attacking, defaults)
+    return Request(
+        protocol=protocol,
+        dataset=dataset,
+        data_root=data_root,
+        model=model,
+        methods=resolved,
+        sweeps=[sweep for sweep in sweeps if sweep.is_swept],
+        criterion=criterion,
+        starts=resolve_starts([*resolved, *donors.values()], defaults),
+        donors=donors,
+        checkpoints=external,
+        explainers=shown_explainers,
+        attacks=shown_attacks,
+        metrics=shown_metrics,
+        accuracy_attack=accuracy_attack,
+        recipe=chosen,
+        retrain=retrain,
+        interval=interval,
+        audit=audit,
+        device=find_device(device),
+        batch_size=batch_size,
+        memory=None if memory is None else _bytes(memory),
+        out=Path("results") / "runs" / protocol.name if out is None else out,
+    )
+
+
+def _accuracy_attack(text: str) -> Component[Attack]:
+    attack = resolve_one(attacks.registry, text, Attack)
+    if not attack.item.on_prediction:
+        raise UsageError(f"--accuracy-attack {text}: {attack.name} moves explanations, not predictions; use apgd")
+    return attack
+
+
+def _bytes(gib: str) -> int:
+    try:
+        size = parse_number(gib)
+    except ValueError as error:
+        raise UsageError(f"--memory {error}") from None
+    if not size > 0:
+        raise UsageError(f"--memory {gib} must be a number of GiB above 0")
+    return max(1, int(size * 2**30))
+
+
+def find_device(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one, else the CPU; raises UsageError for a device this machine lacks."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+))?", name)
+    if match is None or (match[2] and match[1] != "cuda"):
+        raise UsageError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:0 or mps")
+    if match[1] == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: this machine has none; use --device cpu")
+    if match[1] == "cuda" and int(match[2] or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UsageError(f"--device {name}: torch sees {count} CUDA devices here; use --device cpu")
+    return torch.device(name)

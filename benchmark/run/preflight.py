@@ -1,0 +1,106 @@
+"""Whether settings, networks and weights suit the images: found out before anything is trained."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import nn
+from tqdm import tqdm
+
+from attrobust.benchmark.checkpoints.source import activation_kinds
+from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.cells import Grid
+from attrobust.benchmark.run.explainer_check import try_out
+from attrobust.benchmark.training.loop import fresh_network
+from attrobust.methods.base import SCRATCH, Method
+from attrobust.naming.component import Component
+from attrobust.networks.smoothed import is_smooth
+from attrobust.types import UsageError
+
+
+def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str, str]:
+    """Hold settings against the images, build architectures, read files, try explainers.
+
+    Args:
+        request: of the run.
+        data: its images.
+        grids: what is measured.
+
+    Returns:
+        By name, the sha256 of the weights of every user's checkpoint.
+
+    Raises:
+        UsageError: something does not suit; says what.
+    """
+    facts = image_facts(data)
+    networks, sha256 = [], {}
+    for attack in (item for grid in grids for item in grid.attacks):
+        with _named(attack.label):
+            attack.item.check_size(facts.size, facts.size)
+            attack.item.check_threat(request.protocol.threat)
+    if request.accuracy_attack:
+        with _named(f"--accuracy-attack {request.accuracy_attack.label}"):
+            request.accuracy_attack.item.check_size(facts.size, facts.size)
+            request.accuracy_attack.item.check_threat(request.protocol.accuracy_threat)
+    for name, donor in request.donors.items():
+        with _named(f"donor {name}"):
+            _network(donor, request, data)
+    for metric in (item for grid in grids for item in grid.metrics):
+        with _named(metric.label):
+            metric.item.check_size(facts.size, facts.size)
+            if type(metric.item).needs_masks and not data.splits["test"].has_masks:
+                raise ValueError(f"{request.dataset.label} does not know what its images show; use --dataset shapes")
+    for method in request.methods:
+        with _named(method.label):
+            networks.append(_network(method, request, data))
+    for item in request.checkpoints:
+        with _named(item.name):
+            network, sha256[item.name] = item.open(facts)
+            networks.append(network)
+            item.source.claim(data)
+    explainers = {item.label: item for grid in grids for item in grid.explainers}.values()
+    images = data.splits["test"].batch(range(2))[0]
+    pairs = list(itertools.product(networks, explainers))
+    for network, explainer in tqdm(pairs, desc="checking explainers", leave=False, disable=None):
+        with _named(explainer.label):
+            try_out(explainer.item, network.eval(), images)
+    return sha256
+
+
+def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Module:
+    """The network of a method that can be trained on these images; raises ValueError where it cannot."""
+    facts, family = image_facts(data), request.model.item
+    method.item.check_images(
+        channels=facts.channels, size=facts.size, classes=facts.classes, gaze=data.splits["train"].has_gaze
+    )
+    network = fresh_network(method.item, family, data, seed=0)
+    is_smooth(network)
+    replaces = method.name == "softplus" or getattr(method.item, "softplus", None) is not None
+    if replaces and not any(isinstance(module, nn.ReLU) for module in family.build(facts).modules()):
+        raise ValueError(f"{request.model.label} has no ReLU that softplus could replace")
+    start = method.item.start
+    if start != SCRATCH:
+        before = fresh_network(request.starts[start].item, family, data, seed=0)
+        if before.state_dict().keys() != network.state_dict().keys():
+            raise ValueError(f"start={start} has other parameters than this method's network")
+        theirs, ours = activation_kinds(before), activation_kinds(network)
+        if theirs != ours and getattr(method.item, "softplus", None) is None:
+            raise ValueError(
+                f"start={start} has activations {', '.join(theirs)}, this method {', '.join(ours)}; set softplus=3"
+            )
+    return network
+
+
+@contextmanager
+def _named(label: str) -> Iterator[None]:
+    """Say of whatever goes wrong inside whose it is."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise UsageError(f"{label}: {kind}{error}") from error

@@ -1,0 +1,114 @@
+"""The rows of a table: which networks, whose explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from attrobust import explainers, methods
+from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
+from attrobust.benchmark.checkpoints.find import TrainingJob
+from attrobust.benchmark.checkpoints.untrained import CONTROLS, Untrained
+from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.store.provenance import plugin_digest
+from attrobust.explainers.base import Explainer
+from attrobust.methods.base import Method
+from attrobust.naming.component import Component, resolve_one
+from attrobust.naming.spec import fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One row of the table.
+
+    Attributes:
+        label: as the table prints it.
+        seed: of training; None for a user's checkpoint.
+        source: how its network is made.
+        explainer: of a control, what stands for every column's explainer; None where nothing does.
+        control: whether it is a row that no table should be led by: it is neither ranked nor flagged.
+        candidate_of: the sweep it is to be chosen from, as typed; until then it is measured on the validation split.
+        unchosen: why no member of a sweep could be chosen; the row then stands for the sweep and has no network.
+    """
+
+    label: str
+    seed: int | None
+    source: TrainingJob | ExternalCheckpoint | Untrained
+    explainer: Component[Explainer] | None = None
+    control: bool = False
+    candidate_of: str = ""
+    unchosen: str = ""
+
+    @property
+    def donor_seed(self) -> int:
+        """Of the training of the networks that attacks on this one need."""
+        return self.seed or 0
+
+    @property
+    def training(self) -> str:
+        """Fingerprint of all that decides its weights beside the seed; empty where nothing was trained here."""
+        source = self.source
+        return fingerprint([source.facts, source.plugins]) if isinstance(source, TrainingJob) else ""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the network is, apart from its weights."""
+        model = self.source.model
+        if not isinstance(self.source, TrainingJob):
+            return {"method": None, "model": model.canonical, "plugins": [plugin_digest(type(model.item))]}
+        method = self.source.method
+        plugins = [plugin_digest(type(method.item)), plugin_digest(type(model.item))]
+        known = {"name": method.name, "settings": {"sweep": self.label}} if self.unchosen else method.canonical
+        return {"method": known, "model": model.canonical, "plugins": plugins}
+
+
+def job_of(request: Request, data: Loaded, method: Component[Method], seed: int) -> TrainingJob:
+    """The training of a method with the run's model, dataset and recipe."""
+    return TrainingJob(
+        method=method,
+        model=request.model,
+        dataset=request.dataset,
+        data=data,
+        recipe=request.recipe,
+        seed=seed,
+        start=request.starts.get(method.item.start),
+    )
+
+
+def retraining_job(request: Request, data: Loaded, subject: Subject) -> TrainingJob:
+    """The training, by cross-entropy, of networks of a subject's architecture on images that a study changes."""
+    natural = resolve_one(methods.registry, "natural", Method)
+    return replace(job_of(request, data, natural, seed=0), model=subject.source.model)
+
+
+def subjects_of(request: Request, data: Loaded) -> list[Subject]:
+    """The rows of the table in the order asked for: every method with every seed, then the user's checkpoints."""
+    found = []
+    candidates = {str(spec): sweep.text for sweep in request.sweeps for spec in sweep.specs}
+    for method in request.methods:
+        for seed in request.protocol.seeds:
+            job = job_of(request, data, method, seed)
+            of = candidates.get(method.label, "") if request.criterion else ""
+            found.append(Subject(label=method.label, seed=seed, source=job, candidate_of=of))
+    return found + [Subject(label=item.name, seed=None, source=item) for item in request.checkpoints]
+
+
+def controls_of(request: Request, subjects: Sequence[Subject]) -> list[Subject]:
+    """The rows of the controls: maps that explain nothing of the first network, and a network that was not trained.
+
+    Args:
+        request: of the run.
+        subjects: the other rows; one that is still to be chosen from a sweep is no network yet.
+    """
+    first = next((subject for subject in subjects if not subject.candidate_of and not subject.unchosen), None)
+    found = []
+    for name in request.protocol.controls:
+        if not CONTROLS[name]:
+            source = Untrained(model=request.model, seed=request.protocol.seeds[0])
+            found.append(Subject(label=name, seed=None, source=source, control=True))
+        elif first is not None:
+            stand_in = resolve_one(explainers.registry, CONTROLS[name], Explainer)
+            found.append(replace(first, label=f"{name} of {first.label}", explainer=stand_in, control=True))
+    return found

@@ -1,0 +1,147 @@
+"""Which member of a sweep is chosen: decided from rows of the validation split, and from nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from attrobust.benchmark.store.store import Row
+from attrobust.types import UsageError
+
+MARGIN = 0.02
+"""How far below its most accurate member a sweep's own floor lies."""
+SLACK = 1e-9
+"""Rounding of a mean that is exactly the floor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A candidate with one training seed.
+
+    Attributes:
+        seed: of training.
+        sha256: of the weights; empty where training failed.
+        accuracy, score: fingerprints of the rows that hold both, measured on the validation split.
+    """
+
+    seed: int | None
+    sha256: str
+    accuracy: str
+    score: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A member of a sweep with what was measured of it.
+
+    Attributes:
+        label: as the table would print it.
+        trials: one for each training seed.
+        accuracy: clean, on the whole validation split, mean over seeds; None where it could not be measured.
+        score: the criterion's mean over images, then over seeds; None where it could not be measured.
+        problem: why it cannot be chosen, whatever the floor.
+    """
+
+    label: str
+    trials: tuple[Trial, ...]
+    accuracy: float | None
+    score: float | None
+    problem: str
+
+
+def candidate(label: str, trials: Sequence[Trial], rows: Mapping[str, Row]) -> Candidate:
+    """A candidate as its rows describe it.
+
+    One that is undefined on more than half of the images cannot be chosen, as it is not ranked in a table.
+    """
+    accuracies, problem = _means([rows.get(trial.accuracy) for trial in trials])
+    scores, other = _means([rows.get(trial.score) for trial in trials])
+    return Candidate(
+        label=label,
+        trials=tuple(trials),
+        accuracy=fmean(accuracies) if accuracies else None,
+        score=fmean(scores) if scores else None,
+        problem=problem or other,
+    )
+
+
+def _means(rows: Sequence[Row | None]) -> tuple[list[float], str]:
+    """The means of rows, or none and what is wrong with the first that has no use."""
+    found = []
+    for row in rows:
+        if row is None:
+            return [], "its row is missing"
+        if row["status"] != "ok":
+            return [], str(row["error"])
+        if 2 * row["n_defined"] < row["n"] or row["mean"] is None:
+            return [], f"undefined on {row['n'] - row['n_defined']} of {row['n']} images"
+        found.append(float(row["mean"]))
+    return found, ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A sweep, what its members were compared by, and what came of it.
+
+    Attributes:
+        sweep: as typed.
+        metric: facts of the metric, as rows have them.
+        attack, explainer: labels.
+        images: how many of the validation split were attacked.
+        floor: the accuracy asked for; None for ``MARGIN`` below the most accurate candidate.
+        candidates: in the order typed.
+    """
+
+    sweep: str
+    metric: dict[str, Any]
+    attack: str
+    explainer: str
+    images: int
+    floor: float | None
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def least(self) -> float | None:
+        """The clean accuracy a candidate must have; None where no floor was asked for and no accuracy is known."""
+        if self.floor is not None:
+            return self.floor
+        known = [item.accuracy for item in self.candidates if item.accuracy is not None]
+        return max(0.0, max(known) - MARGIN) if known else None
+
+    @property
+    def chosen(self) -> Candidate | None:
+        """The best candidate at or above the floor, the first typed among equals; None where there is none."""
+        sign = 1 if self.metric["higher_is_better"] else -1
+        allowed = [
+            (sign * item.score, item) for item in self.candidates if item.score is not None and self.allows(item)
+        ]
+        return max(allowed, key=lambda pair: pair[0])[1] if allowed else None
+
+    def allows(self, item: Candidate) -> bool:
+        """Whether a candidate has no problem and is not below the floor."""
+        if item.problem or item.accuracy is None or self.least is None:
+            return False
+        return item.accuracy >= self.least - SLACK
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``run.json`` holds it."""
+        return dataclasses.asdict(self) | {"chosen": self.chosen.label if self.chosen else None}
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> Choice:
+        """The inverse of ``as_json``; who is said there to be chosen is decided anew.
+
+        Raises:
+            UsageError: something else.
+        """
+        try:
+            candidates = tuple(
+                Candidate(**{**item, "trials": tuple(Trial(**trial) for trial in item["trials"])})
+                for item in value["candidates"]
+            )
+            return cls(**{**{key: item for key, item in value.items() if key != "chosen"}, "candidates": candidates})
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"a choice in run.json is damaged ({error}); run the benchmark again") from error

@@ -1,0 +1,218 @@
+"""A run on disk: rows as JSON lines, per-image scores beside them, nothing half-written and nothing lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from attrobust.benchmark.store.schema import PLAN, RESULT, ROW, SCHEMA, misfits
+from attrobust.files import UNFINISHED, file_sha256, write_atomically
+from attrobust.naming.spec import fingerprint
+from attrobust.types import UsageError
+
+TABLES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex")
+AGAIN = "delete it or choose another --out, and run the benchmark again"
+ROW_START = b'{"cell":'
+"""How every line of rows starts, its keys being sorted."""
+
+Row = dict[str, Any]
+"""One metric of one cell, as JSON; the README lists its keys."""
+
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Booleans = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+
+def _misfit(row: Any) -> str:
+    """The first place where something is no row; empty where it is one."""
+    found = next(misfits(row, ROW), "")
+    return found or (next(misfits(row, RESULT), "") if row["status"] == "ok" else "")
+
+
+def row_fingerprint(cell: dict[str, Any], metric: dict[str, Any]) -> str:
+    """The key of one metric of one cell."""
+    return fingerprint([cell, {key: metric[key] for key in ("name", "settings", "plugin")}])
+
+
+class Store:
+    """The folder of one run: ``run.json``, ``rows.jsonl``, ``scores/``, ``checkpoints/`` and the tables.
+
+    Args:
+        folder: made on first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing this run; raises UsageError where one already does."""
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        self._check_ours()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise UsageError(f"another process is writing {self.folder}; wait for it or choose another --out") from None
+        except OSError as error:
+            raise UsageError(f"--out {self.folder} cannot be written: {error.strerror}") from error
+        try:
+            self._sweep()
+            yield
+        finally:
+            lock.release()
+
+    def rows(self) -> dict[str, Row]:
+        """All whole rows by fingerprint; where one was written again, the newest."""
+        path = self.folder / "rows.jsonl"
+        if not path.is_file():
+            return {}
+        found: dict[str, Row] = {}
+        for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise UsageError(
+                    f"{path} line {number} is damaged ({error}); remove that line to recompute it"
+                ) from error
+            if wrong := _misfit(row):
+                raise UsageError(
+                    f"{path} line {number} is no row of schema {SCHEMA} ({wrong}); remove that line to recompute it"
+                )
+            found[row["fingerprint"]] = row
+        return found
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows at the end; they have reached the disk when this returns, and none is left when it fails."""
+        path = self.folder / "rows.jsonl"
+        data = b"".join(json.dumps(row, sort_keys=True, allow_nan=False).encode() + b"\n" for row in rows)
+        with path.open("ab") as file:
+            length = file.tell()
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), length)
+                raise
+
+    def save_scores(
+        self,
+        fingerprint: str,
+        scores: Floats,
+        legal: Booleans,
+        worst: Integers | None = None,
+        members: Sequence[str] = (),
+    ) -> str:
+        """Write the per-image scores of a row; returns the file's sha256.
+
+        Args:
+            fingerprint: of the row.
+            scores: one for each image.
+            legal: whether the attack obeyed the rules.
+            worst: which of ``members`` each score comes from, -1 for none of them; None where nothing attacked.
+            members: names of what the attack is made of.
+        """
+        arrays: dict[str, np.ndarray[Any, Any]] = {"scores": scores, "legal": legal}
+        if worst is not None:
+            arrays |= {"worst": worst, "members": np.array(members, dtype=np.str_)}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        path = self._scores_path(fingerprint)
+        write_atomically(path, buffer.getvalue())
+        return file_sha256(path)
+
+    def load_scores(self, row: Row) -> tuple[Floats, Booleans]:
+        """Per-image scores and legality of a row.
+
+        Raises:
+            UsageError: the file is missing or is not the one the row was written with.
+        """
+        arrays = self._arrays(row)
+        return arrays["scores"], arrays["legal"]
+
+    def load_worst(self, row: Row) -> tuple[Integers, list[str]]:
+        """The member behind each score of a row, an index or -1, and the members' names; empty where nobody wrote them.
+
+        Raises:
+            UsageError: see ``load_scores``.
+        """
+        arrays = self._arrays(row)
+        if "worst" not in arrays:
+            return np.zeros(0, dtype=np.int64), []
+        return arrays["worst"], arrays["members"].tolist()
+
+    def has_scores(self, row: Row) -> bool:
+        """Whether the scores of a row are on disk, unchanged."""
+        path = self._scores_path(row["fingerprint"])
+        return path.is_file() and file_sha256(path) == row["scores_sha256"]
+
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        """Record what was asked for last; the tables of the run show this."""
+        write_atomically(self.folder / "run.json", json.dumps(plan, indent=2, sort_keys=True) + "\n")
+
+    def plan(self) -> dict[str, Any]:
+        """What was asked for last; raises UsageError where the folder holds no run."""
+        path = self.folder / "run.json"
+        if not path.is_file():
+            raise UsageError(f"{self.folder} holds no run: there is no {path.name} in it")
+        try:
+            plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(f"{path} is damaged ({error}); {AGAIN}") from error
+        wrong = next(misfits(plan, PLAN), "")
+        if wrong == "schema" and isinstance(plan.get("schema"), int):
+            other = f"of another version (schema {plan['schema']}, not {SCHEMA})"
+            raise UsageError(f"{path} is {other}; run the benchmark again with another --out")
+        if not wrong and any(entry["subject"] not in range(len(plan["subjects"])) for entry in plan["entries"]):
+            wrong = "entries of no subject"
+        if wrong:
+            raise UsageError(f"{path} is no plan ({wrong}); {AGAIN}")
+        return plan
+
+    def _arrays(self, row: Row) -> dict[str, np.ndarray[Any, Any]]:
+        path = self._scores_path(row["fingerprint"])
+        if not path.is_file():
+            raise UsageError(f"{path} is missing: run the benchmark again to recompute it")
+        if file_sha256(path) != row["scores_sha256"]:
+            raise UsageError(f"{path} is not the file its row was written with: delete it and run the benchmark again")
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def _scores_path(self, fingerprint: str) -> Path:
+        return self.folder / "scores" / f"{fingerprint}.npz"
+
+    def _check_ours(self) -> None:
+        """Raise UsageError where the folder holds files that a run would overwrite and that no run wrote."""
+        names = ["rows.jsonl", "run.json", "log.txt", *TABLES]
+        if any((self.folder / name).exists() and not (self.folder / name).is_file() for name in names):
+            raise UsageError(f"--out {self.folder} holds a folder where a run keeps a file; choose another --out")
+        if (self.folder / "run.json").is_file():
+            self.plan()
+        elif any((self.folder / name).exists() for name in TABLES) and not (self.folder / "rows.jsonl").is_file():
+            raise UsageError(f"--out {self.folder} holds a leaderboard but no run; choose another --out")
+        rows = self.folder / "rows.jsonl"
+        if rows.is_file():
+            with rows.open("rb") as file:
+                start = file.read(len(ROW_START))
+            if not ROW_START.startswith(start):
+                raise UsageError(f"{rows} was not written by a run; choose another --out")
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left: temporary files, and the torn last line of the rows."""
+        for folder in (self.folder, self.folder / "scores", self.folder / "checkpoints"):
+            for path in folder.glob(f".*{UNFINISHED}"):
+                path.unlink()
+        path = self.folder / "rows.jsonl"
+        if path.is_file():
+            whole = path.read_bytes()
+            if whole and not whole.endswith(b"\n"):
+                write_atomically(path, whole[: whole.rfind(b"\n") + 1])

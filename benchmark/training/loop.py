@@ -1,0 +1,239 @@
+"""The one training loop: deterministic for a seed, killed and resumed without a trace."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from attrobust.benchmark.data.base import Loaded, Split, image_facts
+from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.training.recipe import Recipe
+from attrobust.files import write_atomically
+from attrobust.maps.seeds import derive_seed
+from attrobust.methods.base import Batch, Method
+
+LOG = logging.getLogger("attrobust")
+STATE = {"model", "optimizer", "epoch", "best_state", "best_epoch", "best_accuracy"}
+"""Keys of the state that is saved after every epoch."""
+
+
+class TrainingError(Exception):
+    """Training failed; the message says at which step and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The outcome of training.
+
+    Attributes:
+        model: with the weights of the best epoch, in evaluation mode.
+        epoch: the epoch of highest validation accuracy, counted from 1; the latest among equals.
+        accuracy: on the validation split at that epoch.
+    """
+
+    model: nn.Module
+    epoch: int
+    accuracy: float
+
+
+def fresh_network(method: Method, family: ModelFamily, data: Loaded, seed: int) -> nn.Module:
+    """The network a method starts from: the same initial weights for every method with the same seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed("initial weights", seed))
+        return method.prepare(family.build(image_facts(data)))
+
+
+def train(
+    method: Method,
+    family: ModelFamily,
+    data: Loaded,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    resume: Path,
+    start: nn.Module | None = None,
+    progress: str = "training",
+) -> Trained:
+    """Train one network.
+
+    Args:
+        method: supplies the network and the loss.
+        family, data, recipe: what is trained, on what and how.
+        seed: of initial weights, order, augmentation and the loss's random numbers.
+        device: to train on.
+        resume: file that holds the state after every epoch; continued from when it is there and whole, never removed.
+        start: network whose weights to go on from, which methods may learn from as it is; None for fresh weights.
+        progress: what the progress bar says.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    model = fresh_network(method, family, data, seed).to(device)
+    before = None
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+        before = copy.deepcopy(start).to(device).eval().requires_grad_(False)
+    optimizer = _optimizer(method, model, recipe)
+    first, best = 0, Trained(model=model, epoch=0, accuracy=-1.0)
+    best_state = copy.deepcopy(model.state_dict())
+    state = _saved_state(resume, device)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        first, best_state = state["epoch"], state["best_state"]
+        best = Trained(model=model, epoch=state["best_epoch"], accuracy=state["best_accuracy"])
+    split = data.splits["train"]
+    batches = -(-len(split) // recipe.batch_size)
+    total = recipe.epochs * batches
+    with (
+        tqdm(total=total, initial=first * batches, desc=progress, unit="batch", leave=False, disable=None) as bar,
+        _reproducible(device),
+    ):
+        for epoch in range(first, recipe.epochs):
+            torch.manual_seed(derive_seed("torch", seed, epoch))
+            generator = torch.Generator(device).manual_seed(derive_seed("loss", seed, epoch))
+            model.train()
+            for number, (x, y, gaze) in enumerate(_epoch(split, recipe, seed, epoch, device)):
+                done = (epoch * batches + number) / total
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.rate(done)
+                batch = Batch(x=x, y=y, generator=generator, progress=done, start=before, gaze=gaze)
+                steps = 0
+                for loss in method.losses(model, batch):
+                    _step(method, model, optimizer, loss, recipe.clip, epoch)
+                    steps += 1
+                if not steps:
+                    raise TrainingError(f"{type(method).__name__}.losses must yield at least one loss for every batch")
+                bar.update()
+            accuracy = float(correct(model, data.splits["val"], len(data.splits["val"]), device).double().mean())
+            bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{accuracy:.3f}")
+            LOG.debug("%s: epoch %d, validation accuracy %.4f", progress, epoch + 1, accuracy)
+            if accuracy >= best.accuracy:
+                best = Trained(model=model, epoch=epoch + 1, accuracy=accuracy)
+                best_state = copy.deepcopy(model.state_dict())
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
+            best_so_far = {"best_state": best_state, "best_epoch": best.epoch, "best_accuracy": best.accuracy}
+            save_tensors(resume, state | best_so_far)
+    model.load_state_dict(best_state)
+    model.eval()
+    return best
+
+
+def _step(
+    method: Method, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float, epoch: int
+) -> None:
+    if not isinstance(loss, Tensor) or loss.dim():
+        raise TrainingError(f"{type(method).__name__}.loss must return a scalar tensor")
+    if not torch.isfinite(loss.detach()):
+        raise TrainingError(f"the loss became {float(loss.detach())} in epoch {epoch + 1}")
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip:
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+
+
+def correct(model: nn.Module, split: Split, count: int, device: torch.device, batch_size: int = 256) -> Tensor:
+    """bool[count]: whether the model, put into evaluation mode, classifies each of the first ``count`` images right."""
+    model.eval()
+    hits = []
+    with torch.no_grad():
+        for start in range(0, count, batch_size):
+            x, y = split.batch(range(start, min(start + batch_size, count)))
+            hits.append(model(x.to(device)).argmax(dim=1).cpu() == y)
+    return torch.cat(hits)
+
+
+def save_tensors(path: Path, value: Any) -> None:
+    """Write tensors and plain values so that ``torch.load(weights_only=True)`` reads them; whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _saved_state(path: Path, device: torch.device) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        LOG.warning("%s is damaged (%s); training from the first epoch", path, type(error).__name__)
+        return None
+    if set(state) != STATE:
+        LOG.warning("%s is not a state of training; training from the first epoch", path)
+        return None
+    return state
+
+
+def _optimizer(method: Method, model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    parameters: list[dict[str, Any]] = []
+    for decays in (True, False):
+        chosen = [value for name, value in model.named_parameters() if method.decays(name) is decays]
+        if chosen:
+            parameters.append({"params": chosen, "weight_decay": decay if decays else 0.0})
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, rate, weight_decay=decay)
+
+
+def _epoch(
+    split: Split, recipe: Recipe, seed: int, epoch: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
+    order: list[int] = torch.randperm(len(split), generator=generator).tolist()
+    for start in range(0, len(order), recipe.batch_size):
+        if start and start + 1 == len(order):
+            return  # A last batch of one image has no batch statistics.
+        indices = order[start : start + recipe.batch_size]
+        x, y = split.batch(indices)
+        channels = x.shape[1]
+        # One more channel, so that the map moves with its image.
+        together = torch.cat([x, split.gaze(indices)[:, None]], dim=1) if split.has_gaze else x
+        together = _augment(together, recipe.augment, generator).to(device)
+        gaze = together[:, channels] if split.has_gaze else None
+        yield together[:, :channels], y.to(device), gaze
+
+
+def _augment(x: Tensor, how: str, generator: torch.Generator) -> Tensor:
+    if how == "none":
+        return x
+    mirrored = torch.rand(len(x), generator=generator) < 0.5
+    x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(3), x)
+    if how == "crop-flip":
+        shifts = torch.randint(0, 9, (len(x), 2), generator=generator).tolist()
+        padded = F.pad(x, (4, 4, 4, 4))
+        height, width = x.shape[2:]
+        x = torch.stack(
+            [
+                image[:, top : top + height, left : left + width]
+                for image, (top, left) in zip(padded, shifts, strict=True)
+            ]
+        )
+    return x
+
+
+@contextmanager
+def _reproducible(device: torch.device) -> Iterator[None]:
+    """Deterministic kernels inside the block, with a warning where CUDA has none; torch's random state is restored."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng():
+        torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warned)

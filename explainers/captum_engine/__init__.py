@@ -1,0 +1,1 @@
+"""Captum's classes made differentiable, Captum itself untouched."""

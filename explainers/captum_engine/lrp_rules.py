@@ -1,0 +1,141 @@
+"""Rules of layer-wise relevance propagation: how the relevance of a layer's outputs is shared among its inputs.
+
+All rules have one form. An output is a sum of products, ``z_k = Σ_i a_i w_ik + b_k``, and its relevance goes to the
+inputs in proportion to their products, ``R_i = Σ_k a_i w_ik R_k / z_k``; the rules differ in the products that count.
+The quotient has a pole at z = 0, which ``epsilon`` moves: z becomes ``z + epsilon``, or ``z - epsilon`` where z < 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attrobust.networks.low_curvature import LipschitzBatchNorm
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or a linear layer.
+
+    Attributes:
+        apply: the layer as a function of its input, its weight and its bias.
+        weight, bias: the layer's own.
+    """
+
+    apply: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    weight: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, module: nn.Conv2d | nn.Linear) -> Layer:
+        """The layer that a module computes."""
+        return cls(module._conv_forward if isinstance(module, nn.Conv2d) else F.linear, module.weight, module.bias)
+
+    def then(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer:
+        """This layer and a normalisation by running statistics as one layer."""
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = torch.rsqrt(norm.running_var + norm.eps)
+        weight = norm.gain() if isinstance(norm, LipschitzBatchNorm) else norm.weight
+        scale = scale if weight is None else scale * weight
+        shift = -norm.running_mean if self.bias is None else self.bias - norm.running_mean
+        bias = shift * scale if norm.bias is None else shift * scale + norm.bias
+        return Layer(self.apply, self.weight * scale.view(-1, *(1 for _ in self.weight.shape[1:])), bias)
+
+    def __call__(self, a: Tensor) -> Tensor:
+        """The outputs z."""
+        return self.apply(a, self.weight, self.bias)
+
+    def by_sign(self, positive_weight: Tensor, negative_weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
+        """The layer as a function of its input's positive and negative part, with other weights for each."""
+
+        def outputs(positive: Tensor, negative: Tensor | None = None) -> Tensor:
+            z = self.apply(positive, positive_weight, bias)
+            return z if negative is None else z + self.apply(negative, negative_weight, None)
+
+        return outputs
+
+
+def shared(
+    function: Callable[..., Tensor], parts: tuple[Tensor, ...], relevance: Tensor, epsilon: float
+) -> tuple[Tensor, ...]:
+    """The relevance of a function's outputs, in proportion to what each element of its arguments contributes to them.
+
+    Args:
+        function: linear in each of the parts, but for a constant.
+        parts: its arguments.
+        relevance: of its outputs.
+        epsilon: see above.
+
+    Returns:
+        Relevance of each part, of its shape; together the relevance given, less what constants and epsilon take.
+    """
+    z, pull_back = torch.func.vjp(function, *parts)[:2]
+    gradients = pull_back(relevance / torch.where(z >= 0, z + epsilon, z - epsilon))
+    return tuple(part * gradient for part, gradient in zip(parts, gradients, strict=True))
+
+
+def epsilon_rule(layer: Layer, a: Tensor, relevance: Tensor, epsilon: float) -> Tensor:
+    """All products count (Bach et al. 2015, equation 58)."""
+    return shared(layer, (a,), relevance, epsilon)[0]
+
+
+def plus_rule(layer: Layer, a: Tensor, relevance: Tensor, epsilon: float) -> Tensor:
+    """Positive products count, and a positive bias (Bach et al. 2015, equation 60 with alpha 1 and beta 0)."""
+    bias = None if layer.bias is None else layer.bias.clamp(min=0)
+    outputs = layer.by_sign(layer.weight.clamp(min=0), layer.weight.clamp(max=0), bias)
+    return _sum(shared(outputs, _by_sign(a), relevance, epsilon))
+
+
+def gamma_rule(layer: Layer, a: Tensor, relevance: Tensor, epsilon: float, gamma: float) -> Tensor:
+    """Products that have the sign of their output count ``1 + gamma`` times, and so does the bias.
+
+    For positive inputs and outputs this is the rule of Montavon et al. 2019; zennit extends it so to negative ones. An
+    output of exactly 0 passes nothing on.
+    """
+
+    def raised(tensor: Tensor | None, sign: int) -> Any:
+        return None if tensor is None else tensor + gamma * sign * (sign * tensor).clamp(min=0)
+
+    z = layer(a)
+    (up, down), (bias_up, bias_down) = ([raised(t, sign) for sign in (1, -1)] for t in (layer.weight, layer.bias))
+    rising, falling = layer.by_sign(up, down, bias_up), layer.by_sign(down, up, bias_down)
+
+    def outputs(*parts: Tensor) -> Tensor:
+        return torch.where(z > 0, rising(*parts), falling(*parts))
+
+    return _sum(shared(outputs, _by_sign(a), relevance.masked_fill(z == 0, 0.0), epsilon))
+
+
+def box_rule(layer: Layer, a: Tensor, low: Tensor, high: Tensor, relevance: Tensor, epsilon: float) -> Tensor:
+    """Products count from the end of the input's range at which they are smallest: z^B of arXiv 1512.02479.
+
+    ``R_i = Σ_k (a_i w_ik - l_i w_ik⁺ - h_i w_ik⁻) R_k / z_k`` with z the sum of these; no bias takes part.
+
+    Args:
+        layer, a, relevance, epsilon: as for the other rules.
+        low, high: ends l and h of the inputs' range, of the shape of ``a``.
+    """
+    positive, negative = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+
+    def outputs(a: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        z = layer.apply(a, layer.weight, None)
+        return z - layer.apply(low, positive, None) - layer.apply(high, negative, None)
+
+    return _sum(shared(outputs, (a, low, high), relevance, epsilon))
+
+
+def _by_sign(a: Tensor) -> tuple[Tensor, ...]:
+    """Positive and negative part, or ``a`` alone where nothing is negative; at 0 with the derivative from above."""
+    if not (a < 0).any():
+        return (a,)
+    positive = a.clamp(min=0)
+    return positive, a - positive
+
+
+def _sum(parts: tuple[Tensor, ...]) -> Tensor:
+    return sum(parts[1:], start=parts[0])

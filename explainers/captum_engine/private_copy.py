@@ -1,0 +1,205 @@
+"""A private copy of a network's structure, on which hooks may be set and activations exchanged.
+
+Some of Captum's explainers set hooks on activation modules. They see modules only, and only one call of each: a
+functional ReLU is silently left out, a module used twice is an error or worse. So they are given a copy of the network,
+made for one call on one thread, that shares all parameters and buffers and has one activation module for each call. It
+is the model's own structure where that is so already, and rewritten by torch.fx where it is not.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from attrobust.explainers.captum_engine.graph import GraphMode
+from attrobust.networks.probe import check_same, probe_for
+from attrobust.networks.smoothed import KINKED, SMOOTH, make_out_of_place, shared_copy
+from attrobust.networks.tracing import traced
+
+POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+CALLED_ONCE = (*KINKED, *SMOOTH, *POOLS)
+"""Modules that explainers treat in a way of their own, so that each call needs a module of its own."""
+
+_RELU = {functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
+_MODULES: dict[Callable[..., Any], Callable[..., nn.Module]] = {
+    **dict.fromkeys(_RELU, lambda inplace=False: nn.ReLU()),  # noqa: ARG005
+    **dict.fromkeys((torch.sigmoid, Tensor.sigmoid, functional.sigmoid), nn.Sigmoid),
+    **dict.fromkeys((torch.tanh, Tensor.tanh, functional.tanh), nn.Tanh),
+    functional.softplus: nn.Softplus,
+    functional.max_pool2d: lambda kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False: nn.MaxPool2d(
+        kernel_size, stride, padding, dilation, ceil_mode=ceil_mode
+    ),
+}
+"""Functions, and what makes the module that does the same."""
+
+_OTHERS = {
+    *(functional.gelu, functional.silu, functional.elu, functional.selu, functional.celu, functional.mish),
+    *(functional.leaky_relu, functional.relu6, functional.prelu, functional.rrelu, functional.hardtanh),
+    *(functional.hardswish, functional.hardsigmoid, functional.threshold, functional.softsign),
+    *(torch.clamp, torch.clamp_, torch.clamp_min, Tensor.clamp, Tensor.clamp_, Tensor.clamp_min, Tensor.clip),
+    *(torch.clamp_max, Tensor.clamp_max, torch.threshold, torch.fmax, Tensor.maximum),
+    *(Tensor.where, Tensor.abs, torch.abs),
+    *(torch.maximum, torch.minimum, torch.where, torch.max_pool2d, torch.max_pool1d, torch.max_pool3d),
+}
+"""Functions that bend a network and that nothing here rewrites."""
+
+
+class Network(nn.Module):
+    """The private copy, with a root of its own; inside, the graph mode of the call is suspended."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.mode: GraphMode | None = None
+        self.output: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B×C×H×W pixels to logits, which are remembered."""
+        with nullcontext() if self.mode is None else self.mode.network():
+            output: Tensor = self.network(x)
+        self.output = output.detach()
+        return output
+
+
+def private_copy(model: nn.Module, x: Tensor) -> Network:
+    """A copy of the structure that shares every tensor; nothing in it works in place.
+
+    Args:
+        model: the network.
+        x: images, B×C×H×W; only their size matters.
+
+    Raises:
+        ValueError: the copy is another function than the network.
+    """
+    network, image = _copy(model), probe_for(model, x)
+    check_same(model, network.network.forward, image)
+    return network
+
+
+def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
+    """A private copy in which every activation and max-pooling is a module that is called once.
+
+    Args:
+        model: the network.
+        x: images, B×C×H×W; only their size matters.
+
+    Raises:
+        ValueError: the network calls activations that are no modules, or one module several times, and cannot be
+            rewritten.
+    """
+    network, image = _copy(model), probe_for(model, x)
+    problems = hidden_calls(network.network, image)
+    if not problems:
+        check_same(model, network.network.forward, image)
+        return network
+    advice = "give every call of an activation or a max-pooling an nn.Module of its own"
+    try:
+        network = Network(_rewritten(traced(network.network)))
+    except ValueError as error:
+        raise ValueError(f"{problems[0]} in {type(model).__name__}, and torch.fx cannot trace it: {advice}") from error
+    left = hidden_calls(network.network, image)
+    if left:
+        raise ValueError(f"{left[0]} in {type(model).__name__} cannot be made a module: {advice}")
+    check_same(model, network.network.forward, image)
+    return network
+
+
+def _copy(model: nn.Module) -> Network:
+    network = Network(shared_copy(model))
+    make_out_of_place(network)
+    network.training = model.training
+    return network
+
+
+def hidden_calls(network: nn.Module, image: Tensor) -> list[str]:
+    """What explainers that hook modules would miss, in words; empty where each call is a module of its own."""
+    calls: Counter[nn.Module] = Counter()
+    watch = _Watch()
+
+    def enter(module: nn.Module, _inputs: object) -> None:
+        calls[module] += 1
+        watch.inside += 1
+
+    def leave(_module: nn.Module, _inputs: object, _output: object) -> None:
+        watch.inside -= 1
+
+    names: dict[nn.Module, str] = {
+        module: name for name, module in network.named_modules() if isinstance(module, CALLED_ONCE)
+    }
+    handles = [
+        handle
+        for module in names
+        for handle in (module.register_forward_pre_hook(enter), module.register_forward_hook(leave))
+    ]
+    try:
+        with torch.no_grad(), watch:
+            # ``forward`` and not a call: whoever counts the passes of the network must not count this one.
+            network.forward(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    reused = [f"module {names[module]!r} is called {count} times" for module, count in calls.items() if count > 1]
+    return [f"function {name} is called" for name in watch.seen] + reused
+
+
+class _Watch(TorchFunctionMode):
+    """Notes which bending functions are called outside activation modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = 0
+        self.seen: list[str] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Pass every call on."""
+        if not self.inside and (func in _MODULES or func in _OTHERS):
+            self.seen.append(getattr(func, "__name__", str(func)))
+        return func(*args, **(kwargs or {}))
+
+
+def _rewritten(graph: fx.GraphModule) -> fx.GraphModule:
+    """In place: functions become modules, and every further call of a module gets a copy of it."""
+    modules = dict(graph.named_modules())
+    methods = {getattr(Tensor, name): name for name in ("relu", "relu_", "sigmoid", "tanh")}
+    by_method = {name: _MODULES[function] for function, name in methods.items()}
+    fresh = (f"call_{i}" for i in itertools.count() if not hasattr(graph, f"call_{i}"))
+    used: set[nn.Module] = set()
+    for node in list(graph.graph.nodes):
+        module: nn.Module | None = None
+        if node.op == "call_function" and node.target in _MODULES:
+            module = _made(_MODULES[node.target], node)
+        elif node.op == "call_method" and node.target in by_method:
+            module = _made(by_method[node.target], node)
+        elif node.op == "call_module" and isinstance(modules[node.target], CALLED_ONCE):
+            if modules[node.target] in used:
+                module = shared_copy(modules[node.target])
+            used.add(modules[node.target])
+        if module is not None:
+            name = next(fresh)
+            graph.add_submodule(name, module)
+            with graph.graph.inserting_before(node):
+                node.replace_all_uses_with(graph.graph.call_module(name, node.args[:1]))
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return graph
+
+
+def _made(make: Callable[..., nn.Module], node: fx.Node) -> nn.Module:
+    settings = {key: value for key, value in node.kwargs.items() if key not in ("input", "return_indices")}
+    if any(isinstance(value, fx.Node) for value in (*node.args[1:], *settings.values())):
+        raise ValueError(f"settings of {node} are computed by the network")
+    return make(*node.args[1:], **settings)

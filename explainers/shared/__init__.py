@@ -1,0 +1,1 @@
+"""What several explainers share: chunks, noise, masks, segments."""

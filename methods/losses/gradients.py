@@ -1,0 +1,63 @@
+"""Input gradients of logits and losses, and a network that stands still while they are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attrobust.networks.smoothed import input_scale
+
+
+def true_logit_gradient(model: nn.Module, logits: Tensor, x: Tensor, y: Tensor, *, create_graph: bool) -> Tensor:
+    """``∇_x̃ f_y``, the gradient of each image's true-class logit with respect to the normalised input, B×C×H×W.
+
+    Args:
+        model: used only for the size of its normalised units.
+        logits: ``model(x)``, B×K, with a graph to ``x``, which is kept.
+        x: images that require grad.
+        y: classes, int64[B].
+        create_graph: whether the result can be differentiated again.
+    """
+    selected = logits.gather(1, y[:, None]).sum()
+    (gradient,) = torch.autograd.grad(selected, x, create_graph=create_graph, retain_graph=True)
+    return gradient * input_scale(model)
+
+
+def loss_gradient(logits: Tensor, x: Tensor, y: Tensor, *, create_graph: bool = False) -> Tensor:
+    """``∇_x CE(f(x), y)`` of each image alone, in pixel units, B×C×H×W; does not depend on the size of the batch.
+
+    Args:
+        logits: ``model(x)``, B×K, with a graph to ``x``, which is kept where the result is to be differentiated.
+        x: images that require grad.
+        y: classes, int64[B].
+        create_graph: whether the result can be differentiated again.
+    """
+    loss = F.cross_entropy(logits, y, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, x, create_graph=create_graph)
+    return gradient
+
+
+def differentiable(x: Tensor) -> Tensor:
+    """A copy of the images, cut off from their graph, that gradients can be taken with respect to."""
+    return x.detach().clone().requires_grad_()
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Numbers, one per image, shaped to multiply a batch of images."""
+    return values.view(-1, 1, 1, 1)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards every module is in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,1 @@
+"""What no attack within a radius can exceed."""

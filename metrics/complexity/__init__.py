@@ -1,0 +1,1 @@
+"""How concentrated a map is."""

@@ -1,0 +1,1 @@
+"""How curved a network is."""

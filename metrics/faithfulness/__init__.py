@@ -1,0 +1,1 @@
+"""Whether a map says what the network uses."""

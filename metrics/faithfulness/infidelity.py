@@ -1,0 +1,166 @@
+"""Whether a map foretells what the network says of other images: Yeh et al. 2019."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from attrobust.metrics import register
+from attrobust.metrics.base import Quality, Scope
+from attrobust.metrics.shared.case import Case
+from attrobust.naming.checks import above_zero, at_least
+from attrobust.networks.smoothed import input_mean
+
+
+@register("infidelity")
+@dataclass(frozen=True, kw_only=True)
+class Infidelity(Quality):
+    """``E_I[(β ⟨I, φ⟩ - Δ)²]`` with ``Δ = f_c(x) - f_c(x - I)`` and φ the signed attributions (arXiv 1901.09392).
+
+    The paper's definition, ``factor=none``, is in squared logits: it is small for every network that is flat, whatever
+    its maps say, so it compares no two networks. The default, ``relative``, is the part of the logit's change that the
+    map does not foretell, from 0 (all is foretold) to 1 (nothing is).
+
+    All baselines of an image share ``x - fill``, which one factor fits whatever the map: with ``baseline`` the factors
+    ``optimal`` and ``relative`` flatter maps that say nothing; with ``noise`` and ``square`` they do not.
+
+    Moved images are not clamped to [0, 1], because ``I`` would then be another. NaN where an attribution is not finite;
+    with a factor also where every ``⟨I, φ⟩`` is zero, as it is for a map of zeros: none is then best; and with
+    ``relative`` where the logit never changes.
+
+    Attributes:
+        perturbation: ``noise``, ``I ~ N(0, sigma²)``; ``baseline``, ``I = x - z`` with z the fill colour under
+            ``N(0, sigma²)``, clamped to [0, 1]; or ``square``, ``I = x - z`` with z the fill colour in a square
+            somewhere, and x elsewhere.
+        attribution: what the values of a map are. ``slope``: logits per pixel unit, as gradients. ``share``: logits, as
+            integrated gradients and other products with the input; ``⟨I, φ⟩`` is then the sum of the map over the
+            square.
+        factor: β. ``none`` is 1. ``optimal`` is that which fits the image best, ``E[⟨I, φ⟩ Δ] / E[⟨I, φ⟩²]``, as in the
+            paper's code. ``relative`` is optimal, with the score divided by ``E[Δ²]``: 1 minus the square of the
+            uncentred correlation of ``⟨I, φ⟩`` and Δ.
+        samples: draws for each image.
+        sigma: of noise and baseline, in pixel units.
+        side: of the largest square in pixels; sides are drawn from 1 to this, then places.
+        fill: of baseline and square: ``mean``, the colour that is zero in normalised units, or ``black``.
+    """
+
+    perturbation: Literal["noise", "baseline", "square"] = "noise"
+    attribution: Literal["slope", "share"] = "slope"
+    factor: Literal["none", "optimal", "relative"] = "relative"
+    samples: int = 50
+    sigma: float = 0.2
+    side: int = 10
+    fill: Literal["mean", "black"] = "mean"
+
+    higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    scope: ClassVar[Scope] = "map"
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "yeh": {
+            "perturbation": "baseline",
+            "attribution": "slope",
+            "factor": "optimal",
+            "samples": "10000",
+            "sigma": "0.2",
+            "fill": "black",
+        },
+        # The paper's code takes every square there is in 28×28 pixels once; these are as many draws.
+        "yeh-square": {
+            "perturbation": "square",
+            "attribution": "share",
+            "factor": "optimal",
+            "samples": "5605",
+            "side": "10",
+            "fill": "black",
+        },
+    }
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "samples", "side")
+        above_zero(self, "sigma")
+        if self.samples < 2 and self.factor != "none":
+            raise ValueError(f"samples={self.samples} must be at least 2: the factor {self.factor} fits a single draw")
+        if self.attribution == "share" and self.perturbation != "square":
+            raise ValueError(f"attribution=share needs perturbation=square: {self.perturbation} removes no pixels")
+
+    @property
+    def title(self) -> str:
+        """E.g. ``infidelity (noise, relative)``."""
+        return f"infidelity ({self.perturbation}, {self.factor})"
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """See ``Metric.idle``."""
+        return frozenset({"noise": {"side", "fill"}, "baseline": {"side"}, "square": {"sigma"}}[self.perturbation])
+
+    def check_size(self, height: int, width: int) -> None:
+        """The largest square must be inside the image."""
+        if self.perturbation == "square" and self.side > min(height, width):
+            raise ValueError(f"side={self.side} is more than the {min(height, width)} pixels of an image's side")
+
+    def judge(self, case: Case) -> Tensor:
+        """See ``Quality.judge``."""
+        raw = case.clean_attributions
+        usable = raw.flatten(1).isfinite().all(dim=1)
+        # The best factor undoes this; without it the square of a large map would not be finite.
+        slopes = raw if self.factor == "none" else raw / raw.abs().amax(dim=(1, 2, 3), keepdim=True)
+        before = self._logit(case, case.clean)
+        foretold, changed = [], []
+        for moved, weight in self.draws(case):
+            foretold.append((slopes * weight).sum(dim=(1, 2, 3)))
+            changed.append(before - self._logit(case, moved))
+        a, change = torch.stack(foretold), torch.stack(changed)
+        if self.factor != "none":
+            a = a * (a * change).sum(dim=0) / a.square().sum(dim=0)
+        score = (a - change).square().mean(dim=0)
+        if self.factor == "relative":
+            score = (score / change.square().mean(dim=0)).clamp(0.0, 1.0)
+        return score.masked_fill(~usable, float("nan"))
+
+    def draws(self, case: Case) -> Iterator[tuple[Tensor, Tensor]]:
+        """``x - I`` and what φ is multiplied by, ``samples`` times; both B×C×H×W."""
+        x, streams = case.clean, case.streams("infidelity")
+        colour = torch.zeros_like(x) + (input_mean(case.model) if self.fill == "mean" else 0.0)
+        for _ in range(self.samples):
+            if self.perturbation == "square":
+                inside = squares(streams.uniform(x.new_empty(len(x), 3)), self.side, x.shape[2], x.shape[3])
+                moved = torch.where(inside[:, None], colour, x)
+                yield moved, inside[:, None].to(x) if self.attribution == "share" else x - moved
+                continue
+            noise = self.sigma * streams.normal(x)
+            moved = x - noise if self.perturbation == "noise" else (colour + noise).clamp(0.0, 1.0)
+            yield moved, x - moved
+
+    def _logit(self, case: Case, images: Tensor) -> Tensor:
+        logits: Tensor = case.model(images)
+        return logits.gather(1, case.target[:, None])[:, 0]
+
+
+def squares(draws: Tensor, side: int, height: int, width: int) -> Tensor:
+    """Squares with sides from 1 to ``side``, all as likely, and every place of one as likely; bool B×H×W.
+
+    Args:
+        draws: uniform on [-1, 1], B×3: for side, row and column.
+        side: at most ``height`` and ``width``.
+        height, width: of an image.
+    """
+    share = (draws + 1) / 2
+    sides = whole(share[:, 0], side) + 1
+    inside = torch.ones(len(draws), height, width, dtype=torch.bool, device=draws.device)
+    for axis, length in ((1, height), (2, width)):
+        first = whole(share[:, axis], length - sides + 1)
+        place = torch.arange(length, device=draws.device)
+        along = (place >= first[:, None]) & (place < (first + sides)[:, None])
+        inside &= along[:, :, None] if axis == 1 else along[:, None, :]
+    return inside
+
+
+def whole(share: Tensor, count: Tensor | int) -> Tensor:
+    """A number from 0 to ``count - 1`` for a share from 0 to 1, int64[B]."""
+    found = (share * count).long()
+    # A share that is rounded to 1 is the last one's.
+    return torch.minimum(found, torch.as_tensor(count - 1, device=share.device))

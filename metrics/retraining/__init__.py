@@ -1,0 +1,1 @@
+"""What networks learn from images changed in the order of a map."""

@@ -1,0 +1,39 @@
+"""DiffROAR: whether the pixels a map puts first tell more than those it puts last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from attrobust.metrics import register
+from attrobust.metrics.shared.removal import RemovalStudy
+from attrobust.metrics.shared.retraining import Bench
+
+
+@register("diffroar")
+@dataclass(frozen=True, kw_only=True)
+class DiffROAR(RemovalStudy):
+    """``acc(least important pixels removed) - acc(most important removed)``, mean over the levels (arXiv 2102.12781).
+
+    Both accuracies are of networks trained anew, on changed images and tested on changed images. The paper gives one
+    number for every share k of pixels that are kept, 100 % less the level; ``levels=50`` gives one of them. It ranks
+    every channel of a pixel by itself and compares all pairs of repeats, which is the same in the mean; here pixels are
+    removed whole.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    scale: ClassVar[float] = 100.0
+    decimals: ClassVar[int] = 1
+
+    @property
+    def title(self) -> str:
+        """``DiffROAR (%)``: points of accuracy."""
+        return "DiffROAR (%)"
+
+    def conduct(self, bench: Bench) -> Tensor:
+        """See ``Study.conduct``."""
+        difference = self.hits(bench, bench.maps, "smallest") - self.hits(bench, bench.maps, "largest")
+        return self.where_defined(difference.mean(dim=1), bench)

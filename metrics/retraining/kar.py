@@ -1,0 +1,33 @@
+"""KAR: what a network can still learn where only the most important pixels are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from attrobust.metrics import register
+from attrobust.metrics.shared.removal import RemovalStudy, area
+from attrobust.metrics.shared.retraining import Bench
+
+
+@register("kar")
+@dataclass(frozen=True, kw_only=True)
+class KAR(RemovalStudy):
+    """Keep and retrain: ``AUC_t(acc_map - acc_random)``, the pixels of smallest value going first (arXiv 1903.11626).
+
+    At every level t two networks are trained anew, on images without the least important pixels and on images without
+    random ones; the trapezoid of the difference of their test accuracies, which is 0 at t = 0 and t = 1. The paper
+    ranks ``Σ_c |∂CE/∂x|``; here the protocol says what a map is.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = {"kim": {"levels": "10/30/50/70/90", "repeats": "3"}}
+
+    def conduct(self, bench: Bench) -> Tensor:
+        """See ``Study.conduct``."""
+        difference = self.hits(bench, bench.maps, "smallest") - self.random_hits(bench)
+        return self.where_defined(area(difference, self.shares), bench)

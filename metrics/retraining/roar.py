@@ -1,0 +1,33 @@
+"""ROAR: what a network can no longer learn where the most important pixels are removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from attrobust.metrics import register
+from attrobust.metrics.shared.removal import RemovalStudy, area
+from attrobust.metrics.shared.retraining import Bench
+
+
+@register("roar")
+@dataclass(frozen=True, kw_only=True)
+class ROAR(RemovalStudy):
+    """Remove and retrain: ``AUC_t(acc_random - acc_map)``, the pixels of largest value going first (arXiv 1806.10758).
+
+    Scored as by Kim, Seo and Jeon (arXiv 1903.11626): at every level t two networks are trained anew, on images without
+    random pixels and on images without the most important ones; the trapezoid of the difference of their test
+    accuracies, which is 0 at t = 0 and t = 1. The paper ranks ``Σ_c |∂CE/∂x|``; here the protocol says what a map is.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = {"kim": {"levels": "10/30/50/70/90", "repeats": "3"}}
+
+    def conduct(self, bench: Bench) -> Tensor:
+        """See ``Study.conduct``."""
+        difference = self.random_hits(bench) - self.hits(bench, bench.maps, "largest")
+        return self.where_defined(area(difference, self.shares), bench)

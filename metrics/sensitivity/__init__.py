@@ -1,0 +1,1 @@
+"""How far a map moves under random noise."""

@@ -1,0 +1,1 @@
+"""What several metrics share: the case they look at, rows of values, curves, derivatives."""

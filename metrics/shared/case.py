@@ -1,0 +1,71 @@
+"""What a metric looks at: images, the model that decides about them, and how its decisions are explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from attrobust.maps.seeds import ImageStreams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Images before and after an attack, the model that decides about them, and how its decisions are explained.
+
+    Attributes:
+        model: the scored network, in evaluation mode and in float64 where the device has it; to be left as it is.
+        clean, attacked: images in [0, 1], B×C×H×W, typed like the model; the same where nothing attacked.
+        target: the class the protocol explains, int64[B].
+        explain: signed attributions B×C×H×W from images B×C×H×W and classes int64[B], as they are scored: a stochastic
+            explainer uses the same draws every time.
+        reduce: B×C×H×W attributions to B×H×W maps, as the protocol scores them.
+        partners: for each image another one, of another class, B×C×H×W.
+        seed: of the evaluation.
+        ids: position of each image in the fixed list.
+        masks: bool B×H×W, the pixels that make an image what it is; None where the dataset does not know them.
+    """
+
+    model: nn.Module
+    clean: Tensor
+    attacked: Tensor
+    target: Tensor
+    explain: Callable[[Tensor, Tensor], Tensor]
+    reduce: Callable[[Tensor], Tensor]
+    partners: Tensor
+    seed: int
+    ids: Sequence[int]
+    masks: Tensor | None = None
+
+    @cached_property
+    def clean_attributions(self) -> Tensor:
+        """Signed attributions of the clean images, of the class ``target``, B×C×H×W; computed once."""
+        return self.explain(self.clean, self.target)
+
+    @cached_property
+    def attacked_attributions(self) -> Tensor:
+        """Signed attributions of the attacked images, of the class ``target``, B×C×H×W; computed once."""
+        if self.attacked is self.clean:
+            return self.clean_attributions
+        return self.explain(self.attacked, self.target)
+
+    @cached_property
+    def clean_maps(self) -> Tensor:
+        """Maps of the clean images, B×H×W; computed once."""
+        return self.reduce(self.clean_attributions)
+
+    @cached_property
+    def attacked_maps(self) -> Tensor:
+        """Maps of the attacked images, B×H×W; computed once."""
+        return self.reduce(self.attacked_attributions)
+
+    @cached_property
+    def partner_attributions(self) -> Tensor:
+        """Signed attributions of the partners, of the class the network gives them, B×C×H×W; computed once."""
+        return self.explain(self.partners, self.model(self.partners).argmax(dim=1))
+
+    def streams(self, purpose: str) -> ImageStreams:
+        """Random numbers for each image, the same in every batch; other purposes have independent ones."""
+        return ImageStreams(self.seed, self.ids, purpose)

@@ -1,0 +1,86 @@
+"""First and second derivatives of a network with respect to its input, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attrobust.maps.lengths import PIXELS, unit
+from attrobust.networks.smoothed import KINKED
+
+Objective = Literal["loss", "logit"]
+"""What is differentiated: the cross-entropy to a class, or the logit of it."""
+Product = Callable[[Tensor], Tensor]
+"""Vectors B×C×H×W to the products ``H v`` with every image's own Hessian, B×C×H×W."""
+
+
+def check_objective(of: str) -> None:
+    """Raise ValueError for what is no ``Objective``."""
+    if of not in ("loss", "logit"):
+        raise ValueError(f"of={of} must be loss or logit")
+
+
+def gradient(model: nn.Module, x: Tensor, target: Tensor, of: Objective) -> Tensor:
+    """``∇_x`` of the loss or the logit, B×C×H×W, per pixel unit, without a graph."""
+    return _gradient(model, x.detach().requires_grad_(), target, of, create_graph=False)
+
+
+def second_order(model: nn.Module, x: Tensor, target: Tensor, of: Objective) -> tuple[Tensor, Product]:
+    """The gradient as above, and products with the Hessian H of the same, from one pass through the network.
+
+    The products are exact, by differentiating the gradient. Of the logit of a network with kinked activations, such as
+    ReLU, they are NaN: within a piece its gradient is constant, and how it turns from piece to piece no second
+    derivative sees. That is no curvature of 0, which would be the best there is.
+    """
+    unseen = of == "logit" and any(isinstance(module, KINKED) for module in model.modules())
+    attached = x.detach().requires_grad_()
+    first = _gradient(model, attached, target, of, create_graph=True)
+
+    def product(vectors: Tensor) -> Tensor:
+        if unseen:
+            return torch.full_like(vectors, torch.nan)
+        if not first.requires_grad:
+            return torch.zeros_like(vectors)
+        (second,) = torch.autograd.grad(first, attached, vectors, retain_graph=True, materialize_grads=True)
+        return second
+
+    return first.detach(), product
+
+
+def largest_curvature(product: Product, start: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """Power iteration: a unit vector v close to the eigenvectors of the Hessian's largest eigenvalues in size.
+
+    Args:
+        product: with the Hessians.
+        start: B×C×H×W; not zero, and not orthogonal to those eigenvectors.
+        iterations: how often ``v ← H v / ||H v||``.
+
+    Returns:
+        v and ``H v``, B×C×H×W. ``||H v||₂`` is at most the spectral norm of H and comes close to it also where
+        eigenvalues λ and −λ are both largest, which ``⟨v, H v⟩`` does not: it can then be anything between the two.
+    """
+    v = unit(start, PIXELS)
+    for _ in range(iterations):
+        v = unit(product(v), PIXELS)
+    return v, product(v)
+
+
+def length(vectors: Tensor) -> Tensor:
+    """l2 norm of each image's vector, float[B]."""
+    found: Tensor = vectors.flatten(1).norm(dim=1)
+    return found
+
+
+def _gradient(model: nn.Module, x: Tensor, target: Tensor, of: Objective, *, create_graph: bool) -> Tensor:
+    with torch.enable_grad():
+        logits = model(x)
+        if of == "loss":
+            values = F.cross_entropy(logits, target, reduction="none")
+        else:
+            values = logits.gather(1, target.view(-1, 1))
+        (found,) = torch.autograd.grad(values.sum(), x, create_graph=create_graph)
+        return found

@@ -1,0 +1,158 @@
+"""Pixels removed in an order, and what networks trained anew still recognise: what ROAR, KAR and DiffROAR share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from attrobust.maps.seeds import ImageStreams, derive_seed
+from attrobust.metrics.shared.retraining import Bench, SplitName, Study
+from attrobust.naming.checks import at_least
+from attrobust.types import Amount, parse_number
+
+First = Literal["largest", "smallest"]
+CHUNK = 1024
+"""Images whose pixels are sorted at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovalStudy(Study, kind=True):
+    """Removes a share of the pixels of every training, validation and test image and trains the same network anew.
+
+    A removed pixel has the mean colour in all channels. Pixels of equal value go in the order of a random permutation,
+    one for each image, whatever the map: an image whose map is constant loses the pixels that the random baseline
+    loses. So does one whose map is not finite; of the test split, it has no score (NaN).
+
+    Attributes:
+        levels: which shares are removed, in percent of the pixels, rising, with ``/`` between them.
+        repeats: networks trained on the same images, with other initial weights and another order of the images.
+    """
+
+    levels: str = "10/30/50/70/90"
+    repeats: int = 3
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "repeats")
+        try:
+            rising = all(low < high for low, high in pairwise([0.0, *self._percents, 100.0]))
+        except ValueError:
+            rising = False
+        if not rising:
+            raise ValueError(f"levels={self.levels} must be rising percentages between 0 and 100, such as 10/30/50")
+
+    @property
+    def trainings(self) -> int:
+        """See ``Study.trainings``: two orders of removal are compared."""
+        return 2 * self.repeats * len(self._percents)
+
+    @property
+    def shares(self) -> list[float]:
+        """Of pixels that are removed, in (0, 1), rising."""
+        return [percent / 100 for percent in self._percents]
+
+    def check_size(self, height: int, width: int) -> None:
+        """Every level must remove a number of pixels of its own, and not all of them."""
+        counts = [*self._counts(height * width), height * width]
+        if not all(low < high for low, high in pairwise(counts)):
+            pixels = f"of {height}×{width} pixels"
+            raise ValueError(f"levels={self.levels}: {pixels} every level must remove a number of its own, and not all")
+
+    def hits(self, bench: Bench, maps: Callable[[SplitName], Tensor], first: First) -> Tensor:
+        """What the networks trained on changed images recognise.
+
+        Args:
+            bench: of the study.
+            maps: N×H×W of every split, which decide what is removed.
+            first: the values that go first.
+
+        Returns:
+            float64 repeats×levels×N, 1 where the changed test image is classified right, else 0.
+        """
+        seeds = [derive_seed("retraining", bench.seed, repeat) for repeat in range(self.repeats)]
+        chosen = {split: maps(split) for split in bench.images}
+        found = []
+        for count in self._counts(chosen["test"][0].numel()):
+            changed = {
+                split: removed(images, chosen[split], count, first, bench.mean, bench.seed, split)
+                for split, images in bench.images.items()
+            }
+            found.append(torch.stack([bench.retrain(changed, seed) for seed in seeds]))
+        return torch.stack(found, dim=1).double()
+
+    def random_hits(self, bench: Bench) -> Tensor:
+        """See ``hits``, of pixels removed at random: as constant maps have them removed."""
+        return self.hits(bench, lambda split: torch.zeros_like(bench.images[split][:, 0]), "largest")
+
+    def where_defined(self, scores: Tensor, bench: Bench) -> Tensor:
+        """Scores repeats×N with NaN for test images whose map is not finite."""
+        return scores.masked_fill(~defined(bench.maps("test")), float("nan"))
+
+    def _counts(self, pixels: int) -> list[int]:
+        return [Amount(percent, percent=True).of(pixels) for percent in self._percents]
+
+    @property
+    def _percents(self) -> list[float]:
+        return [parse_number(part) for part in self.levels.split("/")]
+
+
+def removed(images: Tensor, maps: Tensor, count: int, first: First, mean: Tensor, seed: int, purpose: str) -> Tensor:
+    """Images whose ``count`` pixels of largest or of smallest value have the mean colour.
+
+    Args:
+        images: N×C×H×W.
+        maps: N×H×W.
+        count: of pixels to remove.
+        first: the values that go first.
+        mean: float[C].
+        seed, purpose: of the order of equal values.
+
+    Returns:
+        Tensor N×C×H×W, typed like ``images``.
+    """
+    colour = mean.to(images).view(1, -1, 1, 1)
+    parts = []
+    for start in range(0, len(images), CHUNK):
+        rows = slice(start, start + CHUNK)
+        values = usable(maps[rows]).flatten(1)
+        draws = ImageStreams(seed, range(start, start + len(values)), f"removal {purpose}").uniform(values.double())
+        gone = torch.zeros_like(values, dtype=torch.bool)
+        gone.scatter_(1, removal_order(values, draws, first)[:, :count], value=True)
+        parts.append(torch.where(gone.view(len(values), 1, *images.shape[2:]), colour, images[rows]))
+    return torch.cat(parts)
+
+
+def removal_order(values: Tensor, draws: Tensor, first: First) -> Tensor:
+    """Positions of a row's values in the order in which they go, equal ones in the order of ``draws``; int64 B×D."""
+    shuffled = draws.argsort(dim=1)
+    by_value = values.gather(1, shuffled).argsort(dim=1, descending=first == "largest", stable=True)
+    return shuffled.gather(1, by_value)
+
+
+def usable(maps: Tensor) -> Tensor:
+    """Maps, constant where they are not finite."""
+    return torch.where(defined(maps)[:, None, None], maps, torch.zeros_like(maps))
+
+
+def defined(maps: Tensor) -> Tensor:
+    """bool[N]: every value of the map is finite."""
+    return maps.flatten(1).isfinite().all(dim=1)
+
+
+def area(differences: Tensor, shares: Sequence[float]) -> Tensor:
+    """Trapezoid over the share removed, 0 to 1; where nothing or everything is removed, two orders do not differ.
+
+    Args:
+        differences: float64 repeats×levels×N.
+        shares: of the levels, in (0, 1), rising.
+
+    Returns:
+        float64 repeats×N.
+    """
+    ends = torch.zeros_like(differences[:, :1])
+    t = torch.tensor([0.0, *shares, 1.0], dtype=differences.dtype)
+    return torch.trapezoid(torch.cat([ends, differences, ends], dim=1), t, dim=1)

@@ -1,0 +1,1 @@
+"""How alike two maps of an image are."""

@@ -1,0 +1,30 @@
+"""Pearson's correlation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from attrobust.metrics import register
+from attrobust.metrics.base import Similarity
+from attrobust.metrics.shared.rows import correlation
+
+
+@register("pearson")
+@dataclass(frozen=True, kw_only=True)
+class Pearson(Similarity):
+    """Correlation of the values at all pixels; NaN where a map is constant.
+
+    The official code of AGA divides a covariance of n by standard deviations of n - 1 and so is ``(n - 1) / n`` of it.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = {"aga": {"maps": "abs-sum"}}
+
+    def compare(self, a: Tensor, b: Tensor) -> Tensor:
+        """See ``Similarity.compare``."""
+        return correlation(a, b)

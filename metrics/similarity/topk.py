@@ -1,0 +1,65 @@
+"""Top-k intersection: how many of the most important pixels stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from attrobust.maps.ranks import top_mask
+from attrobust.metrics import register
+from attrobust.metrics.base import Similarity
+from attrobust.metrics.shared.rows import is_constant
+from attrobust.types import Amount
+
+
+@register("topk")
+@dataclass(frozen=True, kw_only=True)
+class TopK(Similarity):
+    """``|T_k(a) ∩ T_k(b)| / k``, the share of the k most important pixels that both maps have (arXiv 1710.10547).
+
+    Pixels that tie at the k-th place are taken in reading order, the same rule for both maps, so that a map always
+    agrees with itself. Undefined (NaN) where all values that are ranked are equal: no pixel is most important.
+
+    Attributes:
+        k: a count of pixels or a percentage of them.
+        of: what is most important: the largest ``value``, or the largest ``abs`` value where maps have signs.
+    """
+
+    k: Amount = Amount(10, percent=True)
+    of: Literal["value", "abs"] = "value"
+
+    higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    scale: ClassVar[float] = 100.0
+    decimals: ClassVar[int] = 1
+    # On MNIST, Fashion-MNIST and CIFAR-10, except for Ghorbani's and RelEx's ImageNet.
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "art": {"k": "100"},
+        "atex": {"k": "50", "maps": "abs-channels"},
+        "ghorbani": {"k": "1000", "maps": "abs-sum"},
+        "igr": {"k": "100"},
+        "r2et": {"k": "50"},
+        "rar": {"k": "100"},
+        "relex": {"k": "1000"},
+        "ssr": {"k": "20"},
+    }
+
+    @property
+    def title(self) -> str:
+        """E.g. ``top-10% (%)``."""
+        return f"top-{self.k}{' of |a|' if self.of == 'abs' else ''} (%)"
+
+    def check_size(self, height: int, width: int) -> None:
+        """A count of pixels must not be more than a map has."""
+        self.k.of(height * width)
+
+    def compare(self, a: Tensor, b: Tensor) -> Tensor:
+        """See ``Similarity.compare``."""
+        if self.of == "abs":
+            a, b = a.abs(), b.abs()
+        k = self.k.of(a.shape[1])
+        shared = (top_mask(a, k) & top_mask(b, k)).sum(dim=1).double() / k
+        return shared.masked_fill(is_constant(a) | is_constant(b), float("nan"))

@@ -1,0 +1,203 @@
+"""The ensemble: no metric is better on it than on a member, it has no settings, and it says what it spent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attrobust import load
+from attrobust.attacks import auto
+from attrobust.attacks.auto import Auto
+from attrobust.attacks.base import Context
+from attrobust.attacks.direct import Direct
+from attrobust.attacks.engine.board import Board
+from attrobust.attacks.noise import Noise
+from attrobust.explainers.saliency import Saliency
+from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
+from attrobust.metrics import registry as metrics
+from attrobust.metrics.base import Similarity
+from attrobust.metrics.similarity.cosine import Cosine
+from attrobust.threat import ThreatModel
+
+ContextMaker = Callable[..., Context]
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same ensemble with fewer steps."""
+    monkeypatch.setattr(auto, "STEPS", 6)
+    monkeypatch.setattr(auto, "QUERIES", 8)
+
+
+def similarities() -> list[Similarity]:
+    found = [metrics.get(name)() for name in metrics.names()]
+    return [metric for metric in found if isinstance(metric, Similarity)]
+
+
+def test_it_has_no_settings_but_its_version() -> None:
+    assert [field.name for field in dataclasses.fields(Auto)] == ["version"]
+
+
+def test_no_metric_is_better_on_it_than_on_any_member(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:6]
+    y = network(x).argmax(dim=1)
+    context = make_context(network, Saliency(), x)
+    output = Auto()(context, x, y)
+    members = [Noise(draws=auto.DRAWS)] + [Direct(score=score, steps=6) for score in auto.SCORES]
+    clean = context.maps(x, y)
+    pool = [context.maps(images, y) for images in (output.x, *output.others)]
+    for metric in similarities():
+        sign = 1 if metric.higher_is_better else -1
+        worst = torch.stack([sign * metric(clean, maps) for maps in pool]).amin(dim=0)
+        for member in members:
+            alone = sign * metric(clean, context.maps(member(context, x, y).x, y))
+            assert (worst <= alone + 1e-6).all(), (type(metric).__name__, member)
+
+
+def test_for_what_it_tracks_it_is_as_strong_as_every_iterate_of_its_members(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    """A brute-force board beside it."""
+    x = real_images[0][:3]
+    y = network(x).argmax(dim=1)
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    context = make_context(network, Saliency(), x)
+    clean = context.maps(x, y)
+    board = Board(context, x, y, {"cosine": Direct(score="cosine").measure, "topk": Direct(score="topk").measure})
+
+    def both(part: Context, images: Tensor, maps: Tensor, legal: Tensor) -> None:
+        board(part, images, maps, legal)
+        seen.extend((torch.tensor(number), m, ok) for number, m, ok in zip(part.ids, maps, legal, strict=True))
+
+    Direct(score="cosine", steps=5, restarts=2)(replace(context, observer=both), x, y)
+    for score in ("cosine", "topk"):
+        measure = Direct(score=score).measure  # type: ignore[arg-type]
+        for row in range(len(x)):
+            own = torch.stack([clean[row], *(m for number, m, ok in seen if number == row and ok)])
+            values = measure(clean[row].expand_as(own))(own)
+            assert board.value[score][row] == pytest.approx(float(values.min()), abs=1e-6)  # type: ignore[index]
+
+
+def test_every_result_is_legal_and_says_who_found_it(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:4]
+    y = network(x).argmax(dim=1)
+    output = Auto()(make_context(network, Saliency(), x), x, y)
+    threat = ThreatModel(eps=16 / 255)
+    assert output.members == ("noise", *auto.SCORES, "again", "search")
+    assert output.sources.shape == (1 + len(output.others), len(x))
+    for images in (output.x, *output.others):
+        assert threat.contains(x, images).all()
+        assert torch.equal(network(images).argmax(dim=1), y)
+
+
+def test_it_spends_no_more_than_it_says(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto, "STEPS", 50)
+    x = real_images[0][:2]
+    y = network(x).argmax(dim=1)
+    passes, budget = Auto()(make_context(network, Saliency(), x), x, y).passes, Auto().budget
+    assert 0.9 * 300 * len(x) <= passes.double_backward <= budget.double_backward * len(x)
+    assert passes.forward <= budget.forward * len(x)
+    assert passes.backward <= budget.backward * len(x)
+    # And the usual case is what the documentation says.
+    assert passes.forward / len(x) == pytest.approx(660, rel=0.35)
+    assert passes.backward / len(x) == pytest.approx(950, rel=0.2)
+
+
+def test_the_budget_in_its_documentation_is_the_one_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert f"``budget``, {Auto().budget}," in " ".join((Auto.__doc__ or "").split())
+
+
+def test_a_network_without_activation_modules_is_attacked_as_it_is(
+    real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(1, 4, 3, stride=3), nn.Linear(324, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.last(self.first(x).tanh().flatten(1))
+            return logits
+
+    torch.manual_seed(0)
+    model, x = Functional().eval(), real_images[0][:2]
+    y = model(x).argmax(dim=1)
+    context = make_context(model, Saliency(), x)
+    output = Auto()(context, x, y)
+    clean, moved, noisy = (context.maps(images, y) for images in (x, output.x, Noise()(context, x, y).x))
+    assert (Cosine()(clean, moved) < Cosine()(clean, noisy)).all()
+    assert "noise" not in {output.members[source] for source in output.sources[0].tolist()}
+
+
+def test_gradients_that_say_nothing_are_searched_around(
+    real_images: tuple[Tensor, Tensor], make_context: ContextMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that rounds its input has no derivative to follow; queries move its maps all the same."""
+    monkeypatch.setattr(auto, "QUERIES", 200)
+    model, x = Rounded(load("digits/natural")).eval(), real_images[0][:4]
+    y = model(x).argmax(dim=1)
+    context = make_context(model, Saliency(), x)
+    output = Auto()(context, x, y)
+    by_noise = Noise(draws=auto.DRAWS)(context, x, y).x
+    assert "search" in {output.members[source] for source in output.sources[0].tolist()}
+    clean = context.maps(x, y)
+    assert (Cosine()(clean, context.maps(output.x, y)) <= Cosine()(clean, context.maps(by_noise, y)) + 1e-6).all()
+
+
+class Masked(torch.autograd.Function):
+    """Rounding whose derivative is said to be 1, and the derivative of that 0."""
+
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        return (x * 16).round() / 16
+
+    @staticmethod
+    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.detach() + 0 * gradient
+
+
+class Rounded(nn.Module):
+    """A network behind a staircase."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(Masked.apply(x))
+        return logits
+
+
+def test_what_holds_best_is_attacked_again(
+    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:6]
+    y = network(x).argmax(dim=1)
+    output = Auto()(make_context(network, Saliency(), x), x, y)
+    again = output.members.index("again")
+    assert (output.sources[: len(auto.TRACKED)] == again).any()
+
+
+def test_an_explainer_without_a_derivative_is_attacked_too(
+    real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    model, x = load("digits/natural"), real_images[0][:3]
+    y = model(x).argmax(dim=1)
+    explainer = SparsifiedSmoothGrad(samples=8)
+    context = make_context(model, explainer, x, surrogate=Saliency())
+    output = Auto()(context, x, y)
+    clean, moved = (context.maps(images, y) for images in (x, output.x))
+    assert (torch.nn.functional.cosine_similarity(clean.flatten(1), moved.flatten(1)) < 0.99).all()

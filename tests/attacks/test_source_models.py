@@ -1,0 +1,201 @@
+"""Another network for attacks that ask for one: obtained like any other, handed over, and part of the cell."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attrobust import attacks, load, methods
+from attrobust.attacks.base import Attack, Context
+from attrobust.benchmark.checkpoints.card import WeightCard, shipped
+from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
+from attrobust.benchmark.store.store import Store
+from attrobust.explainers.saliency import Saliency
+from attrobust.methods.base import Method
+from attrobust.metrics.similarity.cosine import Cosine
+from attrobust.threat import ThreatModel
+
+from helpers.runs import FAST, run
+
+Capture = pytest.CaptureFixture[str]
+WORDS = [*FAST[:-1], "borrow,noise:draws=1", "--metrics", "cosine", "--accuracy-attack", "none"]
+LENT: list[nn.Module | None] = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Borrow(Attack):
+    """One step up the loss of another network.
+
+    Attributes:
+        whose: the method that network was trained by.
+    """
+
+    whose: str = "natural"
+
+    @property
+    def donor(self) -> str:
+        return self.whose
+
+    def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
+        LENT.append(context.donor)
+        assert context.donor is not None
+        attached = x.requires_grad_()
+        (gradient,) = torch.autograd.grad(F.cross_entropy(context.donor(attached), y), attached)
+        return x.detach() + context.threat.eps * context.threat.direction(gradient)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hopeless(Method):
+    """A loss that is never finite."""
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        return model(x).sum() * float("nan")
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    attacks.register("borrow")(Borrow)
+    methods.register("hopeless")(Hopeless)
+    LENT.clear()
+
+
+def shipped_sha256(name: str) -> str:
+    return WeightCard.read(shipped()[f"digits/{name}"]).sha256
+
+
+def donors_of(folder: Path) -> dict[tuple[str, str], str]:
+    """By subject and attack, the donor of every cell."""
+    found = {}
+    for row in Store(folder).rows().values():
+        method = (row["cell"]["subject"]["method"] or {"name": "mine"})["name"]
+        found[method, row["cell"]["attack"].get("name", "")] = row["cell"]["donor_sha256"]
+    return found
+
+
+def test_the_donor_is_a_copy_in_evaluation_mode_and_in_the_attacks_precision(
+    real_images: tuple[Tensor, Tensor],
+) -> None:
+    x, y = real_images
+    model, donor = load("digits/aga"), load("digits/natural").double().train()
+    weights = {key: value.clone() for key, value in donor.state_dict().items()}
+    rules = Rules(threat=ThreatModel(eps=0.1), reduction="abs-sum", label="predicted", seed=0, batch_size=5)
+    found = evaluate(model, Saliency(), Borrow(), [Cosine()], Images(x=x, y=y, partners=x), rules, donor=donor)
+    assert len(LENT) == 3
+    for lent in LENT:
+        assert lent is not None
+        assert lent is not donor
+        assert not lent.training
+        assert {parameter.dtype for parameter in lent.parameters()} == {torch.float32}
+        assert torch.equal(lent(x), load("digits/natural")(x))
+    assert donor.training
+    assert all(torch.equal(value, weights[key]) for key, value in donor.state_dict().items())
+    other = evaluate(model, Saliency(), Borrow(), [Cosine()], Images(x=x, y=y, partners=x), rules, donor=model)
+    assert not torch.equal(found.values[0], other.values[0])
+
+
+def test_a_shipped_donor_is_used_and_recorded_in_the_cells_that_need_it(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "aga,natural", *WORDS, "--out", tmp_path]
+    code, _, err = run(words, capsys)
+    assert code == 0, err
+    assert "training" not in err
+    lent = shipped_sha256("natural")
+    assert donors_of(tmp_path) == {
+        (method, attack): lent if attack == "borrow" else ""
+        for method in ("aga", "natural")
+        for attack in ("", "borrow", "noise")
+    }
+    code, out, _ = run([*words, "--dry-run"], capsys)
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["aga", "0", "shipped", "3/3"],
+        ["natural", "0", "shipped", "3/3"],
+        ["natural", "0", "shipped", "donor", "of", "attacks"],
+    ]
+    assert run(["verify", tmp_path], capsys)[0] == 0
+    LENT.clear()
+    assert run(words, capsys)[0] == 0
+    assert LENT == []
+
+
+def test_a_donor_without_weights_is_trained_in_the_runs_folder_also_for_a_users_checkpoint(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    """By the run's model, whatever the checkpoint's is, and with the seed of the row, 0 for a checkpoint."""
+    words = [
+        "--checkpoint",
+        f"mine={shipped()['digits/natural'].with_suffix('.pt')}",
+        "--methods",
+        "aga",
+        "--seeds",
+        "1",
+    ]
+    words += [*WORDS, "--retrain", "--epochs", "1", "--attacks", "borrow", "--out", str(tmp_path / "run")]
+    code, out, err = run([*words, "--dry-run"], capsys)
+    assert code == 0, err
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["aga", "1", "to", "train", "0/2"],
+        ["mine", "file", "0/2"],
+        ["natural", "0", "to", "train", "donor", "of", "attacks"],
+        ["natural", "1", "to", "train", "donor", "of", "attacks"],
+    ]
+    assert not (tmp_path / "run").exists()
+    code, _, err = run(words, capsys)
+    assert code == 0, err
+    cards = [WeightCard.read(path) for path in (tmp_path / "run" / "checkpoints").glob("natural*.toml")]
+    trained = {card.seed: card.sha256 for card in cards}
+    assert donors_of(tmp_path / "run") == {
+        ("aga", ""): "",
+        ("aga", "borrow"): trained[1],
+        ("mine", ""): "",
+        ("mine", "borrow"): trained[0],
+    }
+    code, out, _ = run([*words, "--dry-run"], capsys)
+    assert out.count("2/2") == 2
+    assert out.count("trained") == 3
+
+
+def test_without_its_donor_an_attack_fails_and_the_others_do_not(tmp_path: Path, capsys: Capture) -> None:
+    words = [*WORDS, "--epochs", "1", "--attacks", "borrow:whose=hopeless,noise:draws=1", "--methods", "aga"]
+    code, _, err = run([*words, "--out", tmp_path], capsys)
+    assert code == 1
+    problem = "donor hopeless: training failed: TrainingError: the loss became nan in epoch 1"
+    assert f"failed: {problem}" in err.splitlines()
+    failed = {row["cell"]["attack"].get("name"): row["error"] for row in Store(tmp_path).rows().values()}
+    assert failed == {None: "", "borrow": problem, "noise": ""}
+
+
+@pytest.mark.parametrize(
+    ("whose", "message"),
+    [("naturall", "donor naturall: unknown method 'naturall'. Did you mean"), ("igr:k=0%", "donor igr")],
+)
+def test_a_donor_that_cannot_be_is_named_before_anything_is_trained(
+    whose: str, message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    attack = Borrow(whose=whose)
+    attacks.registry._found()["borrow"].loaded = type("Named", (Borrow,), {"donor": property(lambda _: attack.whose)})
+    code, _, err = run(["--methods", "aga", *WORDS, "--out", tmp_path / "run"], capsys)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_is_no_yardstick_for_attacks_on_itself(tmp_path: Path, capsys: Capture) -> None:
+    """Following the donor is a white-box attack on the row of that very network."""
+    weak = "direct:steps=1,transfer:steps=8"
+    words = ["--methods", "natural,aga", *FAST[:-1], weak, "--metrics", "cosine", "--out", tmp_path]
+    code, out, err = run([*words, "--images", "8", "--no-audit", "--export", "csv"], capsys)
+    assert code == 0, err
+    flagged = {
+        line["method"]
+        for line in csv.DictReader((tmp_path / "leaderboard.csv").open())
+        if "transfer-beats-attack" in line["flags"]
+    }
+    assert "natural" not in flagged, out
+    scores = {row["cell"]["subject"]["method"]["name"]: row for row in Store(tmp_path).rows().values()}
+    assert set(scores) == {"natural", "aga"}

@@ -1,0 +1,296 @@
+"""Tables say what the rows say: means, intervals, ties, subsets, flags, in every format the same digits."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attrobust.benchmark.report import csv, latex, text, words
+from attrobust.benchmark.report.leaderboard import build
+from attrobust.benchmark.report.table import ALL, COMMON, Leaderboard, Metric
+from attrobust.benchmark.statistics import estimate
+from attrobust.benchmark.store.schema import SCHEMA
+from attrobust.benchmark.store.store import Store
+from attrobust.types import UsageError
+
+IMAGES = 40
+METRICS: list[dict[str, Any]] = [
+    {"label": "topk", "title": "top-10% (%)", "name": "topk", "higher_is_better": True, "scale": 100.0, "decimals": 1},
+    {"label": "l2", "title": "l2 (l2-norm.)", "name": "l2", "higher_is_better": False, "scale": 1.0, "decimals": 3},
+]
+for metric in METRICS:
+    metric |= {"scope": "attack", "unit": metric["name"] == "topk", "settings": {}, "plugin": ""}
+ACCURACY = {
+    "label": "accuracy",
+    "title": "accuracy (%)",
+    "name": "accuracy",
+    "higher_is_better": True,
+    "scale": 100.0,
+    "decimals": 1,
+    "unit": True,
+    "settings": {},
+    "plugin": "",
+}
+COMPARISON = {
+    "protocol": "quick v1",
+    "dataset": "digits",
+    "model": "lenet",
+    "images": IMAGES,
+    "seed": 0,
+    "threat": "linf 16/255",
+    "label": "predicted",
+    "reduction": "abs-sum",
+    "data_sha256": "d",
+    "keep_prediction": True,
+}
+
+
+def scores_of(method: str, attack: str, metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Per-image scores of a made-up run: ``better`` always beats ``worse`` by little, ``twin`` equals ``better``."""
+    if metric == "accuracy":
+        hits = np.ones(IMAGES + 10)
+        hits[:4] = method != "worse_%&"
+        return hits
+    rng = np.random.default_rng(len(attack) + len(metric))
+    values = rng.uniform(0.3, 0.7, IMAGES)
+    sign = 1 if metric.startswith("top") else -1
+    values = values - sign * 0.05 * (method == "worse_%&") - sign * 0.2 * (attack == "topk")
+    if method == "undefined":
+        values[:] = np.nan
+    if method == "patchy":
+        values[: IMAGES // 4] = np.nan
+    if method == "lucky":
+        values[1:] = np.nan
+        values[0] = 9.9 * sign
+    if method == "masked" and attack == "topk":
+        values = values + sign * 0.9
+    return values
+
+
+def write_run(
+    folder: Path,
+    methods: list[str],
+    failed: tuple[str, str] | None = None,
+    sha256: str = "ab" * 32,
+    seed: int = 0,
+    **changes: object,
+) -> Store:
+    store = Store(folder)
+    entries, rows = [], []
+    places = [("", "", ACCURACY)] + [("saliency", attack, m) for attack in ("noise:draws=2", "topk") for m in METRICS]
+    for subject, method in enumerate(methods):
+        for explainer, attack, metric in places:
+            key = f"{method}-{attack}-{metric['name']}".replace("/", "")
+            label = str(metric["label"])
+            entries.append({"subject": subject, "explainer": explainer, "attack": attack, "metric": label, "row": key})
+            row = {"schema": SCHEMA, "fingerprint": key, "metric": metric, "status": "ok", "cell": {}, "error": ""}
+            row |= {"mean": None, "ci": [None, None], "n": IMAGES, "n_defined": IMAGES, "n_legal": IMAGES}
+            if failed == (method, attack):
+                rows.append({**row, "status": "failed", "error": "out of luck"})
+                continue
+            values = scores_of(method, attack.partition(":")[0], label)
+            row["scores_sha256"] = store.save_scores(key, values, np.ones(len(values), dtype=bool))
+            rows.append(row)
+    store.append(rows)
+    store.write_plan(
+        {
+            "schema": SCHEMA,
+            "comparison": COMPARISON | changes,
+            "explainers": ["saliency"],
+            "attacks": [{"label": "noise:draws=2", "name": "noise"}, {"label": "topk", "name": "topk"}],
+            "metrics": METRICS,
+            "subjects": [{"label": method, "seed": seed, "sha256": sha256, "control": False} for method in methods],
+            "entries": entries,
+            "interval": "percentile",
+        }
+    )
+    return store
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Leaderboard:
+    return build([write_run(tmp_path, ["better", "twin", "worse_%&", "undefined", "masked"], ("twin", "topk"))])
+
+
+def test_means_and_intervals_are_those_of_the_scores(board: Leaderboard) -> None:
+    group = board.subset(ALL)[0]
+    wanted = estimate(scores_of("better", "noise", "topk"))
+    assert group.lines[0].numbers[0].estimate == wanted
+    assert group.images == IMAGES
+
+
+def test_the_best_and_what_is_not_distinguishable_from_it_are_marked(board: Leaderboard) -> None:
+    noise, topk = board.subset(ALL)
+    assert [[number.best for number in line.numbers] for line in noise.lines] == [
+        *([[True, True]] * 2),
+        [False, False],
+        [False, False],
+        [True, True],
+    ]
+    assert [line.numbers[0].best for line in topk.lines] == [False, False, False, False, True]
+
+
+def test_a_single_row_is_not_called_best(tmp_path: Path) -> None:
+    board = build([write_run(tmp_path, ["better"])])
+    assert not any(number.best for group in board.groups for line in group.lines for number in line.numbers)
+
+
+def test_rows_are_ranked_on_the_images_they_share_and_mostly_undefined_rows_are_not_ranked(tmp_path: Path) -> None:
+    board = build([write_run(tmp_path, ["better", "patchy", "lucky", "worse_%&"])])
+    for group in board.groups:
+        assert [[number.best for number in line.numbers] for line in group.lines] == [
+            [True, True],
+            [True, True],
+            [False, False],
+            [False, False],
+        ]
+
+
+def test_runs_are_merged_once_and_twins_are_told_apart_by_their_weights(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", ["better", "twin"])
+    assert len(build([first, first]).groups[0].lines) == 2
+    other = write_run(tmp_path / "b", ["better"], sha256="cd" * 32)
+    board = build([first, other])
+    names = [words.name(line, board) for line in board.groups[0].lines]
+    assert names[1] == "twin"
+    assert [name.partition(" [")[0] for name in (names[0], names[2])] == ["better", "better"]
+    assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize("change", [{"threat": "linf 8/255"}, {"code": "other"}, {"attacks": ["other"]}, {"images": 5}])
+def test_runs_that_do_not_compare_are_refused(change: dict[str, object], tmp_path: Path) -> None:
+    stores = [write_run(tmp_path / "a", ["better"]), write_run(tmp_path / "b", ["twin"], **change)]
+    with pytest.raises(UsageError, match=f"does not compare with .*{next(iter(change))}"):
+        build(stores)
+
+
+def test_seeds_of_different_trainings_have_no_common_mean(tmp_path: Path) -> None:
+    seeds = [write_run(tmp_path / str(seed), ["better"], seed=seed, sha256=f"{seed:064}") for seed in range(4)]
+    (together,) = build(seeds).groups[0].means
+    assert together.seeds == 4
+    for seed, store in enumerate(seeds):
+        plan = store.plan()
+        plan["subjects"][0]["training"] = "of two epochs" if seed > 1 else "of twenty epochs"
+        store.write_plan(plan)
+    board = build(seeds)
+    assert [mean.seeds for mean in board.groups[0].means] == [2, 2]
+    lines = [words.name(line, board) for line in board.groups[0].lines]
+    means = [words.mean_name(mean, board.groups[0]) for mean in board.groups[0].means]
+    assert len({name.partition(" (seed")[0] for name in lines}) == 2
+    assert [name.partition(",")[0] for name in means] == [lines[i].partition(" (seed")[0] for i in (0, 2)]
+    table = pd.read_csv(io.StringIO(csv.render(board)))
+    assert table[table["seeds"].notna()]["method"].nunique() == 2
+    (first,) = build(seeds[:3]).groups[0].means
+    assert first.seeds == 2, "the third was trained otherwise"
+
+
+def test_columns_of_one_title_are_told_apart_by_what_was_typed() -> None:
+    metrics = [
+        Metric(label=f"mine:p={p}", title="Mine", higher_is_better=True, scale=1, decimals=1, unit=False)
+        for p in (1, 2)
+    ]
+    assert [words.header(metric, metrics) for metric in metrics] == ["mine:p=1", "mine:p=2"]
+    assert words.header(metrics[0], metrics[:1]) == "Mine"
+
+
+def test_noise_is_never_flagged_for_being_noise(tmp_path: Path) -> None:
+    board = build([write_run(tmp_path, ["better"])])
+    assert not any(number.flags for line in board.subset(ALL)[0].lines for number in line.numbers)
+
+
+def test_attacks_that_broke_the_rules_are_counted_in_the_notes(tmp_path: Path) -> None:
+    store = write_run(tmp_path, ["better"])
+    for metric in METRICS:
+        key = f"better-topk-{metric['name']}"
+        values = scores_of("better", "topk", str(metric["label"]))
+        row = store.rows()[key]
+        store.append([row | {"scores_sha256": store.save_scores(key, values, np.arange(IMAGES) >= 3)}])
+    board = build([store])
+    assert board.notes() == [f"better, saliency, topk: 3 of {IMAGES} attacks were not legal and count as no attack"]
+    for table in (text.terminal(board), text.markdown(board), latex.render(board)):
+        assert "3 of 40 attacks were not legal" in table
+
+
+def test_the_common_subset_is_what_every_network_classifies_correctly(board: Leaderboard) -> None:
+    group = board.subset(COMMON)[0]
+    assert group.images == IMAGES - 4
+    found = group.lines[0].numbers[0].estimate
+    assert found == estimate(scores_of("better", "noise", "topk")[4:])
+
+
+def test_noise_that_beats_an_attack_is_flagged_in_every_format(board: Leaderboard) -> None:
+    notes = board.notes()
+    assert [note.split(":")[0] for note in notes] == [
+        "masked, saliency, topk, top-10% (%)",
+        "masked, saliency, topk, l2 (l2-norm.)",
+    ]
+    assert "noise-beats-attack" in csv.render(board)
+    assert "noise-beats-attack" in text.markdown(board)
+    assert "noise-beats-attack" in text.terminal(board)
+    assert "\\textsuperscript{!}" in latex.render(board)
+
+
+def test_csv_loads_in_pandas_with_numeric_columns(board: Leaderboard) -> None:
+    table = pd.read_csv(io.StringIO(csv.render(board)))
+    for column in ("images", "undefined", "legal", "mean", "ci_low", "ci_high", "seed"):
+        assert pd.api.types.is_numeric_dtype(table[column]), column
+    assert pd.api.types.is_bool_dtype(table["best"])
+    assert len(table) == 5 + 2 * 5 * 2 * 2
+    assert (table["status"] == "failed").sum() == 2 * 2
+    undefined = table[(table["method"] == "undefined") & (table["metric"] != "accuracy (%)")]
+    assert undefined["mean"].isna().all()
+    assert (undefined["undefined"] == undefined["images"]).all()
+    assert set(table["method"]) == {"better", "twin", "worse_%&", "undefined", "masked"}
+
+
+def test_csv_and_markdown_carry_the_same_digits(board: Leaderboard) -> None:
+    table = pd.read_csv(io.StringIO(csv.render(board)), dtype=str)
+    markdown = text.markdown(board)
+    defined = table.dropna(subset=["mean"])
+    assert len(defined) > 20
+    for _, line in defined.iterrows():
+        assert f"{line['mean']} [{line['ci_low']}, {line['ci_high']}]" in markdown.replace("**", "")
+    numbers = re.findall(r"-?[\d.]+ \[-?[\d.]+, -?[\d.]+\]", markdown.replace("**", ""))
+    # Accuracy stands once in the CSV and beside every row of the Markdown tables.
+    assert len(numbers) == (defined["metric"] != "accuracy (%)").sum() + 5 * 4
+
+
+def test_latex_has_bold_outside_math_arrows_and_escaped_names(board: Leaderboard) -> None:
+    source = latex.render(board)
+    assert "worse\\_\\%\\&" in source
+    assert re.search(r"\\textbf\{\d+\.\d\} \{\\scriptsize \[", source)
+    assert not any(re.search(r"\d", math) for math in source.split("$")[1::2]), "digits in math do not become bold"
+    assert "$\\uparrow$" in source
+    assert "$\\downarrow$" in source
+    rows = [line for line in source.splitlines() if line.endswith("\\\\") and "multicolumn" not in line]
+    assert {line.count(" & ") for line in rows} == {3}
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(board: Leaderboard, tmp_path: Path) -> None:
+    (tmp_path / "table.tex").write_text(latex.render(board))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table}\\end{document}"
+    )
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_text_that_latex_and_markdown_would_interpret_is_escaped() -> None:
+    assert latex.escape("a_b%c&d#e{f}~^\\<") == (
+        "a\\_b\\%c\\&d\\#e\\{f\\}\\textasciitilde{}\\textasciicircum{}\\textbackslash{}\\textless{}"
+    )
+
+
+def test_a_number_that_rounds_to_nothing_has_no_sign(board: Leaderboard) -> None:
+    assert board.groups[0].metrics[1].text(-0.0001) == "0.000"
+    assert board.groups[0].metrics[1].text(-0.0006) == "-0.001"

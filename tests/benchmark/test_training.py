@@ -1,0 +1,144 @@
+"""One loop: deterministic, resumable without a trace, and it learns real digits."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.models.lenet import LeNet
+from attrobust.benchmark.training import loop as training
+from attrobust.benchmark.training.loop import TrainingError, correct, fresh_network, train
+from attrobust.benchmark.training.recipe import Recipe, load_recipe
+from attrobust.methods.aga import AGA
+from attrobust.methods.base import Method
+from attrobust.methods.natural import Natural
+from attrobust.methods.softplus import Softplus
+
+CPU = torch.device("cpu")
+SMALL = LeNet(width=8, hidden=16)
+RECIPE = Recipe(epochs=3, batch_size=128, learning_rate=3e-3, clip=1.0, augment="crop-flip")
+
+
+@pytest.fixture(scope="module")
+def part(digits: Loaded) -> Loaded:
+    """A third of the training digits."""
+    from attrobust.benchmark.data.base import ArraySplit
+
+    split = digits.splits["train"]
+    few = ArraySplit(split.pixels(range(400)), split.labels[:400])
+    return dataclasses.replace(digits, splits={**digits.splits, "train": few})
+
+
+def run(method: Method, data: Loaded, folder: Path, recipe: Recipe = RECIPE, seed: int = 0) -> dict[str, torch.Tensor]:
+    trained = train(method, SMALL, data, recipe, seed=seed, device=CPU, resume=folder / "state.resume")
+    return copy.deepcopy(trained.model.state_dict())
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("method", [Natural(), AGA()], ids=["natural", "aga"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_killed_after_an_epoch_and_resumed_gives_the_same_weights(
+    method: Method, optimizer: str, part: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = dataclasses.replace(RECIPE, optimizer=optimizer)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = run(method, part, tmp_path / "a", recipe)
+    save = training.save_tensors
+
+    def dies(path: Path, value: dict[str, object]) -> None:
+        save(path, value)
+        if value["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "save_tensors", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(method, part, tmp_path / "b", recipe)
+    monkeypatch.setattr(training, "save_tensors", save)
+    torch.rand(7)
+    assert same(run(method, part, tmp_path / "b", recipe), whole)
+
+
+def test_a_damaged_state_is_set_aside_and_training_starts_anew(part: Loaded, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    whole = run(Natural(), part, tmp_path / "a")
+    training.save_tensors(tmp_path / "other", {"model": {}})
+    for damage in (
+        (tmp_path / "other").read_bytes(),
+        b"",
+        b"PK",
+        (tmp_path / "a" / "state.resume").read_bytes()[:-100],
+    ):
+        (tmp_path / "a" / "state.resume").write_bytes(damage)
+        assert same(run(Natural(), part, tmp_path / "a"), whole)
+
+
+def test_the_seed_decides_the_weights_and_global_randomness_does_not(part: Loaded, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    state = torch.random.get_rng_state()
+    first = run(Natural(), part, folders[0])
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.rand(3)
+    assert same(run(Natural(), part, folders[1]), first)
+    assert not same(run(Natural(), part, folders[2], seed=1), first)
+
+
+def test_methods_start_from_the_same_weights(digits: Loaded) -> None:
+    natural, softplus = (fresh_network(method, SMALL, digits, 5) for method in (Natural(), Softplus()))
+    assert same(natural.state_dict(), softplus.state_dict())
+
+
+def test_the_best_validation_epoch_is_kept_and_the_latest_among_equals(
+    part: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.5, 0.75, 0.75, 0.25])
+    states: list[dict[str, torch.Tensor]] = []
+
+    def fake(model: nn.Module, *_: object) -> torch.Tensor:
+        states.append(copy.deepcopy(model.state_dict()))
+        return torch.tensor([next(scores)])
+
+    monkeypatch.setattr(training, "correct", fake)
+    recipe = dataclasses.replace(RECIPE, epochs=4)
+    trained = train(Natural(), SMALL, part, recipe, seed=0, device=CPU, resume=tmp_path / "r")
+    assert (trained.epoch, trained.accuracy) == (3, 0.75)
+    assert same(trained.model.state_dict(), states[2])
+
+
+def test_real_digits_are_learned(digits: Loaded, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(load_recipe("digits"), epochs=8)
+    trained = train(Natural(), SMALL, digits, recipe, seed=0, device=CPU, resume=tmp_path / "r")
+    assert correct(trained.model, digits.splits["test"], 300, CPU).double().mean() > 0.9
+
+
+def test_a_loss_that_is_not_finite_is_an_error_with_its_epoch(part: Loaded, tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Diverges(Natural):
+        def loss(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            return super().loss(model, x, y, generator) * float("nan")
+
+    with pytest.raises(TrainingError, match="became nan in epoch 1"):
+        run(Diverges(), part, tmp_path)
+
+
+def test_the_one_cycle_schedule_warms_up_and_falls_to_nothing() -> None:
+    recipe = Recipe(epochs=1, batch_size=1, learning_rate=1.0)
+    rates = [recipe.rate(step / 100) for step in range(100)]
+    assert rates[0] == pytest.approx(1 / 25)
+    assert max(rates) == rates[30] == 1.0
+    assert rates[:31] == sorted(rates[:31])
+    assert rates[30:] == sorted(rates[30:], reverse=True)
+    assert rates[-1] < 1e-3
+    steps = Recipe(epochs=1, batch_size=1, learning_rate=1.0, schedule="steps")
+    assert [steps.rate(p) for p in (0.0, 0.49, 0.5, 0.75)] == pytest.approx([1, 1, 0.1, 0.01])

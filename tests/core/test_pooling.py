@@ -1,0 +1,79 @@
+"""Smooth pooling is max-pooling in the limit, and has derivatives of every order."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attrobust import load
+from attrobust.networks.pooling import LogSumExpPool
+from attrobust.networks.smoothed import smooth_pooling_view
+
+SHAPES = list(itertools.product((2, 3, (3, 2)), (None, 1, 2, 3), (0, 1), (1, 2), (False, True)))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "ceil"), SHAPES)
+def test_sharp_enough_it_is_max_pooling_for_every_window(
+    kernel: int, stride: int | None, padding: int, dilation: int, ceil: bool
+) -> None:
+    x = torch.randn(2, 3, 11, 13, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    hard = nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=ceil)
+    wanted = hard(x)
+    for sharpness in (10.0, 1e5):
+        found = LogSumExpPool(hard, sharpness)(x)
+        assert found.shape == wanted.shape
+        assert (found >= wanted - 1e-12).all()
+        assert (found - wanted).max() <= torch.tensor(9.0).log() / sharpness
+
+
+def test_a_window_is_the_logarithm_of_a_sum() -> None:
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = LogSumExpPool(nn.MaxPool2d(2), 3.0)(x)
+    by_hand = (3 * x[1, 2, 4:6, 2:4]).exp().sum().log() / 3
+    torch.testing.assert_close(found[1, 2, 2, 1], by_hand, rtol=1e-12, atol=0)
+
+
+def test_first_and_second_derivatives_are_those_of_the_formula() -> None:
+    pool = LogSumExpPool(nn.MaxPool2d(3, 2, 1, ceil_mode=True), 5.0)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 2, 6, 6, dtype=torch.float64, generator=generator).requires_grad_()
+    assert torch.autograd.gradcheck(pool, x)
+    assert torch.autograd.gradgradcheck(pool, x)
+
+
+def test_padding_and_large_values_leave_no_nan_in_single_precision() -> None:
+    x = (1e4 * torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    (gradient,) = torch.autograd.grad(
+        LogSumExpPool(nn.MaxPool2d(3, 2, 1), 100.0)(x).square().sum(), x, create_graph=True
+    )
+    (second,) = torch.autograd.grad(gradient.square().sum(), x)
+    assert gradient.isfinite().all()
+    assert second.isfinite().all()
+
+
+def test_a_view_shares_the_weights_and_leaves_the_network_as_it_was(real_images: tuple[Tensor, Tensor]) -> None:
+    model, x = load("digits/natural"), real_images[0]
+    before = model(x)
+    view = smooth_pooling_view(model, 1e4)
+    assert [id(p) for p in view.parameters()] == [id(p) for p in model.parameters()]
+    assert not any(isinstance(module, nn.MaxPool2d) for module in view.modules())
+    assert any(isinstance(module, nn.MaxPool2d) for module in model.modules())
+    torch.testing.assert_close(view(x), before, rtol=0, atol=5e-2)
+    assert torch.equal(model(x), before)
+
+
+def test_a_network_without_max_pooling_is_its_own_view() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 1, 3), nn.AvgPool2d(2))
+    assert smooth_pooling_view(network, 10.0) is network
+
+
+@pytest.mark.parametrize(
+    ("pool", "sharpness", "message"),
+    [(nn.MaxPool2d(2), 0.0, "must be above 0"), (nn.MaxPool2d(2, return_indices=True), 1.0, "returns indices")],
+)
+def test_what_cannot_be_smoothed_is_said(pool: nn.MaxPool2d, sharpness: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LogSumExpPool(pool, sharpness)

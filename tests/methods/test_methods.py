@@ -1,0 +1,262 @@
+"""The contract of training methods, over everything registered."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attrobust.benchmark.data.base import ArraySplit, Loaded
+from attrobust.benchmark.models.base import ImageFacts
+from attrobust.benchmark.models.lenet import LeNet
+from attrobust.benchmark.training.loop import correct, fresh_network
+from attrobust.benchmark.training.recipe import load_recipe
+from attrobust.methods import registry
+from attrobust.methods.base import SCRATCH, Batch, Method
+from attrobust.naming.spec import Spec, build
+from attrobust.networks.passes import counted
+
+from helpers.light import light, trained
+
+pytestmark = pytest.mark.parametrize("name", registry.names())
+SMALL = LeNet(width=8, hidden=32)
+CPU = torch.device("cpu")
+PLAIN: dict[str, dict[str, Any] | None] = {
+    "advgrad": {"penalty": "l1", "eps": 0.0},
+    "aga": {"l2": 0.0, "cosd": 0.0},
+    "art": {"lam": 0.0, "eps": 0.0},
+    "atex": None,  # Learns from another network, not from labels.
+    "cure": {"lam": 0.0},
+    "far": {"lam": 0.0, "eps": 0.0},
+    "feature-smoothing": {"eps": 0.0},
+    "hessian": {"lam": 0.0},
+    "ig-norm": {"lam": 0.0},
+    "ig-sum-norm": {"lam": 0.0, "eps": 0.0},
+    "igr": {"lam": 0.0, "eps": 0.0, "host": "at"},
+    "input-gradient": {"lam": 0.0},
+    "jacobian": {"lam": 0.0},
+    "lcnn": {"lam_beta": 0.0, "lam_gamma": 0.0, "lam_grad": 0.0},
+    "mart": None,  # Boosts the cross-entropy even at the clean image.
+    "natural": {},
+    "pgd-at": {"eps": 0.0},
+    "r2et": {"lam": 0.0, "lam_hessian": 0.0},
+    "softplus": {},
+    "ssr": {"alpha": 0.0},
+    "trades": {"beta": 0.0},
+    "weight-decay": {"lam": 0.0},
+}
+"""Settings that leave nothing of a method but cross-entropy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalised(LeNet):
+    """LeNet with batch normalisation after its first convolution."""
+
+    def network(self, facts: ImageFacts) -> nn.Module:
+        network = super().network(facts)
+        features = network.get_submodule("features")
+        features[0] = nn.Sequential(features[0], nn.BatchNorm2d(self.width))  # type: ignore[operator, index]
+        return network
+
+
+@pytest.fixture
+def method(name: str) -> Method:
+    return light(name)
+
+
+@pytest.fixture
+def model(method: Method, digits: Loaded) -> nn.Module:
+    return fresh_network(method, SMALL, digits, seed=0).train()
+
+
+@pytest.fixture(scope="module")
+def images(digits: Loaded) -> tuple[Tensor, Tensor]:
+    return digits.splits["train"].batch(range(32))
+
+
+@pytest.fixture(scope="module")
+def offered(images: tuple[Tensor, Tensor], digits: Loaded) -> Callable[[Method], Batch]:
+    """What the loop offers a method: real images, and another network where it goes on from one."""
+
+    def offer(method: Method, seed: int = 0) -> Batch:
+        start = None
+        if method.start != SCRATCH:
+            start = fresh_network(method, SMALL, digits, seed=1).eval().requires_grad_(False)
+        generator = torch.Generator().manual_seed(seed)
+        return Batch(x=images[0], y=images[1], generator=generator, progress=0.7, start=start)
+
+    return offer
+
+
+Offered = Callable[..., Batch]
+
+
+def test_the_card_says_what_it_is(method: Method) -> None:
+    assert method.card.title
+    assert method.card.equation
+    if method.card.year is not None:
+        assert method.card.authors
+        assert method.card.arxiv or method.card.note
+
+
+def test_the_settings_on_the_card_exist(name: str) -> None:
+    cls = registry.get(name)
+    for settings in cls.card.settings.values():
+        build(cls, Spec(name, settings))
+
+
+def test_a_step_costs_what_the_method_says(method: Method, model: nn.Module, offered: Offered) -> None:
+    batch = offered(method)
+    networks = [model] if batch.start is None else [model, batch.start]
+    with counted(*networks, weights=True) as passes:
+        for loss in method.losses(model, batch):
+            loss.backward()
+    stated = method.cost(classes=10)
+    assert stated is not None
+    size = len(batch.x)
+    found = (passes.forward / size, passes.backward / size, passes.double_backward / size)
+    assert found == (stated.forward, stated.backward, stated.double_backward)
+
+
+def test_every_loss_is_a_finite_scalar_that_reaches_every_weight(
+    method: Method, model: nn.Module, offered: Offered
+) -> None:
+    for loss in method.losses(model, offered(method)):
+        assert loss.shape == ()
+        assert loss.isfinite()
+        model.zero_grad()
+        loss.backward()
+        for key, parameter in model.named_parameters():
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
+            assert parameter.grad.abs().sum() > 0, key
+
+
+def test_a_step_on_one_batch_lowers_the_loss(method: Method, model: nn.Module, offered: Offered) -> None:
+    # Long enough to outweigh what an inner attack gains or loses where one of its signs flips.
+    optimizer = torch.optim.SGD(model.parameters(), 1e-2)
+    before = next(method.losses(model, offered(method)))
+    optimizer.zero_grad()
+    before.backward()
+    optimizer.step()
+    assert next(method.losses(model, offered(method))) < before
+
+
+def test_random_numbers_come_from_the_generator_alone(method: Method, model: nn.Module, offered: Offered) -> None:
+    before = torch.random.get_rng_state()
+    # Copies: a pass in training mode may move statistics and singular vectors.
+    first, second = (next(method.losses(copy.deepcopy(model), offered(method, seed=3))) for _ in range(2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(first, second)
+
+
+def test_batch_model_and_mode_are_left_alone(method: Method, model: nn.Module, offered: Offered) -> None:
+    state, batch = copy.deepcopy(model.state_dict()), offered(method)
+    x = batch.x.clone()
+    for _ in method.losses(model, batch):
+        assert all(module.training for module in model.modules())
+        assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(batch.x, x)
+    # What a spectral norm remembers of its weight is its own affair.
+    kept = {key for key in state if "parametrizations" not in key or key.endswith(".original")}
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items() if key in kept)
+
+
+def test_batch_statistics_are_updated_as_often_as_the_method_says(name: str, digits: Loaded, offered: Offered) -> None:
+    method = light(name)
+    model, start = (fresh_network(method, Normalised(width=8, hidden=16), digits, seed).train() for seed in range(2))
+    batch = dataclasses.replace(offered(method), start=None if method.start == SCRATCH else start.eval())
+    for loss in method.losses(model, batch):
+        loss.backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+    (updates,) = (int(value) for key, value in model.state_dict().items() if key.endswith("num_batches_tracked"))
+    assert updates == method.batch_statistics
+
+
+def test_frozen_layers_stay_frozen(method: Method, model: nn.Module, offered: Offered) -> None:
+    frozen = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    frozen.eval()
+    for _ in method.losses(model, offered(method)):
+        pass
+    assert not frozen.training
+
+
+def test_preparing_twice_changes_nothing_more(method: Method, model: nn.Module, images: tuple[Tensor, Tensor]) -> None:
+    model.eval()
+    assert torch.equal(method.prepare(model).eval()(images[0]), model(images[0]))
+
+
+def test_a_loss_without_random_numbers_is_a_mean_over_images(
+    name: str, model: nn.Module, offered: Offered, digits: Loaded
+) -> None:
+    cls = registry.get(name)
+    method = light(name, adapt=False) if "adapt" in cls.__dataclass_fields__ else light(name)
+    model = model.double()
+    batch = dataclasses.replace(offered(method), x=offered(method).x.double()[:4], y=offered(method).y[:4])
+    if batch.start is not None:
+        batch.start.double()
+
+    def value(x: Tensor, y: Tensor, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return next(method.losses(model, dataclasses.replace(batch, x=x, y=y, generator=generator))).detach()
+
+    together = value(batch.x, batch.y, 0)
+    if not torch.equal(together, value(batch.x, batch.y, 1)):
+        pytest.skip("the draws of a batch are not those of its images")
+    alone = [value(x[None], y[None], 0) for x, y in zip(batch.x, batch.y, strict=True)]
+    assert torch.allclose(torch.stack(alone).mean(), together, rtol=1e-9)
+
+
+def test_nothing_but_cross_entropy_is_left_without_the_methods_own_terms(
+    name: str, digits: Loaded, offered: Offered
+) -> None:
+    settings = PLAIN.get(name)
+    if settings is None:
+        pytest.skip("is never cross-entropy alone")
+    method = light(name, **settings)
+    model = fresh_network(method, SMALL, digits, seed=0).train()
+    batch = offered(method)
+    plain = nn.functional.cross_entropy(model(batch.x), batch.y)
+    assert torch.allclose(next(method.losses(model, batch)), plain, atol=1e-6)
+
+
+def test_real_digits_are_learned(name: str, digits: Loaded, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(load_recipe("digits"), epochs=5)
+    model = trained(name, SMALL, digits, recipe, tmp_path).model
+    assert correct(model, digits.splits["test"], 300, CPU).double().mean() > 0.85
+
+
+def test_the_same_seed_gives_the_same_weights(name: str, digits: Loaded, tmp_path: Path) -> None:
+    few = ArraySplit(digits.splits["train"].pixels(range(96)), digits.splits["train"].labels[:96])
+    data = dataclasses.replace(digits, splits={**digits.splits, "train": few})
+    recipe = dataclasses.replace(load_recipe("digits"), epochs=1)
+    states = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        states.append(trained(name, SMALL, data, recipe, folder).model.state_dict())
+        torch.rand(3)
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_step_on_a_cuda_device_is_that_on_the_cpu(name: str, digits: Loaded, offered: Offered) -> None:
+    method, losses = light(name), []
+    for device in (CPU, torch.device("cuda")):
+        model = fresh_network(method, SMALL, digits, seed=0).train().to(device)
+        batch = offered(method)
+        start = None if batch.start is None else batch.start.to(device)
+        generator = torch.Generator(device).manual_seed(0)
+        batch = dataclasses.replace(batch, x=batch.x.to(device), y=batch.y.to(device), generator=generator, start=start)
+        loss = next(method.losses(model, batch))
+        loss.backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+        losses.append(loss.detach().cpu())
+    # The draws of the two devices differ; what a method makes of them does not differ much.
+    assert torch.allclose(losses[0], losses[1], rtol=0.2)
