@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def location(place: str) -> Path:
     """The file or folder that ``place`` names as in a clone, e.g. ``benchmark/data`` or ``attrobust``."""
     name, _, rest = place.partition("/")
     return room(name) / rest
+
+
+def ours(cls: type) -> bool:
+    """Whether a class comes with attrobust; False for one of a plug-in."""
+    file = Path(inspect.getfile(cls)).resolve()
+    return any(file.is_relative_to(room(name)) for name in (CORE.name, *ROOMS))
 
 
 def sources(place: str) -> Iterator[tuple[str, Path]]:

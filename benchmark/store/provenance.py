@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from attrobust import __version__
-from attrobust.places import CORE, location, sources
+from attrobust.places import CORE, ours, sources
 
 TRAINING = (
     "attrobust",
@@ -55,10 +55,7 @@ def plugin_digest(cls: type) -> str:
     """
     package = getattr(cls, "package", "")
     stands_for = f"{package} {_version(package)}" if package else ""
-    file = Path(inspect.getfile(cls)).resolve()
-    if any(file.is_relative_to(location(place)) for place in EVALUATION):
-        return stands_for
-    return stands_for + file_digest(file)
+    return stands_for if ours(cls) else stands_for + file_digest(Path(inspect.getfile(cls)).resolve())
 
 
 def code_digest(places: tuple[str, ...], plugins: Iterable[type]) -> str:

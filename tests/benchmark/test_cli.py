@@ -217,7 +217,7 @@ def test_a_sweep_of_a_column_is_the_columns_typed_one_by_one(tmp_path: Path, cap
 
 def test_report_rebuilds_the_tables_without_torch(finished: Path, tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom benchmark.cli import main\n"
+        "import sys\nfrom attrobust.benchmark.command.main import main\n"
         f"assert main(['report', {str(finished)!r}, '--out', {str(tmp_path)!r}]) == 0\n"
         "assert not {'torch', 'captum'} & set(sys.modules)\n"
     )

@@ -255,7 +255,7 @@ def test_weights_that_are_not_as_good_as_their_card_are_conspicuous(tmp_path: Pa
 
 
 def test_a_weight_card_of_ours_tells_normalisation_and_activations(tmp_path: Path, capsys: Capture) -> None:
-    source = Path(models.__file__).parent.parent / "checkpoints" / "digits"
+    source = Path(models.__file__).parents[1] / "checkpoints" / "shipped" / "digits"
     for name in ("aga.pt", "aga.toml"):
         (tmp_path / name).write_bytes((source / name).read_bytes())
     words: list[str | Path] = ["--checkpoint", f"mine={tmp_path / 'aga.pt'}:{SMALL},activation=softplus"]

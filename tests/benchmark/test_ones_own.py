@@ -60,7 +60,7 @@ def test_a_plugin_of_fifteen_lines_adds_a_row(tmp_path: Path, capsys: Capture) -
         ("import nothing_of_this_name\n", "line 1: ModuleNotFoundError"),
         ("x = 1\nx +\n", "line 2: SyntaxError"),
         ("import sys\nsys.exit(7)\n", "line 2: SystemExit"),
-        (PLUGIN.replace('"smoothed"', '"aga"'), "already registered by methods.aga:AGA"),
+        (PLUGIN.replace('"smoothed"', '"aga"'), "already registered by attrobust.methods.aga:AGA"),
         (PLUGIN + "\n1 / 0\n", "line 18: ZeroDivisionError"),
     ],
 )
@@ -136,7 +136,7 @@ def test_installed_plugins_are_listed_with_their_origin_and_without_being_import
         ("kiwi", "entry points of distribution fruitshop cannot be read:"),
         (
             "aga = kiwi:Smoothed",
-            "method 'aga' of distribution fruitshop is left out: the name is already registered by methods.aga:AGA",
+            "method 'aga' of distribution fruitshop is left out: the name is already registered by attrobust.methods.aga",
         ),
         ("Kiwi 2 = kiwi:Smoothed", "method 'Kiwi 2' of distribution fruitshop is left out: names are lower-case"),
     ],

@@ -356,7 +356,7 @@ def test_an_image_counts_where_every_seed_is_defined() -> None:
 
 
 def test_statistics_need_no_torch() -> None:
-    code = "import sys, benchmark.statistics; assert 'torch' not in sys.modules"
+    code = "import sys, attrobust.benchmark.statistics; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

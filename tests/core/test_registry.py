@@ -19,7 +19,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "apple.py").write_text(
-        'from attrobust.registry import Registry\nregister = Registry("fruit", "fruit").register\n\n\n'
+        'from attrobust.naming.registry import Registry\nregister = Registry("fruit", "fruit").register\n\n\n'
         '@register("apple")\nclass Apple:\n    """Round ``and`` red.\n\n    More."""\n'
     )
     (package / "broken.py").write_text('raise RuntimeError("mouldy")\n\n\n@register("pear")\nclass Pear:\n    pass\n')

@@ -78,10 +78,10 @@ def test_a_method_in_an_installed_package_runs_as_contributing_says(tmp_path: Pa
 
 def test_a_method_in_a_pull_request_is_known_and_tested_as_contributing_says(tmp_path: Path) -> None:
     ignore = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "results")
-    shutil.copytree(ROOT, tmp_path / "fork", ignore=ignore)
+    shutil.copytree(ROOT, tmp_path / "fork", ignore=ignore, symlinks=True)
     fork, shown = tmp_path / "fork", files()
     (fork / "methods" / "smoothed.py").write_text(shown["methods/smoothed.py"])
-    recipe = fork / "benchmark" / "recipes" / "digits.toml"
+    recipe = fork / "benchmark" / "training" / "recipes" / "digits.toml"
     recipe.write_text(recipe.read_text() + "\n" + shown["benchmark/training/recipes/digits.toml"])
     listed = answer(["run_benchmark.py", "--list", "methods"], fork)
     assert re.search("^  smoothed +Cross-entropy against labels of which a share", listed, flags=re.M)
