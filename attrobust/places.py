@@ -14,6 +14,18 @@ ROOMS = ("methods", "explainers", "attacks", "metrics", "benchmark")
 """The packages ``attrobust.<room>``, whose folders lie at the top of the repository."""
 
 
+def refuse_bare_name(name: str) -> None:
+    """Raise ImportError, with what to do, where a room is imported without ``attrobust.`` before its name."""
+    if name in ROOMS:
+        raise ImportError(f"import attrobust.{name}, not {name}; {if_ones_own(name)}", name=name)
+
+
+def if_ones_own(name: str) -> str:
+    """What to do where a package of one's own was meant, and a clone of attrobust comes first on ``sys.path``."""
+    instead = "pip install attrobust in place of its clone on PYTHONPATH or as the current folder"
+    return f"if a {name} of your own is meant, give its folder an __init__.py, or {instead}"
+
+
 @functools.cache
 def room(name: str) -> Path:
     """The folder of a room, or of the core for ``"attrobust"``."""

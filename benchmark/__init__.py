@@ -1,4 +1,5 @@
 """The harness: the only place that knows all four axes."""
 
-if __name__ == "benchmark":
-    raise ImportError("import attrobust.benchmark, not benchmark: this folder is a part of attrobust")
+from attrobust.places import refuse_bare_name
+
+refuse_bare_name(__name__)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrobust.naming.registry import Registry
+from attrobust.places import refuse_bare_name
 
 if TYPE_CHECKING:
     from attrobust.explainers.base import Explainer
 
-if __name__ == "explainers":
-    raise ImportError("import attrobust.explainers, not explainers: this folder is a part of attrobust")
+refuse_bare_name(__name__)
 
 registry: Registry[Explainer] = Registry("explainer", "attrobust.explainers")
 register = register_explainer = registry.register

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrobust.naming.registry import Registry
+from attrobust.places import refuse_bare_name
 
 if TYPE_CHECKING:
     from attrobust.metrics.base import Metric
 
-if __name__ == "metrics":
-    raise ImportError("import attrobust.metrics, not metrics: this folder is a part of attrobust")
+refuse_bare_name(__name__)
 
 registry: Registry[Metric] = Registry("metric", "attrobust.metrics")
 register = register_metric = registry.register

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from attrobust.naming.installed import glance
+from attrobust.naming.moved import moved_for
 from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
@@ -124,6 +125,7 @@ class Registry(Generic[T]):
                 loaded = entry.load()
             except (Exception, SystemExit) as error:
                 problem = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+                problem = moved_for(error) or problem
                 line = " ".join(problem.split()) or type(error).__name__
                 raise UsageError(f"{self.kind} {name!r} of {entry.origin} does not load: {line}") from error
             self._found()[name].loaded = loaded

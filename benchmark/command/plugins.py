@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from attrobust.benchmark.store.provenance import file_digest
+from attrobust.naming.moved import moved_for
 from attrobust.types import UsageError
 
 
@@ -37,4 +38,5 @@ def load_plugin(path: Path) -> None:
         lines = [frame.lineno for frame in frames if frame.filename == str(resolved)]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
         where = f" line {line}" if line else ""
-        raise UsageError(f"--plugin {path}{where}: {type(error).__name__}: {error}") from error
+        problem = moved_for(error) or f"{type(error).__name__}: {error}"
+        raise UsageError(f"--plugin {path}{where}: {problem}") from error
