@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from attrobust.naming.registry import Registry
 from attrobust.places import refuse_bare_name
@@ -13,4 +14,12 @@ if TYPE_CHECKING:
 refuse_bare_name(__name__)
 
 registry: Registry[Attack] = Registry("attack", "attrobust.attacks")
-register = register_attack = registry.register
+A = TypeVar("A", bound="Attack")
+
+
+def register(name: str) -> Callable[[type[A]], type[A]]:
+    """Decorator that enters an attack under ``name``; raises UsageError where another class holds the name."""
+    return registry.register(name)
+
+
+register_attack = register

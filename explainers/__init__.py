@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from attrobust.naming.registry import Registry
 from attrobust.places import refuse_bare_name
@@ -13,4 +14,12 @@ if TYPE_CHECKING:
 refuse_bare_name(__name__)
 
 registry: Registry[Explainer] = Registry("explainer", "attrobust.explainers")
-register = register_explainer = registry.register
+E = TypeVar("E", bound="Explainer")
+
+
+def register(name: str) -> Callable[[type[E]], type[E]]:
+    """Decorator that enters an explainer under ``name``; raises UsageError where another class holds the name."""
+    return registry.register(name)
+
+
+register_explainer = register

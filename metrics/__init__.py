@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from attrobust.naming.registry import Registry
 from attrobust.places import refuse_bare_name
@@ -13,4 +14,12 @@ if TYPE_CHECKING:
 refuse_bare_name(__name__)
 
 registry: Registry[Metric] = Registry("metric", "attrobust.metrics")
-register = register_metric = registry.register
+M = TypeVar("M", bound="Metric")
+
+
+def register(name: str) -> Callable[[type[M]], type[M]]:
+    """Decorator that enters a metric under ``name``; raises UsageError where another class holds the name."""
+    return registry.register(name)
+
+
+register_metric = register

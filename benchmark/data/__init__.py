@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from attrobust.naming.registry import Registry
 
@@ -10,4 +11,12 @@ if TYPE_CHECKING:
     from attrobust.benchmark.data.base import Dataset
 
 registry: Registry[Dataset] = Registry("dataset", "attrobust.benchmark.data")
-register = register_dataset = registry.register
+D = TypeVar("D", bound="Dataset")
+
+
+def register(name: str) -> Callable[[type[D]], type[D]]:
+    """Decorator that enters a dataset under ``name``; raises UsageError where another class holds the name."""
+    return registry.register(name)
+
+
+register_dataset = register

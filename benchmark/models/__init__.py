@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from attrobust.naming.registry import Registry
 
@@ -10,4 +11,12 @@ if TYPE_CHECKING:
     from attrobust.benchmark.models.base import ModelFamily
 
 registry: Registry[ModelFamily] = Registry("model", "attrobust.benchmark.models")
-register = register_model = registry.register
+M = TypeVar("M", bound="ModelFamily")
+
+
+def register(name: str) -> Callable[[type[M]], type[M]]:
+    """Decorator that enters a model under ``name``; raises UsageError where another class holds the name."""
+    return registry.register(name)
+
+
+register_model = register
