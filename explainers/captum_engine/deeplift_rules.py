@@ -126,7 +126,7 @@ def check_complete(explainer: Any, x: Tensor, maps: Tensor, target: Any) -> None
     labels = torch.as_tensor(0 if target is None else target, device=x.device)
     if not explainer.multiplies_by_inputs or labels.dim() > 1 or explainer.model.output.dim() != 2:
         return
-    logits, references = explainer.model.output.chunk(2)
+    logits, references = explainer.model.output.detach().chunk(2)
     copies = len(logits) // len(x)
     classes = labels.long().expand(len(x)).repeat_interleave(copies).view(-1, 1)
     wanted = (logits - references).gather(1, classes).view(len(x), copies).mean(dim=1)
