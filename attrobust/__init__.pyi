@@ -4,30 +4,43 @@ from .attacks import register_attack as register_attack
 from .attacks.base import Attack as Attack
 from .attacks.base import AttackOutput as AttackOutput
 from .attacks.base import Context as Context
+from .attacks.base import Explain as Explain
+from .attacks.base import Observer as Observer
+from .attacks.base import Results as Results
 from .benchmark.checkpoints.find import load as load
 from .benchmark.data import register_dataset as register_dataset
 from .benchmark.data.base import ArraySplit as ArraySplit
 from .benchmark.data.base import Dataset as Dataset
 from .benchmark.data.base import Loaded as Loaded
 from .benchmark.data.base import Split as Split
+from .benchmark.data.base import SplitName as SplitName
 from .benchmark.models import register_model as register_model
 from .benchmark.models.base import ImageFacts as ImageFacts
 from .benchmark.models.base import ModelFamily as ModelFamily
+from .benchmark.models.normalization import Normalization as Normalization
 from .explainers import register_explainer as register_explainer
 from .explainers.base import Explainer as Explainer
+from .explainers.base import UnderivedExplainer as UnderivedExplainer
+from .explainers.captum_engine.differentiable import CaptumExplainer as CaptumExplainer
+from .explainers.captum_engine.differentiable import Differentiable as Differentiable
 from .explainers.captum_engine.differentiable import differentiable as differentiable
 from .explainers.shared.chunks import memory_budget as memory_budget
 from .maps.reduction import reduce_map as reduce_map
+from .maps.seeds import ImageStreams as ImageStreams
 from .methods import register_method as register_method
 from .methods.base import Batch as Batch
 from .methods.base import Method as Method
 from .metrics import register_metric as register_metric
+from .metrics.base import CaseMetric as CaseMetric
+from .metrics.base import Metric as Metric
 from .metrics.base import Quality as Quality
+from .metrics.base import Scope as Scope
 from .metrics.base import Similarity as Similarity
 from .metrics.base import SpatialSimilarity as SpatialSimilarity
 from .metrics.shared.case import Case as Case
 from .metrics.shared.retraining import Bench as Bench
 from .metrics.shared.retraining import Study as Study
+from .networks.passes import Passes as Passes
 from .networks.smoothed import Normalize as Normalize
 from .networks.smoothed import softplus_view as softplus_view
 from .threat import ThreatModel as ThreatModel
@@ -44,23 +57,36 @@ __all__ = [
     "AttackOutput",
     "Batch",
     "Bench",
+    "CaptumExplainer",
     "Card",
     "Case",
+    "CaseMetric",
     "Context",
     "Cost",
     "Dataset",
+    "Differentiable",
+    "Explain",
     "Explainer",
     "ImageFacts",
+    "ImageStreams",
     "Loaded",
     "Method",
+    "Metric",
     "ModelFamily",
+    "Normalization",
     "Normalize",
+    "Observer",
+    "Passes",
     "Quality",
+    "Results",
+    "Scope",
     "Similarity",
     "SpatialSimilarity",
     "Split",
+    "SplitName",
     "Study",
     "ThreatModel",
+    "UnderivedExplainer",
     "UsageError",
     "differentiable",
     "load",

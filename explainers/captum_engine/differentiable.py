@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from captum import attr
@@ -29,7 +29,19 @@ _FORWARD_ONLY = (
 """Explainers that only call the network."""
 
 
-def differentiable(explainer: Any) -> Differentiable:
+A = TypeVar("A", bound=Callable[..., Any])
+A_co = TypeVar("A_co", bound=Callable[..., Any], covariant=True)
+
+
+class CaptumExplainer(Protocol[A_co]):
+    """What ``differentiable`` takes; ``A_co`` is the signature of ``attribute``."""
+
+    @property
+    def attribute(self) -> A_co:
+        """Attributions of inputs."""
+
+
+def differentiable(explainer: CaptumExplainer[A]) -> Differentiable[A]:
     """The same explainer, with the derivative of its maps.
 
     ``differentiable(IntegratedGradients(model)).attribute(x, target=y)`` returns what Captum returns, attached to
@@ -60,26 +72,24 @@ def differentiable(explainer: Any) -> Differentiable:
     return Differentiable(explainer)
 
 
-class Differentiable:
+class Differentiable(Generic[A]):
     """See ``differentiable``."""
 
-    def __init__(self, explainer: Any) -> None:
+    def __init__(self, explainer: CaptumExplainer[A]) -> None:
         _check(explainer)
         self.explainer = explainer
 
-    def attribute(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Captum's ``attribute`` with the graph kept.
+    @property
+    def attribute(self) -> A:
+        """Captum's ``attribute`` with the graph kept: its arguments and what it returns are Captum's.
 
-        Args:
-            inputs: a batch that requires grad; not a tuple of batches.
-            args, kwargs: Captum's; explainers that set hooks take networks of one argument only.
-
-        Returns:
-            What Captum returns.
-
-        Raises:
-            ValueError: ``inputs`` is not a tensor that requires grad, or the network cannot be explained.
+        ``inputs`` must be one batch that requires grad, not a tuple of batches; explainers that set hooks take networks
+        of one argument only. A call raises ValueError where ``inputs`` is something else, or the network cannot be
+        explained.
         """
+        return cast(A, self._attribute)
+
+    def _attribute(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not (isinstance(inputs, Tensor) and inputs.requires_grad):
             raise ValueError("inputs must be one tensor that requires grad: x = x.requires_grad_()")
         if kwargs.get("additional_forward_args") is not None and type(_inner(self.explainer)) not in _FORWARD_ONLY:
