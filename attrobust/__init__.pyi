@@ -25,6 +25,7 @@ from .explainers.captum_engine.differentiable import CaptumExplainer as CaptumEx
 from .explainers.captum_engine.differentiable import Differentiable as Differentiable
 from .explainers.captum_engine.differentiable import differentiable as differentiable
 from .explainers.shared.chunks import memory_budget as memory_budget
+from .maps.reduction import Reduction as Reduction
 from .maps.reduction import reduce_map as reduce_map
 from .maps.seeds import ImageStreams as ImageStreams
 from .methods import register_method as register_method
@@ -78,6 +79,7 @@ __all__ = [
     "Observer",
     "Passes",
     "Quality",
+    "Reduction",
     "Results",
     "Scope",
     "Similarity",
