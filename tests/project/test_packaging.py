@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,13 +11,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("methods", "explainers", "attacks", "metrics", "benchmark")
+from attrobust.places import ROOMS
 
-
-IGNORED = shutil.ignore_patterns(
-    ".git", ".venv*", "*.egg-info", "__pycache__", "build", "dist", "runs", ".*_cache", "reference"
-)
+from helpers.runs import ROOT
+from helpers.sources import copy_sources
 
 
 def built(what: str, source: Path, folder: Path) -> Path:
@@ -33,9 +29,7 @@ def built(what: str, source: Path, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checked-out sources."""
-    source = tmp_path_factory.mktemp("clone") / "source"
-    shutil.copytree(ROOT, source, ignore=IGNORED, symlinks=True)
-    return source
+    return copy_sources(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.fixture(scope="module")
