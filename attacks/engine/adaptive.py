@@ -28,6 +28,9 @@ class AdaptiveDescent(Walking):
     best point, if fewer than three quarters of the steps since the last one lowered its score, or if neither step nor
     best score changed. Images whose score cannot be lowered any more, and those that have no gradient, leave the batch.
 
+    Two things differ from the paper's algorithm 1 and its official code: the first step is taken at 0.75 of its length
+    too, and the jump back to the best point does not count as a move that momentum goes on with.
+
     Attributes:
         first_step: the step at the start, in eps.
     """
