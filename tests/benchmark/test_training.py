@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,92 @@ def test_real_digits_are_learned(digits: Loaded, tmp_path: Path) -> None:
     recipe = dataclasses.replace(load_recipe("digits"), epochs=8)
     trained = train(Natural(), SMALL, digits, recipe, seed=0, device=CPU, resume=tmp_path / "r")
     assert correct(trained.model, digits.splits["test"], 300, CPU).double().mean() > 0.9
+
+
+class InFloat64(nn.Module):
+    """A network that computes in float64 whatever it is given."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(x.double())
+        return logits
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Noted(Natural):
+    """Natural training in float64 that notes its batches and lets biases be free of weight decay."""
+
+    batches: tuple[list[tuple[torch.Tensor, torch.Tensor]], ...] = ([],)
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return InFloat64(model)
+
+    def decays(self, name: str) -> bool:
+        return not name.endswith("bias")
+
+    def loss(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self.batches[0].append((x, y))
+        return super().loss(model, x, y, generator)
+
+
+def by_hand(model: nn.Module, method: Noted, recipe: Recipe) -> dict[str, torch.Tensor]:
+    """The weights after the noted batches, each optimiser written out from its equations."""
+    weights = {name: value.detach().clone() for name, value in model.named_parameters()}
+    first = {name: torch.zeros_like(value) for name, value in weights.items()}
+    second = {name: torch.zeros_like(value) for name, value in weights.items()}
+    count, clipped = len(method.batches[0]), list[bool]()
+    for number, (x, y) in enumerate(method.batches[0]):
+        done = number / count
+        rising, falling = 0.04 + 0.96 * done / 0.3, (1 + math.cos(math.pi * (done - 0.3) / 0.7)) / 2
+        rate = recipe.learning_rate * (rising if done < 0.3 else falling)
+        attached = {name: value.clone().requires_grad_() for name, value in weights.items()}
+        log_shares = torch.func.functional_call(model, attached, (x,)).log_softmax(dim=1)
+        loss = -log_shares[torch.arange(len(y)), y].mean()
+        slopes = dict(zip(attached, torch.autograd.grad(loss, list(attached.values())), strict=True))
+        length = math.sqrt(sum(float(slope.square().sum()) for slope in slopes.values()))
+        clipped.append(length > recipe.clip)
+        for name, weight in weights.items():
+            decay = 0.0 if name.endswith("bias") else recipe.weight_decay
+            slope = slopes[name] * min(1.0, recipe.clip / (length + 1e-6))
+            start = weight
+            if recipe.optimizer == "adamw":
+                start = weight * (1 - rate * decay)
+            else:
+                slope = slope + decay * weight
+            if recipe.optimizer == "sgd":
+                first[name] = 0.9 * first[name] + slope
+                step = slope + 0.9 * first[name]
+            else:
+                first[name] = 0.9 * first[name] + 0.1 * slope
+                second[name] = 0.999 * second[name] + 0.001 * slope**2
+                mean, square = first[name] / (1 - 0.9 ** (number + 1)), second[name] / (1 - 0.999 ** (number + 1))
+                step = mean / (square.sqrt() + 1e-8)
+            weights[name] = start - rate * step
+    assert any(clipped) and not all(clipped)
+    return weights
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_the_steps_are_those_of_the_optimisers_equations(optimizer: str, part: Loaded, tmp_path: Path) -> None:
+    """Rate, clip, decay of some parameters and momentum, over an epoch of real digits."""
+    recipe = Recipe(
+        epochs=1,
+        batch_size=50,
+        optimizer=optimizer,  # type: ignore[arg-type]
+        learning_rate=0.05 if optimizer == "sgd" else 3e-3,
+        weight_decay=0.1,
+        clip=0.2,
+    )
+    method = Noted(batches=([],))
+    found = run(method, part, tmp_path, recipe)
+    assert len(method.batches[0]) == 8
+    wanted = by_hand(fresh_network(method, SMALL, part, 0), method, recipe)
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10)
 
 
 def test_a_loss_that_is_not_finite_is_an_error_with_its_epoch(part: Loaded, tmp_path: Path) -> None:
