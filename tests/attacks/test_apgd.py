@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attacks.adaptive import AdaptiveDescent, Control
-from attacks.apgd import Apgd
-from attacks.base import Context
-from attacks.feasible import Objective
-from attacks.walk import Point
-from attrobust.types import ThreatModel
-from explainers.saliency import Saliency
+from attrobust.attacks.apgd import Apgd
+from attrobust.attacks.base import Context
+from attrobust.attacks.engine.adaptive import AdaptiveDescent, Control
+from attrobust.attacks.engine.feasible import Objective
+from attrobust.attacks.engine.walk import Point
+from attrobust.explainers.saliency import Saliency
+from attrobust.threat import ThreatModel
 
 ContextMaker = Callable[..., Context]
 Array = NDArray[np.float64]
