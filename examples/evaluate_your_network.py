@@ -37,7 +37,7 @@ def trained_network(split: Split, epochs: int) -> nn.Module:
         for start in range(0, len(order), 64):
             x, y = split.batch(order[start : start + 64])
             optimizer.zero_grad()
-            cross_entropy(network(x), y).backward()
+            torch.autograd.backward(cross_entropy(network(x), y))
             optimizer.step()
     return network.eval().requires_grad_(False)
 
