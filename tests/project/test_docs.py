@@ -115,10 +115,10 @@ def test_a_method_in_a_pull_request_is_known_and_tested_as_contributing_says(tmp
 def test_the_example_explainer_of_the_manual_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = files("docs/plug-ins.md")["sign.py"]
     (tmp_path / "sign.py").write_text(shown.replace('"gradient-sign"', '"sign-doc"'))
-    words = ["--plugin", tmp_path / "sign.py", "--methods", "aga,natural", "--explainers", "sign-doc:sharpness=5"]
+    words = ["--plugin", tmp_path / "sign.py", "--methods", "aga,natural", "--explainers", "sign-doc:slope=5"]
     code, out, err = run([*FAST, *words, "--out", tmp_path / "run"], capsys)
     assert code == 0, err
-    assert "sign-doc:sharpness=5" in out
+    assert "sign-doc:slope=5" in out
 
 
 def test_every_command_of_the_documents_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
