@@ -24,7 +24,7 @@ ROW_START = b'{"cell":'
 """How every line of rows starts, its keys being sorted."""
 
 Row = dict[str, Any]
-"""One metric of one cell, as JSON; the README lists its keys."""
+"""One metric of one cell, as JSON; ``docs/results.md`` lists its keys."""
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Booleans = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
