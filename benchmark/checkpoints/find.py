@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,78 +14,17 @@ from torch import nn
 from attrobust.benchmark.checkpoints.card import WeightCard, shipped
 from attrobust.benchmark.checkpoints.source import parts_of
 from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
-from attrobust.benchmark.data.base import Dataset, Loaded, image_facts
+from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.base import ImageFacts, ModelFamily
-from attrobust.benchmark.store.provenance import TRAINING, code_digest, plugin_digest, versions
+from attrobust.benchmark.store.provenance import versions
+from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import save_tensors, train
-from attrobust.benchmark.training.recipe import Recipe
 from attrobust.files import file_sha256
 from attrobust.methods.base import Method
-from attrobust.naming.component import Component
 from attrobust.naming.spec import fingerprint
 from attrobust.types import UsageError
 
 LOG = logging.getLogger("attrobust")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingJob:
-    """Everything that decides a checkpoint's weights.
-
-    Attributes:
-        method, model, dataset: with all their settings.
-        data: the images.
-        recipe: of training.
-        seed: of training.
-        start: the method whose trained weights training goes on from; None for fresh weights.
-    """
-
-    method: Component[Method]
-    model: Component[ModelFamily]
-    dataset: Component[Dataset]
-    data: Loaded
-    recipe: Recipe
-    seed: int
-    start: Component[Method] | None = None
-
-    @property
-    def before(self) -> TrainingJob | None:
-        """The job whose weights this one goes on from."""
-        return None if self.start is None else dataclasses.replace(self, method=self.start, start=None)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Method, model, dataset, images, recipe and start as JSON values."""
-        splits = {f"{name}_sha256": self.data.splits[name].sha256 for name in ("train", "val")}
-        return {
-            "method": self.method.canonical,
-            "model": self.model.canonical,
-            "dataset": {**self.dataset.canonical, **splits},
-            "images": asdict(image_facts(self.data)),
-            "recipe": self.recipe.shared(tuning=self.start is not None),
-            "start": self.start.canonical if self.start else {},
-        }
-
-    @property
-    def epochs(self) -> int:
-        """Length of the training, without that of ``before``."""
-        return (self.recipe.tuning() if self.start else self.recipe).epochs
-
-    @property
-    def plugins(self) -> list[str]:
-        """Digests of the files of method, model, dataset and start that are plug-ins, empty for ours."""
-        items = [self.method.item, self.model.item, self.dataset.item, *([self.start.item] if self.start else [])]
-        return [plugin_digest(type(item)) for item in items]
-
-    @property
-    def key(self) -> str:
-        """Fingerprint of all of this."""
-        return fingerprint([self.facts, self.seed, self.plugins])
-
-    @property
-    def code(self) -> str:
-        """Digest of the sources that train."""
-        return code_digest(TRAINING, [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +113,14 @@ def _written(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def train_into(job: TrainingJob, folder: Path, device: torch.device, start: Checkpoint | None = None) -> Checkpoint:
+def train_into(
+    job: TrainingJob, data: Loaded, folder: Path, device: torch.device, start: Checkpoint | None = None
+) -> Checkpoint:
     """Train a job, or go on with its interrupted training, and save weights and card in ``folder``.
 
     Args:
         job: what is trained.
+        data: the images it names.
         folder: of the run's checkpoints.
         device: to train on.
         start: of ``job.before``, where it has one.
@@ -186,16 +128,19 @@ def train_into(job: TrainingJob, folder: Path, device: torch.device, start: Chec
     Raises:
         TrainingError: see ``training.train``.
         UsageError: the file of ``start`` is not what its card says.
+        ValueError: the images are others than the job names.
     """
+    if (job.train_sha256, job.val_sha256) != tuple(data.splits[name].sha256 for name in ("train", "val")):
+        raise ValueError(f"{job.method.label} is to be trained on other images than these")
     weights = folder / f"{_stem(job, start)}.pt"
     resume = weights.with_suffix(".resume")
     before = None
     if start is not None and job.start is not None:
-        before = start.network(job.start.item, job.model.item, image_facts(job.data))
+        before = start.network(job.start.item, job.model.item, job.images)
     trained = train(
         job.method.item,
         job.model.item,
-        job.data,
+        data,
         job.recipe.tuning() if job.start else job.recipe,
         seed=job.seed,
         device=device,

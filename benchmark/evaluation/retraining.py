@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from attrobust.benchmark.checkpoints.find import TrainingJob
 from attrobust.benchmark.data.base import Loaded, Split, SplitName
 from attrobust.benchmark.evaluation.evaluate import Rules, explained, scored_copy
 from attrobust.benchmark.store.provenance import source_digest
+from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import correct, train
 from attrobust.explainers.base import Explainer
 from attrobust.files import write_atomically
@@ -64,11 +64,13 @@ class Retraining:
 
     Attributes:
         job: what is trained, from scratch; its images and its seed are replaced.
+        data: whose images are changed.
         device: to train on.
         folder: where results are kept.
     """
 
     job: TrainingJob
+    data: Loaded
     device: torch.device
     folder: Path
 
@@ -76,7 +78,7 @@ class Retraining:
         """Whether a network trained on changed images recognises them.
 
         Args:
-            images: of every split, float32 in [0, 1], N×C×H×W; their classes are those of the job's images.
+            images: of every split, float32 in [0, 1], N×C×H×W; their classes are those of ``data``.
             seed: of the training.
 
         Returns:
@@ -85,17 +87,17 @@ class Retraining:
         Raises:
             TrainingError: see ``training.train``.
         """
-        before = self.job.data.splits
         splits: dict[SplitName, Split] = {
-            name: FloatSplit(changed, before[name].labels) for name, changed in images.items()
+            name: FloatSplit(changed, self.data.splits[name].labels) for name, changed in images.items()
         }
-        job = replace(self.job, data=replace(self.job.data, splits=splits), seed=seed)
-        result = self.folder / f"{_key(job)}.hits"
+        digests = {name: split.sha256 for name, split in splits.items()}
+        job = replace(self.job, train_sha256=digests["train"], val_sha256=digests["val"], seed=seed)
+        result = self.folder / f"{_key(job, digests['test'])}.hits"
         resume = result.with_suffix(".resume")
         hits = _read(result, len(splits["test"]))
         if hits is None:
             trained = train(
-                *(job.method.item, job.model.item, job.data, job.recipe),
+                *(job.method.item, job.model.item, replace(self.data, splits=splits), job.recipe),
                 seed=seed,
                 device=self.device,
                 resume=resume,
@@ -108,10 +110,10 @@ class Retraining:
         return hits
 
 
-def _key(job: TrainingJob) -> str:
+def _key(job: TrainingJob, test_sha256: str) -> str:
     """Fingerprint of everything that decides which test images are recognised."""
     own = source_digest(("benchmark/evaluation/retraining.py",))
-    return fingerprint([job.key, job.code, job.data.splits["test"].sha256, own])
+    return fingerprint([job.key, job.code, test_sha256, own])
 
 
 def _read(path: Path, count: int) -> Tensor | None:

@@ -10,11 +10,12 @@ from typing import Literal
 from torch import nn
 
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
-from attrobust.benchmark.checkpoints.find import Checkpoint, TrainingJob, find_shipped, find_trained, train_into
+from attrobust.benchmark.checkpoints.find import Checkpoint, find_shipped, find_trained, train_into
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.subjects import job_of
+from attrobust.benchmark.training.job import TrainingJob
 from attrobust.types import UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -112,7 +113,7 @@ class Networks:
             return checkpoint
         start = self._checkpoint(job.before) if job.before else None
         LOG.info("%s: training for %d epochs", job.method.label, job.epochs)
-        return train_into(job, self._folder, self._request.device, start)
+        return train_into(job, self._data, self._folder, self._request.device, start)
 
 
 def one_line(error: Exception) -> str:

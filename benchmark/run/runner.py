@@ -256,7 +256,8 @@ class Runner:
         """What networks learn that are trained anew on images changed according to the maps of one."""
         studies = [metric.item for metric in task.metrics if isinstance(metric.item, Study)]
         folder, device = self.store.folder / "studies", self.request.device
-        retrain = Retraining(job=retraining_job(self.request, self._data, subject), device=device, folder=folder)
+        job = retraining_job(self.request, self._data, subject)
+        retrain = Retraining(job=job, data=self._data, device=device, folder=folder)
         found = conduct(network, explainer, studies, self._data, rules, retrain, progress=where)
         repeats = tuple(tuple(scores.nanmean(dim=1).tolist()) for scores in found)
         return replace(unattacked([scores.mean(dim=0) for scores in found]), repeats=repeats)

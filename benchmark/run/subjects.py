@@ -8,11 +8,11 @@ from typing import Any
 
 from attrobust import explainers, methods
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
-from attrobust.benchmark.checkpoints.find import TrainingJob
 from attrobust.benchmark.checkpoints.untrained import CONTROLS, Untrained
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.store.provenance import plugin_digest
+from attrobust.benchmark.training.job import TrainingJob
 from attrobust.explainers.base import Explainer
 from attrobust.methods.base import Method
 from attrobust.naming.component import Component, resolve_one
@@ -66,11 +66,11 @@ class Subject:
 
 def job_of(request: Request, data: Loaded, method: Component[Method], seed: int) -> TrainingJob:
     """The training of a method with the run's model, dataset and recipe."""
-    return TrainingJob(
+    return TrainingJob.on(
+        data,
         method=method,
         model=request.model,
         dataset=request.dataset,
-        data=data,
         recipe=request.recipe,
         seed=seed,
         start=request.starts.get(method.item.start),

@@ -13,9 +13,10 @@ from attrobust import UsageError, load
 from attrobust.benchmark import data, models
 from attrobust.benchmark.checkpoints import card as cards
 from attrobust.benchmark.checkpoints.card import SHIPPED, WeightCard, shipped
-from attrobust.benchmark.checkpoints.find import TrainingJob, find_shipped, find_trained, matches, train_into
+from attrobust.benchmark.checkpoints.find import find_shipped, find_trained, matches, train_into
 from attrobust.benchmark.data.base import Dataset, Loaded
 from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import correct
 from attrobust.benchmark.training.recipe import load_recipe
 from attrobust.files import file_sha256
@@ -38,11 +39,10 @@ def job(name: str, digits: Loaded, **changes: object) -> TrainingJob:
         "start": None if start == SCRATCH else method_of(start, recipe.methods.get(start, {})),
         "model": resolve_one(models.registry, "lenet:width=16,hidden=64", ModelFamily),
         "dataset": resolve_one(data.registry, "digits", Dataset),
-        "data": digits,
         "recipe": recipe,
         "seed": 0,
     }
-    return TrainingJob(**(settings | changes))  # type: ignore[arg-type]
+    return TrainingJob.on(**({"data": digits} | settings | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -130,9 +130,9 @@ def test_what_a_kill_or_a_user_spoilt_is_trained_again(
     with monkeypatch.context() as patch:
         patch.setattr(WeightCard, "write", dies)
         with pytest.raises(KeyboardInterrupt):
-            train_into(small, tmp_path, cpu)
+            train_into(small, digits, tmp_path, cpu)
     assert find_trained(small, tmp_path) is None
-    whole = train_into(small, tmp_path, cpu)
+    whole = train_into(small, digits, tmp_path, cpu)
     again = find_trained(small, tmp_path)
     assert again is not None
     assert again.card.sha256 == whole.card.sha256
@@ -143,6 +143,6 @@ def test_what_a_kill_or_a_user_spoilt_is_trained_again(
         else:
             whole.weights.write_bytes(damage)
         assert find_trained(small, tmp_path) is None
-        assert train_into(small, tmp_path, cpu).weights.read_bytes() == bytes_before
+        assert train_into(small, digits, tmp_path, cpu).weights.read_bytes() == bytes_before
     whole.weights.with_suffix(".toml").write_text("sha256 = ")
     assert find_trained(small, tmp_path) is None

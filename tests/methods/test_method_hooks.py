@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attrobust.benchmark.checkpoints.card import WeightCard
-from attrobust.benchmark.checkpoints.find import TrainingJob, find_trained, matches, train_into
+from attrobust.benchmark.checkpoints.find import find_trained, matches, train_into
 from attrobust.benchmark.data import registry as datasets
 from attrobust.benchmark.data.base import Dataset, Loaded, image_facts
 from attrobust.benchmark.data.imagefolder import ImageFolder
@@ -25,6 +25,7 @@ from attrobust.benchmark.request.methods import Defaults, resolve_methods
 from attrobust.benchmark.request.protocol import load_protocol
 from attrobust.benchmark.request.request import make_request
 from attrobust.benchmark.training import loop as training
+from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import TrainingError, fresh_network, train
 from attrobust.benchmark.training.recipe import Recipe, load_recipe
 from attrobust.methods import registry as methods
@@ -143,11 +144,11 @@ def test_parameters_a_method_frees_do_not_decay(digits: Loaded, tmp_path: Path) 
 
 
 def job(method: str, start: str | None, digits: Loaded) -> TrainingJob:
-    return TrainingJob(
+    return TrainingJob.on(
+        digits,
         method=resolve_one(methods, method, Method),
         model=resolve_one(models, "lenet:width=4,hidden=8", ModelFamily),
         dataset=resolve_one(datasets, "digits", Dataset),
-        data=digits,
         recipe=load_recipe("digits", epochs=1),
         seed=0,
         start=start and resolve_one(methods, start, Method),  # type: ignore[arg-type]
@@ -166,8 +167,8 @@ def test_another_start_is_another_checkpoint(digits: Loaded) -> None:
 def test_weights_trained_from_other_weights_are_other_weights(digits: Loaded, tmp_path: Path) -> None:
     child = job("cure", "natural", digits)
     assert child.before is not None
-    starts = [train_into(dataclasses.replace(child.before, seed=seed), tmp_path, CPU) for seed in range(2)]
-    found = [train_into(child, tmp_path, CPU, start) for start in starts]
+    starts = [train_into(dataclasses.replace(child.before, seed=seed), digits, tmp_path, CPU) for seed in range(2)]
+    found = [train_into(child, digits, tmp_path, CPU, start) for start in starts]
     assert [one.card.start_sha256 for one in found] == [start.card.sha256 for start in starts]
     assert found[0].card.sha256 != found[1].card.sha256
     for one, start in zip(found, starts, strict=True):

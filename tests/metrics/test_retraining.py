@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.attacks.noise import Noise
-from attrobust.benchmark.checkpoints.find import TrainingJob
 from attrobust.benchmark.data.base import ArraySplit, Loaded
 from attrobust.benchmark.data.digits import Digits
 from attrobust.benchmark.evaluation import retraining
@@ -21,6 +20,7 @@ from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
 from attrobust.benchmark.evaluation.retraining import FloatSplit, Retraining, conduct, split_maps
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.training import loop as training
+from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import correct, train
 from attrobust.benchmark.training.recipe import Recipe
 from attrobust.explainers.base import Explainer, UnderivedExplainer
@@ -278,11 +278,11 @@ def task() -> Loaded:
 
 
 def job_of(data: Loaded, seed: int = 0) -> TrainingJob:
-    return TrainingJob(
+    return TrainingJob.on(
+        data,
         method=Component("natural", Natural(), "natural"),
         model=Component("lenet", TINY, "lenet"),
         dataset=Component("digits", Digits(size=SIDE), "digits"),
-        data=data,
         recipe=RECIPE,
         seed=seed,
     )
@@ -310,7 +310,7 @@ class Claims(UnderivedExplainer):
 
 @pytest.fixture(scope="module")
 def service(task: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Retraining:
-    return Retraining(job=job_of(task), device=CPU, folder=tmp_path_factory.mktemp("studies"))
+    return Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path_factory.mktemp("studies"))
 
 
 def test_the_true_map_beats_chance_and_its_reverse(task: Loaded, service: Retraining) -> None:
@@ -337,19 +337,19 @@ def forbidden(*_: object, **__: object) -> None:
 def test_what_was_trained_once_is_read_and_anything_else_is_trained(
     task: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images, service = images_of(task), Retraining(job=job_of(task), device=CPU, folder=tmp_path)
+    images, service = images_of(task), Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path)
     first = service(images, 5)
     assert first.dtype == torch.bool
     assert [path.suffix for path in tmp_path.iterdir()] == [".hits"]
     monkeypatch.setattr(retraining, "train", forbidden)
-    assert torch.equal(Retraining(job=job_of(task, seed=9), device=CPU, folder=tmp_path)(images, 5), first)
+    assert torch.equal(Retraining(job=job_of(task, seed=9), data=task, device=CPU, folder=tmp_path)(images, 5), first)
     labels = {**task.splits, "val": ArraySplit(task.splits["val"].pixels(range(100)), 1 - task.splits["val"].labels)}
     flipped = replace(task, splits=labels)
     for changed in (
         lambda: service(images, 6),
         lambda: service(images | {"test": images["test"].flip(0)}, 5),
         lambda: service(images | {"train": images["train"] * 0.999}, 5),
-        lambda: replace(service, job=job_of(flipped))(images, 5),
+        lambda: replace(service, job=job_of(flipped), data=flipped)(images, 5),
         lambda: replace(service, job=replace(service.job, recipe=replace(RECIPE, epochs=7)))(images, 5),
         lambda: replace(service, job=replace(service.job, model=Component("lenet", LeNet(width=4, hidden=9), "lenet")))(
             images, 5
@@ -357,7 +357,7 @@ def test_what_was_trained_once_is_read_and_anything_else_is_trained(
     ):
         with pytest.raises(AssertionError, match="trained again"):
             changed()
-    monkeypatch.setattr("attrobust.benchmark.checkpoints.find.code_digest", lambda *_: "other sources")
+    monkeypatch.setattr("attrobust.benchmark.training.job.code_digest", lambda *_: "other sources")
     with pytest.raises(AssertionError, match="trained again"):
         service(images, 5)
 
@@ -366,7 +366,7 @@ def test_what_was_trained_once_is_read_and_anything_else_is_trained(
 def test_a_damaged_result_is_trained_again(
     damage: bytes, task: Loaded, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    images, service = images_of(task), Retraining(job=job_of(task), device=CPU, folder=tmp_path)
+    images, service = images_of(task), Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path)
     first = service(images, 5)
     (result,) = tmp_path.iterdir()
     whole = result.read_bytes()
@@ -378,7 +378,7 @@ def test_a_damaged_result_is_trained_again(
 
 
 def test_images_that_were_not_changed_are_learned_like_the_data_themselves(task: Loaded, tmp_path: Path) -> None:
-    service = Retraining(job=job_of(task), device=CPU, folder=tmp_path / "a")
+    service = Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path / "a")
     plain = train(Natural(), TINY, task, RECIPE, seed=2, device=CPU, resume=tmp_path / "plain.resume")
     assert torch.equal(service(images_of(task), 2), correct(plain.model, task.splits["test"], 200, CPU))
 
@@ -387,8 +387,8 @@ def test_a_killed_training_goes_on_where_it_stopped(
     task: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = {name: 0.7 * values for name, values in images_of(task).items()}
-    whole = Retraining(job=job_of(task), device=CPU, folder=tmp_path / "whole")(images, 1)
-    killed = Retraining(job=job_of(task), device=CPU, folder=tmp_path / "killed")
+    whole = Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path / "whole")(images, 1)
+    killed = Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path / "killed")
     save, epochs = training.save_tensors, []
 
     def dies(path: Path, value: dict[str, int]) -> None:
@@ -407,7 +407,7 @@ def test_a_killed_training_goes_on_where_it_stopped(
 
 
 def test_a_result_is_whole_or_absent(task: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = Retraining(job=job_of(task), device=CPU, folder=tmp_path)
+    service = Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path)
 
     def full(*_: object) -> None:
         raise OSError("no space left")
