@@ -244,7 +244,7 @@ def _logging(path: Path) -> Iterator[None]:
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_screen = _AboveBars()
     to_screen.setLevel(logging.INFO)
-    to_screen.addFilter(lambda record: not record.exc_info)
+    to_screen.addFilter(lambda record: not record.exc_info and not getattr(record, "file_only", False))
     LOG.setLevel(logging.DEBUG)
     LOG.propagate = False
     handlers: list[logging.Handler] = [to_file, to_screen]

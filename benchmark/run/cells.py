@@ -1,20 +1,22 @@
-"""The cells of a network: what is measured of it."""
+"""The cells of a network: what is measured of it, as jobs, and the keys of their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from attrobust.attacks.base import Attack
-from attrobust.benchmark.data.base import Loaded, SplitName, evaluation_sha256, image_facts
-from attrobust.benchmark.request.criterion import Criterion
+from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.executors.jobs import CellJob, NetworkJob
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.flags import audit_key
+from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.run.subjects import Subject
 from attrobust.benchmark.store.provenance import EVALUATION, code_digest, plugin_digest
 from attrobust.benchmark.store.store import row_fingerprint
 from attrobust.explainers.base import Explainer
-from attrobust.metrics.base import Metric, Scope
+from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component
 from attrobust.naming.spec import fingerprint
 from attrobust.types import Cell
@@ -36,141 +38,16 @@ ROBUST_ACCURACY = ACCURACY | {"label": "robust-accuracy", "name": "robust-accura
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """One cell with the metrics wanted of it.
+class PlacedCell:
+    """A cell where it stands in the table.
 
     Attributes:
-        cell: what is computed.
-        split: whose images.
-        metrics: of one scope; none where what is measured is accuracy, which has no explainer either.
-        explainer, attack: as far as there is one.
         column: the explainer as the table's column calls it; that of a control is another one.
+        job: what computes it.
     """
 
-    cell: Cell
-    split: SplitName
-    metrics: list[Component[Metric]]
-    explainer: Component[Explainer] | None = None
-    attack: Component[Attack] | None = None
-    column: str = ""
-
-    @property
-    def scope(self) -> Scope | Literal["accuracy"]:
-        """What is measured: accuracy, clean or under attack, or metrics of a scope."""
-        return type(self.metrics[0].item).scope if self.metrics else "accuracy"
-
-    @property
-    def rows(self) -> list[tuple[str, dict[str, Any]]]:
-        """Fingerprint and facts of every row of the cell, one per metric."""
-        if self.metrics:
-            facts = [metric_facts(metric) for metric in self.metrics]
-        else:
-            facts = [accuracy_facts(self.attack) if self.attack else ACCURACY]
-        cell = asdict(self.cell)
-        return [(row_fingerprint(cell, item), item) for item in facts]
-
-    @property
-    def donor(self) -> str:
-        """Name of the method whose network the attack needs; empty where it needs none."""
-        return self.attack.item.donor if self.attack else ""
-
-    @property
-    def label(self) -> str:
-        """Explainer and attack, or what is measured without them, as progress bars and logs say it."""
-        parts = [part.label for part in (self.explainer, self.attack) if part]
-        if self.scope in ("accuracy", "network"):
-            parts = [self.scope, *parts]
-        elif self.scope == "training":
-            parts += [metric.label for metric in self.metrics]
-        words = " / ".join(parts)
-        return words if self.split == "test" else f"{words} on validation images"
-
-    def entries(self, subject: int) -> Iterator[dict[str, Any]]:
-        """Where each row stands in the table of a run: its subject's position, explainer, attack and metric."""
-        for key, facts in self.rows:
-            yield {
-                "subject": subject,
-                "explainer": self.column,
-                "attack": self.attack.label if self.attack else "",
-                "metric": facts["label"],
-                "row": key,
-            }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Completed:
-    """A subject whose cells are all on disk, computed or failed.
-
-    Attributes:
-        sha256: of its weights; empty where there are none.
-        tasks: its cells.
-        failures: one line for everything that went wrong.
-        findings: what was found of a user's checkpoint, by its label.
-    """
-
-    sha256: str
-    tasks: list[Task]
-    failures: list[str]
-    findings: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """What is measured of a network beside its clean accuracy: every attack on every explainer, and on the prediction.
-
-    Attributes:
-        split: whose images are attacked.
-        images: how many, from the first.
-        data_sha256: of these images.
-        explainers, attacks, metrics: the columns.
-        accuracy_attack: under which accuracy is measured on these images; None for no such column.
-    """
-
-    split: SplitName
-    images: int
-    data_sha256: str
-    explainers: list[Component[Explainer]]
-    attacks: list[Component[Attack]]
-    metrics: list[Component[Metric]]
-    accuracy_attack: Component[Attack] | None
-
-    def of(self, scope: Scope) -> list[Component[Metric]]:
-        """The metrics of a scope."""
-        return [metric for metric in self.metrics if type(metric.item).scope == scope]
-
-    @property
-    def donors(self) -> list[str]:
-        """Names of the methods whose networks the attacks need."""
-        attacks = [self.accuracy_attack, *(self.attacks if self.of("attack") else [])]
-        return list(dict.fromkeys(attack.item.donor for attack in attacks if attack and attack.item.donor))
-
-
-def table_grid(request: Request, data: Loaded) -> Grid:
-    """What the rows of the table are measured on."""
-    images = request.protocol.images
-    return Grid(
-        split="test",
-        images=images,
-        data_sha256=evaluation_sha256(data.splits["test"], images),
-        explainers=request.explainers,
-        attacks=request.attacks,
-        metrics=request.metrics,
-        accuracy_attack=request.accuracy_attack,
-    )
-
-
-def choosing_grid(criterion: Criterion, data: Loaded, images: int) -> Grid:
-    """What candidates are measured on: as many validation images, at most the split."""
-    images = min(images, len(data.splits["val"]))
-    return Grid(
-        split="val",
-        images=images,
-        data_sha256=evaluation_sha256(data.splits["val"], images),
-        explainers=[criterion.explainer],
-        attacks=[criterion.attack],
-        metrics=[criterion.metric],
-        accuracy_attack=None,
-    )
+    column: str
+    job: CellJob
 
 
 def accuracy_facts(attack: Component[Attack]) -> dict[str, Any]:
@@ -194,22 +71,43 @@ def metric_facts(metric: Component[Metric]) -> dict[str, Any]:
     }
 
 
-def tasks_of(
-    request: Request, data: Loaded, grid: Grid, subject: Subject, sha256: str, donors: Mapping[str, str]
-) -> list[Task]:
+def rows_of(job: CellJob) -> list[tuple[str, dict[str, Any]]]:
+    """Fingerprint and facts of every row of a cell, one per metric; final once the hashes of weights are filled in."""
+    if job.metrics:
+        facts = [metric_facts(metric) for metric in job.metrics]
+    else:
+        facts = [accuracy_facts(job.attack) if job.attack else ACCURACY]
+    cell = asdict(job.cell)
+    return [(row_fingerprint(cell, item), item) for item in facts]
+
+
+def with_weights(job: CellJob, sha256: str, source_model_sha256: str) -> CellJob:
+    """A cell of networks with these weights; without any, and of no source model either, where there is no network."""
+    lent = source_model_sha256 if sha256 else ""
+    return replace(job, cell=replace(job.cell, checkpoint_sha256=sha256, donor_sha256=lent))
+
+
+def cells_of(
+    request: Request,
+    data: Loaded,
+    grid: Grid,
+    subject: Subject,
+    network: NetworkJob,
+    source_models: Mapping[str, NetworkJob],
+) -> list[PlacedCell]:
     """Every cell of a subject, clean accuracy first, then that under attack.
 
     Args:
         request, data: of the run.
         grid: what is measured, and on which images.
         subject: the row.
-        sha256: of its weights.
-        donors: sha256 of the weights of the networks that attacks need, by name, as far as there are any.
+        network: its.
+        source_models: the networks that attacks need, by name, as far as there are any.
     """
     protocol, split = request.protocol, data.splits[grid.split]
     shared: dict[str, Any] = {
         "subject": {**subject.facts, "images": asdict(image_facts(data))},
-        "checkpoint_sha256": sha256,
+        "checkpoint_sha256": "",
         "dataset": request.dataset.canonical,
         "data_sha256": grid.data_sha256,
         "images": grid.images,
@@ -217,18 +115,17 @@ def tasks_of(
         "protocol": f"{protocol.name} v{protocol.version}",
     }
 
-    def task(
+    def placed(
         metrics: Sequence[Component[Metric]],
         column: Component[Explainer] | None = None,
         attack: Component[Attack] | None = None,
         facts: Mapping[str, Any] | None = None,
-    ) -> Task:
+    ) -> PlacedCell:
         explainer = subject.explainer if column and subject.explainer else column
         attacked: dict[str, Any] = {}
         if attack:
             attacked["threat"] = asdict(protocol.threat if explainer else protocol.accuracy_threat)
             attacked["batch_size"] = request.batch_size if attack.item.batch_dependent else 0
-            attacked["donor_sha256"] = donors.get(attack.item.donor, "")
         cell = Cell(
             **{**shared, **attacked, **(facts or {})},
             explainer=explainer.canonical if explainer else {},
@@ -237,29 +134,60 @@ def tasks_of(
             reduction=protocol.reduction if explainer else "",
             code=code_digest(EVALUATION, [type(part.item) for part in (explainer, attack) if part]),
         )
-        return Task(
+        source_model = source_models.get(attack.item.donor) if attack else None
+        on_explanation = explainer is not None and attack is not None and not attack.item.on_prediction
+        audited = request.audit and on_explanation and grid.split == "test" and not subject.control
+        audit = audit_key(network, cell) if audited else ""
+        needed = [network.key, *([source_model.key] if source_model else []), *([audit] if audit else [])]
+        wanted = [[metric.canonical, plugin_digest(type(metric.item))] for metric in metrics]
+        job = CellJob(
+            key=fingerprint(["cell", needed[: 1 + bool(source_model)], asdict(cell), wanted]),
+            needs=tuple(needed),
+            label=f"{subject.label} / {_words(grid, metrics, explainer, attack)}",
+            group=subject.label,
+            counted=True,
+            network=network,
+            source_model=source_model,
             cell=cell,
             split=grid.split,
-            metrics=list(metrics),
+            metrics=tuple(metrics),
             explainer=explainer,
             attack=attack,
-            column=column.label if column else "",
+            audit=audit,
         )
+        return PlacedCell(column=column.label if column else "", job=job)
 
-    tasks = [task([], facts={"data_sha256": split.sha256, "images": len(split)})]
+    cells = [placed([], facts={"data_sha256": split.sha256, "images": len(split)})]
     if grid.accuracy_attack:
-        tasks.append(task([], attack=grid.accuracy_attack))
+        cells.append(placed([], attack=grid.accuracy_attack))
     if metrics := grid.of("attack"):
-        tasks += [task(metrics, explainer, attack) for explainer in grid.explainers for attack in grid.attacks]
+        cells += [placed(metrics, explainer, attack) for explainer in grid.explainers for attack in grid.attacks]
     if metrics := grid.of("map"):
-        tasks += [task(metrics, explainer) for explainer in grid.explainers]
+        cells += [placed(metrics, explainer) for explainer in grid.explainers]
     if metrics := grid.of("network"):
-        tasks.append(task(metrics))
+        cells.append(placed(metrics))
     if studies := grid.of("training"):
         anew = {
             "data_sha256": fingerprint({name: part.sha256 for name, part in data.splits.items()}),
             "images": len(split),
             "training": request.recipe.shared(tuning=False),
         }
-        tasks += [task([study], explainer, facts=anew) for explainer in grid.explainers for study in studies]
-    return tasks
+        cells += [placed([study], explainer, facts=anew) for explainer in grid.explainers for study in studies]
+    return cells
+
+
+def _words(
+    grid: Grid,
+    metrics: Sequence[Component[Metric]],
+    explainer: Component[Explainer] | None,
+    attack: Component[Attack] | None,
+) -> str:
+    """Explainer and attack, or what is measured without them, as progress bars and logs say it."""
+    scope = type(metrics[0].item).scope if metrics else "accuracy"
+    parts = [part.label for part in (explainer, attack) if part]
+    if scope in ("accuracy", "network"):
+        parts = [scope, *parts]
+    elif scope == "training":
+        parts += [metric.label for metric in metrics]
+    words = " / ".join(parts)
+    return words if grid.split == "test" else f"{words} on validation images"

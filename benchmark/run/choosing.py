@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from attrobust.benchmark.report.choices import reason, table
 from attrobust.benchmark.request.criterion import Criterion
-from attrobust.benchmark.run.cells import Completed, metric_facts
+from attrobust.benchmark.run.cells import metric_facts
+from attrobust.benchmark.run.driver import Completed
 from attrobust.benchmark.run.subjects import Subject
 from attrobust.benchmark.store.choice import Choice, Trial, candidate
 from attrobust.benchmark.store.store import Row
@@ -36,47 +37,70 @@ def choose(
     subjects: Sequence[Subject],
     criterion: Criterion,
     images: int,
-    complete: Callable[[Subject], Completed],
+    measured: Iterable[Completed],
     rows: Mapping[str, Row],
 ) -> Selection:
-    """Measure every candidate and keep the best of each sweep, in its place among the other rows.
+    """Keep the best candidate of each sweep, in its place among the other rows.
 
     Args:
         subjects: rows and candidates.
         criterion: what is compared.
         images: of the validation split, to be attacked.
-        complete: sees to it that a candidate's two cells, clean accuracy and the criterion, are in ``rows``.
-        rows: by fingerprint, as they are now.
+        measured: every candidate once its two cells, clean accuracy and the criterion, are in ``rows``, in any order; a
+            sweep is decided as soon as all its members are there.
+        rows: by fingerprint, as they are then.
     """
-    selection = Selection(subjects=[], choices=[], failures=[])
+    sweeps = _sweeps(subjects)
+    done: dict[tuple[str, int | None], Completed] = {}
+    choices: dict[str, Choice] = {}
+    for completed in measured:
+        done[completed.subject.label, completed.subject.seed] = completed
+        sweep = completed.subject.candidate_of
+        members = [done.get((item.label, item.seed)) for item in sweeps[sweep]]
+        found = [item for item in members if item is not None]
+        if len(found) == len(members):
+            choices[sweep] = _choice(sweep, criterion, images, found, rows)
+            for line in table(choices[sweep]):
+                LOG.info("%s", line)
+    selection = Selection(subjects=[], choices=[choices[sweep] for sweep in sweeps], failures=[])
     for sweep, group in itertools.groupby(subjects, key=lambda subject: subject.candidate_of):
-        members = list(group)
         if not sweep:
-            selection.subjects.extend(members)
+            selection.subjects.extend(group)
             continue
-        candidates = []
-        for label, seeds in itertools.groupby(members, key=lambda subject: subject.label):
-            trials = []
-            for subject in seeds:
-                done = complete(subject)
-                selection.failures.extend(done.failures)
-                accuracy, score = (key for task in done.tasks for key, _ in task.rows)
-                trials.append(Trial(seed=subject.seed, sha256=done.sha256, accuracy=accuracy, score=score))
-            candidates.append(candidate(label, trials, rows))
-        choice = Choice(
-            sweep=sweep,
-            metric=metric_facts(criterion.metric),
-            attack=criterion.attack.label,
-            explainer=criterion.explainer.label,
-            images=images,
-            floor=criterion.floor,
-            candidates=tuple(candidates),
-        )
-        for line in table(choice):
-            LOG.info("%s", line)
-        selection.choices.append(choice)
-        selection.subjects.extend(_rows_of(choice, members))
+        selection.subjects.extend(_rows_of(choices[sweep], sweeps[sweep]))
+        for item in sweeps[sweep]:
+            selection.failures.extend(done[item.label, item.seed].failures)
     return selection
+
+
+def _sweeps(subjects: Sequence[Subject]) -> dict[str, list[Subject]]:
+    """By sweep, its candidates."""
+    found: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        if subject.candidate_of:
+            found.setdefault(subject.candidate_of, []).append(subject)
+    return found
+
+
+def _choice(
+    sweep: str, criterion: Criterion, images: int, measured: Sequence[Completed], rows: Mapping[str, Row]
+) -> Choice:
+    candidates = []
+    for label, seeds in itertools.groupby(measured, key=lambda item: item.subject.label):
+        trials = []
+        for item in seeds:
+            accuracy, score = item.keys
+            trials.append(Trial(seed=item.subject.seed, sha256=item.sha256, accuracy=accuracy, score=score))
+        candidates.append(candidate(label, trials, rows))
+    return Choice(
+        sweep=sweep,
+        metric=metric_facts(criterion.metric),
+        attack=criterion.attack.label,
+        explainer=criterion.explainer.label,
+        images=images,
+        floor=criterion.floor,
+        candidates=tuple(candidates),
+    )
 
 
 def _rows_of(choice: Choice, members: Sequence[Subject]) -> list[Subject]:

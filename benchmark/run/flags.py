@@ -1,85 +1,61 @@
-"""Which rows carry what the audit found: one audit for each network and explainer, whatever attacks them."""
+"""Which rows carry what an audit found: one audit for each network and explainer, whatever attacks them.
+
+A flag is no score, so the audit's sources are not among those that decide a cell: another audit computes no score
+again. But no flag outlives the audit that raised it: a row names the sources of its audit, and where they are others
+now, the network is audited again and the row written again, with its old scores and new flags.
+"""
 
 from __future__ import annotations
 
-import logging
-import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from torch import nn
-
-from attrobust.benchmark.audit.case import IMAGES
-from attrobust.benchmark.audit.probe import probe
-from attrobust.benchmark.data.base import Loaded
-from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.cells import Task
-from attrobust.benchmark.run.inputs import images_of, rules_of
-from attrobust.benchmark.run.subjects import Subject
+from attrobust.benchmark.executors.jobs import AuditJob, AuditResult, CellJob, NetworkJob
 from attrobust.benchmark.store.provenance import source_digest
 from attrobust.benchmark.store.store import Row
-from attrobust.explainers.base import Explainer
-from attrobust.explainers.shared.chunks import memory_budget
 from attrobust.naming.spec import fingerprint
-from attrobust.types import Flag
+from attrobust.types import Cell
 
-LOG = logging.getLogger("attrobust")
-
-DECISIVE = ("subject", "checkpoint_sha256", "data_sha256", "explainer", "threat", "label", "reduction", "seed")
-"""What of a cell decides its flags, the sources apart."""
+DECISIVE = ("subject", "data_sha256", "explainer", "threat", "label", "reduction", "seed")
+"""What of a cell decides its flags, the network and the sources apart."""
 
 
-class Audits:
-    """The audits of a run.
+def audit_key(network: NetworkJob, cell: Cell) -> str:
+    """The key of the audit whose flags the rows of a cell carry."""
+    facts = asdict(cell)
+    return fingerprint(["audit", network.key, {name: facts[name] for name in DECISIVE}])
 
-    A flag is no score, so the audit's sources are not among those that decide a cell: another audit computes no score
-    again. But no flag outlives the audit that raised it: a row names the sources of its audit, and where they are
-    others now, the network is audited again and the row written again, with its old scores and new flags.
+
+def audit_of(job: CellJob, networks: Sequence[NetworkJob]) -> AuditJob | None:
+    """The audit whose flags the rows of a cell carry; None where they carry none.
 
     Args:
-        request: of the run; without its ``audit`` nothing is audited and what rows carry is left as it is.
-        data: whose images are looked at.
+        job: of the cell.
+        networks: all that decide which cells can be computed, without which it is not known whether one needs flags.
     """
+    if not job.audit or job.explainer is None:
+        return None
+    return AuditJob(
+        key=job.audit,
+        needs=tuple(network.key for network in networks),
+        label=f"{job.group} / {job.explainer.label} / audit",
+        group=job.group,
+        network=job.network,
+        explainer=job.explainer,
+        cell=job.cell,
+        split=job.split,
+    )
 
-    def __init__(self, request: Request, data: Loaded) -> None:
-        self._request, self._data = request, data
-        self._found: dict[str, Row] = {}
 
-    def wanted(self, task: Task, subject: Subject) -> bool:
-        """Whether the rows of a cell carry flags: of the table whose attack is on the explanation, no control's."""
-        on_explanation = task.explainer and task.attack and not task.attack.item.on_prediction
-        return self._request.audit and bool(on_explanation) and task.split == "test" and not subject.control
+def facts_of(result: AuditResult) -> dict[str, Any]:
+    """What every row of a cell says of its audit: ``flags`` and the sources, ``audit``."""
+    return {"flags": [asdict(flag) for flag in result.flags], "audit": _sources()}
 
-    def current(self, row: Row) -> bool:
-        """Whether a row carries the flags of the audit as it is now."""
-        return bool(row.get("audit") == _sources())
 
-    def facts(self, task: Task, network: nn.Module, subject: Subject) -> dict[str, Any]:
-        """What every row of a cell says of the audit: ``flags`` and the sources, ``audit``; nothing where not wanted.
-
-        Args:
-            task: the cell.
-            network: that it attacks.
-            subject: the row it stands in.
-        """
-        if not self.wanted(task, subject) or task.explainer is None:
-            return {}
-        cell = asdict(task.cell)
-        key = fingerprint({name: cell[name] for name in DECISIVE})
-        if key not in self._found:
-            started = time.monotonic()
-            flags = [asdict(flag) for flag in self._probe(task, network, task.explainer.item)]
-            self._found[key] = {"flags": flags, "audit": _sources()}
-            where = f"{subject.label} / {task.explainer.label} / audit"
-            for flag in flags:
-                LOG.warning("%s: %s: %s", where, flag["name"], flag["reason"])
-            LOG.info("%s: %.1f s", where, time.monotonic() - started)
-        return self._found[key]
-
-    def _probe(self, task: Task, network: nn.Module, explainer: Explainer) -> list[Flag]:
-        images = images_of(self._data.splits[task.split], min(IMAGES, task.cell.images))
-        with memory_budget(self._request.memory):
-            return probe(network, explainer, images, rules_of(self._request, task.cell))
+def is_current(row: Row) -> bool:
+    """Whether a row carries the flags of the audit as it is now."""
+    return bool(row.get("audit") == _sources())
 
 
 def _sources() -> str:

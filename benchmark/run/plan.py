@@ -1,68 +1,167 @@
-"""What a run records of what was asked for: the facts its rows share, the columns, and where every row stands."""
+"""The plan of a run: every job there is, each with its key and what it needs first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from attrobust.attacks.base import Attack
+from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
+from attrobust.benchmark.checkpoints.untrained import Untrained
+from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.executors.base import Job
+from attrobust.benchmark.executors.jobs import ClaimJob, NetworkJob, Source
+from attrobust.benchmark.executors.networks import Networks, job_of
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.cells import accuracy_facts, metric_facts
-from attrobust.benchmark.store.provenance import EVALUATION, code_digest
-from attrobust.benchmark.store.schema import SCHEMA
-from attrobust.naming.component import Component
+from attrobust.benchmark.run.cells import PlacedCell, cells_of
+from attrobust.benchmark.run.flags import audit_of
+from attrobust.benchmark.run.grid import Grid
+from attrobust.benchmark.run.subjects import Subject
+from attrobust.benchmark.store.provenance import plugin_digest
+from attrobust.benchmark.training.job import TrainingJob
+from attrobust.naming.spec import fingerprint
 
 
-def plan_of(
-    request: Request,
-    data_sha256: str,
-    subjects: Sequence[dict[str, Any]],
-    entries: Sequence[dict[str, Any]],
-    argv: Sequence[str],
-) -> dict[str, Any]:
-    """The contents of ``run.json``.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one row of the table needs.
+
+    Attributes:
+        position: in the plan, from 0.
+        subject: the row.
+        network: its.
+        source_models: by name, the networks that attacks on it use.
+        cells: in the order of the table.
+        jobs: all of this, each after those it needs. Other parts may have some of them too.
+    """
+
+    position: int
+    subject: Subject
+    network: NetworkJob
+    source_models: Mapping[str, NetworkJob]
+    cells: tuple[PlacedCell, ...]
+    jobs: tuple[Job, ...]
+
+    @property
+    def claim(self) -> ClaimJob | None:
+        """The job that examines the network, where it is a user's."""
+        return next((job for job in self.jobs if isinstance(job, ClaimJob)), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be done for some rows of the table."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """Every job once, each after those it needs."""
+        return tuple(_once(job for part in self.parts for job in part.jobs).values())
+
+
+class Planner:
+    """Makes plans for the rows of one run.
 
     Args:
-        request: of the run.
-        data_sha256: of the attacked images.
-        subjects: the rows of the table.
-        entries: where each stored row stands in it.
-        argv: as typed.
+        request, data: of the run.
+        table: what rows of the table are measured on.
+        choosing: what candidates are measured on, where there are any.
+        networks: that are there already, which decides what has to be trained before others.
+        external_sha256: by name, of the weights of every user's checkpoint.
+        seeds: of the training of all source models that the run may need.
     """
-    protocol, attack = request.protocol, request.accuracy_attack
-    plugins = [type(item.item) for item in request.explainers] + [type(item.item) for item in request.attacks]
-    plugins += [type(attack.item)] if attack else []
-    comparison = {
-        "protocol": protocol.title,
-        "dataset": request.dataset.label,
-        "model": request.model.label,
-        "images": protocol.images,
-        "data_sha256": data_sha256,
-        "threat": str(protocol.threat),
-        "keep_prediction": protocol.keep_prediction,
-        "label": protocol.label,
-        "reduction": protocol.reduction,
-        "seed": protocol.evaluation_seed,
-        "explainers": [item.canonical for item in request.explainers],
-        "attacks": [item.canonical for item in request.attacks],
-        "accuracy_attack": attack and attack.canonical,
-        "code": code_digest(EVALUATION, plugins),
-    }
-    return {
-        "schema": SCHEMA,
-        "comparison": comparison,
-        "explainers": [item.label for item in request.explainers],
-        "attacks": [_attack_facts(item) for item in request.attacks],
-        "metrics": [metric_facts(item) for item in request.metrics],
-        "accuracy_attack": attack and {"label": attack.label, "metric": accuracy_facts(attack)},
-        "subjects": subjects,
-        "entries": entries,
-        "interval": request.interval,
-        "recipe": request.recipe.shared(),
-        "argv": argv,
-    }
+
+    def __init__(
+        self,
+        request: Request,
+        data: Loaded,
+        *,
+        table: Grid,
+        choosing: Grid | None,
+        networks: Networks,
+        external_sha256: Mapping[str, str],
+        seeds: Iterable[int],
+    ) -> None:
+        self._request, self._data = request, data
+        self._table, self._choosing = table, choosing
+        self._networks, self._external_sha256 = networks, external_sha256
+        self._known: dict[str, list[NetworkJob]] = {}
+        self._lent = {self._key(self.source_model(name, seed)) for name in request.donors for seed in seeds}
+
+    def plan(self, subjects: Sequence[Subject]) -> Plan:
+        """The plan for some rows or candidates, in their order."""
+        return Plan(parts=tuple(self._part(position, subject) for position, subject in enumerate(subjects)))
+
+    def source_model(self, name: str, seed: int) -> TrainingJob:
+        """The network that attacks call ``name``, of the run's model, dataset and recipe."""
+        return job_of(self._request, self._data, self._request.donors[name], seed)
+
+    def _part(self, position: int, subject: Subject) -> Part:
+        grid = self._choosing if subject.candidate_of and self._choosing else self._table
+        source_models: dict[str, NetworkJob] = {}
+        networks = [self._none(subject)] if subject.unchosen else self._with_start(subject.source, subject.label)
+        jobs: list[Job] = [*networks]
+        for name in [] if subject.unchosen else grid.donors:
+            lent = self._with_start(self.source_model(name, subject.donor_seed), f"donor {name}")
+            source_models[name] = lent[-1]
+            jobs += lent
+        network = networks[-1]
+        cells = cells_of(self._request, self._data, grid, subject, network, source_models)
+        for cell in cells:
+            audit = audit_of(cell.job, [network, *source_models.values()])
+            jobs += [*([audit] if audit else []), cell.job]
+            if cell is cells[0] and isinstance(subject.source, ExternalCheckpoint):
+                jobs.append(_claim(subject, subject.source, network, cell.job))
+        return Part(
+            position=position,
+            subject=subject,
+            network=network,
+            source_models=source_models,
+            cells=tuple(cells),
+            jobs=tuple(_once(jobs).values()),
+        )
+
+    def _with_start(self, source: Source, label: str) -> list[NetworkJob]:
+        """The job that obtains a network, after the one that it goes on from where that has to be trained."""
+        key = self._key(source)
+        if key not in self._known:
+            before: list[NetworkJob] = []
+            if isinstance(source, TrainingJob) and source.before and self._networks.origin(source)[0] == "to train":
+                before = self._with_start(source.before, source.before.method.label)
+            needs = tuple(job.key for job in before[-1:])
+            job = NetworkJob(key=key, needs=needs, label=label, source=source, lent=key in self._lent)
+            self._known[key] = [*before, job]
+        return self._known[key]
+
+    def _none(self, subject: Subject) -> NetworkJob:
+        """The job of a row that nothing could be chosen for: it leads to no network."""
+        key = fingerprint(["unchosen", subject.label])
+        return NetworkJob(key=key, label=subject.label, source=subject.source, unavailable=subject.unchosen)
+
+    def _key(self, source: Source) -> str:
+        if isinstance(source, TrainingJob):
+            return source.key
+        facts: dict[str, Any] = {"model": source.model.canonical, "plugin": plugin_digest(type(source.model.item))}
+        if isinstance(source, Untrained):
+            return fingerprint(["untrained", facts, source.seed])
+        return fingerprint(["file", facts, source.name, self._external_sha256[source.name]])
 
 
-def _attack_facts(attack: Component[Attack]) -> dict[str, Any]:
-    """What tables have to know of an attack; ``follows_gradient`` is whether the gradients are the network's own."""
-    return {"label": attack.label, "name": attack.name, "follows_gradient": attack.item.follows_gradient}
+def _claim(subject: Subject, checkpoint: ExternalCheckpoint, network: NetworkJob, accuracy: Job) -> ClaimJob:
+    return ClaimJob(
+        key=fingerprint(["claim", network.key, subject.label]),
+        needs=(network.key, accuracy.key),
+        label=subject.label,
+        group=subject.label,
+        network=network,
+        checkpoint=checkpoint,
+    )
+
+
+def _once(jobs: Iterable[Job]) -> dict[str, Job]:
+    """By key, every job as it comes first."""
+    found: dict[str, Job] = {}
+    for job in jobs:
+        found.setdefault(job.key, job)
+    return found

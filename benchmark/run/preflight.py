@@ -12,8 +12,8 @@ from tqdm import tqdm
 from attrobust.benchmark.checkpoints.source import activation_kinds
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.cells import Grid
 from attrobust.benchmark.run.explainer_check import try_out
+from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.training.loop import fresh_network
 from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from attrobust import explainers, methods
-from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
+from attrobust import explainers
 from attrobust.benchmark.checkpoints.untrained import CONTROLS, Untrained
 from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.executors.jobs import Source
+from attrobust.benchmark.executors.networks import job_of
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.store.provenance import plugin_digest
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.explainers.base import Explainer
-from attrobust.methods.base import Method
 from attrobust.naming.component import Component, resolve_one
 from attrobust.naming.spec import fingerprint
 
@@ -35,7 +35,7 @@ class Subject:
 
     label: str
     seed: int | None
-    source: TrainingJob | ExternalCheckpoint | Untrained
+    source: Source
     explainer: Component[Explainer] | None = None
     control: bool = False
     candidate_of: str = ""
@@ -62,25 +62,6 @@ class Subject:
         plugins = [plugin_digest(type(method.item)), plugin_digest(type(model.item))]
         known = {"name": method.name, "settings": {"sweep": self.label}} if self.unchosen else method.canonical
         return {"method": known, "model": model.canonical, "plugins": plugins}
-
-
-def job_of(request: Request, data: Loaded, method: Component[Method], seed: int) -> TrainingJob:
-    """The training of a method with the run's model, dataset and recipe."""
-    return TrainingJob.on(
-        data,
-        method=method,
-        model=request.model,
-        dataset=request.dataset,
-        recipe=request.recipe,
-        seed=seed,
-        start=request.starts.get(method.item.start),
-    )
-
-
-def retraining_job(request: Request, data: Loaded, subject: Subject) -> TrainingJob:
-    """The training, by cross-entropy, of networks of a subject's architecture on images that a study changes."""
-    natural = resolve_one(methods.registry, "natural", Method)
-    return replace(job_of(request, data, natural, seed=0), model=subject.source.model)
 
 
 def subjects_of(request: Request, data: Loaded) -> list[Subject]:

@@ -390,7 +390,7 @@ def test_a_network_is_audited_once_for_each_explainer(
         seen.append(len(images.y))
         return []
 
-    monkeypatch.setattr(audits, "probe", count)
+    monkeypatch.setattr("attrobust.benchmark.executors.worker.probe", count)
     words = ["--images", "17", "--explainers", "constant,random", "--methods", "natural,aga", "--metrics", "cosine"]
     words += ["--attacks", "noise:draws=1,noise:draws=2,pgd:steps=1", "--controls", "none"]
     words += ["--allow-flips", "--out", str(tmp_path / "run")]

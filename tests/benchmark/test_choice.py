@@ -18,8 +18,9 @@ from attrobust.benchmark.data.base import Loaded, image_facts, partners
 from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.criterion import make_criterion
-from attrobust.benchmark.run import runner
-from attrobust.benchmark.run.choosing import Selection, choose
+from attrobust.benchmark.run.choosing import Selection
+from attrobust.benchmark.run.driver import Driver
+from attrobust.benchmark.run.runner import Runner
 from attrobust.benchmark.store.choice import Candidate, Choice, Trial, candidate
 from attrobust.benchmark.store.store import Store
 from attrobust.explainers.base import Explainer
@@ -139,18 +140,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         def __len__(self) -> NoReturn:
             raise AssertionError("choosing asked for the size of the test split")
 
-    def choosing(subjects: Any, criterion: Any, images: int, complete: Any, rows: Any) -> Selection:
-        splits = complete.__self__._data.splits
+    def choosing(self: Runner, driver: Driver) -> Selection:
+        splits: dict[str, Any] = self._data.splits  # type: ignore[assignment]
         kept, splits["test"] = splits["test"], Untouchable()
-        selection = choose(subjects, criterion, images, complete, rows)
+        selection = choose(self, driver)
         splits["test"] = kept
         asked.append(len(selection.choices))
         return selection
 
+    choose = Runner._choose
     asked: list[int] = []
     folder = tmp_path_factory.mktemp("chosen")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "choose", choosing)
+        patch.setattr(Runner, "_choose", choosing)
         assert main([*WORDS, "--out", str(folder)]) == 0
     assert asked == [1]
     return folder

@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
+from attrobust import methods
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.find import Checkpoint, find_shipped, find_trained, train_into
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.executors.jobs import Source
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.subjects import job_of
 from attrobust.benchmark.training.job import TrainingJob
-from attrobust.types import UsageError
+from attrobust.methods.base import Method
+from attrobust.naming.component import Component, resolve_one
 
 LOG = logging.getLogger("attrobust")
 
 Origin = Literal["shipped", "trained", "to train", "file", "untrained"]
-Source = TrainingJob | ExternalCheckpoint | Untrained
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A network, or why there is none.
-
-    Attributes:
-        network: evaluating, on the run's device; None where it could not be trained.
-        sha256: of its weights; empty where there is none.
-        problem: why there is none, in one line.
-    """
-
-    network: nn.Module | None
-    sha256: str
-    problem: str
 
 
 class Networks:
-    """The networks of one run.
+    """The networks of one run, on disk.
 
     Args:
         request, data: of the run.
@@ -49,7 +36,6 @@ class Networks:
 
     def __init__(self, request: Request, data: Loaded, folder: Path) -> None:
         self._request, self._data, self._folder = request, data, folder
-        self._donors: dict[tuple[str, int], Opened] = {}
 
     def origin(self, source: Source) -> tuple[Origin, Checkpoint | None]:
         """Where the weights come from, and what of them is on disk."""
@@ -65,39 +51,13 @@ class Networks:
         found = find_trained(source, self._folder, start)
         return ("trained", found) if found else ("to train", None)
 
-    def open(self, source: Source, label: str) -> Opened:
-        """The network of a source, trained now where it has no weights yet.
-
-        Args:
-            source: of the weights.
-            label: what the network is called where it cannot be trained.
+    def open(self, source: Source) -> tuple[nn.Module, str]:
+        """The network of a source, evaluating, and the sha256 of its weights; trained now where it has none yet.
 
         Raises:
+            TrainingError: it cannot be trained.
             UsageError: a file is not what it was or does not fit.
         """
-        try:
-            network, sha256 = self._opened(source)
-        except UsageError:
-            raise
-        except Exception as error:
-            LOG.exception("%s: training failed", label)
-            return Opened(network=None, sha256="", problem=f"{label}: training failed: {one_line(error)}")
-        return Opened(network=network.to(self._request.device), sha256=sha256, problem="")
-
-    def donor(self, name: str, seed: int) -> Opened:
-        """The network that attacks call ``name``, of the run's model, dataset and recipe; opened once."""
-        if (name, seed) not in self._donors:
-            self._donors[name, seed] = self.open(self._donor_job(name, seed), f"donor {name}")
-        return self._donors[name, seed]
-
-    def donor_origin(self, name: str, seed: int) -> tuple[Origin, Checkpoint | None]:
-        """Where the weights of a donor come from, and what of them is on disk."""
-        return self.origin(self._donor_job(name, seed))
-
-    def _donor_job(self, name: str, seed: int) -> TrainingJob:
-        return job_of(self._request, self._data, self._request.donors[name], seed)
-
-    def _opened(self, source: Source) -> tuple[nn.Module, str]:
         facts = image_facts(self._data)
         if isinstance(source, Untrained):
             return source.open(self._data)
@@ -116,6 +76,20 @@ class Networks:
         return train_into(job, self._data, self._folder, self._request.device, start)
 
 
-def one_line(error: Exception) -> str:
-    """What went wrong, as rows and lists of failures say it."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+def job_of(request: Request, data: Loaded, method: Component[Method], seed: int) -> TrainingJob:
+    """The training of a method with the run's model, dataset and recipe."""
+    return TrainingJob.on(
+        data,
+        method=method,
+        model=request.model,
+        dataset=request.dataset,
+        recipe=request.recipe,
+        seed=seed,
+        start=request.starts.get(method.item.start),
+    )
+
+
+def retraining_job(request: Request, data: Loaded, model: Component[ModelFamily]) -> TrainingJob:
+    """The training, by cross-entropy, of networks of some architecture on images that a study changes."""
+    natural = resolve_one(methods.registry, "natural", Method)
+    return replace(job_of(request, data, natural, seed=0), model=model)

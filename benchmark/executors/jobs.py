@@ -1,0 +1,139 @@
+"""The jobs of a run: obtain a network, compute a cell, audit an explainer, examine a user's checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from attrobust.attacks.base import Attack
+from attrobust.benchmark.checkpoints.claims import Finding
+from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
+from attrobust.benchmark.checkpoints.untrained import Untrained
+from attrobust.benchmark.data.base import SplitName
+from attrobust.benchmark.evaluation.scores import Scores
+from attrobust.benchmark.executors.base import Job, Result
+from attrobust.benchmark.training.job import TrainingJob
+from attrobust.explainers.base import Explainer
+from attrobust.metrics.base import Metric, Scope
+from attrobust.naming.component import Component
+from attrobust.types import Cell, Flag
+
+Source = TrainingJob | ExternalCheckpoint | Untrained
+"""How a network is made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkJob(Job):
+    """Obtain a network: trained now where it has no weights yet.
+
+    Attributes:
+        source: how it is made.
+        lent: whether attacks on other networks use it; it is then opened once and stays in memory.
+        unavailable: why there is none, of a row that nothing could be chosen for; empty for all others.
+    """
+
+    source: Source
+    lent: bool = False
+    unavailable: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkResult(Result):
+    """A network that can be opened, or why there is none.
+
+    Attributes:
+        sha256: of its weights; empty where there is none.
+    """
+
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellJob(Job):
+    """Compute the scores of one cell.
+
+    Attributes:
+        network: what is measured.
+        source_model: the other network that the attack uses, if any.
+        cell: what decides the scores; without the hashes of weights until both networks are there.
+        split: whose images.
+        metrics: of one scope; none where what is measured is accuracy, which has no explainer either.
+        explainer, attack: as far as there is one.
+        audit: key of the audit whose flags the rows carry; empty where they carry none.
+    """
+
+    network: NetworkJob
+    source_model: NetworkJob | None = None
+    cell: Cell
+    split: SplitName
+    metrics: tuple[Component[Metric], ...]
+    explainer: Component[Explainer] | None = None
+    attack: Component[Attack] | None = None
+    audit: str = ""
+
+    @property
+    def scope(self) -> Scope | Literal["accuracy"]:
+        """What is measured: accuracy, clean or under attack, or metrics of a scope."""
+        return type(self.metrics[0].item).scope if self.metrics else "accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult(Result):
+    """The scores of one cell, or why there are none.
+
+    Attributes:
+        scores: of every image and metric; None where it failed.
+        seconds: that it took.
+        provenance: what computed it.
+    """
+
+    scores: Scores | None = None
+    seconds: float
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditJob(Job):
+    """Try out a network with an explainer.
+
+    Attributes:
+        network: that attacks meet.
+        explainer: whose maps they move.
+        cell: one of those that carry the flags.
+        split: whose images are looked at.
+    """
+
+    network: NetworkJob
+    explainer: Component[Explainer]
+    cell: Cell
+    split: SplitName
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditResult(Result):
+    """What an audit found, and how many seconds it took."""
+
+    flags: tuple[Flag, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimJob(Job):
+    """Hold a user's checkpoint against what is claimed of it, and against guessing.
+
+    Attributes:
+        network: of the user.
+        checkpoint: where it comes from.
+        hits: for each test image, whether it is classified right; filled in when that has been computed.
+    """
+
+    network: NetworkJob
+    checkpoint: ExternalCheckpoint
+    hits: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimResult(Result):
+    """How good a user's network is and what is odd about that."""
+
+    finding: Finding

@@ -1,0 +1,186 @@
+"""Carries out one job at a time in its process, with the images of the run and the networks that it has open."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from attrobust.benchmark.audit.case import IMAGES
+from attrobust.benchmark.audit.probe import probe
+from attrobust.benchmark.checkpoints.claims import examine
+from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.evaluation.evaluate import Rules, accuracy_under_attack, evaluate, judge
+from attrobust.benchmark.evaluation.retraining import Retraining, conduct
+from attrobust.benchmark.evaluation.scores import Scores, unattacked
+from attrobust.benchmark.executors.base import Job, Result
+from attrobust.benchmark.executors.inputs import images_of, rules_of
+from attrobust.benchmark.executors.jobs import (
+    AuditJob,
+    AuditResult,
+    CellJob,
+    CellResult,
+    ClaimJob,
+    ClaimResult,
+    NetworkJob,
+    NetworkResult,
+)
+from attrobust.benchmark.executors.networks import Networks, retraining_job
+from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.store.provenance import stamp
+from attrobust.benchmark.training.loop import correct
+from attrobust.explainers.base import Explainer
+from attrobust.explainers.shared.chunks import memory_budget
+from attrobust.metrics.base import CaseMetric
+from attrobust.metrics.shared.retraining import Study
+from attrobust.networks.passes import Passes
+from attrobust.types import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A network in memory, evaluating, on the run's device, with the sha256 of its weights."""
+
+    network: nn.Module
+    sha256: str
+    lent: bool
+
+
+class Worker:
+    """Carries out jobs; called with one, returns its result.
+
+    It holds the network it used last and those that attacks on others use, so that a row is measured with one opening
+    of its network and no more than one is in memory beside the lent ones.
+
+    Args:
+        request: of the run; its folder is where networks are found and trained into.
+        data: its images.
+    """
+
+    def __init__(self, request: Request, data: Loaded) -> None:
+        self._request, self._data = request, data
+        self._networks = Networks(request, data, request.out / "checkpoints")
+        self._opened: dict[str, Opened] = {}
+
+    def __call__(self, job: Job) -> Result:
+        """Carry out a job; what goes wrong with a network or a cell is in its result.
+
+        Raises:
+            UsageError: see ``Networks.open``.
+        """
+        if isinstance(job, NetworkJob):
+            return self._obtain(job)
+        if isinstance(job, CellJob):
+            return self._compute(job)
+        if isinstance(job, AuditJob):
+            return self._audit(job)
+        if isinstance(job, ClaimJob):
+            return self._examine(job)
+        raise TypeError(f"no worker knows how to carry out a {type(job).__name__}")
+
+    def _obtain(self, job: NetworkJob) -> NetworkResult:
+        try:
+            return NetworkResult(sha256=self._open(job).sha256)
+        except UsageError:
+            raise
+        except Exception as error:
+            problem = f"training failed: {one_line(error)}"
+            return NetworkResult(error=problem, traceback=traceback.format_exc())
+
+    def _open(self, job: NetworkJob) -> Opened:
+        """The network of a job; opening one that is not lent closes the last one of these."""
+        if job.key not in self._opened:
+            if not job.lent:
+                self._opened = {key: opened for key, opened in self._opened.items() if opened.lent}
+            network, sha256 = self._networks.open(job.source)
+            self._opened[job.key] = Opened(network=network.to(self._request.device), sha256=sha256, lent=job.lent)
+        return self._opened[job.key]
+
+    def _network(self, job: NetworkJob, sha256: str) -> nn.Module:
+        """The network of a job that has been carried out; raises UsageError where its weights are others by now."""
+        opened = self._open(job)
+        if opened.sha256 != sha256:
+            raise UsageError(f"{job.label}: its weights changed during the run; run the same command again")
+        return opened.network
+
+    def _compute(self, job: CellJob) -> CellResult:
+        network = self._network(job.network, job.cell.checkpoint_sha256)
+        source_model = None
+        if job.source_model is not None:
+            source_model = self._network(job.source_model, job.cell.donor_sha256)
+        scores, problem, where = None, "", ""
+        started = time.monotonic()
+        try:
+            scores = self._scores(job, network, source_model)
+        except UsageError:
+            raise
+        except Exception as error:
+            problem, where = one_line(error), traceback.format_exc()
+        seconds = round(time.monotonic() - started, 3)
+        return CellResult(scores=scores, seconds=seconds, provenance=self._stamp(), error=problem, traceback=where)
+
+    def _stamp(self) -> dict[str, Any]:
+        found = stamp(str(self._request.device), torch.get_num_threads())
+        return {**found, "batch_size": self._request.batch_size}
+
+    def _scores(self, job: CellJob, network: nn.Module, source_model: nn.Module | None) -> Scores:
+        split = self._data.splits[job.split]
+        if job.scope == "accuracy" and job.attack is None:
+            hits = correct(network, split, len(split), self._request.device)
+            return replace(unattacked([hits.double()]), passes=Passes(forward=len(hits)))
+        images, rules = images_of(split, job.cell.images), rules_of(self._request, job.cell)
+        explainer = job.explainer.item if job.explainer else None
+        attack = job.attack.item if job.attack else None
+        metrics = [metric.item for metric in job.metrics if isinstance(metric.item, CaseMetric)]
+        with memory_budget(self._request.memory):
+            if job.scope == "training" and explainer:
+                return self._studied(job, network, explainer, rules)
+            if attack is None:
+                return judge(network, explainer, metrics, images, rules, progress=job.label)
+            if explainer is None:
+                return accuracy_under_attack(network, attack, images, rules, donor=source_model, progress=job.label)
+            return evaluate(network, explainer, attack, metrics, images, rules, donor=source_model, progress=job.label)
+
+    def _studied(self, job: CellJob, network: nn.Module, explainer: Explainer, rules: Rules) -> Scores:
+        """What networks learn that are trained anew on images changed according to the maps of one."""
+        studies = [metric.item for metric in job.metrics if isinstance(metric.item, Study)]
+        retrain = Retraining(
+            job=retraining_job(self._request, self._data, job.network.source.model),
+            data=self._data,
+            device=self._request.device,
+            folder=self._request.out / "studies",
+        )
+        found = conduct(network, explainer, studies, self._data, rules, retrain, progress=job.label)
+        repeats = tuple(tuple(scores.nanmean(dim=1).tolist()) for scores in found)
+        return replace(unattacked([scores.mean(dim=0) for scores in found]), repeats=repeats)
+
+    def _audit(self, job: AuditJob) -> AuditResult:
+        network = self._network(job.network, job.cell.checkpoint_sha256)
+        started = time.monotonic()
+        images = images_of(self._data.splits[job.split], min(IMAGES, job.cell.images))
+        with memory_budget(self._request.memory):
+            flags = probe(network, job.explainer.item, images, rules_of(self._request, job.cell))
+        return AuditResult(flags=tuple(flags), seconds=time.monotonic() - started)
+
+    def _examine(self, job: ClaimJob) -> ClaimResult:
+        network = self._open(job.network).network
+        test, val = self._data.splits["test"], self._data.splits["val"]
+        finding = examine(
+            network,
+            torch.tensor(job.hits),
+            test.labels,
+            job.checkpoint.model.item,
+            image_facts(self._data),
+            job.checkpoint.source.claim(self._data),
+            lambda: correct(network, val, len(val), self._request.device),
+        )
+        return ClaimResult(finding=finding)
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, as rows and lists of failures say it."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -1,0 +1,252 @@
+"""Between a plan and the rows on disk: what is missing is handed to an executor, what comes back is written.
+
+Only the driver reads and writes rows. What an executor is given depends on rows alone, and so does what a table shows,
+in whatever order and by whomever jobs are carried out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from attrobust.benchmark.executors.base import Executor, Job, Result
+from attrobust.benchmark.executors.jobs import (
+    AuditJob,
+    AuditResult,
+    CellJob,
+    CellResult,
+    ClaimJob,
+    ClaimResult,
+    NetworkJob,
+    NetworkResult,
+)
+from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.cells import PlacedCell, rows_of, with_weights
+from attrobust.benchmark.run.flags import facts_of, is_current
+from attrobust.benchmark.run.plan import Part, Plan
+from attrobust.benchmark.run.rows import failed_rows, scored_rows
+from attrobust.benchmark.run.subjects import Subject
+from attrobust.benchmark.store.provenance import stamp
+from attrobust.benchmark.store.store import Row, Store
+
+LOG = logging.getLogger("attrobust")
+FILE_ONLY = {"file_only": True}
+"""Marks a record of the log that is not for the screen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A row of the table whose cells are all on disk, computed or failed.
+
+    Attributes:
+        position: of the row in its plan.
+        subject: the row.
+        sha256: of its weights; empty where there are none.
+        cells: with the hashes of weights filled in.
+        failures: one line for everything that went wrong.
+        findings: what was found of a user's checkpoint, by its label.
+    """
+
+    position: int
+    subject: Subject
+    sha256: str
+    cells: tuple[PlacedCell, ...]
+    failures: list[str]
+    findings: dict[str, Any]
+
+    @property
+    def keys(self) -> list[str]:
+        """Fingerprints of its rows, in the order of the table."""
+        return [key for cell in self.cells for key, _ in rows_of(cell.job)]
+
+    @property
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Where each row stands in the table of a run: its subject's position, explainer, attack and metric."""
+        for cell in self.cells:
+            for key, facts in rows_of(cell.job):
+                yield {
+                    "subject": self.position,
+                    "explainer": cell.column,
+                    "attack": cell.job.attack.label if cell.job.attack else "",
+                    "metric": facts["label"],
+                    "row": key,
+                }
+
+
+class Driver:
+    """Carries out the plans of one run.
+
+    Args:
+        request: of the run.
+        store: where its rows are.
+        executor: what carries jobs out.
+    """
+
+    def __init__(self, request: Request, store: Store, executor: Executor) -> None:
+        self._request, self._store, self._executor = request, store, executor
+        self.rows: dict[str, Row] = store.rows()
+        self._results: dict[str, Result] = {}
+        self._cells: dict[str, CellJob] = {}
+
+    def run(self, plan: Plan) -> Iterator[Completed]:
+        """Compute what is missing of a plan; yields each row of the table as soon as all its jobs are done."""
+        jobs = plan.jobs
+        self._cells = {job.key: job for job in jobs if isinstance(job, CellJob)}
+        waiting = [(part, {job.key for job in part.jobs}) for part in plan.parts]
+        for job, result in self._executor.run(jobs, self._prepare):
+            self._accept(job, result)
+            for _, keys in waiting:
+                keys.discard(job.key)
+            finished = [part for part, keys in waiting if not keys]
+            waiting = [(part, keys) for part, keys in waiting if keys]
+            yield from map(self._completed, finished)
+
+    def missing(self, job: CellJob) -> CellJob | None:
+        """The cell with only those metrics whose row is absent, failed or without scores; None where all is done."""
+        rows = [self.rows.get(key) for key, _ in rows_of(job)]
+        wanted = [row is None or row["status"] != "ok" or not self._store.has_scores(row) for row in rows]
+        if not any(wanted):
+            return None
+        return replace(job, metrics=tuple(itertools.compress(job.metrics, wanted)))
+
+    def _prepare(self, job: Job) -> Job | Result:
+        """See ``Executor.run``."""
+        if job.key in self._results:
+            return self._results[job.key]
+        if isinstance(job, NetworkJob):
+            return self._prepare_network(job)
+        if isinstance(job, CellJob):
+            return self._prepare_cell(job)
+        if isinstance(job, AuditJob):
+            return self._prepare_audit(job)
+        if isinstance(job, ClaimJob):
+            return self._prepare_claim(job)
+        return job
+
+    def _prepare_network(self, job: NetworkJob) -> Job | Result:
+        if job.unavailable:
+            return NetworkResult(error=job.unavailable)
+        start = next((self._results[key].error for key in job.needs if self._results[key].error), "")
+        return NetworkResult(error=start) if start else job
+
+    def _prepare_cell(self, job: CellJob) -> Job | Result:
+        filled = self._filled(job)
+        missing, problem = self.missing(filled), self._problem(job)
+        if missing is not None and not problem:
+            return missing
+        if missing is not None:
+            self._append(failed_rows(missing, problem, self._stamp()))
+        self._renew_flags(filled)
+        return Result()
+
+    def _prepare_audit(self, job: AuditJob) -> Job | Result:
+        """Audits whose flags no row is going to carry are not made."""
+        if self._results[job.network.key].error:
+            return Result()
+        for cell in self._cells.values():
+            if cell.audit == job.key:
+                filled = self._filled(cell)
+                if self._stale(filled) or (self.missing(filled) is not None and not self._problem(cell)):
+                    return replace(job, cell=filled.cell)
+        return Result()
+
+    def _prepare_claim(self, job: ClaimJob) -> Job | Result:
+        accuracy = next(self._filled(self._cells[key]) for key in job.needs if key in self._cells)
+        row = self.rows[rows_of(accuracy)[0][0]]
+        if row["status"] != "ok":
+            return Result()
+        return replace(job, hits=tuple((self._store.load_scores(row)[0] > 0).tolist()))
+
+    def _accept(self, job: Job, result: Result) -> None:
+        """Take in the result of a job, once."""
+        if job.key in self._results:
+            return
+        self._results[job.key] = result
+        if result.traceback:
+            what = ": training failed" if isinstance(job, NetworkJob) else " failed"
+            LOG.error("%s%s\n%s", job.label, what, result.traceback.rstrip(), extra=FILE_ONLY)
+        if isinstance(job, CellJob) and isinstance(result, CellResult):
+            self._write(job, result)
+            self._results[job.key] = Result(error=result.error)
+            self._renew_flags(self._filled(self._cells[job.key]))
+        elif isinstance(result, AuditResult):
+            for flag in result.flags:
+                LOG.warning("%s: %s: %s", job.label, flag.name, flag.reason)
+            LOG.info("%s: %.1f s", job.label, result.seconds)
+        elif isinstance(result, ClaimResult):
+            LOG.info("%s: %s", job.label, result.finding.line)
+            for warning in result.finding.warnings:
+                LOG.warning("warning: %s: %s", job.label, warning)
+
+    def _write(self, job: CellJob, result: CellResult) -> None:
+        if result.scores is None:
+            self._append(failed_rows(job, result.error, result.provenance))
+            return
+        self._append(scored_rows(job, result.scores, result, self._flags(job), self._store))
+        LOG.info("%s: %.1f s", job.label, result.seconds)
+
+    def _renew_flags(self, job: CellJob) -> None:
+        """Write rows again whose flags are of another audit, or of none."""
+        if stale := self._stale(job):
+            self._append([row | self._flags(job) for row in stale])
+
+    def _stale(self, job: CellJob) -> list[Row]:
+        """Rows of a cell on disk whose flags are not those of the audit as it is now."""
+        rows = [self.rows.get(key) for key, _ in rows_of(job)] if job.audit else []
+        return [row for row in rows if row is not None and row["status"] == "ok" and not is_current(row)]
+
+    def _flags(self, job: CellJob) -> dict[str, Any]:
+        """What rows of a cell say of their audit; nothing where they are not audited."""
+        audit = self._results.get(job.audit)
+        return facts_of(audit) if isinstance(audit, AuditResult) else {}
+
+    def _filled(self, job: CellJob) -> CellJob:
+        """A cell with the hashes of the weights that were found, empty where there is no network."""
+        return with_weights(job, self._network(job.network).sha256, self._network(job.source_model).sha256)
+
+    def _network(self, job: NetworkJob | None) -> NetworkResult:
+        found = self._results.get(job.key) if job else None
+        return found if isinstance(found, NetworkResult) else NetworkResult()
+
+    def _problem(self, job: CellJob) -> str:
+        """Why a cell cannot be computed, in one line; empty where it can."""
+        if error := self._network(job.network).error:
+            return f"{job.group}: {error}"
+        error = self._network(job.source_model).error
+        return f"donor {job.attack.item.donor}: {error}" if error and job.attack else ""
+
+    def _completed(self, part: Part) -> Completed:
+        subject, network = part.subject, self._network(part.network)
+        failures = []
+        if network.error:
+            failures.append(f"{subject.label}: {network.error}")
+        else:
+            found = {name: self._network(job).error for name, job in part.source_models.items()}
+            failures += [f"donor {name}: {error}" for name, error in found.items() if error]
+        for cell in part.cells:
+            if error := self._results[cell.job.key].error:
+                failures.append(f"{cell.job.label}: {error}")
+        claim = self._results.get(part.claim.key) if part.claim else None
+        findings = {subject.label: claim.finding.facts} if isinstance(claim, ClaimResult) else {}
+        cells = tuple(replace(cell, job=self._filled(cell.job)) for cell in part.cells)
+        return Completed(
+            position=part.position,
+            subject=subject,
+            sha256=network.sha256,
+            cells=cells,
+            failures=failures,
+            findings=findings,
+        )
+
+    def _append(self, rows: list[Row]) -> None:
+        self._store.append(rows)
+        self.rows |= {row["fingerprint"]: row for row in rows}
+
+    def _stamp(self) -> dict[str, Any]:
+        found = stamp(str(self._request.device), torch.get_num_threads())
+        return {**found, "batch_size": self._request.batch_size}
