@@ -1,4 +1,4 @@
-"""How an explanation is attacked: one file per attack, registered by name."""
+"""Attacks: one file per attack, registered by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changing the prediction itself: Auto-PGD, Croce and Hein, ICML 2020."""
+"""Auto-PGD, an attack on the prediction: Croce and Hein, ICML 2020."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ Loss = Literal["ce", "dlr"]
 @register("apgd")
 @dataclass(frozen=True, kw_only=True)
 class Apgd(PredictionAttack):
-    """Largest loss of the clean prediction by descent that chooses its own step (arXiv 2003.01690, algorithm 1).
+    """Largest loss of the clean prediction, by Auto-PGD with its adaptive step (arXiv 2003.01690, algorithm 1).
 
-    The losses are cross-entropy and the difference-of-logits ratio; neither needs the true class. Every image keeps its
-    iterate of lowest margin. One that is predicted otherwise leaves the batch, and so does one without a gradient.
+    The losses are cross-entropy and the difference-of-logits ratio, both of the clean prediction and not of the true
+    class. The result is each image's iterate of lowest margin. Images whose prediction has changed leave the batch, and
+    so do images without a gradient.
 
     Attributes:
         steps: iterations for each loss and restart.
-        loss: ``ce``, ``dlr``, or ``both``, one after the other on what the first has not changed.
+        loss: ``ce``, ``dlr``, or ``both``: first ``ce``, then ``dlr`` on images whose prediction has not changed.
         restarts: random starts for each loss.
     """
 
@@ -53,7 +54,7 @@ class Apgd(PredictionAttack):
         return best.x
 
     def _walk(self, context: Context, x: Tensor, loss: Loss, best: LowestMargin, purpose: str) -> None:
-        """One descent of the images whose prediction still holds."""
+        """One descent of the images whose prediction has not changed yet."""
         threat, rows = context.threat, (best.margin >= 0).nonzero().flatten()
         if not len(rows):
             return
@@ -81,14 +82,14 @@ class Apgd(PredictionAttack):
 
 
 def objective(logits: Tensor, classes: Tensor, loss: Loss) -> Tensor:
-    """Minus a loss of the prediction, float[B], which is to be made small.
+    """Minus a loss of the prediction, float[B], which the descent minimises.
 
     Args:
         logits: B×K.
         classes: the clean predictions, int64[B].
         loss: ``ce`` for ``-CE``; ``dlr`` for ``(z_y - max_{i≠y} z_i) / (z_(1) - z_(3))`` with z sorted downwards
-            (arXiv 2003.01690, equation 6), which a change of the logits' scale does not move. Fewer than three classes
-            have no third logit: then the margin itself.
+            (arXiv 2003.01690, equation 6), which does not depend on the scale of the logits. With fewer than three
+            classes there is no third logit, and it is the margin itself.
     """
     if loss == "ce":
         return -F.cross_entropy(logits, classes, reduction="none")

@@ -1,4 +1,4 @@
-"""The attacks of ART, Singh et al., ECCV 2020: on the order of integrated gradients, and on what it trains for."""
+"""The attacks of ART, Singh et al., ECCV 2020: on the top k, and on the alignment of map and image."""
 
 from __future__ import annotations
 
@@ -23,25 +23,24 @@ from attrobust.types import Amount
 @register("art")
 @dataclass(frozen=True, kw_only=True)
 class Art(OnPath):
-    """Least mass on the clean map's top k, or a map that does not look like the image (arXiv 1911.13073).
+    """Least mass on the clean map's top k, or least cosine between map and image (arXiv 1911.13073).
 
     The loss ``topk`` is that of ``ifia`` from a random start, and the point kept is that of lowest Kendall's tau on the
     k pixels alone. ``alignment`` lowers the cosine between the attacked map and the clean image, normalised and with
     its channels taken together as the map's are, over the same pixels.
 
-    ``variant=paper`` takes the official steps of a softplus of 50, see ``attacks.path``. Its ``alignment`` is the
+    ``variant=paper`` takes the official steps of a softplus of 50, see ``published.path``. Its ``alignment`` is the
     attack that ART trains with: from a random start it raises ``log(1 + exp(d(x', g_y) - d(x', g_r)))``, d one minus
     the cosine between the normalised image and the pixel gradients of the logits of class y and of the most likely
     other, over those k coordinates in all channels that are largest in g_y at the start, and returns the last iterate,
-    whatever is predicted there. What it does to the map of another class is not scored, so that the corrected form has
-    only y's.
+    whatever is predicted there. The map of the other class is not scored, so the corrected form uses only the map of y.
 
     Attributes:
         loss: ``topk`` or ``alignment``.
         k: pixels of the map, a count or a percentage; of the official alignment, coordinates in all channels.
         steps, step: the official code takes 50 steps of 1/255, or 3 of 5/255 for ``alignment``.
         points: of the official integral.
-        beta, pool, growth: see ``attacks.ghorbani.Ghorbani``; the official code has a softplus of 50.
+        beta, pool, growth: see ``published.ghorbani.Ghorbani``; the official code has a softplus of 50.
         variant: ``corrected``, or ``paper`` for the official behaviour.
     """
 
@@ -104,8 +103,8 @@ class Art(OnPath):
             logits = network(attached)
             other = logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
             for logit in (logits.gather(1, y[:, None]), other):
-                (found,) = torch.autograd.grad(logit.sum(), attached, create_graph=True)
-                yield found.flatten(1)
+                (gradient,) = torch.autograd.grad(logit.sum(), attached, create_graph=True)
+                yield gradient.flatten(1)
 
         first = next(gradients(context.model, start.detach().requires_grad_()))
         top = first.detach().abs().topk(self.k.of(first.shape[1]), dim=1).indices

@@ -1,4 +1,4 @@
-"""Flattening the peaks of a map: the attack of ATEX, Tang et al. 2021."""
+"""The attack of ATEX, Tang et al. 2021: less mass on the largest pixels of a map."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from attrobust.types import Amount
 class Atex(OnLoss):
     """Least mass on the attacked map's own top k: ``min Σ_{i in top-k(S(x'))} S_i(x') / ΣS(x')`` (arXiv 2111.04303).
 
-    ``variant=paper`` follows a map of its own, ``|∇_x CE(f(x), y)|`` with all channels, in the network itself (of a
-    ReLU network, only the softmax bends), and its largest entries are not divided by the sum. It steps by
+    ``variant=paper`` does not attack the scored map but ``|∇_x CE(f(x), y)|`` with all channels, in the network itself
+    (of a ReLU network, only the softmax has curvature), and its largest entries are not divided by the sum. It steps by
     ``step g / max|g|`` from the clean image; an entry that has left the ball on either side is set to x + eps; a step
-    that would change the prediction is not made, and neither is any after it, since all are alike. Pixels may leave
-    [0, 1] until the harness projects what comes out. The official code also lets the images of a batch share their
+    that would change the prediction is not made, and neither is any after it, since the same step would follow. Pixels
+    may leave [0, 1] until the harness projects the result. In the official code the images of a batch also share their
     thresholds; here each image is attacked alone.
 
     Attributes:
@@ -43,7 +43,7 @@ class Atex(OnLoss):
     step: float = 0.02
 
     def check_size(self, height: int, width: int) -> None:
-        """Some pixels must be left out."""
+        """Raise ValueError where k is every pixel of the map."""
         mass.check_some_left(self.k, height, width)
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:  # noqa: ARG002
@@ -52,17 +52,17 @@ class Atex(OnLoss):
 
     def trajectory(self, context: Context, x: Tensor, y: Tensor) -> Iterator[Tensor]:
         """See ``LastIterate.trajectory``."""
-        there = self.situation(context, lambda maps: maps.flatten(1, 2))
-        predicted, eps = there.predict(x), there.threat.eps
+        paper_context = self.situation(context, lambda maps: maps.flatten(1, 2))
+        predicted, eps = paper_context.predict(x), paper_context.threat.eps
 
         def update(current: Tensor, gradient: Tensor, _iteration: int) -> Tensor:
             largest = gradient.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
             delta = current - self.step * gradient / largest - x
             moved = x + delta.masked_fill(delta.abs() > eps, eps)
-            kept = there.predict(moved) == predicted
-            return torch.where(kept.view(-1, 1, 1, 1), moved, current)
+            same_prediction = paper_context.predict(moved) == predicted
+            return torch.where(same_prediction.view(-1, 1, 1, 1), moved, current)
 
-        for point, _, _ in self.iterates(there, x, y, lambda maps, _: self._peaks(maps), update):
+        for point, _, _ in self.iterates(paper_context, x, y, lambda maps, _: self._peaks(maps), update):
             yield point
 
     def _peaks(self, maps: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One fixed ensemble for every network: the worst of many attacks, image by image and metric by metric."""
+"""A fixed ensemble of attacks that takes the worst result per image and metric."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ DRAWS, STEPS, QUERIES, GAIN = 5, 50, 100, 1.5
 SCORES: tuple[Score, ...] = ("cosine", "topk", "spearman", "pearson", "ssim")
 TRACKED: tuple[Score, ...] = (*SCORES, "normalized-l2")
 RESULTS = len(TRACKED) + len(SCORES) + 3
-"""Images that are kept of each: the worst by every score, and what every member ended with."""
+"""Results kept for each image: the worst by every tracked score, and the last one of every member."""
 
 
 @register("auto")
 @dataclass(frozen=True, kw_only=True)
 class Auto(Attack):
-    """Fixed attacks without settings; a metric is scored, image by image, on the worst of what they found for it.
+    """A fixed ensemble without settings; each metric is scored, image by image, on its worst result of all members.
 
     In this order, cheapest first:
 
     1. ``noise``: 5 draws.
     2. ``cosine``, ``topk``, ``spearman``, ``pearson``, ``ssim``: ``direct`` on each score, 50 steps from a random
        start. Each leaves out the images whose score is at its floor already.
-    3. ``again``: 50 steps more for each image, from the worst image so far, on the score that holds best: the one that
-       has come the smallest part of the way from the clean map to a map with the same values elsewhere.
+    3. ``again``: 50 more steps for each image, from its worst result so far, on its most robust score: the one that
+       was lowered by the smallest share of the difference between the clean map and that map mirrored in both axes.
     4. ``search``: ``square`` with 100 queries on the cosine, for images where descents lowered it less than one and a
-       half times as much as noise did: the gradients of their network may say nothing.
+       half times as much as noise did, since the gradients of their network may be uninformative.
 
-    Every legal iterate of all of them is scored by all five scores and the normalised l2 distance, with their default
-    settings: ``topk`` by 10 %, ``normalized-l2`` by l2. For each the worst is kept, and besides the last result of each
-    attack, so that no metric is better on ``auto`` than on a member. Metrics that are not among these, or have other
-    settings, are scored on the worst of the 14 images that are kept, and a descent of their own may get further. An
-    explainer without a derivative is descended by transfer from the context's surrogate, and a network that no smooth
-    view can be made of is differentiated as it is.
+    Every feasible iterate of every member is scored by all five scores and the normalised l2 distance, with their
+    default settings: ``topk`` by 10 %, ``normalized-l2`` by l2. The worst by each is kept, and also the last result of
+    each member, so that no metric is better on ``auto`` than on a member. Metrics that are not among these, or have
+    other settings, are scored on the worst of the 14 images that are kept; a descent on the metric itself may get
+    further. An explainer without a derivative is attacked by transfer from the context's surrogate, and a network that
+    cannot be smoothed is differentiated as it is.
 
     Budget, per image, for an explainer of one forward and one backward pass: about 660F + 950B + 300H, and never more
-    than ``budget``, 3341F + 1837B + 300H, were every step to be shortened. ``AttackOutput.passes`` has the exact
-    numbers, the 16 passes included that each descent takes, whatever the batch, to tell how far the ball reaches.
+    than ``budget``, 3341F + 1837B + 300H, the cost where every step is shortened. ``AttackOutput.passes`` has the exact
+    numbers, including the 16 passes with which each descent, whatever the batch, measures activation displacements.
 
     Attributes:
-        version: of the ensemble; a later one is another number.
+        version: of the ensemble; a changed ensemble gets another number.
     """
 
     version: Literal[1] = 1
 
     @property
     def follows_gradient(self) -> bool:
-        """True of most of its members."""
+        """True, since most members do."""
         return True
 
     @property
@@ -70,7 +70,7 @@ class Auto(Attack):
         """Passes of one image, at most, for an explainer of one forward and one backward pass."""
         descents = len(SCORES) + 1
         visits, steps = descents * (STEPS + 1), descents * STEPS
-        # Clean maps, for a walk and for those that go on with fewer images: of objective, guide, best and board.
+        # Clean maps of objective, guide, best iterate and board, at the start and whenever images leave the batch.
         clean = 4 * descents * (1 + len(schedule(STEPS))) + 4
         maps = DRAWS + QUERIES + 2 * visits + clean
         return Cost(
@@ -80,7 +80,7 @@ class Auto(Attack):
         )
 
     def check_size(self, height: int, width: int) -> None:
-        """SSIM needs room for its window."""
+        """Raise ValueError for maps smaller than SSIM's window."""
         for score in SCORES:
             Direct(score=score).check_size(height, width)
 
@@ -96,20 +96,20 @@ class Auto(Attack):
         for score in SCORES:
             attack = Direct(score=score, steps=STEPS, view=team.view)
             team.work(score, team.board.value[score] > attack.floor, attack.run)
-        held = team.most_held()
+        most_robust = team.most_robust_score()
         for number, score in enumerate(SCORES):
-            team.work("again", held == number, team.onward(score))
-        undone = 1 - team.board.value["cosine"] < GAIN * (1 - by_noise)
-        team.work("search", undone, Square(score="cosine", queries=QUERIES).run)
+            team.work("again", most_robust == number, team.onward(score))
+        little_gained = 1 - team.board.value["cosine"] < GAIN * (1 - by_noise)
+        team.work("search", little_gained, Square(score="cosine", queries=QUERIES).run)
         return team.results()
 
 
 Work = Callable[[Context, Tensor, Tensor], Tensor]
-"""Like ``Attack.run``."""
+"""A function with the arguments and result of ``Attack.run``."""
 
 
 class _Team:
-    """Members that work on parts of a batch while a board watches."""
+    """The members' results on a batch, with a board that records the worst iterate of each image by every score."""
 
     def __init__(self, context: Context, x: Tensor, y: Tensor) -> None:
         self._x, self._y = x, y
@@ -121,7 +121,7 @@ class _Team:
         self._results: list[Tensor] = []
 
     def work(self, member: str, rows: Tensor | None, attack: Work) -> None:
-        """Let a member attack some of the images, bool[B]; all of them where that is None."""
+        """Run a member on the images chosen by ``rows``, bool[B], or on all of them where it is None."""
         if member not in self._members:
             self._members.append(member)
             self._results.append(self._x.clone())
@@ -132,7 +132,7 @@ class _Team:
             self._results[number][chosen] = attack(context, self._x[chosen], self._y[chosen])
 
     def onward(self, score: Score) -> Work:
-        """A descent on a score from the worst images found so far, with smaller steps and sharper from the start."""
+        """A descent on a score from the worst images so far, with smaller steps and a lower temperature."""
         attack = Direct(score=score, steps=STEPS, view=self.view, sharpness=1.0, first_step=0.5)
 
         def run(context: Context, x: Tensor, y: Tensor) -> Tensor:
@@ -140,19 +140,22 @@ class _Team:
 
         return run
 
-    def most_held(self) -> Tensor:
-        """Number of the score of ``SCORES`` that each image holds best, int64[B]."""
+    def most_robust_score(self) -> Tensor:
+        """Index in ``SCORES`` of the score that attacks lowered least, int64[B].
+
+        Scores are compared on the scale from 1, that of the clean map with itself, to 0, that with its mirrored copy.
+        """
         clean = self.board.clean
-        elsewhere = clean.flip(1, 2)
-        left = []
+        mirrored = clean.flip(1, 2)
+        rescaled = []
         for score in SCORES:
             measure = self._scores[score](clean)
-            best, chance = measure(clean), measure(elsewhere)
-            left.append((self.board.value[score] - chance) / (best - chance))
-        return torch.stack(left).nan_to_num(nan=-torch.inf).argmax(dim=0)
+            highest, chance = measure(clean), measure(mirrored)
+            rescaled.append((self.board.value[score] - chance) / (highest - chance))
+        return torch.stack(rescaled).nan_to_num(nan=-torch.inf).argmax(dim=0)
 
     def results(self) -> Results:
-        """Everything that was found."""
+        """The worst images by each tracked score, then the last result of each member."""
         by_score = [self.board.x[score] for score in TRACKED]
         sources = [self.board.source[score] for score in TRACKED]
         sources += [torch.full((len(self._x),), number) for number in range(len(self._members))]
@@ -160,9 +163,9 @@ class _Team:
 
 
 def _view(context: Context, x: Tensor) -> Literal["auto", "own"]:
-    """Smooth where the network allows it."""
+    """``auto``, or ``own`` where the network cannot be smoothed."""
     try:
-        # At a given sharpness nothing has to be measured.
+        # With fixed temperatures no activation displacement is measured.
         Direct(beta=1.0, pool=1.0).differentiated(context, x)
     except ValueError:
         return "own"

@@ -1,4 +1,4 @@
-"""The contract of an attack: an author writes ``run``; the base makes sure that what comes out is a legal attack."""
+"""The contract of an attack: an author writes ``run``; the base class enforces the threat model on its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attrobust.threat import ThreatModel
 
 
 class Explain(Protocol):
-    """What an attack may ask of an explainer; see ``explainers.base.Explainer``."""
+    """The interface of an explainer that attacks use; see ``explainers.base.Explainer``."""
 
     stochastic: ClassVar[bool]
     curved: ClassVar[bool]
@@ -25,7 +25,7 @@ class Explain(Protocol):
 
     @property
     def differentiable(self) -> bool:
-        """Whether the map has a derivative to follow."""
+        """Whether the map can be differentiated with respect to the image."""
 
     def __call__(
         self,
@@ -40,15 +40,15 @@ class Explain(Protocol):
 
 
 class Observer(Protocol):
-    """Sees what attacks try."""
+    """A callback that receives the iterates of attacks."""
 
     def __call__(self, context: Context, x: Tensor, maps: Tensor, legal: Tensor) -> None:
-        """Images B×C×H×W of the context's ids, their scored maps B×H×W, and which of them are legal, bool[B]."""
+        """Take images B×C×H×W of the context's ids, their scored maps B×H×W, and which are feasible, bool[B]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Everything an attack is told.
+    """Everything an attack is given besides images and classes.
 
     Attributes:
         model: the network whose maps are scored, in evaluation mode, parameters frozen.
@@ -58,10 +58,11 @@ class Context:
         ids: position of every image in the fixed evaluation list; random numbers belong to positions, not to batches.
         partners: for every image another one of the list, of another class, B×C×H×W; targets are made of them.
         seed: of the evaluation.
-        surrogate: where the scored explainer has no derivative, the one whose derivative is followed instead.
-        donor: another network for the same images and classes, for attacks that ask for one by ``Attack.donor``.
-        observer: told of every legal iterate whose scored maps an attack has computed; how an ensemble watches its
-            members.
+        surrogate: where the scored explainer has no derivative, the explainer that is differentiated instead.
+        donor: the source model of a transfer attack, a network for the same images and classes; set for attacks that
+            name one by ``Attack.donor``.
+        observer: called with the iterates whose scored maps an attack has computed; an ensemble collects its members'
+            iterates so.
     """
 
     model: nn.Module
@@ -77,21 +78,21 @@ class Context:
 
     @property
     def followed(self) -> Context:
-        """The same situation with an explainer that has a derivative: this one, unless there is a surrogate."""
+        """The context with the explainer that is differentiated: the surrogate if there is one, else this context."""
         return self if self.surrogate is None else replace(self, explainer=self.surrogate, surrogate=None)
 
     def take(self, rows: Sequence[int]) -> Context:
-        """The same situation for some of the images, in this order; an image may be taken several times."""
+        """The context for some of the images, in the order of ``rows``; an image may be taken several times."""
         chosen = list(rows)
         return replace(self, ids=[self.ids[row] for row in chosen], partners=self.partners[chosen])
 
     def maps(
         self, x: Tensor, y: Tensor, *, model: nn.Module | None = None, create_graph: bool = False, draw: int = 0
     ) -> Tensor:
-        """B×H×W maps of class ``y`` as the attacker computes them, of the scored network or of a view of it.
+        """B×H×W maps of class ``y`` as the attacker computes them, of the scored network or of ``model``.
 
-        A stochastic explainer gets draws of the attacker's own, never those the result is scored with: number ``draw``
-        of them.
+        The random numbers of a stochastic explainer depend on the seed and on ``draw``, and are never those that the
+        result is scored with.
         """
         generator = torch.Generator().manual_seed(derive_seed("attacker's explanation", self.seed, draw))
         network = self.model if model is None else model
@@ -100,7 +101,7 @@ class Context:
     def maps_and_logits(
         self, x: Tensor, y: Tensor, *, model: nn.Module | None = None, create_graph: bool = False, draw: int = 0
     ) -> tuple[Tensor, Tensor]:
-        """As ``maps``, with the logits B×K of the same images; from the same pass where the explainer makes that one.
+        """As ``maps``, with the logits B×K of the same images; from the explainer's own pass where it has one at ``x``.
 
         With ``create_graph`` both can be differentiated with respect to ``x``.
         """
@@ -108,8 +109,8 @@ class Context:
 
         def enter(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             # With a graph it must be x itself: an equal tensor may be the leaf of another graph.
-            given = inputs[0]
-            same[0] = given is x if create_graph else given.shape == x.shape and torch.equal(given, x)
+            images = inputs[0]
+            same[0] = images is x if create_graph else images.shape == x.shape and torch.equal(images, x)
 
         def leave(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
             if same[0] and not seen:
@@ -127,7 +128,7 @@ class Context:
         return maps, seen[0] if create_graph else seen[0].detach()
 
     def predict(self, x: Tensor) -> Tensor:
-        """The scored network's predicted class, int64[B]."""
+        """The class predicted by the scored network, int64[B]."""
         with torch.no_grad():
             classes: Tensor = self.model(x).argmax(dim=1)
         return classes
@@ -139,18 +140,19 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackOutput:
-    """What an attack achieved, checked by the base class.
+    """The results of an attack after the threat model was enforced.
 
     Attributes:
-        x: images, B×C×H×W, each inside the ball and the pixel box, finite, and with its prediction kept where asked.
-        legal: bool[B], whether the attack's result, projected onto ball and box, was finite and kept its prediction
-            where asked; where not, ``x`` is the clean image.
+        x: images, B×C×H×W, each finite, inside the ball and the pixel box, and with its prediction kept where the
+            threat model requires that.
+        legal: feasible, bool[B]: whether the attack's result, projected onto ball and box, was finite and kept its
+            prediction where required; where not, ``x`` is the clean image.
         passes: images sent through the network.
         others: further results, N×B×C×H×W, checked alike; every metric is scored on whichever result is worst for the
             model, image by image.
-        members: names of what an ensemble is made of.
-        sources: int64[1 + N, B], the member that ``x`` and each of ``others`` come from, -1 where none found anything;
-            all 0 for a single attack.
+        members: names of an ensemble's attacks.
+        sources: int64[1 + N, B], index of the member that ``x`` and each of ``others`` come from, -1 where no member
+            improved on the clean image; all 0 for a single attack.
     """
 
     x: Tensor
@@ -163,13 +165,13 @@ class AttackOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What an attack found, before anything is checked.
+    """The results of an attack before the threat model is enforced.
 
     Attributes:
         images: one tensor B×C×H×W for each result, the first that of the attack itself.
-        members: names of what an ensemble is made of.
-        sources: int64[len(images), B], the member each image comes from, -1 where none found anything; None where all
-            are of the first.
+        members: names of an ensemble's attacks.
+        sources: int64[len(images), B], index of the member each image comes from, -1 where no member improved on the
+            clean image; None where all are of the first.
     """
 
     images: Sequence[Tensor]
@@ -179,10 +181,10 @@ class Results:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack(ABC):
-    """Moves an explanation within a threat model. Subclasses are frozen dataclasses of their settings.
+    """Changes an image's explanation within a threat model. Subclasses are frozen dataclasses of their settings.
 
     Attributes:
-        on_prediction: whether it is the prediction that the attack moves, and not how it is explained.
+        on_prediction: whether the attack is on the prediction and not on its explanation.
     """
 
     on_prediction: ClassVar[bool] = False
@@ -193,33 +195,33 @@ class Attack(ABC):
         return False
 
     def check_size(self, height: int, width: int) -> None:  # noqa: B027
-        """Raise ValueError where the settings make no sense for maps of this size; called before anything is run."""
+        """Raise ValueError where the settings are invalid for maps of this size; called before anything is run."""
 
     def check_threat(self, threat: ThreatModel) -> None:  # noqa: B027
-        """Raise ValueError where the attack is none under these rules; called before anything is run."""
+        """Raise ValueError where the attack cannot work under this threat model; called before anything is run."""
 
     @property
     def follows_gradient(self) -> bool:
-        """Whether it follows derivatives of the scored network's own maps."""
+        """Whether it differentiates the scored network's own maps."""
         return False
 
     @property
     def donor(self) -> str:
-        """Name of the training method whose network ``Context.donor`` must be; empty where none is needed."""
+        """Name of the training method of the source model, ``Context.donor``; empty where the attack needs none."""
         return ""
 
     @abstractmethod
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
-        """What an author writes: images that explain differently, B×C×H×W.
+        """The attack itself, which an author writes: images whose explanation differs, B×C×H×W.
 
         Args:
-            context: the network, the explainer and the rules.
+            context: the network, the explainer and the threat model.
             x: clean images, B×C×H×W in [0, 1].
             y: the explained class of each, int64[B].
         """
 
     def results(self, context: Context, x: Tensor, y: Tensor) -> Results:
-        """What ``run`` returns, as the only result; an ensemble has one for each thing that is scored."""
+        """The result of ``run``; an ensemble overrides this and returns several, for different scores."""
         return Results(images=[self.run(context, x, y)], members=(type(self).__name__,), sources=None)
 
     @final
@@ -227,13 +229,13 @@ class Attack(ABC):
         """Run the attack and enforce the threat model on its results, image by image.
 
         Each result is projected onto the ball and the pixel box and checked; an image that is not finite or, with
-        ``keep_prediction``, predicted differently is replaced by the clean one and reported as not legal. The model's
-        mode, weights, buffers, gradients, ``requires_grad`` flags and hooks, and torch's random state, are left as
-        they were.
+        ``keep_prediction``, predicted differently is replaced by the clean one and reported as not feasible. The
+        model's mode, weights, buffers, gradients, ``requires_grad`` flags and hooks, and torch's random state, are
+        restored.
 
         Raises:
-            ValueError: the rules leave the attack nothing to do, see ``check_threat``.
-            TypeError, ValueError: what ``run`` returned is no tensor shaped like the images.
+            ValueError: the attack cannot work under this threat model, see ``check_threat``.
+            TypeError, ValueError: ``run`` did not return a tensor shaped like the images.
         """
         self.check_threat(context.threat)
         networks = [context.model] if context.donor is None else [context.model, context.donor]
@@ -245,11 +247,11 @@ class Attack(ABC):
             torch.manual_seed(derive_seed("attack", context.seed))
             x = x.detach()
             predicted = context.predict(x)
-            # Put back at once, so that the check is made on the network as it was.
+            # Restored at once, so that the check is made on the network as it was before the attack.
             with _untouched(context.model):
-                found = self._found(context, x, y)
-            checked = [self._checked(context, x, predicted, images) for images in found.images]
-        sources = found.sources
+                results = self._results(context, x, y)
+            checked = [self._checked(context, x, predicted, images) for images in results.images]
+        sources = results.sources
         if sources is None:
             sources = torch.zeros(len(checked), len(x), dtype=torch.int64)
         images = torch.stack([images for images, _ in checked])
@@ -258,17 +260,18 @@ class Attack(ABC):
             legal=checked[0][1],
             passes=passes,
             others=images[1:],
-            members=found.members,
+            members=results.members,
             sources=sources,
         )
 
-    def _found(self, context: Context, x: Tensor, y: Tensor) -> Results:
+    def _results(self, context: Context, x: Tensor, y: Tensor) -> Results:
+        """Those of ``results``, or the clean images where no change of an image can change its map."""
         if context.explainer.ignores_image and not self.on_prediction:
             return Results(images=[x.clone()], members=(type(self).__name__,), sources=None)
         return self.results(context, x.clone(), y)
 
     def _checked(self, context: Context, x: Tensor, predicted: Tensor, result: Tensor) -> tuple[Tensor, Tensor]:
-        """One result made legal, and where it was so already."""
+        """One result with infeasible images replaced by the clean ones, B×C×H×W, and which were feasible, bool[B]."""
         if not isinstance(result, Tensor):
             raise TypeError(f"{type(self).__name__}.run returned {type(result).__name__}, not a tensor of images")
         result = result.detach()
@@ -287,6 +290,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
+    """Inside the block the model is in evaluation mode and frozen; afterwards its whole state is restored."""
     modes = [(module, module.training) for module in model.modules()]
     hooks = [(module, name, dict(getattr(module, name))) for module in model.modules() for name in HOOKS]
     flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
@@ -300,9 +304,9 @@ def _untouched(model: nn.Module) -> Iterator[None]:
         for module, training in modes:
             module.training = training
         for module, name, before in hooks:
-            found = getattr(module, name)
-            found.clear()
-            found.update(before)
+            hooks_now = getattr(module, name)
+            hooks_now.clear()
+            hooks_now.update(before)
         for parameter, flag, gradient in flags:
             parameter.requires_grad_(flag)
             parameter.grad = gradient

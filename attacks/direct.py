@@ -1,4 +1,4 @@
-"""Descending the very score that maps are compared by."""
+"""Gradient descent on a similarity score of the maps."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from attrobust.attacks.objectives import ranks
 from attrobust.naming.checks import above_zero
 
 TEMPERATURES = {"topk": 0.25, "spearman": 0.4, "kendall": 0.4}
-"""Of the stand-ins, in standard deviations of the map: what lowered the exact scores most."""
+"""Of the smooth surrogates of scores, in standard deviations of the map: those that lowered the exact scores most."""
 
 
 @register("direct")
 @dataclass(frozen=True, kw_only=True)
 class Direct(Scored, AdaptiveDescent):
-    """Lowest score of the attacked map, with a step for every image (arXiv 2003.01690) and momentum.
+    """Lowest score of the attacked map, by descent with momentum and an adaptive step per image (arXiv 2003.01690).
 
-    Scores of order have no derivative, so a smooth stand-in is followed in their place; the best iterate is kept by the
-    exact score.
+    Scores of ranks have no useful derivative, so a smooth surrogate of the score is differentiated; the best iterate is
+    chosen by the exact score.
 
     Attributes:
-        temperature: of the stand-in for ``topk``, ``spearman`` and ``kendall``, in standard deviations of the map: the
-            difference that a sigmoid comparison takes for one; None for what was found best for the score.
+        temperature: of the surrogate of ``topk``, ``spearman`` and ``kendall``, in standard deviations of the map:
+            comparisons become ``sigmoid(difference / temperature)``. None for the score's default in ``TEMPERATURES``.
     """
 
     temperature: float | None = None
@@ -41,11 +41,11 @@ class Direct(Scored, AdaptiveDescent):
 
     @property
     def floor(self) -> float:
-        """No pixel is left of the top k."""
+        """0 for ``topk``, where no pixel of the clean top k is left."""
         return 0.0 if self.score == "topk" else super().floor
 
     def guide(self, context: Context, x: Tensor, y: Tensor) -> Objective | None:
-        """The stand-in, for a score of order."""
+        """The smooth surrogate of a score of ranks; None for other scores."""
         if self.score not in TEMPERATURES:
             return None
         clean = context.maps(x, y)

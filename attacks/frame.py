@@ -1,4 +1,4 @@
-"""Drawing a frame around the image: the adversarial attribution manipulation of AGA (Joo et al., AAAI 2023)."""
+"""A map in the shape of a frame: the adversarial attribution manipulation of AGA (Joo et al., AAAI 2023)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Frame(LastIterate):
 
     Attributes:
         width: of the frame in pixels; the paper draws 5 on 32×32 and 35 on 224×224 images.
-        gamma: weight of the map against the logits.
+        gamma: weight of the map's term; the logits' term has 1 - gamma.
         steps, beta, pool, growth: see ``GradientAttack``; the paper takes 100 steps.
         variant: ``corrected``, or ``paper`` for the official behaviour.
     """
@@ -55,16 +55,16 @@ class Frame(LastIterate):
 
     @property
     def batch_dependent(self) -> bool:
-        """True of the official behaviour."""
+        """True for ``variant=paper``, which clamps to the range of the whole batch."""
         return self.variant == "paper"
 
     @property
     def floor(self) -> float:
-        """The map is the frame."""
+        """0, where the map is the frame."""
         return 0.0
 
     def check_size(self, height: int, width: int) -> None:
-        """A frame must leave an inside."""
+        """Raise ValueError where the frame covers the whole map."""
         if 2 * self.width >= min(height, width):
             raise ValueError(f"width={self.width} leaves nothing inside the frame of a {height}×{width} map")
 

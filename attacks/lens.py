@@ -1,4 +1,4 @@
-"""Emptying the surroundings of the most important pixels: LENS, Kamath et al., AAAI 2024."""
+"""Least mass around the most important pixels: the attack of LENS, Kamath et al., AAAI 2024."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrobust.attacks.topk import TopK
 @register("lens")
 @dataclass(frozen=True, kw_only=True)
 class Lens(TopK):
-    """Least mass on windows around the clean map's top k, so that it moves farther than they reach (arXiv 2312.10534).
+    """Least mass on windows around the clean map's top k, so that pixels move out of them (arXiv 2312.10534).
 
     The objective is that of ``topk``, over the k pixels and all others of w×w windows around them. ``variant=paper``
     has the official windows, which are made of positions in the flattened map: they go on in the next row at the right
@@ -35,7 +35,7 @@ class Lens(TopK):
             raise ValueError(f"window={self.window} must be odd and at least 1")
 
     def emptied(self, maps: Tensor) -> Tensor:
-        """The k pixels and their windows, bool B×H×W."""
+        """The k pixels and the windows around them, bool B×H×W."""
         widen = flat_windows if self.variant == "paper" else windows
         return widen(super().emptied(maps), self.window)
 
@@ -46,12 +46,12 @@ def windows(chosen: Tensor, width: int) -> Tensor:
 
 
 def flat_windows(chosen: Tensor, width: int) -> Tensor:
-    """The same as the official code has it: on flat positions, across the edges, and without the first pixel."""
+    """Windows of the official code: on flattened positions, across the edges, and without the first pixel."""
     rows = chosen.flatten(1)
-    size, reach = rows.shape[1], width // 2
+    size, half = rows.shape[1], width // 2
     wide = torch.zeros_like(rows)
-    for down in range(-reach, reach + 1):
-        for right in range(-reach, reach + 1):
+    for down in range(-half, half + 1):
+        for right in range(-half, half + 1):
             offset = down * chosen.shape[2] + right
             if abs(offset) < size:
                 wide[:, max(0, offset) : size + min(0, offset)] |= rows[:, max(0, -offset) : size - max(0, offset)]

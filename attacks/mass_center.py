@@ -1,4 +1,4 @@
-"""Moving the centre of a map: Ghorbani et al., AAAI 2019."""
+"""Shifting a map's centre of mass: Ghorbani et al., AAAI 2019."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from attrobust.attacks.published.ghorbani import Ghorbani
 class MassCenter(Ghorbani):
     """Largest shift of the centre of mass: ``max ||C(S(x')) - C(S(x))||²`` (arXiv 1710.10547, section 3).
 
-    ``variant=paper`` has the official steps, see ``attacks.ghorbani``, and measures the shift from the clean centre
+    ``variant=paper`` has the official steps, see ``published.ghorbani``, and measures the shift from the clean centre
     cut to whole pixels, as the official code does. The corrected form descends the exact shift by adaptive steps.
 
     Attributes:
-        steps, step, beta, pool, growth: see ``attacks.ghorbani.Ghorbani``.
+        steps, step, beta, pool, growth: see ``published.ghorbani.Ghorbani``.
         variant: ``corrected``, or ``paper`` for the official behaviour.
     """
 

@@ -1,4 +1,4 @@
-"""Attacking an explanation by queries, with estimated gradients."""
+"""A query attack with gradients estimated by natural evolution strategies."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from attrobust.naming.checks import above_zero, at_least
 @register("nes")
 @dataclass(frozen=True, kw_only=True)
 class Nes(Scored):
-    """Lowest score by natural evolution strategies, from maps alone: no derivative is taken of them.
+    """Lowest score by natural evolution strategies, a black-box attack that only queries maps.
 
-    The gradient is estimated from pairs of points on opposite sides, ``Σ (s(x + σu) - s(x - σu)) u`` with normal u
-    (arXiv 1804.08598, section 3; AttaXAI attacks explanations so). A step that would change the prediction is not
-    made. Points asked about are of the ball and the box, and each is a candidate for the result.
+    The gradient is estimated from antithetic pairs of points, ``Σ (s(x + σu) - s(x - σu)) u`` with normal u (arXiv
+    1804.08598, section 3; AttaXAI attacks explanations so). A step that would change the prediction is not made. All
+    queried points lie in the ball and the box, and each is a candidate for the result.
 
     Attributes:
-        queries: maps of candidate images asked for, per image; less where they make up no whole iteration.
+        queries: maps computed per image, at most; only whole iterations are made.
         pairs: of queries for each estimate.
         sigma: size of the differences as a share of eps: for linf a pixel's standard deviation, for l2 the length.
-        step: first step as a share of eps; it shrinks linearly to nothing.
+        step: first step as a share of eps; it shrinks linearly to 0.
         momentum: share of the last direction in the next.
     """
 
@@ -55,7 +55,7 @@ class Nes(Scored):
         spread = self.sigma * threat.eps / (math.sqrt(x[0].numel()) if threat.norm == "l2" else 1)
 
         def ask(point: Tensor) -> tuple[Tensor, Tensor]:
-            """Scores of points, also of those that change the prediction, and which of them are legal."""
+            """Scores of points, float[B], infeasible ones included, and which are feasible, bool[B]."""
             maps, logits = context.maps_and_logits(point, y)
             return defined_score(score, maps), best.offer(point, maps, logits).isfinite()
 

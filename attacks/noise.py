@@ -1,4 +1,4 @@
-"""Random perturbations: what every attack has to beat."""
+"""Random perturbations, the baseline of every attack."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from attrobust.naming.checks import at_least
 @register("noise")
 @dataclass(frozen=True, kw_only=True)
 class Noise(Attack):
-    """Random draws from the ball; per image the legal draw whose map has the lowest cosine with the clean map.
+    """Random draws from the ball; per image the feasible draw whose map has the lowest cosine with the clean map.
 
     Attributes:
-        draws: how many are tried. With 1 the mean score over images is the expected score of random perturbation, which
+        draws: number of draws. With 1 the mean score over images is the expected score of random perturbation, which
             AGA's RPS estimates with ten.
     """
 
@@ -37,7 +37,7 @@ class Noise(Attack):
         return best.x
 
     def score(self, clean: Tensor) -> Objective:
-        """What the draw that is kept has least of, given the clean maps, B×H×W."""
+        """The objective that chooses the draw, given the clean maps, B×H×W."""
         return cosine(clean)
 
     def candidates(self, context: Context, x: Tensor) -> Iterator[Tensor]:

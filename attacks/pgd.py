@@ -1,4 +1,4 @@
-"""Changing the prediction itself: projected gradient descent, Madry et al., ICLR 2018."""
+"""Projected gradient descent, an attack on the prediction: Madry et al., ICLR 2018."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from attrobust.naming.checks import above_zero, at_least
 class Pgd(PredictionAttack):
     """Largest cross-entropy of the clean prediction, ``max CE(f(x'), argmax f(x))`` (arXiv 1706.06083, section 2.1).
 
-    It attacks what the network decides and not how that is explained, which RelEx's protocol explains afterwards (arXiv
-    2103.14332). It starts at a random point of the ball. Every image keeps its iterate of lowest margin.
+    The attack is on the prediction and not on its explanation; RelEx's protocol explains the attacked images (arXiv
+    2103.14332). It starts at a random point of the ball. The result is each image's iterate of lowest margin.
 
     Attributes:
         steps: iterations.

@@ -1,4 +1,4 @@
-"""Swapping pixels across rank k: the attacks of R2ET, Chen et al., NeurIPS 2024."""
+"""The attacks of R2ET, Chen et al., NeurIPS 2024: on the gap around rank k, or on the distance of maps."""
 
 from __future__ import annotations
 
@@ -29,16 +29,15 @@ SHIFT = 1e-2
 class R2ET(OnLoss):
     """Least gap around rank k, ``min Σ_{i in top k} S_i(x') - Σ_{j in the next k} S_j(x')``, or the farthest map.
 
-    The loss ``ranking`` is the sum over all pairs of neighbouring ranks that R2ET trains with: of every pixel above
-    rank k with that at rank k, and of this one with every pixel as far below it; ranks are those of the clean map.
-    ``mse`` is the distance of the maps. Maps are divided by their sum.
+    The loss ``ranking`` is R2ET's training loss, a sum over pairs: of every pixel above rank k with that at rank k, and
+    of this one with every pixel as far below it; ranks are those of the clean map. ``mse`` is the distance of the maps.
+    Maps are divided by their sum.
 
-    ``variant=paper`` follows a map of its own, ``Σ_channels |∇_x CE(f(x), y)|`` in normalised units and not divided by
-    anything, in the network itself: of a ReLU network, only the softmax bends. It takes steps of one l2 length in a box
-    of ``steps`` times that; neither the valid pixels nor the threat model's ball bind it, until the harness projects
-    what comes out. It returns the last iterate, or, with ``stop``, the first that changes the prediction, change
-    included. Its distance, ``||g(x') - g(x) + 0.01||``, is that of the gradients with their signs and channels, and has
-    a derivative at x.
+    ``variant=paper`` attacks ``Σ_channels |∇_x CE(f(x), y)|`` in normalised units, not divided by a sum, in the network
+    itself: of a ReLU network, only the softmax has curvature. Its steps have a fixed l2 length, in a box of ``steps``
+    times that; the range of pixels and the threat model's ball do not bind it until the harness projects the result. It
+    returns the last iterate, or, with ``stop``, the first that changes the prediction. Its distance,
+    ``||g(x') - g(x) + 0.01||``, is that of the gradients with their signs and channels, and has a derivative at x.
 
     Attributes:
         loss: ``ranking`` or ``mse``.
@@ -59,7 +58,7 @@ class R2ET(OnLoss):
     official_only: ClassVar[frozenset[str]] = frozenset({"step", "stop"})
 
     def check_size(self, height: int, width: int) -> None:
-        """There must be as many pixels below rank k as above it."""
+        """Raise ValueError where fewer than k pixels are below rank k."""
         if 2 * self.k.of(height * width) > height * width:
             raise ValueError(f"k={self.k} leaves less than that below rank k in maps of {height}×{width}")
 
@@ -79,24 +78,24 @@ class R2ET(OnLoss):
             maps = maps * unit
             return maps.abs().sum(dim=1) if self.loss == "ranking" else maps.flatten(1, 2)
 
-        there = self.situation(context, reduce)
-        clean = there.maps(x, y)
+        paper_context = self.situation(context, reduce)
+        clean = paper_context.maps(x, y)
         objective = self._gap(clean) if self.loss == "ranking" else _shifted_distance(clean)
-        predicted, reach = there.predict(x), self.step * self.steps * unit * torch.ones_like(x)
+        predicted, bound = paper_context.predict(x), self.step * self.steps * unit * torch.ones_like(x)
         stopped = torch.zeros_like(predicted, dtype=torch.bool)
 
         def update(current: Tensor, gradient: Tensor, _iteration: int) -> Tensor:
             moved = current - self.step * unit * direction(gradient * unit, PIXELS)
-            moved = torch.where(stopped.view(-1, 1, 1, 1), current, x + (moved - x).clamp(-reach, reach))
+            moved = torch.where(stopped.view(-1, 1, 1, 1), current, x + (moved - x).clamp(-bound, bound))
             if self.stop:
-                stopped.logical_or_(there.predict(moved) != predicted)
+                stopped.logical_or_(paper_context.predict(moved) != predicted)
             return moved
 
-        for point, _, _ in self.iterates(there, x, y, lambda maps, _: objective(maps), update):
+        for point, _, _ in self.iterates(paper_context, x, y, lambda maps, _: objective(maps), update):
             yield point
 
     def _gap(self, clean: Tensor) -> Objective:
-        """Sum over the k largest pixels of the clean maps less that over the next k."""
+        """Sum over the k largest pixels of the clean maps minus that over the next k."""
         k = self.k.of(clean[0].numel())
         order = clean.flatten(1).argsort(dim=1, descending=True, stable=True)
 

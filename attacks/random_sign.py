@@ -1,4 +1,4 @@
-"""Random signs: the control of Ghorbani et al., AAAI 2019."""
+"""Random signs, the random baseline of Ghorbani et al., AAAI 2019."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from attrobust.types import Amount
 @register("random-sign")
 @dataclass(frozen=True, kw_only=True)
 class RandomSign(Noise):
-    """Every pixel by eps, up or down at random; the legal draw of lowest cosine (arXiv 1710.10547, section 3).
+    """Every pixel moved by ±eps at random; the feasible draw of lowest cosine (arXiv 1710.10547, section 3).
 
-    ``variant=paper`` is the official code's walk: at each of 300 iterations a step of random signs, projected onto ball
-    and box; the point kept is that with the smallest intersection of top k among those that keep the prediction,
-    whether the threat model asks for that or not. After n steps a pixel has moved by about √n of them.
+    ``variant=paper`` is the official code's random walk: at each of 300 iterations a step of random signs, projected
+    onto ball and box. The result is the point with the smallest top-k intersection among those that keep the
+    prediction, whether the threat model requires that or not. After n steps a pixel has moved by about √n steps.
 
     Attributes:
-        draws: how many are tried; of the official walk, iterations.
+        draws: number of draws; of the official walk, iterations.
         step: of the official walk, in pixels.
-        k: pixels of the intersection that the official walk keeps the lowest of, a count or a percentage.
+        k: pixels of the top-k intersection of the official walk, a count or a percentage.
         variant: ``corrected``, or ``paper`` for the official behaviour.
     """
 
@@ -45,11 +45,11 @@ class RandomSign(Noise):
 
     @property
     def idle(self) -> frozenset[str]:
-        """Settings of the walk."""
+        """Settings without effect: those of the official walk, in the corrected form."""
         return frozenset({"step", "k"}) if self.variant == "corrected" else frozenset()
 
     def check_size(self, height: int, width: int) -> None:
-        """A count of pixels must not be more than a map has."""
+        """Raise ValueError where k is more than the pixels of a map."""
         self.k.of(height * width)
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:

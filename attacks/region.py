@@ -1,4 +1,4 @@
-"""Moving a map into a part of the image: the targeted attack of Ghorbani et al., AAAI 2019."""
+"""Concentrating a map in a region of the image: the targeted attack of Ghorbani et al., AAAI 2019."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Region(Ghorbani):
     """Most mass in a rectangle of the map: ``max Σ_{i in region} S_i(x') / ΣS(x')`` (arXiv 1710.10547, section 3).
 
     The paper names a region by hand for each image; here it is the same for all. ``variant=paper`` has the official
-    steps, see ``attacks.ghorbani``; the corrected form descends the same objective by adaptive steps.
+    steps, see ``published.ghorbani``; the corrected form descends the same objective by adaptive steps.
 
     Attributes:
         place: a corner of the map, or its centre.
         side: of the rectangle, in pixels or as a percentage of the map's height and width.
-        steps, step, beta, pool, growth: see ``attacks.ghorbani.Ghorbani``.
+        steps, step, beta, pool, growth: see ``published.ghorbani.Ghorbani``.
         variant: ``corrected``, or ``paper`` for the official behaviour.
     """
 
@@ -37,13 +37,13 @@ class Region(Ghorbani):
     side: Amount = Amount(50, percent=True)
 
     def check_size(self, height: int, width: int) -> None:
-        """The rectangle must leave something outside."""
+        """Raise ValueError where the rectangle is the whole map."""
         if self.side.of(height) == height and self.side.of(width) == width:
             raise ValueError(f"side={self.side} leaves nothing outside the region of a {height}×{width} map")
 
     @property
     def floor(self) -> float:
-        """All mass is there."""
+        """-1, where all mass lies in the region."""
         return -1.0
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:  # noqa: ARG002

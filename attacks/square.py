@@ -1,4 +1,4 @@
-"""Attacking an explanation by queries, with random squares."""
+"""A query attack by random search over squares: the Square Attack on explanations."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ SHRINKING = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 @register("square")
 @dataclass(frozen=True, kw_only=True)
 class Square(Scored):
-    """Lowest score by random search over squares, from maps alone: no derivative is taken of them.
+    """Lowest score by random search over squares, a black-box attack that only queries maps.
 
-    For linf as the Square Attack has it (arXiv 1912.00049, algorithms 1 and 2): the change starts as vertical stripes
-    of ±eps, and every query sets each channel of a random square to ±eps. For l2 a query adds to a random square ±eps
-    times a pyramid of length 1 in each channel, and what is longer than eps is scaled back as a whole, where the
-    original takes the length from a second square. A query's image is kept where its score is lower and its prediction
-    the clean one.
+    For linf this is the Square Attack (arXiv 1912.00049, algorithms 1 and 2): the perturbation starts as vertical
+    stripes of ±eps, and every query sets each channel of a random square to ±eps. For l2 a query adds to a random
+    square ±eps times a pyramid of l2 norm 1 in each channel, and a perturbation longer than eps is scaled to eps; the
+    original removes the excess from a second square instead. A query's image is kept where its score is lower and its
+    prediction is unchanged.
 
     Attributes:
-        queries: maps of candidate images asked for, per image.
+        queries: maps computed per image.
         area: of the first squares, as a share of the image's; it is halved as the search goes on.
     """
 
@@ -58,14 +58,14 @@ class Square(Scored):
 
 
 def change(threat: ThreatModel, x: Tensor, current: Tensor, area: float, chance: Tensor) -> Tensor:
-    """Change one square of each image.
+    """Change a random square of each image.
 
     Args:
-        threat: decides what is changed and how far.
+        threat: norm and eps of the change.
         x: clean images, B×C×H×W.
         current: the images so far.
         area: of the squares, as a share of the image's.
-        chance: numbers uniform on [-1, 1], B×(2+C): place and signs.
+        chance: random numbers uniform on [-1, 1], B×(2+C): position and signs.
 
     Returns:
         Points of the ball and the box, B×C×H×W.
@@ -85,7 +85,7 @@ def change(threat: ThreatModel, x: Tensor, current: Tensor, area: float, chance:
 
 
 def _tent(offset: Tensor, side: int) -> Tensor:
-    """Highest in the middle of ``side`` places from offset 0 on, zero outside; of length 1, B×N."""
+    """A triangle over offsets 0 to ``side - 1``, zero outside, of l2 norm 1, B×N."""
     height = (torch.minimum(offset + 1, side - offset)).clamp_min(0).double()
     length: Tensor = height.norm(dim=1, keepdim=True)
     return height / length

@@ -1,4 +1,4 @@
-"""Drawing another image's map: Dombrowski et al., NeurIPS 2019."""
+"""Another image's map as target: Dombrowski et al., NeurIPS 2019."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Target(LastIterate):
     for it.
 
     ``variant=paper`` descends ``1e11 MSE(S(x'), S(x_T)) + 1e6 MSE(p(x'), p(x))`` by Adam from the clean image and
-    returns the last iterate. Softmax probabilities p are kept by the penalty alone; pixels are clamped to [0, 1] but to
-    no ball, which the harness does afterwards. Its softplus grows sharper, ``beta growth^(t/T)``; the map of x_T and
-    p(x) are those of a softplus of 1000. With ``growth=1`` both are of the network that is differentiated; ``view=own``
-    is the official code without beta growth, a ReLU network, whose gradient maps give it nothing to descend. The class
-    explained is whatever the differentiated network predicts for x' at the moment.
+    returns the last iterate. Only the penalty keeps the softmax probabilities p; pixels are clamped to [0, 1], and the
+    harness projects the result onto the ball. The temperature of its softplus falls, ``beta growth^(t/T)``; the map of
+    x_T and p(x) are those of a softplus of beta 1000. With ``growth=1`` both are of the network that is differentiated;
+    ``view=own`` is the official code without beta growth, on a ReLU network, whose gradient maps have no derivative to
+    descend. The class explained is the one that the differentiated network predicts for x' at each iteration.
 
     Attributes:
         steps: iterations; the official code has 1500.
         lr: of Adam, in normalised units.
-        explanation: what the paper's code follows: the ``scored`` explainer, whose map differs from the official one
-            only by its units, or ``ig-probability``, the official integrated gradients: 30 points from the mean colour,
-            of the probability and not of the logit.
+        explanation: the map that ``variant=paper`` attacks: the ``scored`` explainer's, which differs from the official
+            one only by its units, or ``ig-probability``, the official integrated gradients: 30 points from the mean
+            colour, of the probability and not of the logit.
         beta, pool, growth: see ``GradientAttack``; the official code grows a softplus from 10 to 100.
         variant: ``corrected``, or ``paper`` for the official behaviour.
     """
@@ -66,7 +66,7 @@ class Target(LastIterate):
 
     @property
     def floor(self) -> float:
-        """The map is the other's."""
+        """0, where the map is the target's."""
         return 0.0
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:  # noqa: ARG002
@@ -74,23 +74,23 @@ class Target(LastIterate):
         return self._distance(context.maps(context.partners, context.predict(context.partners)))
 
     def sharpening(self, iteration: int) -> float:
-        """See ``GradientAttack.sharpening``; the official code never arrives at the sharpest."""
+        """See ``GradientAttack.sharpening``; the official code stops one iteration before the full ``growth``."""
         if self.variant == "corrected":
             return super().sharpening(iteration)
         return float(self.growth ** (iteration / self.steps))
 
     def trajectory(self, context: Context, x: Tensor, y: Tensor) -> Iterator[Tensor]:
         """See ``LastIterate.trajectory``."""
-        there = self.source(context)
-        explainer = there.explainer
+        source = self.source(context)
+        explainer = source.explainer
         if self.explanation == "ig-probability":
-            explainer = RightIG(IG_POINTS, of="probability", baseline=input_mean(there.model))
-        # What is a class's own attribute in an explainer is that of the wrapped one here.
-        there = replace(there, explainer=OfPredicted(explainer), observer=None)  # type: ignore[arg-type]
-        reference = self.differentiated(there, x).network
-        if reference is not there.model and self.growth != 1:
-            reference = there.model if is_smooth(there.model) else softplus_view(there.model, REFERENCE_BETA)
-        distance = self._distance(there.maps(there.partners, y, model=reference))
+            explainer = RightIG(IG_POINTS, of="probability", baseline=input_mean(source.model))
+        # Explain declares class variables; OfPredicted has properties of the wrapped explainer instead.
+        source = replace(source, explainer=OfPredicted(explainer), observer=None)  # type: ignore[arg-type]
+        reference = self.differentiated(source, x).network
+        if reference is not source.model and self.growth != 1:
+            reference = source.model if is_smooth(source.model) else softplus_view(source.model, REFERENCE_BETA)
+        distance = self._distance(source.maps(source.partners, y, model=reference))
         with torch.no_grad():
             clean = reference(x).softmax(dim=1)
 
@@ -98,8 +98,8 @@ class Target(LastIterate):
             output: Tensor = (logits.softmax(dim=1) - clean).square().mean(dim=1)
             return MAP_WEIGHT / maps[0].numel() * distance(maps) + OUTPUT_WEIGHT * output
 
-        update = adam(x, self.lr, lambda moved: moved.clamp(0, 1), input_scale(there.model))
-        for point, _, _ in self.iterates(there, x, y, loss, update):
+        update = adam(x, self.lr, lambda moved: moved.clamp(0, 1), input_scale(source.model))
+        for point, _, _ in self.iterates(source, x, y, loss, update):
             yield point
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Attacking one network by the maps of another."""
+"""A transfer attack: gradients are those of a source model."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from attrobust.attacks.direct import Direct
 @register("transfer")
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Direct):
-    """The score is lowered on the maps of the ``natural`` network; every iterate is tried on the scored one.
+    """Lowest score by descent on the maps of the ``natural`` network; every iterate is scored on the attacked network.
 
-    The gradients are those of the other network. What is kept, which steps pay, and whether the prediction holds, is
-    decided by the scored network: one that only hides its gradients is no safer for it.
+    The source model only gives the gradients. The best iterate, the step sizes and whether the prediction is kept are
+    decided by the scored network, so that a network which merely masks its gradients is not protected by that.
     """
 
     @property
     def donor(self) -> str:
-        """The network trained without a defence."""
+        """``natural``: the source model is trained without a defence."""
         return "natural"
 
     def source(self, context: Context) -> Context:
-        """The same situation with the other network; raises ValueError where there is none."""
+        """The context with the source model as network; raises ValueError where it has none."""
         if context.donor is None:
             raise ValueError("transfer needs another network to follow, and the context has no donor")
         return replace(context.followed, model=context.donor)

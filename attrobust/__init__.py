@@ -1,7 +1,7 @@
-"""attrobust: how far can a perturbation nobody sees move a neural network's explanation?
+"""attrobust: a benchmark of how robust a network's attributions are to small perturbations of its input.
 
-What plug-ins and notebooks import. The names are those of ``__init__.pyi``; each is imported on first use, so importing
-this package is cheap:
+This module is the public API for plug-ins and notebooks. Its names are listed, with their types, in ``__init__.pyi``;
+each is imported on first use, so importing the package is cheap:
 
     from attrobust import Method, register_method
 """
@@ -12,7 +12,7 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-# In a clone that is not installed the rooms lie beside this folder; where there are no symlinks, that is all there is.
+# In a clone that is not installed and has no symlinks, the rooms are found only beside this folder.
 if not (Path(__file__).parent / "benchmark").is_dir():
     __path__.append(str(Path(__file__).resolve().parent.parent))
 

@@ -1,4 +1,4 @@
-"""``python -m attrobust``: the command."""
+"""``python -m attrobust``: the same command as ``run_benchmark.py``."""
 
 import sys
 

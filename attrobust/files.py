@@ -1,4 +1,8 @@
-"""Files that are whole or absent whenever the process is killed (a power cut is left to the file system)."""
+"""Atomic file writes and file hashes.
+
+A file written here is complete or absent, whenever the process is killed; durability in a power cut is left to the file
+system.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 UNFINISHED = ".attrobust-tmp"
-"""Ending of files that are being written; what has it after a crash is litter."""
+"""Suffix of temporary files; one left after a crash can be deleted."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

@@ -1,4 +1,4 @@
-"""Where the files of attrobust are: beside one another in a clone, all inside one package where it is installed."""
+"""Finds the folders of attrobust, which lie side by side in a clone and inside one package where it is installed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def ours(cls: type) -> bool:
 
 
 def sources(place: str) -> Iterator[tuple[str, Path]]:
-    """The Python files of a place, in the order of their names, which are as in a clone: ``methods/aga.py``."""
+    """Names and paths of the Python files of a place, sorted by name; names are as in a clone: ``methods/aga.py``."""
     path = location(place)
     if path.is_file():
         yield place, path

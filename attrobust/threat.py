@@ -1,4 +1,4 @@
-"""What an attacker may do to an image: the ball around it, the pixel box, and the prediction. Imports no torch."""
+"""The threat model: norm ball, pixel box and whether the prediction must be kept. Imports no torch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ThreatModel:
             raise ValueError(f"eps={self.eps:g} must be between 0 and {largest:g} in pixel units (write 8/255, not 8)")
 
     def project(self, x0: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """A point of ball and pixel box: for linf the nearest to ``x``, for l2 the ball's nearest, clamped.
+        """Project onto ball and pixel box: for linf the nearest point, for l2 the nearest point of the ball, clamped.
 
         Args:
             x0: clean images, B×C×H×W in [0, 1].
@@ -67,7 +67,7 @@ class ThreatModel:
         return unit(gradient, PIXELS)
 
     def scatter(self, x0: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Random points of the ball and the box from ``noise`` uniform on [-1, 1], shaped like ``x0``.
+        """Random points of ball and box, made from ``noise`` uniform on [-1, 1], shaped like ``x0``.
 
         For ``linf`` the points are uniform in the cube; for ``l2`` they lie on the sphere of radius eps,
         where almost all of a high-dimensional ball is.
@@ -81,7 +81,7 @@ class ThreatModel:
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:
-    """In float64 where the device has it: float32 norms of 150,000 numbers are off by more than the tolerance."""
+    """``x`` in float64 where the device has it; float32 norms of 150,000 numbers are off by more than the tolerance."""
     return x if x.device.type == "mps" else x.double()
 
 

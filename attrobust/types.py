@@ -1,4 +1,4 @@
-"""The values every room speaks of: amounts, cards, cells, flags and the errors a user sees. Imports no torch."""
+"""Value types shared by all rooms: amounts, costs, cards, cells, flags, usage errors. Imports no torch."""
 
 from __future__ import annotations
 
@@ -122,31 +122,31 @@ class Card:
     note: str = ""
 
     def settings_for(self, dataset: str, model: str) -> dict[str, str]:
-        """The card's settings for a dataset and a model, the more specific ones first in rank."""
+        """The card's settings for a dataset and a model; those of ``dataset/model`` override those of ``dataset``."""
         return {**self.settings.get(dataset, {}), **self.settings.get(f"{dataset}/{model}", {})}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One evaluation: everything that decides its scores, and nothing else. Its fingerprint is the key for resuming.
+    """One evaluation: everything that decides its scores, and nothing else. Resuming finds it by its fingerprint.
 
     Attributes:
         subject: the network: method or checkpoint, architecture, both with all their settings.
         checkpoint_sha256: of the weights.
         dataset: name and settings.
         data_sha256: of the evaluated images, their classes and their order.
-        images: how many.
-        explainer, attack: names and settings; empty where there is none: both for clean accuracy and what is measured
-            of a network alone, the explainer for accuracy under attack, the attack for what is measured of clean maps.
+        images: number of evaluated images.
+        explainer, attack: names and settings. Both are empty for clean accuracy and metrics of the network alone, the
+            explainer for accuracy under attack, the attack for metrics of clean maps.
         threat: norm, eps and whether the prediction is kept; empty without an attack.
         label: which class is explained, ``predicted`` or ``true``; empty for accuracy.
         reduction: channels to map; empty without an explainer.
         seed: of the evaluation.
         protocol: name and version.
         code: digest of the sources that compute the scores, and versions of the libraries; other code is another cell.
-        training: how networks are trained anew, by a metric that needs some; empty elsewhere.
+        training: the recipe of networks that a retraining metric trains; empty elsewhere.
         batch_size: for an attack whose result depends on it, else 0.
-        donor_sha256: of the weights of the other network the attack uses; empty where it uses none.
+        donor_sha256: of the weights of a transfer attack's source model; empty for other attacks.
     """
 
     subject: dict[str, Any]

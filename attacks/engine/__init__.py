@@ -1,1 +1,1 @@
-"""What carries an attack out: descents, step control, feasibility."""
+"""Machinery of attacks: descents, step control, smoothed models, feasibility."""

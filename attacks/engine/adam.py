@@ -1,4 +1,4 @@
-"""Adam on pixels, as the attacks that draw a map take it."""
+"""Adam on pixels, for attacks that steer a map towards a target."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def adam(x: Tensor, lr: float, project: Callable[[Tensor], Tensor], unit: Tensor
 
     Args:
         x: images, B×C×H×W; only their shape matters.
-        lr: about the size of a first step, in ``unit``.
-        project: back to where points may be.
-        unit: of the space that is optimised, in pixels; 1×C×1×1 or one for all.
+        lr: learning rate, about the size of the first step, in ``unit``.
+        project: maps a point to a feasible one.
+        unit: one unit of the optimised space, in pixels; 1×C×1×1 or one for all channels.
     """
     moving = x / unit
     optimizer = torch.optim.Adam([moving], lr=lr)

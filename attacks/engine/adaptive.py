@@ -1,4 +1,4 @@
-"""Descent that chooses its own step, image by image: the step control of APGD (Croce and Hein, ICML 2020)."""
+"""Descent with momentum and an adaptive step per image: the step control of APGD (Croce and Hein, ICML 2020)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ IMPROVING = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveDescent(Walking):
-    """Descent with momentum whose step is halved where it stops paying (arXiv 2003.01690).
+    """Descent with momentum whose step is halved where it makes no progress (arXiv 2003.01690).
 
-    At checkpoints that follow each other ever more closely an image's step is halved, and its walk goes on from its
-    best point, if fewer than three quarters of the steps since the last one lowered its score, or if neither step nor
-    best score changed. Images whose score cannot be lowered any more, and those that have no gradient, leave the batch.
+    At checkpoints, which follow each other ever more closely, an image's step is halved and its walk goes on from its
+    best point, if fewer than three quarters of the steps since the last checkpoint lowered its score, or if neither
+    step nor best score changed since. Images whose score is at its floor, and images without a gradient, leave the
+    batch.
 
     Two things differ from the paper's algorithm 1 and its official code: the first step is taken at 0.75 of its length
     too, and the jump back to the best point does not count as a move that momentum goes on with.
@@ -43,7 +44,7 @@ class AdaptiveDescent(Walking):
 
     @property
     def floor(self) -> float:
-        """The lowest value the objective can have."""
+        """Lower bound of the objective; an image that reaches it is finished."""
         return -math.inf
 
     def descend(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> BestLegal:
@@ -71,10 +72,10 @@ class AdaptiveDescent(Walking):
 
 @dataclass
 class Control:
-    """The state of a walk whose images each have their own step.
+    """The state of a descent whose images each have their own step.
 
     Attributes:
-        point: where it is.
+        point: the current one.
         best: the point of lowest score so far.
         previous: the point before, B×C×H×W.
         step: float[B], in pixel units.
@@ -96,7 +97,7 @@ class Control:
 
     @classmethod
     def begin(cls, point: Point, step: float) -> Control:
-        """At the start, with a step in pixel units."""
+        """The state at the start, with a step in pixel units."""
         none = torch.zeros_like(point.score, dtype=torch.bool)
         return cls(
             point=point,
@@ -117,7 +118,7 @@ class Control:
         return threat.project(x, here + MOMENTUM * (target - here) + (1 - MOMENTUM) * (here - self.previous))
 
     def move(self, point: Point) -> None:
-        """Go to a point that was visited."""
+        """Record a point that was evaluated as the current one."""
         self.improved = self.improved + (point.score < self.point.score)
         self.steps += 1
         self.moving = self.moving | _has_gradient(point)
@@ -125,7 +126,7 @@ class Control:
         self.best = _choose(point.score < self.best.score, point, self.best)
 
     def check(self) -> None:
-        """Halve the step of images where it stopped paying, and put these back to their best point."""
+        """Halve the step of images that made too little progress, and return these to their best point."""
         stuck = ~self.halved & ~(self.best.score < self.last_score)
         halve = (self.improved < IMPROVING * self.steps) | stuck
         self.step = torch.where(halve, self.step / 2, self.step)
@@ -135,7 +136,7 @@ class Control:
         self.improved, self.steps = torch.zeros_like(self.improved), 0
 
     def finished(self, achieved: Tensor) -> Tensor:
-        """bool[B]: there is no more to achieve, or nothing moves the image; begins to watch for movement anew."""
+        """Images to leave the batch, bool[B]: ``achieved``, or no gradient since the last call. Resets ``moving``."""
         done = achieved | ~self.moving
         self.moving = _has_gradient(self.point)
         return done
@@ -157,12 +158,12 @@ class Control:
 
 def schedule(steps: int) -> set[int]:
     """The iterations at which steps are checked: after 22 %, then after ever shorter stretches down to 6 %."""
-    last, here, found = 0.0, 0.22, set[int]()
+    last, here, iterations = 0.0, 0.22, set[int]()
     while here < 1:
-        # 57 % of 100 is 57, whatever the rounding of sums.
-        found.add(math.ceil(round(here * steps, 6)))
+        # Rounded first, so that an error in the last digit of the sum does not raise a whole number to the next.
+        iterations.add(math.ceil(round(here * steps, 6)))
         last, here = here, here + max(here - last - 0.03, 0.06)
-    return found
+    return iterations
 
 
 def _choose(first: Tensor, a: Point, b: Point) -> Point:

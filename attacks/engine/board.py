@@ -1,4 +1,4 @@
-"""The worst that any attack has found for each image, score by score."""
+"""The board: the worst iterate of any attack, for each image and score."""
 
 from __future__ import annotations
 
@@ -16,59 +16,59 @@ Measure = Callable[[Tensor], Objective]
 
 
 class Board:
-    """An observer that keeps, for every image and score, the legal iterate of lowest score it is shown.
+    """An observer that keeps, for every image and score, the feasible iterate of lowest score.
 
     Args:
         context: of the whole batch, whose ids are all different.
         x: clean images, B×C×H×W, which every entry starts with.
         y: explained classes, int64[B].
-        scores: what makes the objective of each, of clean maps.
+        scores: by name, the function from clean maps to the objective.
 
     Attributes:
         clean: maps of the clean images, B×H×W.
-        member: number of the attack that is at work; set it before each.
+        member: index of the attack that is running; set it before each.
         x: by name of a score, the images, B×C×H×W.
         value: by name, their scores, float[B].
-        source: by name, the member that found each, int64[B]; -1 where nobody found anything.
+        source: by name, index of the member that each comes from, int64[B]; -1 for the clean image.
     """
 
     def __init__(self, context: Context, x: Tensor, y: Tensor, scores: Mapping[Score, Measure]) -> None:
         self.member = 0
         self._rows = {number: row for row, number in enumerate(context.ids)}
         self._scores = scores
-        self._known: tuple[tuple[int, ...], dict[Score, Objective]] = ((), {})
+        self._last_objectives: tuple[tuple[int, ...], dict[Score, Objective]] = ((), {})
         self.clean = context.maps(x, y).detach()
         self.x = {name: x.clone() for name in scores}
         self.value = {name: measure(self.clean)(self.clean) for name, measure in scores.items()}
         self.source = {name: torch.full((len(x),), -1) for name in scores}
 
     def rows(self, context: Context) -> Tensor:
-        """Places on the board of the images of a context, int64[B]."""
+        """Rows of the board that a context's images have, int64[B]."""
         return torch.tensor([self._rows[number] for number in context.ids])
 
     def _objectives(self, place: Tensor) -> Mapping[Score, Objective]:
-        """The scores against clean maps; kept, since an attack shows the same images again and again."""
+        """The scores against clean maps; the last are cached, since an attack offers the same images in every step."""
         key = tuple(place.tolist())
-        if self._known[0] != key:
-            self._known = key, {name: measure(self.clean[place]) for name, measure in self._scores.items()}
-        return self._known[1]
+        if self._last_objectives[0] != key:
+            self._last_objectives = key, {name: measure(self.clean[place]) for name, measure in self._scores.items()}
+        return self._last_objectives[1]
 
     def __call__(self, context: Context, x: Tensor, maps: Tensor, legal: Tensor) -> None:
         """See ``attacks.base.Observer``."""
         rows = self.rows(context)
         for part in _without_repetition(rows, legal.cpu()):
-            place, images, shown = rows[part], x[part], maps[part]
+            place, images, their_maps = rows[part], x[part], maps[part]
             for name, objective in self._objectives(place).items():
-                value = defined_score(objective, shown).nan_to_num(nan=torch.inf)
+                value = defined_score(objective, their_maps).nan_to_num(nan=torch.inf)
                 lower = (value < self.value[name][place]).cpu()
-                found = place[lower]
-                self.x[name][found] = images[lower]
-                self.value[name][found] = value[lower].to(self.value[name])
-                self.source[name][found] = self.member
+                improved = place[lower]
+                self.x[name][improved] = images[lower]
+                self.value[name][improved] = value[lower].to(self.value[name])
+                self.source[name][improved] = self.member
 
 
 def _without_repetition(rows: Tensor, legal: Tensor) -> Iterator[Tensor]:
-    """Positions of the legal images, in parts in which no image occurs twice."""
+    """Positions of the feasible images, in parts in which no image occurs twice."""
     seen: dict[int, int] = {}
     turn = torch.zeros_like(rows)
     for position, row in enumerate(rows.tolist()):

@@ -1,4 +1,4 @@
-"""Gradient descent on an explanation: what every attack has in common that differentiates a map."""
+"""Gradient descent on an explanation: the settings and the gradient evaluation of attacks that differentiate a map."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ Update = Callable[[Tensor, Tensor, int], Tensor]
 """Point, gradient and iteration, to the next point."""
 
 Guard = Callable[[Tensor], Tensor | None]
-"""Logits B×K to what a descent must not lower, float[B], or None."""
+"""Logits B×K to the margins that a descent must not lower, float[B], or None where none is near the boundary."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientAttack(Attack):
     """An attack that descends the gradient of an objective through the explainer.
 
-    A network of ReLUs has no second derivative to follow, and max-pooling hides part of one, so a view of the network
-    with softplus and log-sum-exp pooling in their place is differentiated instead; it shares all weights. Maps that
-    bend by themselves (``Explainer.curved``) are differentiated in the network itself. An explainer without a
-    derivative is attacked by transfer: the objective is followed on the maps of the context's surrogate. Scores,
-    prediction and the choice of the best iterate are always those of the unmodified network and the scored explainer.
+    The second derivative of a ReLU network is zero, and max-pooling hides part of it. So a smoothed model is
+    differentiated instead, which has softplus and log-sum-exp pooling in their place and shares all weights. Maps that
+    vary within a linear region (``Explainer.curved``) are differentiated in the network itself. An explainer without a
+    derivative is attacked by transfer: the surrogate's maps are differentiated. Scores, prediction and the choice of
+    the best iterate are always those of the unmodified network and the scored explainer.
 
     Attributes:
         steps: iterations.
-        view: ``auto`` as described; ``own`` always the network itself.
-        sharpness: of softplus and pooling at the first iteration, in units of one over what the ball moves the inputs
-            of each layer by, see ``attacks.views.reach_of``.
-        growth: how many times sharper the last iteration is, geometrically.
-        beta: sharpness of every softplus instead, where it is not ``none``; a network without ReLUs keeps its
-            activations.
-        pool: sharpness of every log-sum-exp pooling instead, where it is not ``none``; 0 keeps max-pooling.
-        draws: of a stochastic explainer, averaged over for each gradient; fresh ones at every iteration.
+        view: ``auto`` differentiates the smoothed model as described; ``own`` always the network itself.
+        sharpness: one over the temperature of softplus and pooling at the first iteration, in units of one over the
+            activation displacement of each layer, see ``reach_of``.
+        growth: factor by which the temperature falls from the first to the last iteration, geometrically.
+        beta: one over the temperature of every softplus, in place of ``sharpness``, where it is not ``none``; a network
+            without ReLUs keeps its activations.
+        pool: the same of every log-sum-exp pooling, where it is not ``none``; 0 keeps max-pooling.
+        draws: of a stochastic explainer, averaged over for each gradient; new ones at every iteration.
     """
 
     steps: int = 50
@@ -59,7 +59,7 @@ class GradientAttack(Attack):
     def __post_init__(self) -> None:
         at_least(1, self, "steps", "draws")
         above_zero(self, "sharpness", "growth", "beta")
-        # Attacks of papers have a default of their own, which view=own may well pass over.
+        # Published attacks have defaults for these, which view=own ignores without complaint.
         typed = [
             name for name in ("beta", "pool") if getattr(type(self), name) is None and getattr(self, name) is not None
         ]
@@ -70,26 +70,26 @@ class GradientAttack(Attack):
 
     @property
     def follows_gradient(self) -> bool:
-        """Unless it follows another network's."""
+        """True unless the gradients are those of a source model."""
         return not self.donor
 
     @abstractmethod
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
-        """What is to be made small, given the clean images and the explained classes."""
+        """The function of maps to be minimised, given the clean images and the explained classes."""
 
     def guide(self, context: Context, x: Tensor, y: Tensor) -> Objective | None:  # noqa: ARG002
-        """What is followed where the objective has no useful derivative, given the same; None to follow that."""
+        """A differentiable surrogate of an objective without useful derivative; None to differentiate the objective."""
         return None
 
     def source(self, context: Context) -> Context:
-        """The situation whose maps are followed: that of the scored network, and of its surrogate if there is one."""
+        """The context whose maps are differentiated: network and explainer are the scored ones or stand in for them."""
         return context.followed
 
     def differentiated(self, context: Context, x: Tensor) -> View:
-        """The network whose graph the attack follows, as sharp as at the first iteration.
+        """The network that the attack differentiates, at the temperature of the first iteration.
 
         Args:
-            context: network, explainer and rules.
+            context: network, explainer and threat model.
             x: images, B×C×H×W; only their size matters.
         """
         source = self.source(context)
@@ -100,7 +100,7 @@ class GradientAttack(Attack):
         return smooth_view(source.model, reach, beta=self.beta, pool=self.pool, sharpness=self.sharpness)
 
     def sharpening(self, iteration: int) -> float:
-        """How many times as sharp as at the first iteration the view is."""
+        """The temperature of the first iteration divided by that of ``iteration``."""
         factor: float = self.growth ** (iteration / max(1, self.steps - 1))
         return factor
 
@@ -110,10 +110,10 @@ class GradientAttack(Attack):
         """Every point of a plain descent, the start and the last included, whatever is predicted there.
 
         Args:
-            context: network, explainer and rules.
+            context: network, explainer and threat model.
             start: first point, B×C×H×W.
             y: explained classes.
-            loss: what is differentiated, of the maps of the followed explainer.
+            loss: function that is differentiated, of the maps and logits of the differentiated explainer and network.
             update: the next point from a point, its gradient and the number of the iteration.
 
         Yields:
@@ -121,19 +121,19 @@ class GradientAttack(Attack):
         """
         slope, current = Slope(self, context, start, y, loss), start
         for iteration in trange(self.steps, desc="steps", leave=False, disable=None):
-            found = slope(current, iteration)
-            yield current, found.maps, found.logits
-            current = update(current, found.gradient, iteration)
+            evaluation = slope(current, iteration)
+            yield current, evaluation.maps, evaluation.logits
+            current = update(current, evaluation.gradient, iteration)
         yield current, None, None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What one evaluation of a slope gives.
+class Evaluation:
+    """The result of evaluating a ``Slope``.
 
     Attributes:
-        gradient: of the objective, B×C×H×W, turned along the decision boundary where an image was to be guarded.
-        maps, logits: on the scored network, where the differentiated one is that and the draws are those of scores.
+        gradient: of the objective, B×C×H×W, projected along the decision boundary for guarded images.
+        maps, logits: those of the scored network and explainer where these are differentiated themselves; else None.
     """
 
     gradient: Tensor
@@ -142,11 +142,11 @@ class Found:
 
 
 class Slope:
-    """The gradient of a loss through the followed explainer and the differentiated network.
+    """The gradient of a loss through the differentiated explainer and network, as a function of images.
 
     Args:
-        attack: whose view and draws it has.
-        context: network, explainer and rules.
+        attack: whose settings are used.
+        context: network, explainer and threat model.
         x: images, B×C×H×W; only their size matters.
         y: explained classes, int64[B].
         loss: of maps and logits, float[B].
@@ -158,15 +158,15 @@ class Slope:
         self._view = attack.differentiated(context, x)
         self._draws = attack.draws if self._followed.explainer.stochastic else 0
         self.scores = self._view.network is context.model and self._followed is context and not self._draws
-        """Whether an evaluation gives scored maps."""
+        """Whether an evaluation also gives the maps and logits that are scored."""
 
-    def __call__(self, x: Tensor, iteration: int, guard: Guard | None = None) -> Found:
-        """Evaluate it.
+    def __call__(self, x: Tensor, iteration: int, guard: Guard | None = None) -> Evaluation:
+        """The gradient at some images.
 
         Args:
             x: B×C×H×W.
-            iteration: decides the sharpness of the view and the draws of a stochastic explainer.
-            guard: of the logits, what descent must not lower, float[B], or None where nothing is in danger.
+            iteration: decides the temperature of the smoothed model and the draws of a stochastic explainer.
+            guard: gives, of the logits, the margins that descent must not lower, float[B], or None if there are none.
         """
         self._view.sharpen(self._attack.sharpening(iteration))
         attached = x.detach().requires_grad_()
@@ -178,19 +178,19 @@ class Slope:
                 attached, self._y, model=self._view.network, create_graph=True, draw=number
             )
             value = self._loss(maps, logits).sum()
-            kept = guard(logits) if guard is not None and toward is None else None
-            (part,) = torch.autograd.grad(value, attached, retain_graph=kept is not None)
+            guarded = guard(logits) if guard is not None and toward is None else None
+            (part,) = torch.autograd.grad(value, attached, retain_graph=guarded is not None)
             gradient += part
-            if kept is not None:
-                (toward,) = torch.autograd.grad(kept.sum(), attached)
+            if guarded is not None:
+                (toward,) = torch.autograd.grad(guarded.sum(), attached)
         gradient = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
         if toward is not None:
             gradient = along_boundary(gradient, toward.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
         if not self.scores:
-            return Found(gradient=gradient, maps=None, logits=None)
-        return Found(gradient=gradient, maps=maps.detach(), logits=logits.detach())
+            return Evaluation(gradient=gradient, maps=None, logits=None)
+        return Evaluation(gradient=gradient, maps=maps.detach(), logits=logits.detach())
 
 
 def sum_normalized(maps: Tensor) -> Tensor:
-    """``S / Σ|S|``, B×H×W, so that shrinking all gradients is no way to change a map."""
+    """``S / Σ|S|``, B×H×W; a change of the map's scale does not change it."""
     return maps / maps.abs().sum(dim=(1, 2), keepdim=True).clamp_min(1e-30)

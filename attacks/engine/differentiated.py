@@ -1,4 +1,4 @@
-"""The network an attack differentiates: the scored one, or one without its kinks that shares all its weights."""
+"""The network that an attack differentiates: the scored one, or a smoothed model that shares all its weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from attrobust.networks.smoothed import KINKED, is_smooth, smooth_activation_vie
 from attrobust.threat import ThreatModel
 
 PROBES = 8
-"""Images that tell how far the inputs of a layer move."""
+"""Number of random images that activation displacements are measured with."""
 
 
 class View:
-    """A network to be differentiated, whose smooth parts can be made sharper.
+    """A network to be differentiated; where it is a smoothed model, its temperatures can be lowered.
 
     Attributes:
-        network: in evaluation mode.
+        network: the scored network or a smoothed model, in evaluation mode.
     """
 
     def __init__(self, network: nn.Module, replaced: dict[nn.Module, float]) -> None:
@@ -28,7 +28,7 @@ class View:
         self._replaced = replaced
 
     def sharpen(self, factor: float) -> None:
-        """Make every replaced part ``factor`` times as sharp as it was at first."""
+        """Divide the first temperature of every smoothed module by ``factor``."""
         for module, first in self._replaced.items():
             if isinstance(module, LogSumExpPool):
                 module.sharpness = factor * first
@@ -39,14 +39,14 @@ class View:
 def smooth_view(
     model: nn.Module, reach: dict[str, float], *, beta: float | None, pool: float | None, sharpness: float
 ) -> View:
-    """The network with softplus for ReLU, sums of softplus for its like, and log-sum-exp for max-pooling.
+    """A smoothed model: softplus for ReLU, sums of softplus for its like, and log-sum-exp for max-pooling.
 
     Args:
-        model: whose activations are modules; smooth ones are kept.
-        reach: see ``reach_of``.
-        beta: sharpness of the softplus; None for ``sharpness / reach`` of each layer.
+        model: a network whose activations are modules; smooth ones are kept.
+        reach: activation displacement by name of module, see ``reach_of``.
+        beta: one over the temperature of the softplus; None for ``sharpness / reach`` of each layer.
         pool: the same for log-sum-exp; 0 keeps max-pooling.
-        sharpness: in units of one over the reach.
+        sharpness: one over the temperature, in units of one over the activation displacement.
     """
     network = model if is_smooth(model) else smooth_activation_view(model, 1.0)
     network = network if pool == 0 else smooth_pooling_view(network, 1.0)
@@ -59,7 +59,7 @@ def smooth_view(
             continue
         fixed = pool if isinstance(module, LogSumExpPool) else beta
         if isinstance(module, (LogSumExpPool, nn.Softplus, SmoothActivation)):
-            # What is never called has no reach, and no sharpness that matters.
+            # A module that is never called has no activation displacement; any temperature will do.
             replaced[module] = sharpness / reach.get(name, 1.0) if fixed is None else fixed
     view = View(network, replaced)
     view.sharpen(1.0)
@@ -67,17 +67,18 @@ def smooth_view(
 
 
 def reach_of(model: nn.Module, threat: ThreatModel, shape: torch.Size, like: Tensor) -> dict[str, float]:
-    """How far random perturbations of the ball move what enters each kink: root mean square, by name.
+    """Activation displacement: root mean square change of each activation's input under random perturbations, by name.
 
-    A kink is best smoothed over about what the attacker can cross: sharper, and descent does not see it; smoother, and
-    it is another network. Measured between random images and the same images perturbed, always the same for a network
-    and a ball, so that no image's result depends on its batch.
+    A kink is best smoothed over about the distance that an attacker can move its input: at lower temperatures descent
+    does not see it, at higher ones the smoothed model is too far from the network. The change is measured between fixed
+    random images and the same images perturbed within the ball, so that no image's result depends on its batch. It
+    covers piecewise linear activations and max-pooling.
 
     Args:
         model: in evaluation mode.
         threat: the ball.
         shape: of an image, C×H×W.
-        like: a tensor of the device and type wanted.
+        like: a tensor with the device and dtype to compute with.
     """
     generator = torch.Generator().manual_seed(0)
     clean, noise = (torch.rand(PROBES, *shape, generator=generator, dtype=torch.float64).to(like) for _ in range(2))
@@ -87,7 +88,7 @@ def reach_of(model: nn.Module, threat: ThreatModel, shape: torch.Size, like: Ten
     }
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        # A copy: an activation in place changes what it is given.
+        # A copy, since an in-place activation overwrites its input.
         entered[names[module]].append(inputs[0].detach().clone())
 
     handles = [module.register_forward_pre_hook(note) for module in names]
@@ -97,9 +98,9 @@ def reach_of(model: nn.Module, threat: ThreatModel, shape: torch.Size, like: Ten
     finally:
         for handle in handles:
             handle.remove()
-    found = {}
+    displacement = {}
     for name, calls in entered.items():
-        moved = torch.stack([(values[PROBES:] - values[:PROBES]).double().square().mean() for values in calls])
-        found[name] = max(float(moved.mean().sqrt()), torch.finfo(torch.float32).eps)
+        squares = torch.stack([(values[PROBES:] - values[:PROBES]).double().square().mean() for values in calls])
+        displacement[name] = max(float(squares.mean().sqrt()), torch.finfo(torch.float32).eps)
     aliases = {name: names[module] for name, module in model.named_modules(remove_duplicate=False) if module in names}
-    return {name: found[first] for name, first in aliases.items() if first in found}
+    return {name: displacement[first] for name, first in aliases.items() if first in displacement}

@@ -1,4 +1,4 @@
-"""The prediction as a hard constraint: best legal iterates, and the way back into the decision region."""
+"""Feasibility: the best feasible iterate, and how steps are kept inside the decision region."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Objective = Callable[[Tensor], Tensor]
 
 
 HALVINGS = 4
-"""Bisections that shorten a step out of the decision region."""
+"""Bisections that shorten a step which leaves the decision region."""
 
 
 class BestLegal:
-    """The iterate of lowest score, image by image, among those that are legal.
+    """The iterate of lowest score, image by image, among those that are feasible.
 
-    Legal is what lies in ball and box and, where that is asked, keeps the prediction of the scored network. Starts with
-    the clean images, so an attack never returns anything worse than doing nothing. Every legal iterate is shown to the
-    context's observer.
+    A point is feasible if it lies in ball and box and, where the threat model requires it, keeps the prediction of the
+    scored network. The clean images are the first iterate, so the result is never worse than no attack. Every iterate
+    is passed to the context's observer.
 
     Args:
-        context: rules and network.
+        context: threat model, network and explainer.
         x: clean images, B×C×H×W.
         y: explained classes, int64[B].
-        score: of the scored network's maps.
+        score: objective, of the scored network's maps.
 
     Attributes:
         x: the best so far.
@@ -46,14 +46,14 @@ class BestLegal:
         self.score = score(clean).detach()
 
     def offer(self, x: Tensor, maps: Tensor | None = None, logits: Tensor | None = None) -> Tensor:
-        """Keep ``x`` where it is legal and better.
+        """Keep ``x`` where it is feasible and its score is lower.
 
         Args:
             x: B×C×H×W.
-            maps, logits: of ``x`` on the scored network, both, where they are known.
+            maps, logits: of ``x`` on the scored network, if both are known already.
 
         Returns:
-            The score of ``x``, float[B], infinite where it is not legal or its map is not finite or constant.
+            The score of ``x``, float[B], infinite where it is not feasible or its map is constant or not finite.
         """
         context = self._context
         if maps is None or logits is None:
@@ -72,50 +72,50 @@ class BestLegal:
         return score
 
     def over_restarts(self, count: int) -> Tensor:
-        """Of images that were taken ``count`` times, one whole batch after the other, the best of each, B×C×H×W."""
+        """The best of ``count`` restarts of each image, B×C×H×W, where the batch holds one restart after the other."""
         winner = self.score.view(count, -1).argmin(dim=0)
         return self.x.view(count, -1, *self.x.shape[1:])[winner, torch.arange(len(winner), device=winner.device)]
 
 
 def defined_score(score: Objective, maps: Tensor) -> Tensor:
-    """The score of maps, float[B]; NaN where a map is constant or not finite, about which no score says anything."""
+    """The score of maps, float[B]; NaN where a map is constant or not finite, for which scores are undefined."""
     flat = maps.detach().flatten(1)
     usable = flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
     return score(maps).detach().masked_fill(~usable, torch.nan)
 
 
 def margins(logits: Tensor, classes: Tensor) -> Tensor:
-    """How far the logit of a class is above all others, float[B]; negative where another class is predicted."""
+    """The logit of a class minus the largest other logit, float[B]; negative where another class is predicted."""
     own = logits.gather(1, classes[:, None]).squeeze(1)
     others = logits.scatter(1, classes[:, None], -torch.inf)
     return own - others.amax(dim=1)
 
 
 def retreat(context: Context, inside: Tensor, outside: Tensor, predicted: Tensor, halvings: int = HALVINGS) -> Tensor:
-    """Points between two others that keep the prediction, as far from the first as bisection finds, B×C×H×W.
+    """Points on the line from ``inside`` to ``outside`` that keep the prediction, found by bisection, B×C×H×W.
 
     Args:
         context: whose network predicts.
         inside: points where the prediction is kept.
-        outside: points where it is not, of the same ball.
+        outside: points of the same ball where it is not.
         predicted: the class to keep, int64[B].
-        halvings: of the distance; a forward pass each.
+        halvings: number of bisections; one forward pass each.
     """
     low = torch.zeros(len(inside), 1, 1, 1, dtype=inside.dtype, device=inside.device)
     high = torch.ones_like(low)
     for _ in range(halvings):
         middle = (low + high) / 2
-        kept = (context.predict(torch.lerp(inside, outside, middle)) == predicted).view(-1, 1, 1, 1)
-        low, high = torch.where(kept, middle, low), torch.where(kept, high, middle)
+        same_prediction = (context.predict(torch.lerp(inside, outside, middle)) == predicted).view(-1, 1, 1, 1)
+        low, high = torch.where(same_prediction, middle, low), torch.where(same_prediction, high, middle)
     return torch.lerp(inside, outside, low)
 
 
 def along_boundary(gradient: Tensor, margin_gradient: Tensor) -> Tensor:
-    """The part of a gradient whose descent does not lower the margin, B×C×H×W; all of it where none of it does.
+    """The gradient without its component whose descent would lower the margin, B×C×H×W.
 
     Args:
         gradient: of the objective.
-        margin_gradient: of the margin; zero for images that need no care.
+        margin_gradient: of the margin; zero for images far from the boundary.
     """
     flat, toward = gradient.flatten(1), margin_gradient.flatten(1)
     lowering = (flat * toward).sum(dim=1).clamp_min(0.0)

@@ -1,4 +1,4 @@
-"""Attacks on what a network predicts: what they have in common."""
+"""Base class of attacks on the prediction, and the iterate of lowest margin that they keep."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from attrobust.threat import ThreatModel
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionAttack(Attack):
-    """An attack on what the network decides and not on how that is explained."""
+    """An attack on the network's prediction and not on its explanation."""
 
     on_prediction: ClassVar[bool] = True
 
     def check_threat(self, threat: ThreatModel) -> None:
-        """An attack on the prediction must be free to change it."""
+        """Raise ValueError where the threat model keeps predictions."""
         if threat.keep_prediction:
             name = type(self).__name__.lower()
             raise ValueError(f"{name} changes predictions; allow it with --allow-flips or keep_prediction=False")
@@ -31,7 +31,7 @@ class LowestMargin:
 
     Args:
         x: clean images, B×C×H×W.
-        logits: of these, B×K.
+        logits: of the clean images, B×K.
 
     Attributes:
         x: the best so far.
@@ -44,11 +44,11 @@ class LowestMargin:
         self.x, self.margin = x.clone(), margins(logits, self.predicted)
 
     def offer(self, x: Tensor, logits: Tensor, rows: Tensor | slice = slice(None)) -> None:
-        """Keep what has a lower margin.
+        """Keep ``x`` where its margin is lower.
 
         Args:
             x: points of the ball and the box.
-            logits: of these.
+            logits: of ``x``.
             rows: the images they belong to, int64.
         """
         margin = margins(logits.detach(), self.predicted[rows])

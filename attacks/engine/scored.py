@@ -1,4 +1,4 @@
-"""Attacks that are told which score to lower."""
+"""Base class of attacks that lower one score named by a setting."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Score = Literal["topk", "spearman", "kendall", "pearson", "cosine", "normalized-
 
 @dataclass(frozen=True, kw_only=True)
 class Scored(Attack):
-    """An attack on one score of the attacked image's map against the clean one's, spelled as metrics are.
+    """An attack on one score that compares the attacked map with the clean one; scores are named like metrics.
 
     Attributes:
-        score: what is lowered; of ``normalized-l2``, a distance, what is raised.
+        score: name of the score that is lowered; ``normalized-l2``, a distance, is raised.
         k: pixels of ``topk``, a count or a percentage.
         by: the norm that ``normalized-l2`` divides maps by.
     """
@@ -38,7 +38,7 @@ class Scored(Attack):
                 raise ValueError(f"{name} has no effect with score={self.score}; it is of score={score}")
 
     def check_size(self, height: int, width: int) -> None:
-        """A count of pixels must not be more than a map has, and SSIM needs room for its window."""
+        """Raise ValueError where k is more than a map has or all of it, or the map is smaller than SSIM's window."""
         if self.score == "topk" and self.k.of(height * width) == height * width:
             raise ValueError(f"k={self.k} is every pixel of a map, of which any other has as many")
         if self.score == "ssim" and min(height, width) < scores.WINDOW:

@@ -1,4 +1,4 @@
-"""A descent that never leaves the decision region: what the attacks with steps of their own have in common."""
+"""Descents from random starts that stay inside the decision region."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ GUARD = 0.2
 
 @dataclass
 class Point:
-    """Where a walk is.
+    """A point of a descent, evaluated.
 
     Attributes:
-        x: B×C×H×W, legal.
+        x: B×C×H×W, feasible.
         gradient: of the objective there.
         score: float[B], on the scored network.
     """
@@ -40,8 +40,8 @@ class Point:
 class Walking(GradientAttack):
     """A descent from random starts, keeping each image's best iterate.
 
-    The prediction is a hard constraint: a step out of the decision region is shortened by bisection until it stays
-    inside, and close to the boundary the gradient loses what would lower the margin.
+    The prediction is a hard constraint: a step that leaves the decision region is shortened by bisection until it stays
+    inside, and close to the boundary the component of the gradient that would lower the margin is removed.
 
     Attributes:
         restarts: random starts, walked side by side; the best is kept.
@@ -65,10 +65,10 @@ class Walking(GradientAttack):
 
     @abstractmethod
     def descend(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> BestLegal:
-        """Walk from ``start`` and return what was best.
+        """Descend from ``start`` and return the best iterates.
 
         Args:
-            context: network, explainer and rules.
+            context: network, explainer and threat model.
             x: clean images.
             y: explained classes.
             start: points of the ball, B×C×H×W, whatever is predicted there.
@@ -76,11 +76,11 @@ class Walking(GradientAttack):
 
 
 class Walk:
-    """The evaluations of one descent.
+    """The evaluations of one descent: objective, gradient, feasibility and the best iterate.
 
     Args:
-        attack: whose objective and view it has.
-        context: network, explainer and rules.
+        attack: whose objective and settings are used.
+        context: network, explainer and threat model.
         x: clean images, B×C×H×W.
         y: explained classes, int64[B].
     """
@@ -89,47 +89,54 @@ class Walk:
         self._context, self._y = context, y
         score, source = attack.objective(context, x, y), attack.source(context)
         self._guide = attack.guide(context, x, y)
-        followed = self._guide or score
+        differentiated = self._guide or score
         if source is not context:
-            followed = attack.guide(source, x, y) or attack.objective(source, x, y)
-        self._slope = Slope(attack, context, x, y, lambda maps, _: followed(maps))
+            differentiated = attack.guide(source, x, y) or attack.objective(source, x, y)
+        self._slope = Slope(attack, context, x, y, lambda maps, _: differentiated(maps))
         self.best = BestLegal(context, x, y, score)
 
     def visit(self, inside: Tensor, proposal: Tensor, iteration: int | None) -> Point:
-        """The proposed points, or where their prediction changes others on the way to them.
+        """Evaluate the proposed points, or points on the way to them where they change the prediction.
 
         Args:
-            inside: legal points that the proposal is reached from.
+            inside: feasible points that the proposal is reached from.
             proposal: points of the ball.
-            iteration: for the gradient; None where none is wanted, which is then zero.
+            iteration: for the gradient; None where no gradient is needed, which is then zero.
         """
-        found = None
+        evaluation = None
         if iteration is not None and self._slope.scores:
-            found = self._slope(proposal, iteration, self._guard)
-        if found is not None and found.maps is not None and found.logits is not None:
-            maps, logits = found.maps, found.logits
+            evaluation = self._slope(proposal, iteration, self._guard)
+        if evaluation is not None and evaluation.maps is not None and evaluation.logits is not None:
+            maps, logits = evaluation.maps, evaluation.logits
         else:
             maps, logits = self._context.maps_and_logits(proposal, self._y)
-        x, maps, logits = self._kept(inside, proposal, maps, logits)
+        x, maps, logits = self._inside_region(inside, proposal, maps, logits)
         score = self.best.offer(x, maps, logits)
         if self._guide is not None:
             score = self._guide(maps).detach().nan_to_num(nan=torch.inf).masked_fill(score.isinf(), torch.inf)
-        if found is None and iteration is not None:
-            # By the margins of the scored network, which those of a view only resemble.
-            found = self._slope(x, iteration, lambda of_view: self._guard(of_view, logits))
-        return Point(x=x, gradient=torch.zeros_like(x) if found is None else found.gradient, score=score)
+        if evaluation is None and iteration is not None:
+            # Guarded by the margins of the scored network, which those of a smoothed model only approximate.
+            evaluation = self._slope(x, iteration, lambda smoothed: self._guard(smoothed, logits))
+        return Point(x=x, gradient=torch.zeros_like(x) if evaluation is None else evaluation.gradient, score=score)
 
     def _guard(self, logits: Tensor, scored: Tensor | None = None) -> Tensor | None:
-        """The margins, float[B], that must not be lowered: zero for images far from the boundary; None for none."""
+        """Margins that must not be lowered, float[B], zero for images far from the boundary; None if all are.
+
+        Args:
+            logits: of the differentiated network.
+            scored: of the scored network, which decide how far the boundary is; None where these are the same.
+        """
         if not self._context.threat.keep_prediction:
             return None
         predicted = self.best.predicted
-        known = margins(logits.detach() if scored is None else scored, predicted)
-        near = known < GUARD * self.best.margin
+        scored_margins = margins(logits.detach() if scored is None else scored, predicted)
+        near = scored_margins < GUARD * self.best.margin
         return margins(logits, predicted) * near if bool(near.any()) else None
 
-    def _kept(self, inside: Tensor, proposal: Tensor, maps: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Points whose prediction is kept, with their maps and logits."""
+    def _inside_region(
+        self, inside: Tensor, proposal: Tensor, maps: Tensor, logits: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The proposal, moved back along its step where it changes the prediction, with its maps and logits."""
         lost = logits.argmax(dim=1) != self.best.predicted
         if not self._context.threat.keep_prediction or not bool(lost.any()):
             return proposal, maps, logits

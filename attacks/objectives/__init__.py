@@ -1,1 +1,1 @@
-"""What an attack lowers: functions of a map."""
+"""Objectives that attacks minimise: functions of a map."""

@@ -1,4 +1,4 @@
-"""Where the mass of a map lies: objectives of the published attacks."""
+"""Objectives of where a map's mass lies: share on chosen pixels, centre of mass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrobust.types import Amount
 
 
 def share(chosen: Tensor) -> Objective:
-    """``Σ_{i chosen} |S_i| / Σ|S|``.
+    """Share of a map's mass on the chosen pixels, ``Σ_{i chosen} |S_i| / Σ|S|``.
 
     Args:
         chosen: bool, H×W or B×H×W.

@@ -1,7 +1,7 @@
-"""Scores of the order of a map's pixels, each exactly and as a smooth stand-in that a descent can follow.
+"""Objectives of the ranks of a map's pixels, each exact and as a differentiable surrogate.
 
-A stand-in replaces the comparison of two values by a sigmoid of their difference over a temperature. The temperature
-is a share of the map's standard deviation, so that a map's scale does not matter.
+A surrogate replaces the comparison of two values by a sigmoid of their difference divided by a temperature. The
+temperature is a share of the map's standard deviation, so that a map's scale has no effect.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from attrobust.maps.ranks import sorted_ranks, top_mask
 from attrobust.maps.seeds import derive_seed
 
 COMPARISONS, FEWEST = 2**17, 32
-"""How many pairs of a map's pixels are compared, about, and with how many others each of them at least."""
+"""About how many pairs of a map's pixels are compared, and the least number of pixels that each is compared with."""
 HALVINGS = 60
-"""Of the interval in which the threshold of a soft top-k is looked for."""
+"""Bisections that find the threshold of a soft top-k."""
 
 
 def spearman(clean: Tensor) -> Objective:
-    """Correlation of average ranks; exact."""
+    """Spearman's correlation, of average ranks; exact."""
     goal = _rows(sorted_ranks(clean.flatten(1)))
     return lambda maps: (_rows(sorted_ranks(maps.flatten(1))) * goal).sum(dim=1)
 
 
 def soft_spearman(clean: Tensor, temperature: float) -> Objective:
-    """Correlation with the clean map's ranks of ranks that are sums of sigmoid comparisons.
+    """Differentiable surrogate of Spearman's correlation: ranks are sums of sigmoid comparisons.
 
-    It stands in for Kendall's tau too. Both count pairs in the order of the clean map, Spearman's by how far these are
-    apart there; followed on some of the pairs, tau itself is fitted to those and lowers the rest no further.
+    It is the surrogate of Kendall's tau too. Both scores count concordant pairs, Spearman's weighted by their distance
+    in rank. A surrogate of tau on a sample of pairs overfits to these pairs and does not lower tau on the others.
     """
     goal = _rows(sorted_ranks(clean.flatten(1))).to(clean.dtype)
     others = references(goal.shape[1])
@@ -56,16 +56,19 @@ def kendall(clean: Tensor) -> Objective:
 
 
 def topk(clean: Tensor, k: int) -> Objective:
-    """Share of the k largest pixels that both maps have, earlier ones first among equals (arXiv 1710.10547); exact."""
+    """Top-k intersection: share of the k largest pixels common to both maps (arXiv 1710.10547); exact.
+
+    Among equal values the earlier pixels count as larger.
+    """
     top = top_mask(clean.flatten(1), k)
     return lambda maps: (top & top_mask(maps.flatten(1), k)).sum(dim=1).double() / k
 
 
 def soft_topk(clean: Tensor, k: int, temperature: float) -> Objective:
-    """Share of a soft choice of k pixels that falls on the clean map's k largest.
+    """Differentiable surrogate of the top-k intersection: share of a soft top-k mask on the clean map's top k.
 
-    A pixel is chosen by ``sigmoid((s - threshold) / temperature)``, where the threshold is the one at which k are
-    chosen in all. It moves with the map, so pixels just outside are pushed up as those just inside are pushed down.
+    The mask is ``sigmoid((s - threshold) / temperature)`` with the threshold at which it sums to k. The threshold
+    depends on the map, so descent raises pixels just below it as it lowers those just above.
     """
     top = top_mask(clean.flatten(1), k)
 
@@ -76,17 +79,17 @@ def soft_topk(clean: Tensor, k: int, temperature: float) -> Objective:
 
 
 def soft_top_mask(values: Tensor, k: int, temperature: float) -> Tensor:
-    """Numbers between 0 and 1 that sum to k, B×D: ``sigmoid((v - threshold) / temperature)``, differentiable."""
+    """A differentiable mask that sums to k in each row, B×D: ``sigmoid((v - threshold) / temperature)``."""
     fixed = values.detach()
-    # Beyond these the choice is all or none, as near as the number type can tell.
-    reach = temperature * (values.shape[1] + 1)
-    low, high = fixed.amin(dim=1, keepdim=True) - reach, fixed.amax(dim=1, keepdim=True) + reach
+    # With thresholds at these ends the mask is all ones or all zeros up to rounding.
+    slack = temperature * (values.shape[1] + 1)
+    low, high = fixed.amin(dim=1, keepdim=True) - slack, fixed.amax(dim=1, keepdim=True) + slack
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         over = torch.sigmoid((fixed - middle) / temperature).sum(dim=1, keepdim=True) > k
         low, high = torch.where(over, middle, low), torch.where(over, high, middle)
     threshold = (low + high) / 2
-    # The threshold moves with the values by the mean of their moves, weighted by how undecided each pixel is.
+    # Derivative of the threshold with respect to the values (implicit function theorem): s (1 - s), normalised.
     chosen = torch.sigmoid((fixed - threshold) / temperature)
     undecided = chosen * (1 - chosen)
     weights = undecided / undecided.sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
@@ -95,14 +98,14 @@ def soft_top_mask(values: Tensor, k: int, temperature: float) -> Tensor:
 
 
 def standardized(maps: Tensor) -> Tensor:
-    """Values in units of their standard deviation, with mean 0, B×D; NaN where a map is constant."""
+    """Values minus their mean, divided by their standard deviation, B×D; NaN where a map is constant."""
     values = normalized(centred(maps), "l2").flatten(1)
     size: float = values.shape[1] ** 0.5
     return values * size
 
 
 def references(pixels: int) -> Tensor:
-    """Pixels that all are compared with, int64: all of them, or as many, drawn once and for all, as keep it quick."""
+    """Pixels that every pixel is compared with, int64: all, or a fixed random sample that bounds the cost."""
     count = max(FEWEST, COMPARISONS // pixels)
     if count >= pixels:
         return torch.arange(pixels)
@@ -111,12 +114,12 @@ def references(pixels: int) -> Tensor:
 
 
 def _differences(values: Tensor, others: Tensor) -> Tensor:
-    """Of every pixel to some others, B×D×N."""
+    """Differences of every pixel to the pixels ``others``, B×D×N."""
     return values[:, :, None] - values[:, None, others.to(values.device)]
 
 
 def _rows(values: Tensor) -> Tensor:
-    """Rows with mean 0 and length 1; NaN where constant."""
+    """Rows with mean 0 and l2 norm 1; NaN where constant."""
     values = values - values.mean(dim=1, keepdim=True)
     length: Tensor = values.norm(dim=1, keepdim=True)
     return values / length

@@ -1,6 +1,6 @@
-"""What maps are scored by, as objectives: functions of the clean maps B×H×W that are differentiable as they stand.
+"""Similarity scores as differentiable objectives: each takes clean maps B×H×W and returns a function of other maps.
 
-They are smaller where an attack is stronger and NaN where undefined, like the metrics of the same names.
+They are lower for a stronger attack and NaN where undefined, like the metrics of the same names.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MAP = (1, 2)
 
 
 def cosine(clean: Tensor) -> Objective:
-    """``⟨a, b⟩ / (‖a‖ ‖b‖)``."""
+    """Cosine, ``⟨a, b⟩ / (‖a‖ ‖b‖)``."""
     goal = normalized(clean, "l2")
     return lambda maps: (normalized(maps, "l2") * goal).sum(dim=MAP)
 
 
 def normalized_l2(clean: Tensor, by: Norm = "l2") -> Objective:
-    """Minus the distance ``‖a/n(a) - b/n(b)‖₂``.
+    """Minus the distance of normalised maps, ``‖a/n(a) - b/n(b)‖₂``.
 
     Args:
         clean: maps, B×H×W.
@@ -37,7 +37,7 @@ def normalized_l2(clean: Tensor, by: Norm = "l2") -> Objective:
 
 
 def pearson(clean: Tensor) -> Objective:
-    """Correlation of the values at all pixels."""
+    """Pearson's correlation of the values at all pixels."""
     goal = normalized(centred(clean), "l2")
     return lambda maps: (normalized(centred(maps), "l2") * goal).sum(dim=MAP)
 
@@ -46,10 +46,10 @@ def ssim(clean: Tensor) -> Objective:
     """Mean structural similarity (Wang et al., 2004) over all 7×7 windows that lie inside the map, evenly weighted.
 
     Variances are those of samples (divided by 48), the constants .01 and .03 times the range of the clean map: the
-    defaults of scikit-image. It is the one score that changes with the scale of a map.
+    defaults of scikit-image. It is the only score here that depends on the scale of a map.
     """
     low, high = clean.amin(dim=MAP, keepdim=True), clean.amax(dim=MAP, keepdim=True)
-    # Shifted to the middle of the range and divided by it, squares do not lose the digits that variances are made of.
+    # Values are shifted and scaled to the range of the clean map, so that variances do not cancel in float32.
     middle, span = (low + high) / 2, high - low
     shift = middle / span
     a = (clean - middle) / span
@@ -69,8 +69,8 @@ def ssim(clean: Tensor) -> Objective:
 
 
 def normalized(maps: Tensor, by: Norm) -> Tensor:
-    """Maps divided by their own norm, B×H×W, however small they are; NaN where they are zero everywhere."""
-    # A constant for autograd too: what comes out does not depend on it.
+    """Maps divided by their own norm, B×H×W, without underflow for small ones; NaN where they are zero everywhere."""
+    # Detached, since the result does not depend on this factor.
     maps = maps / maps.detach().abs().amax(dim=MAP, keepdim=True)
     if by == "l2":
         return maps / maps.square().sum(dim=MAP, keepdim=True).sqrt()
@@ -79,10 +79,10 @@ def normalized(maps: Tensor, by: Norm) -> Tensor:
 
 
 def centred(maps: Tensor) -> Tensor:
-    """Maps less their means, B×H×W."""
+    """Maps minus their means, B×H×W."""
     return maps - maps.mean(dim=MAP, keepdim=True)
 
 
 def _windows(maps: Tensor) -> Tensor:
-    """Means over all windows inside, B×(H-6)×(W-6)."""
+    """Means over all windows that lie inside the map, B×(H-6)×(W-6)."""
     return F.avg_pool2d(maps[:, None], WINDOW, stride=1).squeeze(1)

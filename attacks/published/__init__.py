@@ -1,1 +1,1 @@
-"""The steps of the official codes, which ``variant=paper`` takes."""
+"""Official codes of published attacks: the steps and maps of ``variant=paper``."""

@@ -1,4 +1,4 @@
-"""The official steps of Ghorbani et al. (AAAI 2019), which IFIA, ART and LENS took over."""
+"""The official steps of Ghorbani et al. (AAAI 2019), which the codes of IFIA, ART and LENS use too."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Ghorbani(Published):
     """A published attack whose official code steps along the sign of the gradient and keeps the best iterate.
 
     ``variant=paper``: steps of one size from the clean image, projected onto ball and box, along the gradient of a
-    network whose ReLUs are a softplus of 1, far from what is scored; the iterate kept is that of lowest measure among
-    those that keep the prediction, whether the threat model asks for that or not.
+    smoothed model with a softplus of beta 1, which is far from the scored network. The result is the iterate of lowest
+    measure among those that keep the prediction, whether the threat model requires that or not.
 
     Attributes:
         steps: iterations; the official code has 300.
@@ -38,36 +38,36 @@ class Ghorbani(Published):
 
     @property
     def idle(self) -> frozenset[str]:
-        """The corrected form chooses its steps itself."""
+        """See ``Published.idle``; the corrected form has adaptive steps."""
         return super().idle | (frozenset({"step"}) if self.variant == "corrected" else frozenset())
 
     def situation(self, context: Context) -> Context:
-        """The official code's situation: it always keeps the prediction."""
+        """The context of the official code, which always keeps the prediction."""
         return always_kept(context)
 
     def start(self, context: Context, x: Tensor) -> Tensor:  # noqa: ARG002
-        """Where the official code starts, B×C×H×W."""
+        """The official code's first point, B×C×H×W."""
         return x
 
     def descended(self, context: Context, x: Tensor, y: Tensor) -> Objective:
-        """What the official code takes the gradient of."""
+        """The objective that the official code differentiates."""
         return self.guide(context, x, y) or self.objective(context, x, y)
 
     def measure(self, context: Context, x: Tensor, y: Tensor) -> Objective:
-        """What the official code keeps the lowest of."""
+        """The objective by which the official code chooses its best iterate."""
         return self.objective(context, x, y)
 
     def official(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Published.official``."""
-        there = self.situation(context)
-        descended = self.descended(self.source(there), x, y)
-        best = BestLegal(there, x, y, self.measure(there, x, y))
+        paper_context = self.situation(context)
+        descended = self.descended(self.source(paper_context), x, y)
+        best = BestLegal(paper_context, x, y, self.measure(paper_context, x, y))
 
         def update(current: Tensor, gradient: Tensor, _iteration: int) -> Tensor:
-            return there.threat.project(x, current - self.step * gradient.sign())
+            return paper_context.threat.project(x, current - self.step * gradient.sign())
 
         for point, maps, logits in self.iterates(
-            there, self.start(there, x), y, lambda maps, _: descended(maps), update
+            paper_context, self.start(paper_context, x), y, lambda maps, _: descended(maps), update
         ):
             best.offer(point, maps, logits)
         return best.x

@@ -1,4 +1,4 @@
-"""Maps that official attacks follow whatever explainer is scored; each is an ``Explain``."""
+"""Maps that official codes attack, whatever explainer is scored; each is an ``Explain``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attrobust.attacks.base import Explain
 
 
 class OfGradients(ABC):
-    """What the maps here have in common: they draw no random numbers, are made of gradients and have a derivative."""
+    """Base class of maps made of gradients: deterministic and differentiable."""
 
     stochastic: ClassVar[bool] = False
     curved: ClassVar[bool] = False
@@ -36,14 +36,14 @@ class OfGradients(ABC):
     ) -> Tensor:
         """B×C×H×W; see ``Explain``."""
         with torch.enable_grad():
-            given = x if create_graph else x.detach().requires_grad_()
-            maps = self.attribute(model, given, target, create_graph=create_graph)
+            attached = x if create_graph else x.detach().requires_grad_()
+            maps = self.attribute(model, attached, target, create_graph=create_graph)
         return maps if create_graph else maps.detach()
 
 
 @dataclass(frozen=True)
 class LossGradient(OfGradients):
-    """``∇_x CE(f(x), y)`` in pixel units."""
+    """Gradient of the cross-entropy, ``∇_x CE(f(x), y)``, in pixel units."""
 
     def attribute(self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool) -> Tensor:
         """See ``OfGradients.attribute``."""
@@ -58,10 +58,10 @@ class RightIG(OfGradients):
 
     Attributes:
         points: m.
-        of: of the logit or of the softmax probability of the class.
-        product_rule: whether the factor ``x - x0`` is differentiated too; without, the derivative is that of the path
+        of: f is the logit or the softmax probability of the class.
+        product_rule: whether the factor ``x - x0`` is differentiated too; if not, the derivative is that of the path
             alone, ``Σ_k (k/m) ∂/∂x_k``.
-        baseline: x0, in pixels; 1×C×1×1 or one for all.
+        baseline: x0, in pixels; 1×C×1×1 or one for all channels.
     """
 
     points: int
@@ -83,7 +83,7 @@ class RightIG(OfGradients):
 
 @dataclass(frozen=True)
 class OfPredicted:
-    """Another explainer's map of the class that the network it is given predicts, whatever class is asked for."""
+    """Another explainer's map of the class that the given network predicts; the argument ``target`` is ignored."""
 
     explainer: Explain
 

@@ -1,4 +1,4 @@
-"""Attacks whose official codes follow the gradient of the cross-entropy, as R2ET and ATEX do."""
+"""Base class of attacks whose official codes attack the gradient of the cross-entropy: R2ET and ATEX."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attrobust.naming.checks import above_zero
 
 @dataclass(frozen=True, kw_only=True)
 class OnLoss(LastIterate):
-    """A published attack whose official code follows a map of its own in the network itself.
+    """A published attack whose official code attacks ``∇_x CE(f(x), y)`` in the network itself.
 
     Attributes:
         step: size of the official code's steps.
@@ -41,5 +41,5 @@ class OnLoss(LastIterate):
         return super().idle | {"view", "sharpness", "beta", "pool", "growth", "draws"}
 
     def situation(self, context: Context, reduce: Callable[[Tensor], Tensor]) -> Context:
-        """That of the official code, whose map is ``reduce`` of ``∇_x CE(f(x), y)``."""
+        """The context of the official code, whose map is ``reduce`` of ``∇_x CE(f(x), y)``."""
         return replace(context, explainer=LossGradient(), reduce=reduce, surrogate=None, observer=None)

@@ -1,4 +1,4 @@
-"""Top-k attacks on integrated gradients, as IFIA and ART make them."""
+"""Base class of top-k attacks on integrated gradients: IFIA and ART."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from attrobust.naming.checks import at_least
 from attrobust.types import Amount
 
 AT_ONCE = 512
-"""Points of paths whose second derivatives are held in memory together, about."""
+"""About how many points of integration paths are held in memory together, with their second derivatives."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnPath(Ghorbani):
-    """Least mass on the clean map's top k, and of all points met the one whose order of pixels agrees least.
+    """Least mass on the clean map's top k; the result is the iterate of lowest Kendall's tau.
 
-    ``variant=paper`` takes the official steps, see ``attacks.ghorbani``, on a map of its own: integrated gradients of
-    the logit by the right Riemann sum from black, channels summed in absolute value. Their gradient is that of the
-    path, ``Σ_k (k/m) ∂/∂x_k``; the factor x in front of the integral counts as a constant.
+    ``variant=paper`` takes the official steps, see ``published.ghorbani``, and attacks integrated gradients of the
+    logit by the right Riemann sum from black, channels summed in absolute value. Their gradient is that of the path,
+    ``Σ_k (k/m) ∂/∂x_k``; the factor x in front of the integral is treated as a constant.
 
     Attributes:
         k: pixels of the map, a count or a percentage.
         points: m of the official map.
-        steps, step, beta, pool, growth: see ``attacks.ghorbani.Ghorbani``.
+        steps, step, beta, pool, growth: see ``published.ghorbani.Ghorbani``.
     """
 
     k: Amount = Amount(10, percent=True)
@@ -47,11 +47,11 @@ class OnPath(Ghorbani):
 
     @property
     def idle(self) -> frozenset[str]:
-        """Points belong to the official map."""
+        """See ``Published.idle``; only the official map has ``points``."""
         return super().idle | (frozenset({"points"}) if self.variant == "corrected" else frozenset())
 
     def check_size(self, height: int, width: int) -> None:
-        """A count of pixels must not be more than a map has."""
+        """Raise ValueError where k is more than the pixels of a map."""
         self.k.of(height * width)
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
@@ -68,7 +68,7 @@ class OnPath(Ghorbani):
         return mass.share(self._top(context.maps(x, y)))
 
     def situation(self, context: Context) -> Context:
-        """That of the official code's own map."""
+        """The context of the official code, with the map that it attacks."""
         return replace(
             super().situation(context),
             explainer=RightIG(self.points, product_rule=False),

@@ -1,4 +1,4 @@
-"""Two forms of one published attack: corrected, and as its authors' code behaves."""
+"""The two variants of a published attack: corrected, and as its authors' code behaves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Variant = Literal["corrected", "paper"]
 
 @dataclass(frozen=True)
 class ByVariant:
-    """A default that each variant has its own of.
+    """A default that depends on the variant.
 
     Attributes:
         corrected, paper: the defaults.
@@ -29,7 +29,7 @@ class ByVariant:
 
 
 def by_variant(*, corrected: object, paper: object) -> Any:
-    """The default of a field that ``settle`` resolves; of whatever type the field has."""
+    """A default that depends on the variant, for a field of any type; ``settle`` resolves it."""
     return ByVariant(corrected, paper)
 
 
@@ -38,7 +38,7 @@ class HasVariants(Protocol):
 
     @property
     def variant(self) -> Variant:
-        """Which form it is."""
+        """``corrected`` or ``paper``."""
 
     @property
     def idle(self) -> frozenset[str]:
@@ -64,7 +64,7 @@ def settle(attack: HasVariants) -> None:
 
 
 def always_kept(context: Context) -> Context:
-    """The same situation with the prediction to be kept, whatever the rules say."""
+    """The context with the prediction to be kept, whatever its threat model says."""
     return replace(context, threat=replace(context.threat, keep_prediction=True))
 
 
@@ -72,11 +72,10 @@ def always_kept(context: Context) -> Context:
 class Published(AdaptiveDescent):
     """An attack from a paper, with the paper's objective.
 
-    By default it is corrected: an adaptive descent from random starts in the ball and the box, through a view of the
-    network that has curvature, the prediction a hard constraint, and the best iterate kept by the scored map. With
-    ``variant=paper`` it behaves as the official code does, mistakes included. The harness projects and checks what
-    comes out of either, so that a changed prediction counts as no attack, and what lies outside ball or box is moved
-    there.
+    By default it is corrected: an adaptive descent from random starts in the ball and the box, which differentiates a
+    smoothed model, keeps the prediction as a hard constraint, and chooses the best iterate by the scored map. With
+    ``variant=paper`` it behaves as the official code does, mistakes included. The harness projects the result of either
+    onto ball and box and checks it, so that a changed prediction counts as no attack.
 
     Attributes:
         variant: ``corrected``, or ``paper`` for the official behaviour.

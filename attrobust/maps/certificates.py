@@ -1,8 +1,8 @@
-"""What smoothing guarantees about a map within a radius, as data.
+"""Certificates: bounds on how much a map that is averaged over noise can change within a radius.
 
-An average over noise cannot change fast: its change is bounded by how much the noise's distribution moves. The bounds
-here are about the *expected* map, of which draws give an estimate, for a fixed explained class, and hold with a stated
-probability over the draws.
+The change of such an average is bounded by how far the noise's distribution moves with the image. The bounds are about
+the *expected* map, which random draws estimate, for a fixed explained class. They hold with a stated probability over
+the draws.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class TopKCertificate:
-    """What is certain of the k largest pixels of an expected map whose values lie in [0, 1].
+    """Certified top-k overlap of an expected map whose values lie in [0, 1].
 
     Attributes:
         overlap: at least this share of the estimated top k is in the top k of every image within the radius,
@@ -40,11 +40,11 @@ class TopKCertificate:
 
 @dataclass(frozen=True, kw_only=True)
 class CosineCertificate:
-    """What is certain of the direction of an expected map.
+    """Certified lower bound for the cosine between an expected map and a fixed direction.
 
     Attributes:
         cosine: the expected map of every image within the radius has at least this cosine with ``direction``,
-            float64[B]; -1 where nothing is known.
+            float64[B]; -1 where nothing can be certified.
         direction: unit vectors estimated from draws of their own, B×C×H×W.
         norm: of the radius, ``linf`` or ``l2``.
         radius: in pixel units.
@@ -59,7 +59,7 @@ class CosineCertificate:
 
 
 def check_promise(radius: float, confidence: float) -> None:
-    """Raise ValueError unless a certificate can be asked for with these."""
+    """Raise ValueError unless ``radius >= 0`` and ``0 < confidence < 1``."""
     if not radius >= 0:
         raise ValueError(f"radius={radius:g} must be 0 or more")
     if not 0 < confidence < 1:
@@ -69,7 +69,7 @@ def check_promise(radius: float, confidence: float) -> None:
 def certify_top_k(
     counts: Floats, samples: int, *, k: int, stdev: float, radius: float, confidence: float
 ) -> TopKCertificate:
-    """Bounds for the mean of 0/1 maps under Gaussian noise (Levine et al. 2019, arXiv 1905.12105).
+    """Top-k certificate of the mean of 0/1 maps under Gaussian noise (Levine et al. 2019, arXiv 1905.12105).
 
     Each pixel's probability is bounded by Clopper and Pearson's interval at a level shared by all pixels (Bonferroni).
     Within an l2 radius ρ a probability p stays in ``[Φ(Φ⁻¹(p) - ρ/s), Φ(Φ⁻¹(p) + ρ/s)]``, and a pixel stays among the k
@@ -92,7 +92,8 @@ def certify_top_k(
     for row, (values, below, above) in enumerate(zip(flat, lower, upper, strict=True)):
         chosen = np.argsort(-values, kind="stable")[:k]
         reachable = np.sort(above)
-        # Pixels that may come to lie at or above this one; it is among them itself, since upper >= lower.
+        # Number of other pixels whose upper bound is at or above this one's lower bound. The pixel itself is always
+        # among those counted, since upper >= lower: hence the -1.
         rivals = len(above) - np.searchsorted(reachable, below[chosen], side="left") - 1
         overlap[row] = float((rivals < k).mean())
     shape = counts.shape
@@ -111,8 +112,8 @@ def mean_at_least(values: Floats, confidence: float) -> Floats:
 
     The empirical Bernstein bound (Maurer and Pontil 2009, arXiv 0907.3740, theorem 4): with sample variance V and
     α = 1 - confidence, ``mean - √(2 V ln(2/α) / n) - 2 · 7 ln(2/α) / (3 (n - 1))``, the 2 being the width of [-1, 1].
-    Products of a direction with gradients vary little, which Hoeffding's ``√(2 ln(1/α) / n)`` makes no use of: for 1000
-    draws of standard deviation 0.02 the slack is 0.03 in place of 0.1.
+    It is tighter than Hoeffding's ``√(2 ln(1/α) / n)`` where the variance is small, as it is for cosines between a
+    direction and gradients: for 1000 draws of standard deviation 0.02 the slack is 0.03 in place of 0.1.
 
     Args:
         values: B×n, independent within a row, n at least 2.
@@ -128,7 +129,7 @@ def mean_at_least(values: Floats, confidence: float) -> Floats:
 def certified_cosine(
     cosines: Floats, direction: Floats, *, variation: float, norm_name: str, radius: float, confidence: float
 ) -> CosineCertificate:
-    """Bound for the mean of unit vectors under noise whose distribution moves by ``variation``.
+    """Cosine certificate of the mean of unit vectors under noise whose distribution moves by ``variation``.
 
     With u the unit vector of a draw and d the direction, moving the noise by total variation v changes ``E⟨d, u⟩``, the
     expectation of a number in [-1, 1], by at most 2v; and since the expected vector is no longer than 1, its cosine
@@ -150,9 +151,9 @@ def certified_cosine(
 
 
 def gaussian_cosine(cosines: Floats, *, stdev: float, radius: float, confidence: float) -> Floats:
-    """The same for Gaussian noise of standard deviation s and an l2 radius ρ: ``2 Φ(Φ⁻¹(q) - ρ/s) - 1``, float64[B].
+    """Certified cosine under Gaussian noise of deviation s within l2 radius ρ: ``2 Φ(Φ⁻¹(q) - ρ/s) - 1``, float64[B].
 
-    With h(x) = E u(x + s η), η ~ N(0, I), u no longer than 1, and d a unit vector that the draws do not decide, let
+    With h(x) = E u(x + s η), η ~ N(0, I), ``||u|| ≤ 1``, and d a unit vector independent of the draws, let
     ``φ = (1 + ⟨d, u⟩) / 2``, a function to [0, 1], and q a lower bound of ``E φ(x + s η)``.
 
     1. Of all functions to [0, 1] with that expectation at x, the indicator of a half-space has the least at x + δ
@@ -162,7 +163,7 @@ def gaussian_cosine(cosines: Floats, *, stdev: float, radius: float, confidence:
     3. h is a mean of vectors no longer than 1, so ``||h(x')|| ≤ 1``, and where ``⟨d, h(x')⟩`` is positive, the cosine
        ``⟨d, h(x')⟩ / ||h(x')||`` is at least as large.
 
-    It is -1 where the bound is not positive: nothing is known there.
+    It is -1 where the bound is not positive: nothing can be certified there.
 
     Args:
         cosines: B×n of ``⟨d, u⟩`` at draws around each image, independent of d.
@@ -174,7 +175,7 @@ def gaussian_cosine(cosines: Floats, *, stdev: float, radius: float, confidence:
 
 
 def _where_positive(bound: Floats) -> Floats:
-    """Bounds of a cosine, -1 where nothing is known."""
+    """The bounds that are positive; -1, the trivial bound of a cosine, in place of the others."""
     return np.where(bound > 0, bound, -1.0)
 
 

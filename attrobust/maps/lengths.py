@@ -1,4 +1,4 @@
-"""Directions of gradients, however small these are."""
+"""Unit vectors in l2, without underflow for very small gradients."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ PIXELS = (1, 2, 3)
 
 
 def unit(values: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
-    """Values divided by their l2 length over some axes; zero stays zero.
+    """Values divided by their l2 norm over ``dims``; zero vectors stay zero.
 
-    Squares of what is below 1e-19 are nothing in float32, so values are divided by the largest of them first.
+    Squares of values below 1e-19 underflow to 0 in float32, so values are divided by the largest of them first.
     """
     largest = values.abs().amax(dim=dims, keepdim=True)
     scaled = values / largest.clamp_min(torch.finfo(values.dtype).tiny)

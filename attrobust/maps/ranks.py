@@ -1,4 +1,4 @@
-"""The order of the values of a row: ranks, ties, which are largest."""
+"""Sorting, ranks, ties and top-k masks of the rows of a B×D tensor."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 
 def ascending(values: Tensor, *, stable: bool = False) -> Tensor:
-    """Positions that sort each row, int64 B×D; equal values in the order they stand in if ``stable``, else in any.
+    """Argsort of each row, int64 B×D; equal values keep their order if ``stable``.
 
-    NumPy sorts on the CPU, where it uses vector instructions and is several times faster.
+    CPU tensors are sorted by NumPy, which uses vector instructions and is several times faster than torch there.
     """
     if values.device.type == "cpu":
         return torch.from_numpy(np.argsort(values.detach().numpy(), axis=1, kind="stable" if stable else None))
@@ -19,20 +19,20 @@ def ascending(values: Tensor, *, stable: bool = False) -> Tensor:
 
 
 def sorted_rows(values: Tensor) -> Tensor:
-    """Each row in ascending order; see ``ascending`` for NumPy."""
+    """Each row in ascending order; by NumPy on the CPU, as in ``ascending``."""
     if values.device.type == "cpu":
         return torch.from_numpy(np.sort(values.detach().numpy(), axis=1))
     return values.sort(dim=1).values
 
 
 def order_and_runs(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions that sort each row of floats, int64 B×D, and where a value so sorted is not that before, bool B×D.
+    """Argsort of each row of floats, int64 B×D, and where a run of equal sorted values starts, bool B×D.
 
-    On the CPU, numbers are sorted that begin with the digits of a value and end with its position, which is twice as
-    fast as to sort positions. Where the digits left out make a difference, positions are sorted after all.
+    On the CPU, each value and its position are packed into one int64 key, so that one sort replaces an argsort, which
+    takes twice as long. The key drops the lowest bits of the value; where these decide the order, argsort is used.
     """
     values = values.detach()
-    # A sum is NaN where a value is, and quick.
+    # NaN has no place among the keys; a sum finds it faster than isnan() of every value.
     if values.device.type == "cpu" and not values.sum().isnan():
         bits = values.shape[1].bit_length()
         keys = sorted_rows(_digits_and_position(values, bits))
@@ -47,16 +47,16 @@ def order_and_runs(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _digits_and_position(values: Tensor, bits: int) -> Tensor:
-    """Int64 B×D in the order of the values: all but the last digits of each, and its position in as many bits."""
-    # Zero has two signs and one place.
+    """Sort keys, int64 B×D: a value's bits as an order-preserving integer whose lowest ``bits`` are its position."""
+    # Adding 0.0 turns -0.0 into 0.0, so that both zeros get the same key.
     digits = (values.double() + 0.0).view(torch.int64)
-    # The more negative a float, the larger are its bits behind the sign.
+    # The bits of negative floats are in reverse order: invert all but the sign.
     keys = (digits >> 63).bitwise_and_(2**63 - 1).bitwise_xor_(digits)
     return keys.bitwise_and_(-1 << bits).bitwise_or_(torch.arange(values.shape[1]))
 
 
 def sorted_ranks(values: Tensor) -> Tensor:
-    """Ranks of each row, 1 for the smallest, ties sharing the mean of their places; float64 B×D, on the same device."""
+    """Ranks of each row, 1 for the smallest; ties share their mean rank. float64 B×D on the same device."""
     order, starts = order_and_runs(values)
     places = torch.arange(1.0, values.shape[1] + 1, dtype=torch.float64, device=values.device).expand(values.shape)
     if not all_true(starts):
@@ -66,31 +66,35 @@ def sorted_ranks(values: Tensor) -> Tensor:
 
 
 def run_starts(ordered: Tensor) -> Tensor:
-    """bool B×D: the value of a sorted row is not that before it."""
+    """bool B×D: whether a value of a sorted row differs from the one before it; True in the first column."""
     return F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True)
 
 
 def all_true(mask: Tensor) -> bool:
-    """Whether all of some bools are True; ``mask.all()`` takes ten times as long on the CPU."""
+    """Whether all values of a bool tensor are True; ten times as fast as ``mask.all()`` on the CPU."""
     return bool(mask.view(torch.uint8).amin())
 
 
 def runs(starts: Tensor) -> tuple[Tensor, Tensor]:
-    """Of all runs of equal values, row after row: how many values of the row come before, and their length; int64."""
+    """First column and length of every run of equal values, int64[number of runs], row after row.
+
+    Args:
+        starts: of sorted rows, see ``run_starts``.
+    """
     first = starts.flatten().nonzero().flatten()
     length = F.pad(first, (0, 1), value=starts.numel()).diff()
     return first % starts.shape[1], length
 
 
 def tied_pairs(starts: Tensor) -> Tensor:
-    """Pairs of equal values in each row, int64[B]."""
+    """Number of pairs of equal values in each row, int64[B]; ``starts`` as from ``run_starts``."""
     row = torch.arange(len(starts), device=starts.device)
     _, length = runs(starts)
     return torch.zeros_like(row).index_add_(0, row.repeat_interleave(starts.sum(dim=1)), length * (length - 1) // 2)
 
 
 def top_mask(values: Tensor, k: int) -> Tensor:
-    """bool B×D, exactly k True in each row: the largest values, earlier ones first among equals."""
+    """The k largest values of each row, bool B×D with exactly k True; earlier ones first among equals."""
     values = values.detach().nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
     threshold = _kth_largest(values, k)
     above, at = values > threshold, values == threshold
@@ -101,7 +105,7 @@ def top_mask(values: Tensor, k: int) -> Tensor:
 
 
 def _kth_largest(values: Tensor, k: int) -> Tensor:
-    """B×1; see ``ascending`` for NumPy."""
+    """The k-th largest value of each row, B×1; by NumPy on the CPU, as in ``ascending``."""
     place = values.shape[1] - k
     if values.device.type == "cpu":
         return torch.from_numpy(np.partition(values.numpy(), place, axis=1)[:, place, None])

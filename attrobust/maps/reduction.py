@@ -1,4 +1,4 @@
-"""The named ways to turn signed channels into one map."""
+"""Reductions: named ways to turn signed attributions with channels into one map."""
 
 from __future__ import annotations
 

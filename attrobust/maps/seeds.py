@@ -1,4 +1,4 @@
-"""Random numbers that belong to an image, not to a batch: the same draws wherever the image is computed."""
+"""Random numbers seeded by image, so that draws do not depend on the batch an image is in."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Names and settings: what is registered, how it is typed, and the dataclass that results."""
+"""Names and settings: the registry, the syntax of specs, and how a spec becomes a dataclass."""

@@ -1,4 +1,4 @@
-"""From what was typed to objects: every name and setting is checked here, before anything is computed."""
+"""Specs to instances: every name and setting is checked here, before anything is computed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Component(Generic[T]):
-    """A registered class with settings.
+    """An instance of a registered class, with its name.
 
     Attributes:
         name: registered name.
@@ -41,7 +41,7 @@ def resolve(
     base: type[Any],
     defaults: Callable[[Spec], Mapping[str, str]] | None = None,
 ) -> list[Component[T]]:
-    """Instances of what specs name.
+    """The instances that specs stand for, in their order.
 
     Args:
         registry: of the axis.
@@ -70,7 +70,7 @@ def resolve(
 
 
 def _unfolded(cls: type[Any], spec: Spec, silent: dict[str, str]) -> tuple[Spec, dict[str, str]]:
-    """A spec without its ``preset``, and the settings that this stands for among those used where the spec is silent.
+    """A spec without its ``preset``, and the defaults with the preset's settings added.
 
     Raises:
         UsageError: the class has presets, but none of that name.
@@ -87,15 +87,15 @@ def _unfolded(cls: type[Any], spec: Spec, silent: dict[str, str]) -> tuple[Spec,
 
 
 class Idle(Protocol):
-    """Of whose settings some may change nothing."""
+    """An item some of whose settings may have no effect beside the others."""
 
     @property
     def idle(self) -> frozenset[str]:
-        """Their names."""
+        """Names of the settings without effect."""
 
 
 def refuse_idle(item: Idle, spec: Spec) -> None:
-    """Raise UsageError where a setting was typed that changes nothing."""
+    """Raise UsageError where the spec has a setting without effect."""
     for key in spec.settings:
         if key in item.idle:
             raise UsageError(f"{spec}: {key} changes nothing beside the other settings; leave it out")

@@ -1,4 +1,4 @@
-"""What is known of an installed plug-in without importing it: what its class is about, or that it cannot load."""
+"""Reads an installed plug-in's file without importing it: its class's summary, or why it cannot be imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrobust.naming.moved import moved_imports
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """A look at the file of a class.
+    """Summary of a class, read from its file.
 
     Attributes:
         summary: first line of the class's docstring; empty where the file does not define it.

@@ -1,4 +1,4 @@
-"""Names to classes, lazily: what is registered is read from the sources, and a module is imported only when it is used.
+"""Registry of names and classes; names are read from the sources, and a module is imported only when it is used.
 
 A class is registered by the decorator of its room, ``@register("aga")``. The names are found by parsing the room's
 files, so a new file is listed without being imported and without a table to edit. Installed packages add names through
@@ -49,7 +49,7 @@ class Entry(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """The names of one axis.
+    """The registered names of one axis (methods, explainers, attacks or metrics).
 
     Args:
         kind: what an entry is, singular, as error messages say it: ``"method"``.
@@ -100,7 +100,7 @@ class Registry(Generic[T]):
         return [*self._left_out]
 
     def forget(self, module: str) -> None:
-        """Take back what a module has registered."""
+        """Remove the names that a module has registered."""
         entries = self._found()
         for name in [name for name, entry in entries.items() if entry.target.partition(":")[0] == module]:
             del entries[name]

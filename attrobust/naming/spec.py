@@ -1,4 +1,4 @@
-"""``aga:cosd=0.1,eps=4/255`` to a frozen dataclass and back, and to a fingerprint that does not change between runs."""
+"""Specs: parses ``aga:cosd=0.1,eps=4/255`` into a frozen dataclass, and writes its canonical form and fingerprint."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One item of a list: a spec, or every spec that values in braces stand for.
+    """One item of a list of specs: a spec, or the product of all values listed in braces.
 
     Attributes:
         text: as typed, ``aga:cosd={0.1,1},eps={4/255,8/255}``.
@@ -79,19 +79,19 @@ class Sweep:
 
     @property
     def is_swept(self) -> bool:
-        """Whether it has values in braces."""
+        """Whether any value is listed in braces."""
         return "{" in self.text
 
 
 def _split(text: str) -> list[str]:
-    """What stands between the commas outside braces; raises UsageError where braces are not pairs side by side."""
+    """Split at the commas outside braces; raises UsageError where braces are nested or do not pair up."""
     if re.fullmatch(r"[^{}]*(?:\{[^{}]*\}[^{}]*)*", text) is None:
         raise UsageError(f"the braces in {text!r} do not pair up; write name:key={{a,b}}")
     return re.split(r",(?![^{}]*\})", text)
 
 
 def _values(text: str, item: str) -> list[str]:
-    """The values a setting takes: one, or those listed in braces around the whole of it."""
+    """The values of a setting: the text itself, or those listed where braces enclose all of it."""
     if not set("{}") & set(text):
         return [text]
     if not re.fullmatch(r"\{[^{}]*\}", text):

@@ -1,1 +1,1 @@
-"""Networks: copies without kinks, traced graphs, counted passes."""
+"""Networks: smoothed models, traced graphs, counted passes."""

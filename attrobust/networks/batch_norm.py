@@ -1,4 +1,4 @@
-"""Batch normalisation that can be differentiated as often as one likes."""
+"""Batch normalisation that can be differentiated three times and more in training mode."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 
 class SpelledOutBatchNorm(nn.BatchNorm2d):
-    """``(x − mean) / sqrt(var + eps) · w + b`` in single operations; torch's own has no third derivative in training.
+    """``(x − mean) / sqrt(var + eps) · w + b`` in elementary operations.
+
+    torch's own batch normalisation has no third derivative in training mode.
 
     Args:
-        norm: whose settings, weights and statistics it takes over, as the same tensors.
+        norm: the layer whose settings, weights and statistics are used, as the same tensors.
     """
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:

@@ -1,4 +1,8 @@
-"""Piecewise linear activations without their kinks, as attackers see them."""
+"""Smooth counterparts of piecewise linear activations, for smoothed models.
+
+A kink is a point where a piecewise linear function has no derivative, such as 0 for ReLU. Between kinks the second
+derivative is zero, so gradients of gradients are zero too.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Ramp = Callable[[Tensor], Tensor]
-"""``max(x, 0)``, or what stands for it."""
+"""``max(x, 0)``, or softplus in its place."""
 
 
 class SmoothActivation(nn.Module):
     """An activation written as a sum of ramps, each of which is a softplus: ``log(1 + exp(beta x)) / beta``.
 
     Args:
-        kinked: the activation, of a type in ``RAMPS``; its parameters are shared.
-        beta: sharpness, above 0.
+        kinked: the piecewise linear activation, of a type in ``RAMPS``; its parameters are shared.
+        beta: one over the temperature, above 0.
     """
 
     def __init__(self, kinked: nn.Module, beta: float) -> None:
@@ -24,7 +28,7 @@ class SmoothActivation(nn.Module):
         self.beta = beta
         self.inplace = bool(getattr(kinked, "inplace", False))
         self.kinked = (kinked,)
-        """In a tuple, so that the network's activations are still found by their kind."""
+        """In a tuple, so that it is not a submodule and is not found among the network's activations."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
@@ -55,10 +59,10 @@ RAMPS: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.ReLU6: lambda _, x, ramp: ramp(x) - ramp(x - 6),
     nn.Hardtanh: _hardtanh,
     nn.LeakyReLU: lambda module, x, ramp: _leaky(module.negative_slope, x, ramp),
-    # In evaluation mode, its slope is the mean of those it draws from.
+    # In evaluation mode the slope is the mean of the interval it is drawn from in training.
     nn.RReLU: lambda module, x, ramp: _leaky((module.lower + module.upper) / 2, x, ramp),
     nn.PReLU: _prelu,
     nn.Hardsigmoid: lambda _, x, ramp: _hardsigmoid(x, ramp),
     nn.Hardswish: lambda _, x, ramp: x * _hardsigmoid(x, ramp),
 }
-"""How each is made of ramps: of the module, the input and the ramp."""
+"""Each activation as a sum of ramps: a function of the module, the input and the ramp."""

@@ -1,4 +1,4 @@
-"""Layers whose curvature and slope are parameters or constants: Srinivas et al., NeurIPS 2022, arXiv 2206.07144."""
+"""Layers of bounded curvature and slope for low-curvature networks: Srinivas et al., NeurIPS 2022, arXiv 2206.07144."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INITIAL_ITERATIONS = 15
 class CentredSoftplus(nn.Module):
     """``s(x) = (softplus(b x) - log 2) / b`` with ``b = β + 1e-3``: a softplus that is 0 at 0, of learned sharpness.
 
-    Its slope is at most 1 and its second derivative at most b/4; for β to 0 it becomes the line x/2. Like torch's
+    Its slope is at most 1 and its second derivative at most b/4; as β goes to 0 it becomes the line x/2. Like torch's
     softplus it is linear where b x is above 20.
 
     Args:
@@ -33,7 +33,7 @@ class CentredSoftplus(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``s(x)``, of any shape."""
-        # The constant bounds the divisor where training takes β to 0.
+        # The constant keeps the divisor above 0 where training drives β to 0.
         sharpness = self.beta + 1e-3
         return (F.softplus(sharpness * x) - math.log(2)) / sharpness
 
@@ -45,7 +45,7 @@ class LipschitzBatchNorm(nn.BatchNorm2d):
     While evaluating, no channel is multiplied by more than ``min(1/m, γ)``.
 
     Args:
-        norm: whose size, momentum, eps and statistics it takes over, the latter as the same tensors.
+        norm: the layer whose size, momentum, eps and statistics are used, the latter as the same tensors.
         gamma: initial γ, above 0; the parameter is its logarithm.
 
     Raises:
@@ -64,23 +64,23 @@ class LipschitzBatchNorm(nn.BatchNorm2d):
         """``min(1, γ m)``, a scalar."""
         assert self.running_var is not None
         bound = self.log_gamma.exp() * (self.running_var.min() + self.eps).sqrt()
-        # Not torch.minimum, which explainers take for a bend in what the network does to the image.
+        # Not torch.minimum, which explainers with rules for operations would treat as an operation on the image.
         return torch.stack([torch.ones_like(bound), bound]).amin()
 
     def forward(self, x: Tensor) -> Tensor:
         """B×C×H×W to the same."""
-        # The pass that follows changes the statistics the gain is made of.
+        # Before the call below, which changes the statistics that the gain is computed from.
         gain = self.gain()
         return super().forward(x) * gain
 
 
 class SpectralNorm(nn.Module):
-    """A convolution's weight over the largest singular value of the convolution as a map between images.
+    """A convolution's weight divided by the largest singular value of the convolution as a linear map between images.
 
-    The value is ``<u, W v>`` with u and v from power iteration, ``v ← Wᵀu / |Wᵀu|``, ``u ← W v / |W v|``: fifteen
-    times at first and once for every use in training mode; it is differentiated with u and v held fixed. For
-    ``torch.nn.utils.parametrize``. That of the matrix of the weight, which torch's own ``spectral_norm`` takes, is
-    another number.
+    The singular value is ``<u, W v>`` with u and v from power iteration, ``v ← Wᵀu / |Wᵀu|``, ``u ← W v / |W v|``. It
+    is iterated fifteen times at first and once for every use in training mode, and differentiated with u and v held
+    fixed. For ``torch.nn.utils.parametrize``. torch's own ``spectral_norm`` is that of the weight reshaped to a matrix,
+    which is another number.
 
     Args:
         convolution: with zero padding; its weight is read.
@@ -105,7 +105,7 @@ class SpectralNorm(nn.Module):
 
     def _image(self, weight: Tensor) -> Tensor:
         """``W v``."""
-        # A copy: the next iteration must not spoil what this pass's derivative needs.
+        # A copy: autograd still needs this v when the next iteration overwrites it.
         return F.conv2d(self.v.clone(), weight, None, *self._settings)
 
     @torch.no_grad()
@@ -122,7 +122,7 @@ class SpectralNorm(nn.Module):
         return (self.u.clone() * self._image(weight)).sum()
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight over its norm; one of zeros stays as it is."""
+        """The weight divided by its spectral norm; a weight of zeros is returned as it is."""
         if self.training:
             self.iterate(weight, 1)
         norm = self.norm(weight)

@@ -1,4 +1,4 @@
-"""Counting what an attack or a training step costs: images sent through a network, forward, backward and back again."""
+"""Counts forward, backward and double-backward passes, the cost of an attack or a training step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass
 class Passes:
-    """Numbers of images that went through the network.
+    """Numbers of images sent through a network.
 
     Attributes:
         forward: evaluations of the network.
@@ -27,7 +27,7 @@ class Passes:
 
 
 class _Probe(torch.autograd.Function):
-    """Identity on the network's input that tells a counter when it is crossed."""
+    """Identity on the network's input that counts the images passing it forwards and backwards."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, passes: Passes) -> Tensor:
@@ -42,7 +42,7 @@ class _Probe(torch.autograd.Function):
 
 
 class _BackwardProbe(torch.autograd.Function):
-    """Identity on a gradient; crossed backwards exactly once for every gradient taken of it."""
+    """Identity on a gradient that counts how often the gradient is itself differentiated."""
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, passes: Passes) -> Tensor:

@@ -1,4 +1,4 @@
-"""Max-pooling without kinks, as attackers see it."""
+"""Log-sum-exp pooling, the smooth counterpart of max-pooling in smoothed models."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch.nn import functional as F
 
 
 class LogSumExpPool(nn.Module):
-    """``log(Σ exp(s x)) / s`` over the windows of a max-pooling, which is its limit for large s.
+    """``log(Σ exp(s x)) / s`` over the windows of a max-pooling, which is the limit for large s.
 
-    Between two equal values a maximum jumps from one derivative to another, which a second derivative does not see.
-    Larger than the maximum by at most ``log(n) / s`` for windows of n values.
+    The derivative of a maximum jumps where its two largest values are equal; its second derivative is zero elsewhere
+    and does not show the jump. For windows of n values the result exceeds the maximum by at most ``log(n) / s``.
 
     Args:
-        pool: the max-pooling whose windows these are.
-        sharpness: s, above 0.
+        pool: the max-pooling whose windows are used.
+        sharpness: s, one over the temperature, above 0.
     """
 
     def __init__(self, pool: nn.MaxPool2d, sharpness: float) -> None:
@@ -33,29 +33,29 @@ class LogSumExpPool(nn.Module):
         """B×C×H×W to the size that the max-pooling gives."""
         plans = [self._plan(x.shape[axis - 2], axis) for axis in (0, 1)]
         if any(before or after for before, after, _ in plans):
-            # Not minus infinity: zero times that is no number, in second derivatives.
+            # Not minus infinity: second derivatives would multiply it by 0, which is NaN.
             lowest = torch.finfo(x.dtype).min / (4 * max(1.0, self.sharpness))
             x = F.pad(x, [*plans[1][:2], *plans[0][:2]], value=lowest)
-        # One slice for each place in a window: several times faster than gathering the windows.
+        # One strided slice for each offset in a window: several times faster than gathering the windows.
         rows, columns = ([self._places(axis, i, plans[axis][2]) for i in range(self.kernel[axis])] for axis in (0, 1))
         values = torch.stack([x[:, :, row, column] for row in rows for column in columns])
         largest = values.detach().amax(dim=0)
         return largest + (self.sharpness * (values - largest)).exp().sum(dim=0).log() / self.sharpness
 
     def _places(self, axis: int, offset: int, count: int) -> slice:
-        """Where the values at one offset in their windows lie."""
+        """The slice of an axis with the value at ``offset`` of each of ``count`` windows."""
         start = offset * self.dilation[axis]
         return slice(start, start + (count - 1) * self.stride[axis] + 1, self.stride[axis])
 
     def _plan(self, size: int, axis: int) -> tuple[int, int, int]:
-        """What is added before and after an axis, the excess of ``ceil_mode`` included, and how many windows it has."""
-        reach = (self.kernel[axis] - 1) * self.dilation[axis] + 1
+        """Padding before and after an axis, the excess of ``ceil_mode`` included, and the number of windows."""
+        extent = (self.kernel[axis] - 1) * self.dilation[axis] + 1
         pad, stride = self.padding[axis], self.stride[axis]
-        room = size + 2 * pad - reach
+        room = size + 2 * pad - extent
         steps = room // stride
         if self.ceil_mode and room % stride and (steps + 1) * stride < size + pad:
             steps += 1
-        return pad, max(pad, steps * stride + reach - size - pad), steps + 1
+        return pad, max(pad, steps * stride + extent - size - pad), steps + 1
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""Whether a rewritten network is still the network, tried on images that are like no other.
+"""Checks that a rewritten network still computes what the original does, on fixed noise.
 
-A copy without in-place operations, or a graph of what Python did, is another function where a tensor is changed in
-place and then used under another name, and where hooks keep results. Whether that shows depends on the images; on noise
-of both signs it does, and the answer does not depend on what is explained.
+A copy without in-place operations, or a traced graph, is another function where a tensor is changed in place and then
+used under another name, and where hooks keep results. Whether the outputs differ depends on the images. They do on
+noise of both signs; as it is always the same, the result of the check does not depend on the images that are explained.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def probe_for(model: nn.Module, x: Tensor) -> Tensor:
     """Two images of fixed noise around grey, 2×C×H×W, in the dtype and on the device of ``x``.
 
     Raises:
-        ValueError: the model would count them into its statistics.
+        ValueError: a batch normalisation is in training mode, whose running statistics the probe would change.
     """
     for module in model.modules():
         if module.training and isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -30,15 +30,15 @@ def check_same(model: nn.Module, other: Callable[[Tensor], Tensor], probe: Tenso
     """Raise ValueError unless ``other`` gives for the probe as a batch what the model gives image by image.
 
     Args:
-        model: the network; its own forward is run, unseen by whoever counts its passes.
-        other: what stands for it.
+        model: the network; ``forward`` is called without its hooks, so that its passes are not counted.
+        other: the rewritten network.
         probe: see ``probe_for``.
     """
     with torch.no_grad():
-        wanted = torch.cat([model.forward(image[None]) for image in probe])
-        found = other(probe)
+        original = torch.cat([model.forward(image[None]) for image in probe])
+        rewritten = other(probe)
     # Rounding may depend on the size of the batch, to 1e-3 with the TF32 arithmetic of GPUs.
-    if not torch.allclose(found, wanted, rtol=0, atol=1e-2 * float(wanted.abs().max()), equal_nan=True):
+    if not torch.allclose(rewritten, original, rtol=0, atol=1e-2 * float(original.abs().max()), equal_nan=True):
         raise ValueError(
             f"{type(model).__name__} cannot be rewritten: it mixes the images of a batch, keeps results in hooks, or "
             "changes a tensor in place and then uses it under another name; compute out of place, image by image"

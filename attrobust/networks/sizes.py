@@ -1,4 +1,4 @@
-"""How large images are at every layer, for what has to know before the first image comes."""
+"""Input shapes of a network's layers, for methods that need them before the first image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrobust.networks.smoothed import shared_copy
 
 
 def set_image_shape(network: nn.Module, channels: int, size: int) -> None:
-    """Write on a network what images it is built for; copies keep it, state dicts do not have it.
+    """Set a network's attribute ``image_shape``; it is copied with the network but is not in its state dict.
 
     Args:
         network: any.
@@ -19,17 +19,17 @@ def set_image_shape(network: nn.Module, channels: int, size: int) -> None:
 
 
 def input_shapes(network: nn.Module, kind: type[nn.Module]) -> dict[str, tuple[int, ...]]:
-    """Shape, without that of the batch, of what every module of a kind is given when the network sees an image.
+    """Input shape, without the batch axis, of every module of a kind that is called in a forward pass.
 
     Args:
         network: built by a ``ModelFamily``, or with an attribute ``image_shape`` of ``(C, H, W)``; left as it is.
         kind: of module.
 
     Returns:
-        Paths of the modules that are called, in order of their (last) calls, and shapes.
+        Names of the modules, in the order of their (last) calls, and shapes.
 
     Raises:
-        ValueError: the network does not say what images it is for.
+        ValueError: the network has no ``image_shape``.
     """
     shape = getattr(network, "image_shape", None)
     if shape is None:
@@ -37,11 +37,11 @@ def input_shapes(network: nn.Module, kind: type[nn.Module]) -> dict[str, tuple[i
             f"{type(network).__name__} does not say what images it is for: set its attribute image_shape = (C, H, W)"
         )
     copy = shared_copy(network).eval()
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str) -> None:
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            found[name] = tuple(inputs[0].shape[1:])
+            shapes[name] = tuple(inputs[0].shape[1:])
 
         copy.get_submodule(name).register_forward_pre_hook(hook)
 
@@ -50,6 +50,6 @@ def input_shapes(network: nn.Module, kind: type[nn.Module]) -> dict[str, tuple[i
             note(name)
     parameter = next(copy.parameters())
     with torch.no_grad():
-        # ``forward`` and not a call: whoever counts the passes of the network must not count this one.
+        # ``forward`` and not a call, so that this pass is not counted by the network's hooks.
         copy.forward(torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device))
-    return found
+    return shapes

@@ -1,4 +1,8 @@
-"""Networks as attackers and methods see them: normalisation inside the model, activations as modules, smooth views."""
+"""Network surgery: the normalisation layer, smoothed models that share all weights, and replacing modules.
+
+A smoothed model has softplus and log-sum-exp pooling where the network has piecewise linear activations and
+max-pooling, so that it has second derivatives. Its temperature, ``1 / beta``, says how far it is from the network.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from attrobust.networks.smoothing import Blur, Median
 
 
 class Normalize(nn.Module):
-    """``(x - mean) / std`` per channel, as a model's first layer; its constants are not part of the state dict.
+    """``(x - mean) / std`` per channel, a model's first layer; mean and std are not in the state dict.
 
     Args:
         mean, std: one number per channel, in pixel units.
@@ -39,7 +43,7 @@ class Normalize(nn.Module):
 
 
 def input_scale(model: nn.Module) -> Tensor | float:
-    """What one normalised unit is in pixels, 1×C×1×1, or 1.0 for a model without a ``Normalize`` layer.
+    """The ``std`` of a model's ``Normalize`` layer, 1×C×1×1 in pixels, or 1.0 for a model without one.
 
     By the chain rule, a gradient in normalised units is the pixel gradient times this; papers that take gradients of
     the normalised input state their weights in those units.
@@ -49,7 +53,7 @@ def input_scale(model: nn.Module) -> Tensor | float:
 
 
 def input_mean(model: nn.Module) -> Tensor | float:
-    """The colour that is zero in normalised units, 1×C×1×1 in pixels, or 0.0 for a model without a ``Normalize`` layer.
+    """The ``mean`` of a model's ``Normalize`` layer, 1×C×1×1 in pixels, or 0.0 for a model without one.
 
     Papers that mask or erase the normalised input put this colour there, not black.
     """
@@ -78,7 +82,7 @@ OPERATIONS = (
     LogSumExpPool,
     SmoothActivation,
 )
-"""Layers of our own that explainers treat as one operation each, like those of torch."""
+"""Layers of this package that explainers treat as single operations, like layers of torch."""
 
 
 def is_smooth(model: nn.Module) -> bool:
@@ -94,21 +98,22 @@ def is_smooth(model: nn.Module) -> bool:
 
 
 def activations(model: nn.Module) -> list[nn.Module]:
-    """The activation modules of a model, of either kind."""
+    """The activation modules of a model, piecewise linear and smooth."""
     return [module for module in model.modules() if isinstance(module, (*KINKED, *SMOOTH))]
 
 
 def softplus_view(model: nn.Module, beta: float) -> nn.Module:
-    """A copy of the structure of ``model`` with every ReLU replaced by softplus, sharing all parameters and buffers.
+    """A smoothed model: a copy of ``model`` with softplus for every ReLU, sharing all parameters and buffers.
 
-    The model itself is untouched, and training one trains the other.
+    The model itself is unchanged, and training one trains the other.
 
     Args:
         model: a network whose activations are ``nn.ReLU`` modules.
-        beta: sharpness, above 0; larger is closer to ReLU.
+        beta: one over the temperature, above 0; larger is closer to ReLU.
 
     Raises:
-        ValueError: beta is not positive, or the model has no ``nn.ReLU`` module, or a kinked activation besides it.
+        ValueError: beta is not positive, or the model has no ``nn.ReLU`` module, or another piecewise linear
+            activation besides it.
     """
     if not beta > 0:
         raise ValueError(f"softplus beta must be above 0, not {beta:g}")
@@ -122,14 +127,14 @@ def softplus_view(model: nn.Module, beta: float) -> nn.Module:
 
 
 def smooth_activation_view(model: nn.Module, beta: float) -> nn.Module:
-    """As ``softplus_view``, for networks with any activations that are made of straight pieces; same tensors.
+    """As ``softplus_view``, for networks with any piecewise linear activations; shares all tensors.
 
     Args:
-        model: one without such activations is returned as it is.
-        beta: sharpness, above 0.
+        model: any network; one without such activations is returned as it is.
+        beta: one over the temperature, above 0.
 
     Raises:
-        ValueError: an activation jumps, or is of a class of its own.
+        ValueError: an activation is discontinuous, or a class of the network's author.
     """
     if not any(isinstance(module, KINKED) for module in model.modules()):
         return model
@@ -147,11 +152,11 @@ def _smoothed(module: nn.Module, beta: float) -> nn.Module:
 
 
 def smooth_pooling_view(model: nn.Module, sharpness: float) -> nn.Module:
-    """A copy of the structure of ``model`` with log-sum-exp in the place of every ``nn.MaxPool2d``; same tensors.
+    """A smoothed model: a copy of ``model`` with log-sum-exp pooling for every ``nn.MaxPool2d``; shares all tensors.
 
     Args:
         model: any network; one without such a pooling is returned as it is.
-        sharpness: see ``attrobust.pooling.LogSumExpPool``.
+        sharpness: one over the temperature; see ``attrobust.networks.pooling.LogSumExpPool``.
     """
     if not any(_smoothable(module) for module in model.modules()):
         return model
@@ -169,16 +174,16 @@ def _softplus(relu: nn.ReLU, beta: float) -> nn.Module:
 
 
 class SoftplusInPlace(nn.Softplus):
-    """Softplus that, like an in-place ReLU, changes the tensor it is given, which the network may use again."""
+    """Softplus that overwrites its input, as an in-place ReLU does; the network may use the changed tensor again."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``log(1 + exp(beta x)) / beta``, written over ``x``."""
-        # The derivative needs the value from before.
+        # A copy, since the derivative needs the value before it is overwritten.
         return x.copy_(super().forward(x.clone()))
 
 
 def shared_copy(model: nn.Module) -> nn.Module:
-    """A copy of the structure of ``model`` that shares every tensor with it and calls the same hooks.
+    """A copy of ``model`` and its submodules that shares every tensor with it and calls the same hooks.
 
     Raises:
         ValueError: the model has attributes that cannot be copied.
@@ -188,7 +193,7 @@ def shared_copy(model: nn.Module) -> nn.Module:
         for value in (*module.parameters(recurse=False), *module.buffers(recurse=False), *vars(module).values()):
             if isinstance(value, Tensor):
                 shared[id(value)] = value
-        # A copied hook would act on a copy of its owner: only the tables are new.
+        # The hook tables are copied but not the hooks: a copied hook would act on a copy of its owner.
         for name, table in vars(module).items():
             if name.endswith("_hooks") and isinstance(table, dict):
                 shared[id(table)] = copy.copy(table)
@@ -200,7 +205,7 @@ def shared_copy(model: nn.Module) -> nn.Module:
 
 
 def make_out_of_place(model: nn.Module) -> None:
-    """Let no activation of a copy change the tensor it is given."""
+    """Turn off, in place, in-place computation of a network's activations; call it on a copy."""
 
     def softplus(module: nn.Module) -> nn.Module | None:
         return nn.Softplus(module.beta, module.threshold) if isinstance(module, SoftplusInPlace) else None
@@ -212,18 +217,18 @@ def make_out_of_place(model: nn.Module) -> None:
 
 
 def replace_relu(model: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
-    """Replace, in place, every ``nn.ReLU`` below ``model`` by a module of its own; returns ``model``."""
+    """Replace, in place, every ``nn.ReLU`` below ``model`` by a new ``make()``; returns ``model``."""
     replace_modules(model, lambda module: make() if isinstance(module, nn.ReLU) else None)
     return model
 
 
 def replace_modules(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> None:
-    """Exchange, in place, every module below ``model`` for which ``make`` returns another, wherever it is named.
+    """Replace, in place, every module below ``model`` for which ``make`` returns another, under all of its names.
 
-    Mode and hooks of a module are those of what takes its place; no hooks, where that has the module in it.
+    The replacement gets the module's mode and its hooks; the hooks are left where the replacement contains the module.
     """
     for parent in list(model.modules()):
-        # Not named_children: it leaves out a module's second name.
+        # Not named_children, which lists a module only under its first name.
         for name, child in list(parent._modules.items()):
             other = None if child is None else make(child)
             if child is None or other is None:
@@ -237,11 +242,11 @@ def replace_modules(model: nn.Module, make: Callable[[nn.Module], nn.Module | No
 
 
 def spell_out(model: nn.Module) -> nn.Module:
-    """The same network with batch normalisations that have third derivatives; a copy of the structure, same tensors."""
+    """A copy whose batch normalisations have third derivatives in training mode; shares all tensors."""
 
     if not any(type(module) is nn.BatchNorm2d for module in model.modules()):
         return model
     copy = shared_copy(model)
-    # Not subclasses, which compute something else.
+    # Not subclasses, which may compute something else.
     replace_modules(copy, lambda module: SpelledOutBatchNorm(module) if type(module) is nn.BatchNorm2d else None)
     return copy

@@ -1,4 +1,4 @@
-"""Smoothing of feature maps inside a network: Bhusal et al. 2026."""
+"""Smoothing blocks for feature maps inside a network: Bhusal et al. 2026."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class Blur(nn.Conv2d):
-    """Every channel convolved with one fixed kernel; borders are reflected. A constant, in no state dict.
+    """Every channel convolved with one fixed kernel; borders are reflected. The kernel is not in the state dict.
 
     Args:
         channels: of the maps.
@@ -54,7 +54,7 @@ class SmoothingBlock(nn.Module):
 
 
 def gaussian_kernel(sigma: float) -> Tensor:
-    """Nine samples of a Gaussian of standard deviation ``sigma`` in pixels, 3×3, that sum to 1."""
+    """A 3×3 Gaussian kernel of standard deviation ``sigma`` in pixels that sums to 1."""
     weights = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64).square().div(-2 * sigma**2).exp()
     weights /= weights.sum()
     return torch.outer(weights, weights).to(torch.get_default_dtype())

@@ -1,4 +1,4 @@
-"""Networks as graphs of their operations, for explainers that treat every operation by a rule of its own."""
+"""Traces networks to torch.fx graphs, for explainers with a rule for every operation."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from attrobust.networks.smoothed import OPERATIONS, make_out_of_place, shared_co
 def traced(model: nn.Module) -> fx.GraphModule:
     """The network as a graph whose leaves are ``torch.nn`` layers and ``OPERATIONS``, with nothing computed in place.
 
-    Its modules are copies of the model's, hooks included, that share every tensor; the model is left as it was. The
-    hooks of the model itself come along too, so that whoever counts its passes counts the graph's. Other threads may
-    run any network meanwhile.
+    Its modules are copies of the model's, hooks included, that share every tensor; the model is unchanged. The hooks of
+    the model itself are copied too, so that passes of the graph are counted as the model's. Other threads may run any
+    network meanwhile.
 
     Args:
-        model: the network, in the mode in which it is to be traced.
+        model: the network, traced in its present mode (training or evaluation).
 
     Raises:
         ValueError: torch.fx cannot trace the model.
@@ -55,7 +55,7 @@ class Pass:
     """A network's graph with the values of its nodes for a batch of images.
 
     Attributes:
-        graph: the network; placeholders come first, among them the image.
+        graph: of the network; placeholders come first, among them the image.
         output: of the network.
         values: of the nodes, tensors or not.
     """
@@ -82,15 +82,15 @@ class Pass:
         return cls(graph, output, interpreter.env)
 
     def module(self, node: fx.Node) -> nn.Module | None:
-        """What a node calls, if that is a module."""
+        """The module that a node calls; None where it calls a function or method."""
         return self.graph.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def sources(self, node: fx.Node) -> list[fx.Node]:
-        """The nodes with tensors as values that a node is computed from."""
+        """The input nodes of a node whose values are tensors."""
         return [source for source in node.all_input_nodes if isinstance(self.values[source], Tensor)]
 
     def function(self, node: fx.Node) -> Callable[..., Any]:
-        """What a node computes, as a function of the values of its sources."""
+        """The operation of a node as a function of the values of its sources."""
         sources, module = self.sources(node), self.module(node)
 
         def compute(*tensors: Tensor) -> Any:
@@ -108,7 +108,7 @@ class Pass:
 
 
 class _Hooked(nn.Module):
-    """A run of a graph under the hooks of its model."""
+    """Runs a graph under the forward hooks of its model."""
 
     def __init__(self, model: nn.Module, interpreter: fx.Interpreter) -> None:
         super().__init__()
@@ -120,13 +120,13 @@ class _Hooked(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    """torch.fx's tracer, which exchanges the call of every module of the process while it works, without that.
+    """torch.fx's tracer without its patch of ``nn.Module.__call__``, which would affect other threads.
 
-    The modules of the network, which must be nobody else's, get classes of their own for the time instead.
+    The modules of the network get subclasses of their own while it is traced; no other network may share them.
     """
 
     def trace(self, root: nn.Module | Callable[..., Any], concrete_args: dict[str, Any] | None = None) -> fx.Graph:
-        """The graph of a network of one argument."""
+        """The graph of a network that takes one argument."""
         assert isinstance(root, nn.Module) and concrete_args is None
         self.root, self.graph, self.tensor_attrs = root, fx.Graph(tracer_cls=type(self)), {}
         names = {module: name for name, module in root.named_modules()}
@@ -152,7 +152,7 @@ class _Tracer(fx.Tracer):
             library = kind.__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(module, nn.Sequential)
             if library or isinstance(module, OPERATIONS):
                 return self.create_proxy("call_module", name, args, settings)
-            # Not a call: hooks are for tensors, and where one changes the output the graph turns out to be different.
+            # ``forward`` and not a call: hooks expect tensors. Where a hook changes the output, ``check_same`` sees it.
             return module.forward(*args, **settings)
 
         return call
@@ -168,7 +168,7 @@ class _Tracer(fx.Tracer):
 
 
 class _NoSwitches(TorchFunctionMode):
-    """Refuses to lose what torch.fx does not write down: which parts of a network have no gradient."""
+    """Raises where a network switches gradients on or off, which torch.fx does not record."""
 
     def __torch_function__(
         self,
@@ -187,7 +187,7 @@ def _forward_hooks(model: nn.Module) -> dict[str, Any]:
 
 
 def _take_out_of_place(node: fx.Node) -> None:
-    """Turn ``relu_`` into ``relu`` and the like."""
+    """Turn an in-place node, such as ``relu_``, into its out-of-place counterpart, ``relu``."""
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     counterpart = name[:-1] if name.endswith("_") and not name.endswith("__") else None
     if node.kwargs.get("inplace"):
