@@ -1,4 +1,4 @@
-"""How a decision is explained: one file per explainer, registered by name."""
+"""Explainers: one file per explainer, registered by name."""
 
 from __future__ import annotations
 

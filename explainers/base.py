@@ -16,17 +16,17 @@ from attrobust.networks.smoothed import activations, is_smooth
 class Explainer(ABC):
     """Attributes a logit to the pixels. Subclasses are frozen dataclasses whose fields are the settings.
 
-    An author writes ``attribute``; the base class owns the call and sees to what is the same for all: gradients
-    switched on, pixels that are not finite, the graph back to ``x``. An explainer is pure: it leaves the model, its
-    gradients, its hooks and all random states as they were, and the map of an image depends neither on the other images
-    of the batch nor on how the work is cut into chunks.
+    An author writes ``attribute``; the base class handles what is the same for all: it checks arguments, switches
+    gradients on, gives images with non-finite pixels a map of NaN, and checks the graph back to ``x``. An explainer is
+    pure: it does not change the model, its gradients, its hooks or any random state, and the map of an image depends
+    neither on the other images of the batch nor on how the work is cut into chunks.
 
     Attributes:
         stochastic: whether the map depends on ``generator``.
-        ignores_image: whether every image has the same map; attacks then have nothing to do.
-        curved: whether the map bends with ``x`` on a network of ReLUs too, because it is made of outputs, of finite
-            differences or of relevances. False for what is made of gradients, which are constant there between kinks:
-            attacks differentiate those in a smooth view of the network.
+        ignores_image: whether every image has the same map; such an explainer is not attacked.
+        curved: whether the map varies within a linear region of a ReLU network, because it is made of outputs, of
+            finite differences or of relevances. False for maps made of gradients, which are constant there: attacks
+            differentiate those in a smoothed model.
     """
 
     stochastic: ClassVar[bool] = False
@@ -46,7 +46,7 @@ class Explainer(ABC):
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
     ) -> Tensor:
-        """What an author writes; gradients are switched on.
+        """Attributions of a batch, which an author writes; gradients are switched on.
 
         Args:
             model: maps pixels in [0, 1] to logits, in evaluation mode.
@@ -70,7 +70,7 @@ class Explainer(ABC):
         create_graph: bool = False,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Raw, signed attributions.
+        """Attributions, signed and not reduced over channels.
 
         Args:
             model: maps pixels in [0, 1] to logits, in evaluation mode.
@@ -97,25 +97,25 @@ class Explainer(ABC):
         if len(x) == 0:
             return x.clone()
         source = torch.Generator().manual_seed(0) if generator is None else generator
-        given = x if create_graph else x.detach()
-        broken = ~finite(given).view(-1, 1, 1, 1)
-        spoiled = bool(broken.any())
-        usable = given.masked_fill(broken, 0.0) if spoiled else given
+        images = x if create_graph else x.detach()
+        not_finite = ~finite(images).view(-1, 1, 1, 1)
+        any_not_finite = bool(not_finite.any())
+        usable = images.masked_fill(not_finite, 0.0) if any_not_finite else images
         with torch.enable_grad():
             maps = self.attribute(model, usable, target, create_graph=create_graph, generator=source)
             if not isinstance(maps, Tensor) or maps.shape != x.shape:
-                found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-                raise ValueError(f"{type(self).__name__}.attribute returned {found}, not a map of {tuple(x.shape)}")
+                returned = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+                raise ValueError(f"{type(self).__name__}.attribute returned {returned}, not a map of {tuple(x.shape)}")
             if create_graph and not maps.requires_grad and activations(model) and is_smooth(model):
-                # Nothing of this network is piecewise linear, so its gradients are not constant.
+                # No activation is piecewise linear, so gradients are not constant and their map must have a graph.
                 raise ValueError(
                     f"{type(self).__name__}.attribute returned a map without a graph back to x: "
                     "build it with create_graph, or let differentiable be False"
                 )
             if create_graph:
-                # A map that is constant in x has a derivative too: zero, and not an error.
+                # A map that is constant in x gets a derivative of zero; autograd would raise an error.
                 maps = maps + 0 * usable
-            maps = maps.masked_fill(broken, float("nan")) if spoiled else maps
+            maps = maps.masked_fill(not_finite, float("nan")) if any_not_finite else maps
         return maps if create_graph else maps.detach()
 
 
@@ -125,12 +125,16 @@ class UnderivedExplainer(Explainer):
 
     @property
     def differentiable(self) -> bool:
-        """False: there is nothing to follow."""
+        """False; attacks use a surrogate or queries."""
         return False
 
 
 def checked(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """The explained classes as int64[B]; raises ValueError where model or classes are not fit to be explained."""
+    """The explained classes as int64[B].
+
+    Raises:
+        ValueError: a part of the model is in training mode, or ``target`` is not one class for each image.
+    """
     for name, module in model.named_modules():
         if module.training:
             where = f"part {name!r} of the model" if name else "the model"

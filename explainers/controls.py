@@ -1,4 +1,4 @@
-"""Maps that explain nothing: what a robust or a faithful explanation has to be better than."""
+"""Sanity-check baselines: maps that do not explain the network, which explanations should outperform."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attrobust.explainers.shared.noise import normal_draws
 @register("constant")
 @dataclass(frozen=True, kw_only=True)
 class Constant(UnderivedExplainer):
-    """The same value everywhere: cannot be moved, and ranks no pixel above another, so most metrics are undefined."""
+    """Sanity-check baseline: the same value at every pixel, whatever the image; most metrics are undefined for it."""
 
     ignores_image: ClassVar[bool] = True
 
@@ -32,7 +32,7 @@ class Constant(UnderivedExplainer):
 @register("random")
 @dataclass(frozen=True, kw_only=True)
 class Random(UnderivedExplainer):
-    """Normal noise that depends on nothing but the draws; the same for every image."""
+    """Sanity-check baseline: normal noise, the same for every image."""
 
     stochastic: ClassVar[bool] = True
     ignores_image: ClassVar[bool] = True
@@ -47,7 +47,7 @@ class Random(UnderivedExplainer):
 @register("input")
 @dataclass(frozen=True, kw_only=True)
 class Input(Explainer):
-    """The image itself: bright pixels are important."""
+    """Sanity-check baseline: the image itself, so that bright pixels are important."""
 
     curved: ClassVar[bool] = True
 
@@ -61,10 +61,10 @@ class Input(Explainer):
 @register("edges")
 @dataclass(frozen=True, kw_only=True)
 class Edges(UnderivedExplainer):
-    """An edge detector, which never sees the network (a control of Adebayo et al. 2018, arXiv 1810.03292).
+    """Sanity-check baseline: an edge detector on the image (Adebayo et al. 2018, arXiv 1810.03292).
 
-    scikit-image's filter of the mean over the channels; every channel gets an equal share, so that their sum is the
-    filter's output.
+    It is scikit-image's filter on the mean over the channels; every channel gets an equal share, so that their sum is
+    the filter's output.
 
     Attributes:
         detector: ``sobel``, ``scharr`` and ``prewitt`` give the magnitude of the gradient, ``canny`` thin edges of 0

@@ -20,8 +20,8 @@ from attrobust.explainers.shared.from_captum import CaptumExplainer
 class DeepLift(CaptumExplainer):
     """Contributions to ``f_c(x) - f_c(x0)`` by the Rescale rule, from a flat grey x0 (arXiv 1704.02685).
 
-    The contributions of all pixels sum to the difference of the logits. At ties (an image that is flat where
-    max-pooling looks) a map has no derivative.
+    The contributions of all pixels sum to the difference of the logits. Where values tie in a window of max-pooling, as
+    in flat areas of an image, the map has no derivative.
 
     Attributes:
         baseline: grey level of x0 in pixel units; 0 is black.
@@ -48,11 +48,11 @@ class DeepLift(CaptumExplainer):
 class DeepLiftShap(Explainer):
     """Mean of DeepLift over references, which approximates Shapley values (Lundberg and Lee 2017, arXiv 1705.07874).
 
-    An explainer knows no background images; the references are flat images with grey levels evenly spaced from black to
-    white.
+    Explainers are not given background images, so the references are flat images with grey levels evenly spaced from
+    black to white.
 
     Attributes:
-        references: how many.
+        references: number of references.
     """
 
     curved: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Feature ablation: one segment at a time."""
+"""Feature ablation: removes one segment of the image at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrobust.explainers.shared.segments import counts, find
 @register("feature-ablation")
 @dataclass(frozen=True, kw_only=True)
 class FeatureAblation(SegmentExplainer):
-    """``f_c(x) - f_c(x without s)`` for the segment s of the pixel."""
+    """Drop of the logit when the pixel's segment s is greyed out, ``f_c(x) - f_c(x without s)``."""
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
@@ -23,6 +23,6 @@ class FeatureAblation(SegmentExplainer):
         """B×C×H×W, logits."""
         labels = find(x, self.segments, self.size)
         alone = torch.eye(int(counts(labels).max()), dtype=torch.bool)
-        kept = ~torch.cat([torch.zeros_like(alone[:1]), alone])
-        values = self.values(model, x, target, labels, kept[None], create_graph=create_graph)
+        coalitions = ~torch.cat([torch.zeros_like(alone[:1]), alone])
+        values = self.values(model, x, target, labels, coalitions[None], create_graph=create_graph)
         return paint(gain(values[:, :1], values[:, 1:]), labels, x)

@@ -1,4 +1,4 @@
-"""Which channels of a layer speak for the class, upsampled to the image: Selvaraju et al. 2017."""
+"""Grad-CAM and Guided Grad-CAM, from the channels of one layer: Selvaraju et al. 2017."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from attrobust.networks.smoothed import shared_copy
 
 @dataclass(frozen=True, kw_only=True)
 class LayerExplainer(CaptumExplainer):
-    """An explainer that looks at the output of one layer.
+    """An explainer that uses the output of one layer.
 
     Attributes:
-        layer: dotted path of the layer; where it is empty, the last module whose output still has height and width,
-            which is where the papers look.
+        layer: dotted path of the layer; where it is empty, the last module whose output has height and width, as in
+            the papers.
     """
 
     layer: str = ""
 
     def layer_of(self, model: nn.Module, image: Tensor) -> nn.Module:
-        """The layer; raises ValueError where the network has none of that name, or none with height and width."""
+        """The layer; raises ValueError where the network has none of that name, or no output with height and width."""
         modules: dict[str, nn.Module] = dict(model.named_modules())
         name = self.layer or last_spatial(model, image)
         if name not in modules:
@@ -45,7 +45,7 @@ class LayerExplainer(CaptumExplainer):
 
 
 def last_spatial(model: nn.Module, image: Tensor) -> str:
-    """Path of the last module to be called, and called once, whose output is a feature map of more than one pixel.
+    """Path of the module that is called last among those called once whose output is a map of more than one pixel.
 
     Raises:
         ValueError: there is none.
@@ -63,25 +63,25 @@ def last_spatial(model: nn.Module, image: Tensor) -> str:
     for module in names:
         module.register_forward_hook(note)
     with torch.no_grad():
-        # ``forward`` and not a call: whoever counts the passes of the network must not count this one.
+        # ``forward`` and not a call, so that this pass is not counted by the network's hooks.
         network.forward(image)
-    found = [names[module] for module in spatial if calls[module] == 1]
-    if not found:
+    candidates = [names[module] for module in spatial if calls[module] == 1]
+    if not candidates:
         raise ValueError("no module of the network has an output with height and width; name one, layer=PATH")
-    return found[-1]
+    return candidates[-1]
 
 
 @register("gradcam")
 @dataclass(frozen=True, kw_only=True)
 class GradCam(LayerExplainer):
-    """``ReLU(Σ_k mean(∂f_c/∂A_k) A_k)`` of a layer's channels A_k, upsampled (arXiv 1610.02391, equations 1 and 2).
+    """Grad-CAM, ``ReLU(Σ_k mean(∂f_c/∂A_k) A_k)`` of a layer's channels A_k, upsampled (arXiv 1610.02391, equation 2).
 
     The map has one channel; every channel of the image gets an equal share of it, so that their sum is the Grad-CAM
     map.
 
     Attributes:
         interpolation: how the layer's map is upsampled.
-        rectified: whether the ReLU is applied; Captum does not by itself.
+        rectified: whether the ReLU is applied; Captum's default is not to.
     """
 
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
@@ -92,7 +92,7 @@ class GradCam(LayerExplainer):
         return LayerGradCam(model, self.layer_of(model, image))
 
     def arguments(self, x: Tensor) -> dict[str, Any]:
-        """Whether negative evidence is dropped."""
+        """Captum's argument for the ReLU."""
         return {"relu_attributions": self.rectified}
 
     def attribute(
@@ -111,7 +111,7 @@ class GradCam(LayerExplainer):
 class GuidedGradCam(LayerExplainer):
     """Grad-CAM, upsampled and rectified, times guided backpropagation (arXiv 1610.02391, section 3.2).
 
-    Softplus is taken as the rectifier it stands for.
+    Softplus activations are treated as ReLUs.
 
     Attributes:
         interpolation: how the layer's map is upsampled.
@@ -125,5 +125,5 @@ class GuidedGradCam(LayerExplainer):
         return CaptumGuidedGradCam(network, self.layer_of(network, image))
 
     def arguments(self, x: Tensor) -> dict[str, Any]:
-        """How the layer's map is upsampled."""
+        """Captum's argument for the upsampling."""
         return {"interpolate_mode": self.interpolation}

@@ -1,4 +1,4 @@
-"""Gradients between references and noisy images: Lundberg and Lee 2017."""
+"""Gradient SHAP, gradients between references and noisy images: Lundberg and Lee 2017."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class GradientShap(GaussianExplainer):
     """Mean of ``(x + s z_k - b_k) ⊙ ∇f_c(b_k + t_k (x + s z_k - b_k))`` over draws (arXiv 1705.07874).
 
     z_k is normal noise, t_k uniform on [0, 1], b_k one of the references, all drawn anew for each of the ``samples``
-    copies and the same for all images of a batch. An explainer knows no background images; the references are flat
-    images with grey levels evenly spaced from black to white.
+    copies and the same for all images of a batch. Explainers are not given background images, so the references are
+    flat images with grey levels evenly spaced from black to white.
 
     Attributes:
-        references: how many.
+        references: number of references.
     """
 
     stdev: float = 0.0
@@ -35,7 +35,7 @@ class GradientShap(GaussianExplainer):
             raise ValueError(f"references={self.references} must be at least 1")
 
     def draws(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise n×C×H×W in pixel units, grey levels n and positions n on the way from reference to image."""
+        """Noise n×C×H×W in pixel units, grey levels n, and positions n between reference (0) and image (1)."""
         noise = self.noise(x, generator)
         levels = torch.linspace(0, 1, self.references, dtype=torch.float64)
         chosen = levels[torch.randint(self.references, (self.samples,), generator=generator)]

@@ -1,4 +1,7 @@
-"""Gradients with another rule at the rectifiers: Zeiler and Fergus 2014, Springenberg et al. 2015."""
+"""Gradients with modified ReLU derivatives: deconvolution and guided backpropagation.
+
+Zeiler and Fergus 2014, Springenberg et al. 2015.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ from attrobust.explainers.shared.from_captum import CaptumExplainer
 @register("guided-backprop")
 @dataclass(frozen=True, kw_only=True)
 class GuidedBackprop(CaptumExplainer):
-    """The gradient, its negative entries set to zero at every rectifier (Springenberg et al. 2015, arXiv 1412.6806).
+    """The gradient with its negative entries set to zero at every ReLU (Springenberg et al. 2015, arXiv 1412.6806).
 
-    Softplus is taken as the rectifier it stands for, where Captum by itself would give the plain gradient.
+    Softplus activations are treated as ReLUs; Captum's own class would give the plain gradient for them.
     """
 
     def captum(self, model: nn.Module, image: Tensor) -> Any:
@@ -32,10 +35,10 @@ class GuidedBackprop(CaptumExplainer):
 @register("deconvolution")
 @dataclass(frozen=True, kw_only=True)
 class Deconvolution(UnderivedExplainer, CaptumExplainer):
-    """Rectified at every rectifier instead of multiplied by its slope (Zeiler and Fergus 2014, arXiv 1311.2901).
+    """The gradient with ReLU applied to it at every ReLU in place of its slope (Zeiler and Fergus, arXiv 1311.2901).
 
-    Softplus is taken as the rectifier it stands for. The map depends on ``x`` through max-pooling alone and is
-    piecewise constant: it has no derivative to follow.
+    Softplus activations are treated as ReLUs. The map depends on ``x`` only through max-pooling and is piecewise
+    constant: its derivative is zero.
     """
 
     def captum(self, model: nn.Module, image: Tensor) -> Any:

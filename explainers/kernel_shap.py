@@ -14,7 +14,7 @@ from attrobust.explainers.shared.masking import SegmentExplainer, paint
 from attrobust.explainers.shared.segments import counts, draw, find
 
 CERTAIN = 1e6
-"""Weight of the full and the empty coalition, which the paper gives an infinite one; Captum's number."""
+"""Weight of the full and the empty coalition, infinite in the paper; the value is Captum's."""
 
 
 @register("kernel-shap")
@@ -22,12 +22,12 @@ CERTAIN = 1e6
 class KernelShap(SegmentExplainer):
     """Shapley values of the segments by weighted least squares over sampled coalitions (arXiv 1705.07874, theorem 2).
 
-    Coalitions are drawn from the Shapley kernel ``π(z) ∝ (S-1) / (binom(S,|z|) |z| (S-|z|))`` and weigh the same; the
-    full and the empty one are always there. An image whose superpixels are too many for the samples gets the shortest
-    of the least-squares solutions.
+    Coalitions are drawn from the Shapley kernel ``π(z) ∝ (S-1) / (binom(S,|z|) |z| (S-|z|))`` and have equal weights;
+    the full and the empty one are always included. Where an image has too many superpixels for the samples, its values
+    are the least-squares solution of least norm.
 
     Attributes:
-        samples: coalitions, the full and the empty one among them; each takes one forward pass.
+        samples: number of coalitions, including the full and the empty one; each takes one forward pass.
     """
 
     stochastic: ClassVar[bool] = True
@@ -44,7 +44,7 @@ class KernelShap(SegmentExplainer):
         """B×C×H×W, logits; an image's segments sum to ``f_c(x) - f_c(x0)``, x0 the flat grey, up to a share of 1e-6.
 
         Raises:
-            ValueError: fewer samples than the values they are to determine.
+            ValueError: fewer samples than segments.
         """
         self.check_enough(x, self.samples)
         labels = find(x, self.segments, self.size)
@@ -52,7 +52,7 @@ class KernelShap(SegmentExplainer):
         weight = torch.ones(1, self.samples, dtype=torch.float64)
         weight[:, :2] = CERTAIN
         values = self.values(model, x, target, labels, kept, create_graph=create_graph)
-        # Equal shares explain the two heavy coalitions: what is left of those is zero, which no weight makes inexact.
+        # Equal shares fit the two heavy coalitions exactly; with residuals of 0, their weights amplify no rounding.
         full, empty = values[:, :1], values[:, 1:2]
         share = (full - empty) / counts(labels)[:, None]
         return paint(share + fit(kept, weight, values - empty - share * kept.sum(dim=2)), labels, x)

@@ -19,13 +19,13 @@ from attrobust.explainers.shared.segments import counts, draw, find
 class Lime(SegmentExplainer):
     """Coefficients of a linear model of the logit, fitted to random coalitions (arXiv 1602.04938, equation 1).
 
-    Each coalition keeps every segment with chance one half and weighs ``exp(-d² / (2 width²))``, d the cosine distance
-    between its mask and that of the whole image, ``1 - sqrt(|z| / S)``. Mask distance and ridge regression are what the
-    authors' code does for images; Captum's Lime has them by ``similarity_func`` and ``SkLearnRidge``, and by default a
-    distance between images and a Lasso, whose coefficients have no useful derivative.
+    Each coalition keeps every segment with probability one half and has weight ``exp(-d² / (2 width²))``, d the cosine
+    distance between its mask and that of the whole image, ``1 - sqrt(|z| / S)``. Mask distance and ridge regression are
+    those of the authors' code for images; Captum's Lime has them by ``similarity_func`` and ``SkLearnRidge``. Captum's
+    default is a distance between images and a Lasso, whose coefficients have no useful derivative.
 
     Attributes:
-        samples: coalitions; each takes one forward pass.
+        samples: number of coalitions; each takes one forward pass.
         width: of the kernel, a cosine distance; the authors' default.
         ridge: weight of the squared coefficients, in units of one coalition at full weight; the authors' default.
     """
@@ -50,7 +50,7 @@ class Lime(SegmentExplainer):
         """B×C×H×W, logits.
 
         Raises:
-            ValueError: fewer samples than the values they are to determine.
+            ValueError: fewer samples than segments.
         """
         self.check_enough(x, self.samples)
         labels = find(x, self.segments, self.size)

@@ -27,28 +27,28 @@ Rule = Literal["epsilon", "epsilon-plus", "gamma", "box"]
 class LRP(Explainer):
     """Layer-wise relevance propagation, as in AGA's evaluation (Bach et al. 2015, doi 10.1371/journal.pone.0130140).
 
-    Relevance starts as the explained logit and goes back operation by operation. Convolutions and linear layers share
-    it among their inputs in proportion to what each contributes; activations, dropout and ``Normalize`` pass it on
-    unchanged; max-pooling hands it to the winner. Average-pooling, means, additions and batch normalisation share it by
-    the epsilon rule, but a batch normalisation that follows a convolution or linear layer is made part of that layer.
+    Relevance starts as the explained logit and goes back operation by operation. Convolutions and linear layers
+    distribute it to their inputs in proportion to their contributions; activations, dropout and ``Normalize`` pass it
+    on unchanged; max-pooling gives it to the largest input. Average-pooling, means, additions and batch normalisation
+    distribute it by the epsilon rule, but a batch normalisation after a convolution or linear layer is merged into it.
 
-    Values are those of zennit's composites, with three differences in what AGA's networks do not have: zennit passes
-    relevance unchanged through a batch normalisation that follows no layer, lets means pass the gradient on, and has
-    z^B for the first convolution only. Its ``epsilon`` and ``stabilizer`` are one setting here.
+    Values are those of zennit's composites, with three differences for operations that AGA's networks do not have:
+    zennit passes relevance unchanged through a batch normalisation that follows no layer, passes the gradient through
+    means, and has z^B for the first convolution only. Its ``epsilon`` and ``stabilizer`` are one setting here.
 
     On ReLU networks the rule ``epsilon`` is the input in normalised units times the gradient, up to epsilon itself. On
-    softplus networks it is all but meaningless, since outputs near 0 carry relevance there and it is divided by them:
+    softplus networks it is nearly meaningless, since relevance is divided by outputs near 0:
     over 256 test digits Σ|R| is 22 times the logit in the median and up to 34,000 times for the softplus network
     ``digits/aga``, against 2.1 and 7.6 times for the ReLU one ``digits/natural``. The other rules have such divisors
     in dense layers only: medians 1.0 to 1.2 and at most 13 times, against 0.9 to 1.2 and 3.0.
 
     Attributes:
-        rule: ``epsilon`` everywhere; or ``epsilon`` in linear layers and, in convolutions, ``epsilon-plus``: only
-            products of input and weight that are positive count (alpha 1, beta 0); ``gamma``: products that have the
-            sign of their output count more; ``box``: like ``gamma``, but the first layer, which must read the image, is
-            z^B for pixels between 0 and 1 (Montavon et al. 2017, arXiv 1512.02479).
-        epsilon: is added to every divisor, away from 0.
-        gamma: by which share products count more.
+        rule: ``epsilon`` has the epsilon rule everywhere; the others have it in linear layers and another in
+            convolutions. ``epsilon-plus``: only positive products of input and weight count (alpha 1, beta 0).
+            ``gamma``: products with the sign of their output count more. ``box``: like ``gamma``, but the first layer,
+            whose input must be the image, has z^B for pixels in [0, 1] (Montavon et al. 2017, arXiv 1512.02479).
+        epsilon: added to every divisor, away from 0.
+        gamma: products with the sign of their output are multiplied by ``1 + gamma``.
     """
 
     curved: ClassVar[bool] = True
@@ -80,7 +80,7 @@ class LRP(Explainer):
 
 
 def _operations(*names: str) -> frozenset[Any]:
-    """Tensor methods, as torch.fx names them, and the functions of the same names."""
+    """The names of tensor methods, as in torch.fx graphs, and the functions of the same names."""
     spaces = (torch, F, operator)
     return frozenset(names) | {getattr(space, name) for space in spaces for name in names if hasattr(space, name)}
 
@@ -103,18 +103,18 @@ KNOWN = "Conv2d, Linear, batch norm, activations, dropout, max- and average-pool
 
 @dataclass(frozen=True)
 class Propagation:
-    """Relevance on its way from the logits back to the image.
+    """The propagation of relevance from the logits back to the image.
 
     Attributes:
         settings: of the explainer.
-        passed: of the images through the network; the values of nodes are dropped once no rule needs them.
+        passed: the forward pass; the values of its nodes are deleted once no rule needs them.
     """
 
     settings: LRP
     passed: Pass
 
     def to_the_image(self, start: Tensor) -> Tensor:
-        """Relevance of the image, where that of the logits is ``start``."""
+        """Relevance of the image, B×C×H×W, given that of the logits, ``start``."""
         image, *nodes, output = self.passed.graph.graph.nodes
         reached = {output.args[0]: start}
         for node in reversed(nodes):
@@ -126,7 +126,7 @@ class Propagation:
         return reached.get(image, torch.zeros_like(self.passed.values[image]))
 
     def shares(self, node: fx.Node, relevance: Tensor) -> Iterable[tuple[fx.Node, Tensor]]:
-        """What the sources of a node get of its relevance."""
+        """The relevance of a node, distributed to its sources."""
         module, sources = self.passed.module(node), self.passed.sources(node)
         operation = node.target if module is None else None
         if isinstance(module, WEIGHTED):
@@ -164,7 +164,7 @@ class Propagation:
         return next(node for node in nodes if isinstance(self.passed.module(node), WEIGHTED))
 
     def _extreme(self, node: fx.Node, level: float) -> Tensor:
-        """The value of a node if all pixels had this level."""
+        """The value of a node if all pixels had this level; raises ValueError for a node that is not the image."""
         if node.op == "placeholder":
             return torch.full_like(self.passed.values[node], level)
         module = self.passed.module(node)

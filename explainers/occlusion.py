@@ -14,7 +14,7 @@ from attrobust.explainers.shared.masking import MaskingExplainer, gain, like, ma
 @register("occlusion")
 @dataclass(frozen=True, kw_only=True)
 class Occlusion(MaskingExplainer):
-    """``mean of f_c(x) - f_c(x without w)`` over the windows w that cover the pixel (arXiv 1311.2901, section 4.2).
+    """Mean drop of the logit, ``f_c(x) - f_c(x without w)``, over the windows w that cover the pixel (arXiv 1311.2901).
 
     Windows start every ``stride`` pixels, and the last one of a row or column is cut off at the border, as in Captum.
 
@@ -44,7 +44,7 @@ class Occlusion(MaskingExplainer):
         if min(x.shape[2:]) < self.window:
             raise ValueError(f"window={self.window} is larger than the images, {x.shape[2]}×{x.shape[3]}")
         down, across = (intervals(length, self.window, self.stride) for length in x.shape[2:])
-        # The first copy is the image itself: an interval of no pixels, before the others.
+        # The first copy is the image itself: its window has no pixels.
         masked_rows = torch.cat([torch.zeros_like(down[:1]), down]).to(x.device)
         masked_columns = across.to(x.device)
 
@@ -62,7 +62,7 @@ class Occlusion(MaskingExplainer):
 
 
 def intervals(length: int, size: int, stride: int) -> Tensor:
-    """The pixels of windows along one side of the image, bool[windows, length]."""
+    """Which pixels each window covers along one side of the image, bool[windows, length]."""
     starts = stride * torch.arange(-(-(length - size) // stride) + 1)[:, None]
     pixel = torch.arange(length)
     return (starts <= pixel) & (pixel < starts + size)

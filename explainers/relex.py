@@ -1,4 +1,4 @@
-"""Masks that keep the decision and whose complement loses it: RelEx, Lim, Lee and Kim, CVPR 2021."""
+"""Optimised masks that preserve the prediction: RelEx, Lim, Lee and Kim, CVPR 2021."""
 
 from __future__ import annotations
 
@@ -25,33 +25,34 @@ FLOOR = 1e-7
 """Added to the probability of all other classes before its logarithm is taken."""
 
 Losses = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""``losses`` with its weights given."""
+"""``losses`` with its keyword arguments bound."""
 
 
 @register("relex")
 @dataclass(frozen=True, kw_only=True)
 class RelEx(Explainer):
-    """The mask under which noisy copies keep their class and outside of which they lose it (arXiv 2103.14332).
+    """Optimised mask: masked noisy copies keep their class, and lose it under the complement (arXiv 2103.14332).
 
     ``min_m mean_b[ -log p_c(z_b ⊙ m) - lam2 log(1 - p_c(z_b ⊙ (1 - m)) + 1e-7) ] + lam1 ‖m‖₁`` over
     ``m ∈ [0, 1]^{C×H×W}``, where z_b is the normalised image plus noise of ``stdev`` times its range, drawn anew in
     every step; p is the softmax. A masked pixel is 0 in normalised units, the mean colour of its channel. The mask
-    starts uniform on [0, 0.01] and follows the gradient, scaled to l2 norm 1, with rate 0.1 and momentum 0.99; it is
-    the map, and never negative. Images of a batch share their draws, so that a map does not depend on its neighbours.
+    starts uniform on [0, 0.01] and is optimised by descent with the gradient scaled to l2 norm 1, rate 0.1 and momentum
+    0.99. The mask is the map and never negative. Images of a batch share their draws, so that a map does not depend on
+    the other images.
 
     The paper's text could not be obtained; this is the published code's algorithm, whose numbers the tests reproduce.
     It takes samples=50, five thousand passes for an image. Five copies give nearly the same map: on digits, a map of 50
     has rank correlation 0.90 with one of 50 other draws, a map of 5 has 0.86.
 
-    With ``create_graph=True`` the derivative is that of the last ``unroll`` steps, what came before being held fixed.
-    It is the exact derivative of the map where ``unroll`` is at least ``steps``; the map itself is the same for any.
+    With ``create_graph=True`` only the last ``unroll`` steps are differentiated; the mask before them is a constant.
+    The derivative is exact where ``unroll`` is at least ``steps``; the map itself does not depend on ``unroll``.
 
     Attributes:
         steps: of the descent.
         samples: noisy copies in each step.
         stdev: of the noise, as a share of the largest minus the smallest normalised value of the image.
-        lam1: weight of the size of the mask.
-        lam2: weight of what lies outside of it.
+        lam1: weight of the mask's l1 norm.
+        lam2: weight of the loss under the complement of the mask.
         unroll: steps that are differentiated where a graph is wanted.
     """
 
@@ -79,9 +80,10 @@ class RelEx(Explainer):
         mask = START * torch.rand(size, generator=generator, dtype=torch.float64).to(x).expand_as(x)
         draws = (normal_draws(x, self.samples, generator) for _ in range(self.steps))
         loss = partial(losses, stdev=self.stdev, lam1=self.lam1, lam2=self.lam2)
-        held = max(0, self.steps - self.unroll) if create_graph else self.steps
+        constant_steps = max(0, self.steps - self.unroll) if create_graph else self.steps
+        first_draws = itertools.islice(draws, constant_steps)
         state = mask, torch.zeros_like(x)
-        state = descend(loss, model, x.detach(), target, *state, itertools.islice(draws, held), create_graph=False)
+        state = descend(loss, model, x.detach(), target, *state, first_draws, create_graph=False)
         mask, _ = descend(loss, model, x, target, *state, draws, create_graph=True)
         return mask
 
@@ -97,7 +99,7 @@ def losses(
     lam1: float,
     lam2: float,
 ) -> Tensor:
-    """What a mask is judged by at every noisy copy; its mean over the copies is the objective.
+    """The loss of a mask at every noisy copy; its mean over the copies is the objective.
 
     Args:
         model, x, target: as for an explainer.
@@ -108,7 +110,7 @@ def losses(
     Returns:
         Tensor B×n; ``lam1 ‖m‖₁`` is part of every copy's loss.
     """
-    # Products are taken in pixels around the mean colour: those of normalised units, in which it is zero.
+    # Masking acts on pixels minus the mean colour, which equals masking in normalised units, where that colour is 0.
     mean, scale = input_mean(model), input_scale(model)
     normalised = (x - mean) / scale
     spread = normalised.amax(dim=(1, 2, 3)) - normalised.amin(dim=(1, 2, 3))
@@ -116,20 +118,21 @@ def losses(
     inside, outside = copies * mask[:, None], copies * (1 - mask)[:, None]
     logits = model((torch.stack([inside, outside]) + mean).flatten(0, 2)).view(2, *copies.shape[:2], -1)
     classes = target.view(-1, 1, 1).expand(-1, copies.shape[1], 1)
-    kept = logits[0].log_softmax(dim=-1).gather(-1, classes).squeeze(-1)
-    # Summed over the other classes: 1 - p has no digits left in float32 where p is close to 1.
-    lost = logits[1].softmax(dim=-1).scatter(-1, classes, 0.0).sum(dim=-1)
-    judged: Tensor = -kept - lam2 * (lost + FLOOR).log() + lam1 * mask.abs().sum(dim=(1, 2, 3))[:, None]
-    return judged
+    log_inside = logits[0].log_softmax(dim=-1).gather(-1, classes).squeeze(-1)
+    # Summed over the other classes: 1 - p cancels in float32 where p is close to 1.
+    others_outside = logits[1].softmax(dim=-1).scatter(-1, classes, 0.0).sum(dim=-1)
+    size = mask.abs().sum(dim=(1, 2, 3))[:, None]
+    loss: Tensor = -log_inside - lam2 * (others_outside + FLOOR).log() + lam1 * size
+    return loss
 
 
 def unit_gradient(
     loss: Losses, model: nn.Module, x: Tensor, target: Tensor, mask: Tensor, draws: Tensor, *, create_graph: bool
 ) -> Tensor:
-    """Gradient of the objective with respect to the mask, each image's scaled to l2 norm 1; zero where it is zero.
+    """Gradient of the objective with respect to the mask, each image's scaled to l2 norm 1; zero stays zero.
 
     Args:
-        loss: ``losses`` with its weights.
+        loss: ``losses`` with its keyword arguments bound.
         model, x, target, mask, draws: its arguments.
         create_graph: whether the result must be differentiable with respect to ``x`` and the mask.
     """
@@ -143,11 +146,11 @@ def unit_gradient(
 
     pairs = torch.cat([x, mask], dim=1)
     gradient = accumulate(part, _Pairs(model), pairs, len(draws), create_graph=create_graph)
-    # By its largest entry first, lest its squares vanish in float32; the result is the same for any positive factor.
+    # Divided by its largest entry first, so that squares do not underflow in float32.
     largest = gradient.detach().abs().amax(dim=(1, 2, 3), keepdim=True)
     scaled = gradient / torch.where(largest > 0, largest, 1.0)
     length: Tensor = scaled.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-    # At least 1, or 0.
+    # The length is at least 1, or 0.
     return scaled / length.clamp_min(0.5)
 
 
@@ -162,12 +165,12 @@ def descend(
     *,
     create_graph: bool,
 ) -> tuple[Tensor, Tensor]:
-    """One step for each element of ``draws``: ``v ← 0.99 v + g``, ``m ← clip(m - 0.1 v, 0, 1)``.
+    """Descent on the mask, a step for each element of ``draws``: ``v ← 0.99 v + g``, ``m ← clip(m - 0.1 v, 0, 1)``.
 
     Args:
-        loss: ``losses`` with its weights.
+        loss: ``losses`` with its keyword arguments bound.
         model, x, target: as for an explainer.
-        mask, velocity: to start from, B×C×H×W; a fresh start has velocity 0.
+        mask, velocity: to start from, B×C×H×W; the first velocity is 0.
         draws: of every step, see ``losses``.
         create_graph: whether the result must be differentiable with respect to ``x``.
 
@@ -182,9 +185,10 @@ def descend(
 
 
 class _Pairs(nn.Module):
-    """What the network saves for an image and its mask, one behind the other along the channels: a copy is two images.
+    """The network as a function of image and mask stacked along the channels, each of which becomes two masked images.
 
-    Chunks are cut along the batch of what they are given, and differentiated with respect to it; both must be in it.
+    ``accumulate`` cuts one tensor along its batch and differentiates with respect to it, so both must be in it; and it
+    measures memory by a forward pass of this module.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -192,7 +196,7 @@ class _Pairs(nn.Module):
         self.network = network
 
     def forward(self, pairs: Tensor) -> Tensor:
-        """Not a call of the network: it would be counted as a pass."""
+        """Logits of ``x ⊙ m`` and then of ``x ⊙ (1 - m)``; by ``forward``, so that the pass is not counted."""
         images, masks = pairs.chunk(2, dim=1)
         logits: Tensor = self.network.forward(torch.cat([images * masks, images * (1 - masks)]))
         return logits

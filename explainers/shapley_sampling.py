@@ -16,14 +16,14 @@ from attrobust.explainers.shared.segments import draw, find
 @register("shapley-sampling")
 @dataclass(frozen=True, kw_only=True)
 class ShapleySampling(SegmentExplainer):
-    """``mean over π of f_c(s and all before it in π) - f_c(all before s in π)``: Shapley values of the segments.
+    """Shapley values of the segments: mean over π of ``f_c(s and all before it in π) - f_c(all before s in π)``.
 
     Castro, Gómez and Tejada 2009, "Polynomial calculation of the Shapley value based on sampling". Permutations π are
     uniform, and the same for all images. The values of an image's segments sum to ``f_c(x) - f_c(x0)``, x0 the flat
     grey.
 
     Attributes:
-        samples: permutations; each takes one forward pass for every segment.
+        samples: number of permutations; each takes one forward pass for every segment.
     """
 
     stochastic: ClassVar[bool] = True

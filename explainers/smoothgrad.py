@@ -1,4 +1,4 @@
-"""Averages over gradients at noisy copies: Smilkov et al. 2017, Hooker et al. 2019, Adebayo et al. 2018."""
+"""Moments of gradients at noisy copies: Smilkov et al. 2017, Hooker et al. 2019, Adebayo et al. 2018."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrobust.explainers.shared.noise import GaussianExplainer, check_samples, 
 @register("smoothgrad")
 @dataclass(frozen=True, kw_only=True)
 class SmoothGrad(GaussianExplainer):
-    """``(1/n) Σ ∇_x f_c(x + s z_k)``, z ~ N(0, I) (Smilkov et al. 2017, arXiv 1706.03825)."""
+    """Mean gradient under Gaussian noise, ``(1/n) Σ ∇_x f_c(x + s z_k)`` (Smilkov et al. 2017, arXiv 1706.03825)."""
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
@@ -27,7 +27,7 @@ class SmoothGrad(GaussianExplainer):
 @register("smoothgrad-square")
 @dataclass(frozen=True, kw_only=True)
 class SmoothGradSquare(GaussianExplainer):
-    """``(1/n) Σ (∇_x f_c(x + s z_k))²``, never negative (Hooker et al. 2019, arXiv 1806.10758)."""
+    """Mean squared gradient under noise, ``(1/n) Σ (∇_x f_c(x + s z_k))²`` (Hooker et al. 2019, arXiv 1806.10758)."""
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
@@ -51,11 +51,11 @@ class VarGrad(GaussianExplainer):
     ) -> Tensor:
         """B×C×H×W, squared logits per squared pixel unit."""
         noise = self.noise(x, generator)
-        # A variance is that of differences to anything fixed; to something near, no digits are lost.
-        near = input_gradient(model, x.detach(), target, create_graph=False)
+        # Variance does not depend on a shift; shifting by the clean gradient avoids cancellation.
+        clean = input_gradient(model, x.detach(), target, create_graph=False)
 
         def moments(gradients: Tensor, rows: slice) -> Tensor:
-            centred = gradients - near[rows, None]
+            centred = gradients - clean[rows, None]
             return torch.stack([centred, centred.square()], dim=2)
 
         mean, square = mean_over_noise(model, x, target, noise, create_graph=create_graph, each=moments).unbind(dim=1)

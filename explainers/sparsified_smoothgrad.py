@@ -1,4 +1,4 @@
-"""How often a pixel is among the most important under noise: Levine et al. 2019."""
+"""Sparsified SmoothGrad, how often a pixel is in the top k under noise, with a certificate: Levine et al. 2019."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from attrobust.types import Amount
 @register("sparsified-smoothgrad")
 @dataclass(frozen=True, kw_only=True)
 class SparsifiedSmoothGrad(UnderivedExplainer, GaussianExplainer):
-    """``(1/n) Σ 1[pixel ∈ T(x + s z_k)]``, T the pixels of largest ``Σ_c |∇f|`` (Levine et al. 2019, arXiv 1905.12105).
+    """Share of noisy copies with the pixel in the top k of ``Σ_c |∇f|`` (Levine et al. 2019, arXiv 1905.12105).
 
-    Values lie in [0, 1], which is what makes them certifiable; every channel gets an equal share, so that the sum over
-    the channels is the map. Being a count of indicators it has no derivative.
+    The map is ``(1/n) Σ 1[pixel ∈ T(x + s z_k)]``, T the top k. Its values lie in [0, 1], which makes it certifiable;
+    every channel gets an equal share, so that the sum over the channels is the map. As a mean of indicators it has no
+    useful derivative.
 
     Attributes:
-        keep: how many pixels each draw keeps, a count or a percentage.
+        keep: k, pixels in the top k of each draw, a count or a percentage.
     """
 
     keep: Amount = Amount(10, percent=True)
@@ -37,15 +38,15 @@ class SparsifiedSmoothGrad(UnderivedExplainer, GaussianExplainer):
         return shares[:, None].expand_as(x) / x.shape[1]
 
     def frequencies(self, model: nn.Module, x: Tensor, target: Tensor, noise: Tensor) -> Tensor:
-        """Share of the given draws, n×C×H×W, that keep each pixel, B×H×W."""
+        """Share of the given draws, n×C×H×W, with each pixel in the top k, B×H×W."""
         keep = self.keep.of(x.shape[2] * x.shape[3])
 
-        def kept(gradients: Tensor, _rows: slice) -> Tensor:
+        def top(gradients: Tensor, _rows: slice) -> Tensor:
             importance = gradients.abs().sum(dim=2).flatten(2)
             order = importance.argsort(dim=2, descending=True, stable=True)[:, :, :keep]
             return torch.zeros_like(importance).scatter_(2, order, 1.0).view(*gradients.shape[:2], *x.shape[2:])
 
-        return mean_over_noise(model, x, target, noise, create_graph=False, each=kept)
+        return mean_over_noise(model, x, target, noise, create_graph=False, each=top)
 
     def certify(
         self,
@@ -59,7 +60,7 @@ class SparsifiedSmoothGrad(UnderivedExplainer, GaussianExplainer):
         confidence: float = 0.99,
         generator: torch.Generator | None = None,
     ) -> TopKCertificate:
-        """Which of the k most frequent pixels of the expected map stay so within an l2 radius.
+        """Certificate of how much of the expected map's top k stays in the top k within an l2 radius.
 
         Args:
             model, x, target: as for an explanation; the class explained is held fixed.
@@ -79,7 +80,7 @@ class SparsifiedSmoothGrad(UnderivedExplainer, GaussianExplainer):
         source = torch.Generator().manual_seed(0) if generator is None else generator
         target, images = checked(model, x, target), x.detach()
         shares = self.frequencies(model, images, target, self.stdev * normal_draws(x, samples, source))
-        # Of an image that is not finite nothing is certain: no pixel is ever among the first.
+        # Nothing can be certified for an image that is not finite: its counts are 0.
         counts = (shares * samples).round().masked_fill(~finite(x).view(-1, 1, 1), 0.0)
         return certify_top_k(
             counts.double().cpu().numpy(),

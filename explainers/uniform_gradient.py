@@ -1,4 +1,4 @@
-"""Averaging gradients over uniform noise: Wang et al. 2020, Wang and Kong 2024."""
+"""Mean gradient under uniform noise, with a certificate: Wang et al. 2020, Wang and Kong 2024."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from attrobust.maps.certificates import (
 @register("uniform-gradient")
 @dataclass(frozen=True, kw_only=True)
 class UniformGradient(Explainer):
-    """``(1/n) Σ ∇_x f_c(x + r z_k)`` with z uniform on a ball (Wang et al. 2020, arXiv 2006.06643).
+    """Mean gradient under uniform noise in a ball, ``(1/n) Σ ∇_x f_c(x + r z_k)`` (Wang et al. 2020, arXiv 2006.06643).
 
     The same draws are used for every image of a batch.
 
@@ -31,7 +31,7 @@ class UniformGradient(Explainer):
         samples: number of noisy copies n.
         radius: r, in pixel units.
         ball: ``linf`` is the cube ``[-1, 1]^d``, ``l2`` the Euclidean ball.
-        unit: whether every gradient is divided by its l2 norm before averaging, which is what can be certified.
+        unit: whether every gradient is divided by its l2 norm before averaging, as the certificate requires.
     """
 
     samples: int = 16
@@ -79,10 +79,11 @@ class UniformGradient(Explainer):
         confidence: float = 0.99,
         generator: torch.Generator | None = None,
     ) -> CosineCertificate:
-        """How far the expected map of unit gradients can turn within a radius (after Wang and Kong, arXiv 2405.06361).
+        """Certificate of the cosine of the expected map of unit gradients within a radius (after arXiv 2405.06361).
 
-        Their bound needs the largest gradient norm, which nobody knows of a network; for unit gradients it is 1. In
-        high dimension a uniform distribution overlaps little with itself moved: expect a bound for small radii only.
+        The bound of Wang and Kong needs the largest gradient norm, which is unknown for a network; for unit gradients
+        it is 1. In high dimension a uniform distribution overlaps little with a shifted copy of itself, so that bounds
+        are positive for small radii only.
 
         Args:
             model, x, target: as for an explanation; the class explained is held fixed.
@@ -133,6 +134,6 @@ def _units(gradients: Tensor, _rows: slice) -> Tensor:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Divided by the l2 norm over the last three axes; zero stays zero."""
+    """Vectors divided by their l2 norm over the last three axes; zero stays zero."""
     square = vectors.square().sum(dim=(-3, -2, -1), keepdim=True)
     return vectors / square.masked_fill(square == 0, 1.0).sqrt()

@@ -1,1 +1,1 @@
-"""Captum's classes made differentiable, Captum itself untouched."""
+"""Captum's attribution classes with differentiable results, without changes to Captum."""

@@ -20,13 +20,13 @@ EPSILON = PropagationRule.STABILITY_FACTOR
 
 
 class CaptumLRP:
-    """What Captum's ``LRP`` computes, by explicit propagation.
+    """The values of Captum's ``LRP``, by explicit propagation, differentiable.
 
-    Captum works on ``.data`` and restores weights in place, so that nothing of it can be differentiated, and drops the
-    rules set on modules after the first call. This reads the same rules and leaves them.
+    Captum's works on ``.data`` and restores weights in place, so that it cannot be differentiated, and it removes the
+    rules set on modules after the first call. This class reads the same rules and does not remove them.
 
     Args:
-        model: with a ``rule`` of Captum's on any of its modules; ``EpsilonRule`` where there is none.
+        model: its modules may have a ``rule`` of Captum's; those without have ``EpsilonRule``.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -40,10 +40,10 @@ class CaptumLRP:
         return_convergence_delta: bool = False,
         verbose: bool = False,
     ) -> Any:
-        """Relevance, B×C×H×W, and where asked for the logit minus its sum, B; the arguments are Captum's.
+        """Relevance, B×C×H×W; with ``return_convergence_delta`` also the logit minus its sum, B.
 
         Args:
-            inputs: images, B×C×H×W.
+            inputs: images, B×C×H×W. All arguments are Captum's.
             target: the class explained, one for all or integers[B]; None for a network with one output.
             additional_forward_args: None; the network takes images only.
             return_convergence_delta: whether to return both.
@@ -66,7 +66,7 @@ class CaptumLRP:
 
 @dataclass(frozen=True)
 class _CaptumPropagation(Propagation):
-    """Rules are those of modules, and a batch normalisation is a layer of its own."""
+    """Propagation with the rules set on modules; batch normalisation is not merged into the layer before it."""
 
     def shares(self, node: fx.Node, relevance: Tensor) -> Iterable[tuple[fx.Node, Tensor]]:
         module = self.passed.module(node)

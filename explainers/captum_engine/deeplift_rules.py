@@ -1,8 +1,8 @@
-"""DeepLift's Rescale rule on Captum's class, differentiable and free of what is undefined in it.
+"""DeepLift's Rescale rule for Captum's class, differentiable and with three errors of Captum 0.9 corrected.
 
-Captum 0.9 divides by differences that may be zero and then discards the quotient, which makes the derivative NaN; takes
-the fallback gradient of max-pooling from the first image of the batch; and overwrites instead of adding where pooling
-windows overlap. The rules here have the same values everywhere else.
+Captum 0.9 divides by differences that may be zero and then discards the quotient, which makes the derivative NaN. It
+takes the fallback gradient of max-pooling from the first image of the batch. Where pooling windows overlap it
+overwrites instead of adding. The rules here have Captum's values everywhere else.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def rescale(inputs: Tensor, outputs: Tensor, grad_input: Tensor, grad_output: Te
     """Multiplier of an elementwise activation, ``Δout / Δin`` (Shrikumar et al. 2017, arXiv 1704.02685, section 3.5.1).
 
     Args:
-        inputs, outputs: 2B×…, the images first and their references behind them.
+        inputs, outputs: 2B×…, of the images and then of their references.
         grad_input: the activation's own gradient, used where the inputs are equal.
-        grad_output: what arrives from above.
-        eps: inputs closer than this are equal.
+        grad_output: the multiplier of the activation's output.
+        eps: inputs closer than this count as equal.
     """
     delta_in, delta_out = (_difference(values) for values in (inputs, outputs))
     equal = delta_in.abs() < eps
-    # The divisor is exchanged before the division: the gradient of a discarded 0/0 would still be NaN.
+    # The divisor is replaced before the division: the gradient of a discarded 0/0 would still be NaN.
     ratio = delta_out / delta_in.masked_fill(equal, 1.0)
     return torch.where(equal, grad_input, grad_output * ratio)
 
@@ -42,7 +42,7 @@ def rescale(inputs: Tensor, outputs: Tensor, grad_input: Tensor, grad_output: Te
 def rescale_pool(
     module: nn.Module, inputs: Tensor, outputs: Tensor, grad_input: Tensor, grad_output: Tensor, eps: float
 ) -> Tensor:
-    """Multiplier of max-pooling: changes go to the positions of both maxima, divided by the change of the position.
+    """Multiplier of max-pooling: the change of an output is assigned to both maxima and divided by their change.
 
     Args:
         module: the pooling.
@@ -64,12 +64,13 @@ def rescale_pool(
 
 
 def _difference(values: Tensor) -> Tensor:
-    one = torch.sub(*values.chunk(2))
-    return torch.cat([one, one])
+    """Images minus references, twice one after the other, 2B×…."""
+    difference = torch.sub(*values.chunk(2))
+    return torch.cat([difference, difference])
 
 
 class _Rules:
-    """Captum's hooks, with nothing detached and the rules above."""
+    """Replaces Captum's hooks by ones that detach nothing and use the rules above."""
 
     eps: float
 
@@ -99,10 +100,10 @@ class RescaleDeepLiftShap(_Rules, DeepLiftShap):  # type: ignore[misc]
 
 
 class Separated(nn.Module):
-    """A module whose input is a tensor of its own.
+    """A module that works on a clone of its input.
 
-    Captum hooks the tensors between modules. Where an activation's output is the very input of a max-pooling, the hook
-    of the activation runs first and misses what the pooling's rule does.
+    Captum sets hooks on the tensors between modules. Where an activation's output is the same tensor as the input of a
+    max-pooling, the hook of the activation runs first and misses the result of the pooling's rule.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -110,12 +111,12 @@ class Separated(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the module makes of ``x``."""
+        """The module's output for ``x``."""
         return self.module(x.clone())  # type: ignore[no-any-return]
 
 
 def check_complete(explainer: Any, x: Tensor, maps: Tensor, target: Any) -> None:
-    """Raise ValueError where the contributions do not sum to the difference of the logits: an operation had no rule.
+    """Raise ValueError where the contributions do not sum to the difference of the logits, as an operation had no rule.
 
     Args:
         explainer: on a ``Network``, just run.
@@ -129,10 +130,10 @@ def check_complete(explainer: Any, x: Tensor, maps: Tensor, target: Any) -> None
     logits, references = explainer.model.output.detach().chunk(2)
     copies = len(logits) // len(x)
     classes = labels.long().expand(len(x)).repeat_interleave(copies).view(-1, 1)
-    wanted = (logits - references).gather(1, classes).view(len(x), copies).mean(dim=1)
+    logit_change = (logits - references).gather(1, classes).view(len(x), copies).mean(dim=1)
     flat = maps.detach().flatten(1)
-    gap, scale = (flat.sum(dim=1) - wanted).abs(), flat.abs().sum(dim=1) + wanted.abs()
-    # An image that is its own reference has nothing to contribute but rounding.
+    gap, scale = (flat.sum(dim=1) - logit_change).abs(), flat.abs().sum(dim=1) + logit_change.abs()
+    # For an image that equals its reference, contributions are rounding errors.
     rounding = torch.finfo(maps.dtype).eps ** 0.5 * explainer.model.output.abs().max()
     wrong = gap > 1e-3 * scale + rounding
     if wrong.any():

@@ -1,4 +1,4 @@
-"""``differentiable``: unmodified Captum explainers whose maps can be backpropagated."""
+"""``differentiable``: makes the maps of unmodified Captum explainers differentiable."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ class CaptumExplainer(Protocol[A_co]):
 
 
 def differentiable(explainer: CaptumExplainer[A]) -> Differentiable[A]:
-    """The same explainer, with the derivative of its maps.
+    """Wrap a Captum explainer so that its maps can be differentiated.
 
     ``differentiable(IntegratedGradients(model)).attribute(x, target=y)`` returns what Captum returns, attached to
     ``x``, so that any function of the map can be differentiated with respect to ``x`` and to the network's parameters.
-    The arguments of ``attribute`` are Captum's. Captum is used as it is installed and nothing of it, nor of the model,
-    is changed, not even during the call; calls on several threads do not disturb each other.
+    The arguments of ``attribute`` are Captum's. Neither the installed Captum nor the model is changed, not even during
+    the call; calls on several threads do not affect each other.
 
     Supported: Saliency, InputXGradient, IntegratedGradients, GradientShap, DeepLift, DeepLiftShap, GuidedBackprop,
     Deconvolution (whose derivative is zero), LayerGradCam, GuidedGradCam, NoiseTunnel around any of these, LRP, and the
     perturbation-based FeatureAblation, Occlusion and ShapleyValueSampling.
 
-    Where values differ from Captum 0.9's, it is because those are wrong: GuidedBackprop, Deconvolution, GuidedGradCam
-    and DeepLift miss functional activations; DeepLift ignores max-pooling beside an activation, overwrites overlapping
-    pooling windows, and takes a fallback of max-pooling from the batch's first image; LRP misreads ``+=``. Such
-    networks are rewritten, see ``explainers.network_view``.
+    Values differ from Captum 0.9's only where those are wrong: GuidedBackprop, Deconvolution, GuidedGradCam and
+    DeepLift miss functional activations; DeepLift ignores max-pooling next to an activation, overwrites overlapping
+    pooling windows, and takes a fallback of max-pooling from the batch's first image; LRP mishandles ``+=``. Networks
+    with hidden activations are rewritten, see ``explainers.captum_engine.private_copy``.
 
-    Captum adds up Occlusion, FeatureAblation and ShapleyValueSampling in float32, so that central differences of their
-    maps are good to three or four digits only. In a network that must be rewritten, the layer of GuidedGradCam must not
-    be a container.
+    Captum sums Occlusion, FeatureAblation and ShapleyValueSampling in float32, so that central differences of their
+    maps are exact to three or four digits only. In a network that must be rewritten, the layer of GuidedGradCam must
+    not be a container.
 
     Args:
         explainer: an instance of a Captum class.
@@ -73,7 +73,7 @@ def differentiable(explainer: CaptumExplainer[A]) -> Differentiable[A]:
 
 
 class Differentiable(Generic[A]):
-    """See ``differentiable``."""
+    """A Captum explainer with differentiable maps; see ``differentiable``."""
 
     def __init__(self, explainer: CaptumExplainer[A]) -> None:
         _check(explainer)
@@ -103,7 +103,7 @@ def attribute(explainer: Any, x: Tensor, *args: Any, create_graph: bool, **kwarg
     """Run a supported Captum explainer on a private copy of its network; see ``differentiable``.
 
     Args:
-        explainer: supported, untouched.
+        explainer: supported; it is not changed.
         x: a batch that requires grad.
         args, kwargs: Captum's.
         create_graph: whether the result is to be differentiated.
@@ -114,25 +114,25 @@ def attribute(explainer: Any, x: Tensor, *args: Any, create_graph: bool, **kwarg
     own = _adapted(explainer, x[:1].detach(), mode)
     try:
         with nullcontext() if mode is None else mode:
-            found = own.attribute(x, *args, **kwargs)
+            result = own.attribute(x, *args, **kwargs)
     finally:
         if mode is not None:
             mode.close()
     if isinstance(own, (RescaleDeepLift, RescaleDeepLiftShap)) and not kwargs.get("custom_attribution_func"):
-        check_complete(own, x, found[0] if isinstance(found, tuple) else found, kwargs.get("target"))
-    return found if mode is None else _attached(x, found)
+        check_complete(own, x, result[0] if isinstance(result, tuple) else result, kwargs.get("target"))
+    return result if mode is None else _attached(x, result)
 
 
-def _attached(x: Tensor, found: Any) -> Any:
-    """Where a map is constant in ``x``, its derivative is zero and not an error."""
-    if isinstance(found, tuple):
-        return tuple(_attached(x, item) for item in found)
+def _attached(x: Tensor, result: Any) -> Any:
+    """The result plus zero times ``x``, so that a map that is constant in ``x`` has a derivative, of zero."""
+    if isinstance(result, tuple):
+        return tuple(_attached(x, item) for item in result)
     zeros = 0 * x.flatten(1).sum(dim=1)
-    return found + (zeros.view(-1, *(1,) * (found.dim() - 1)) if len(found) == len(x) else zeros.sum())
+    return result + (zeros.view(-1, *(1,) * (result.dim() - 1)) if len(result) == len(x) else zeros.sum())
 
 
 def _inner(explainer: Any) -> Any:
-    """What a noise tunnel is around, or the explainer itself."""
+    """The explainer inside a noise tunnel, or the explainer itself."""
     return explainer.attribution_method if isinstance(explainer, attr.NoiseTunnel) else explainer
 
 
@@ -145,7 +145,7 @@ def _check(explainer: Any) -> None:
 
 
 def _adapted(explainer: Any, image: Tensor, mode: GraphMode | None) -> Any:
-    """A copy of ``explainer`` on a network of its own."""
+    """A copy of ``explainer`` that works on a private copy of its network."""
     if isinstance(explainer, attr.NoiseTunnel):
         return attr.NoiseTunnel(_adapted(explainer.attribution_method, image, mode))
     if type(explainer) in _ADAPTERS:
@@ -215,7 +215,7 @@ def _rectified(model: nn.Module, image: Tensor, mode: GraphMode | None) -> Netwo
 
 
 def _same_layer(model: nn.Module, layer: nn.Module, network: Network) -> nn.Module:
-    """The layer of the private copy that stands where ``layer`` stands in the model."""
+    """The private copy's layer that corresponds to ``layer`` of the model."""
     names = [name for name, module in model.named_modules() if module is layer]
     if not names:
         raise ValueError(f"the layer {type(layer).__name__} is not part of the model")

@@ -1,9 +1,9 @@
-"""A mode under which unmodified Captum code keeps the graph from its result back to its inputs.
+"""A torch function mode under which unmodified Captum code keeps the graph from its result back to its inputs.
 
 Captum computes gradients without ``create_graph``, wraps parts of its explainers in ``no_grad``, detaches intermediate
-results, and sets hooks on tensors that would fire a second time in the outer backward pass. The derivative of a map is
-then missing or, worse, partly missing. Within ``GraphMode`` the same operations run with the graph kept: values are
-identical and the derivative is exact. The network itself runs as its author wrote it.
+results, and sets hooks on tensors that would run a second time in the outer backward pass. The derivative of a map is
+then missing in whole or in part. Within ``GraphMode`` the same operations keep their graph: values are identical and
+the derivative is exact. The network's own forward pass is not affected.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class GraphMode(TorchFunctionMode):
         self._depth = 0
 
     def close(self) -> None:
-        """Silence the hooks set under this mode: they belong to the first backward pass, not to later ones."""
+        """Disable the hooks set under this mode, which are for the first backward pass and not for later ones."""
         self._open = False
 
     @contextmanager
     def network(self) -> Iterator[None]:
-        """Around the network's own forward pass, whose ``detach`` and ``no_grad`` are left to do what they say."""
+        """Suspend the mode, for the network's own forward pass, whose ``detach`` and ``no_grad`` must have effect."""
         self._depth += 1
         try:
             yield
@@ -48,7 +48,7 @@ class GraphMode(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Pass every call on, with the changes above."""
+        """Run every call, with the changes above."""
         settings = dict(kwargs or {})
         if func is Tensor.register_hook:
             tensor, hook = args

@@ -2,7 +2,7 @@
 
 All rules have one form. An output is a sum of products, ``z_k = Σ_i a_i w_ik + b_k``, and its relevance goes to the
 inputs in proportion to their products, ``R_i = Σ_k a_i w_ik R_k / z_k``; the rules differ in the products that count.
-The quotient has a pole at z = 0, which ``epsilon`` moves: z becomes ``z + epsilon``, or ``z - epsilon`` where z < 0.
+To avoid the pole at z = 0, the divisor is ``z + epsilon``, or ``z - epsilon`` where z < 0.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Layer:
         return cls(module._conv_forward if isinstance(module, nn.Conv2d) else F.linear, module.weight, module.bias)
 
     def then(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer:
-        """This layer and a normalisation by running statistics as one layer."""
+        """This layer merged with a batch normalisation that uses its running statistics."""
         assert norm.running_mean is not None and norm.running_var is not None
         scale = torch.rsqrt(norm.running_var + norm.eps)
         weight = norm.gain() if isinstance(norm, LipschitzBatchNorm) else norm.weight
@@ -51,7 +51,7 @@ class Layer:
         return self.apply(a, self.weight, self.bias)
 
     def by_sign(self, positive_weight: Tensor, negative_weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
-        """The layer as a function of its input's positive and negative part, with other weights for each."""
+        """The layer as a function of its input's positive and negative part, with different weights for each."""
 
         def outputs(positive: Tensor, negative: Tensor | None = None) -> Tensor:
             z = self.apply(positive, positive_weight, bias)
@@ -63,16 +63,17 @@ class Layer:
 def shared(
     function: Callable[..., Tensor], parts: tuple[Tensor, ...], relevance: Tensor, epsilon: float
 ) -> tuple[Tensor, ...]:
-    """The relevance of a function's outputs, in proportion to what each element of its arguments contributes to them.
+    """Distribute the relevance of a function's outputs to its arguments, in proportion to their contributions.
 
     Args:
-        function: linear in each of the parts, but for a constant.
+        function: affine in the parts.
         parts: its arguments.
         relevance: of its outputs.
-        epsilon: see above.
+        epsilon: added to the divisor, see the module.
 
     Returns:
-        Relevance of each part, of its shape; together the relevance given, less what constants and epsilon take.
+        Relevance of each part, in its shape. The sum is that of ``relevance``, minus the shares of constants and
+        epsilon.
     """
     z, pull_back = torch.func.vjp(function, *parts)[:2]
     gradients = pull_back(relevance / torch.where(z >= 0, z + epsilon, z - epsilon))
@@ -80,22 +81,22 @@ def shared(
 
 
 def epsilon_rule(layer: Layer, a: Tensor, relevance: Tensor, epsilon: float) -> Tensor:
-    """All products count (Bach et al. 2015, equation 58)."""
+    """The epsilon rule: all products count (Bach et al. 2015, equation 58)."""
     return shared(layer, (a,), relevance, epsilon)[0]
 
 
 def plus_rule(layer: Layer, a: Tensor, relevance: Tensor, epsilon: float) -> Tensor:
-    """Positive products count, and a positive bias (Bach et al. 2015, equation 60 with alpha 1 and beta 0)."""
+    """The alpha-1-beta-0 rule: only positive products and a positive bias count (Bach et al. 2015, equation 60)."""
     bias = None if layer.bias is None else layer.bias.clamp(min=0)
     outputs = layer.by_sign(layer.weight.clamp(min=0), layer.weight.clamp(max=0), bias)
     return _sum(shared(outputs, _by_sign(a), relevance, epsilon))
 
 
 def gamma_rule(layer: Layer, a: Tensor, relevance: Tensor, epsilon: float, gamma: float) -> Tensor:
-    """Products that have the sign of their output count ``1 + gamma`` times, and so does the bias.
+    """The gamma rule: products with the sign of their output are multiplied by ``1 + gamma``, and so is the bias.
 
-    For positive inputs and outputs this is the rule of Montavon et al. 2019; zennit extends it so to negative ones. An
-    output of exactly 0 passes nothing on.
+    For positive inputs and outputs this is the rule of Montavon et al. 2019; for others it is zennit's extension. The
+    relevance of an output that is exactly 0 is dropped.
     """
 
     def raised(tensor: Tensor | None, sign: int) -> Any:
@@ -112,9 +113,9 @@ def gamma_rule(layer: Layer, a: Tensor, relevance: Tensor, epsilon: float, gamma
 
 
 def box_rule(layer: Layer, a: Tensor, low: Tensor, high: Tensor, relevance: Tensor, epsilon: float) -> Tensor:
-    """Products count from the end of the input's range at which they are smallest: z^B of arXiv 1512.02479.
+    """The z^B rule for inputs in a box: products are measured from their smallest value in it (arXiv 1512.02479).
 
-    ``R_i = Σ_k (a_i w_ik - l_i w_ik⁺ - h_i w_ik⁻) R_k / z_k`` with z the sum of these; no bias takes part.
+    ``R_i = Σ_k (a_i w_ik - l_i w_ik⁺ - h_i w_ik⁻) R_k / z_k`` with z the sum of these; the bias is not used.
 
     Args:
         layer, a, relevance, epsilon: as for the other rules.
@@ -130,7 +131,7 @@ def box_rule(layer: Layer, a: Tensor, low: Tensor, high: Tensor, relevance: Tens
 
 
 def _by_sign(a: Tensor) -> tuple[Tensor, ...]:
-    """Positive and negative part, or ``a`` alone where nothing is negative; at 0 with the derivative from above."""
+    """Positive and negative part of ``a``, or ``a`` alone where no value is negative; the derivative at 0 is 1."""
     if not (a < 0).any():
         return (a,)
     positive = a.clamp(min=0)

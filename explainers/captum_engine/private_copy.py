@@ -1,9 +1,9 @@
-"""A private copy of a network's structure, on which hooks may be set and activations exchanged.
+"""Private copies of a network, on which hooks may be set and activations replaced.
 
-Some of Captum's explainers set hooks on activation modules. They see modules only, and only one call of each: a
-functional ReLU is silently left out, a module used twice is an error or worse. So they are given a copy of the network,
-made for one call on one thread, that shares all parameters and buffers and has one activation module for each call. It
-is the model's own structure where that is so already, and rewritten by torch.fx where it is not.
+Some of Captum's explainers set hooks on activation modules. Hooks see modules only, and only one call of each: a
+functional ReLU is ignored, and a module used twice is an error or gives wrong maps. So the explainers work on a copy of
+the network, made for one call on one thread, that shares all parameters and buffers and has one activation module for
+each call. Where the model's own structure has that already it is copied; otherwise torch.fx rewrites it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from attrobust.networks.tracing import traced
 
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 CALLED_ONCE = (*KINKED, *SMOOTH, *POOLS)
-"""Modules that explainers treat in a way of their own, so that each call needs a module of its own."""
+"""Modules that explainers have special rules for; each call needs its own module."""
 
 _RELU = {functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 _MODULES: dict[Callable[..., Any], Callable[..., nn.Module]] = {
@@ -38,7 +38,7 @@ _MODULES: dict[Callable[..., Any], Callable[..., nn.Module]] = {
         kernel_size, stride, padding, dilation, ceil_mode=ceil_mode
     ),
 }
-"""Functions, and what makes the module that does the same."""
+"""Functions, and the constructor of the module that computes the same."""
 
 _OTHERS = {
     *(functional.gelu, functional.silu, functional.elu, functional.selu, functional.celu, functional.mish),
@@ -49,11 +49,11 @@ _OTHERS = {
     *(Tensor.where, Tensor.abs, torch.abs),
     *(torch.maximum, torch.minimum, torch.where, torch.max_pool2d, torch.max_pool1d, torch.max_pool3d),
 }
-"""Functions that bend a network and that nothing here rewrites."""
+"""Nonlinear functions that are not rewritten to modules."""
 
 
 class Network(nn.Module):
-    """The private copy, with a root of its own; inside, the graph mode of the call is suspended."""
+    """The root module of a private copy; suspends the graph mode during the network's forward pass."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Network(nn.Module):
         self.output: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """B×C×H×W pixels to logits, which are remembered."""
+        """B×C×H×W pixels to logits, which are stored in ``output``, detached."""
         with nullcontext() if self.mode is None else self.mode.network():
             output: Tensor = self.network(x)
         self.output = output.detach()
@@ -70,14 +70,14 @@ class Network(nn.Module):
 
 
 def private_copy(model: nn.Module, x: Tensor) -> Network:
-    """A copy of the structure that shares every tensor; nothing in it works in place.
+    """A copy of a network that shares every tensor and computes nothing in place.
 
     Args:
         model: the network.
         x: images, B×C×H×W; only their size matters.
 
     Raises:
-        ValueError: the copy is another function than the network.
+        ValueError: the copy does not compute what the network does.
     """
     network, image = _copy(model), probe_for(model, x)
     check_same(model, network.network.forward, image)
@@ -92,8 +92,7 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
         x: images, B×C×H×W; only their size matters.
 
     Raises:
-        ValueError: the network calls activations that are no modules, or one module several times, and cannot be
-            rewritten.
+        ValueError: the network calls functional activations, or one module several times, and cannot be rewritten.
     """
     network, image = _copy(model), probe_for(model, x)
     problems = hidden_calls(network.network, image)
@@ -120,7 +119,7 @@ def _copy(model: nn.Module) -> Network:
 
 
 def hidden_calls(network: nn.Module, image: Tensor) -> list[str]:
-    """What explainers that hook modules would miss, in words; empty where each call is a module of its own."""
+    """Descriptions of the calls that hooks on modules would miss; empty where each call has its own module."""
     calls: Counter[nn.Module] = Counter()
     watch = _Watch()
 
@@ -141,7 +140,7 @@ def hidden_calls(network: nn.Module, image: Tensor) -> list[str]:
     ]
     try:
         with torch.no_grad(), watch:
-            # ``forward`` and not a call: whoever counts the passes of the network must not count this one.
+            # ``forward`` and not a call, so that this pass is not counted by the network's hooks.
             network.forward(image)
     finally:
         for handle in handles:
@@ -151,7 +150,7 @@ def hidden_calls(network: nn.Module, image: Tensor) -> list[str]:
 
 
 class _Watch(TorchFunctionMode):
-    """Notes which bending functions are called outside activation modules."""
+    """Records which nonlinear functions are called outside activation modules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,14 +164,14 @@ class _Watch(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Pass every call on."""
+        """Run every call."""
         if not self.inside and (func in _MODULES or func in _OTHERS):
             self.seen.append(getattr(func, "__name__", str(func)))
         return func(*args, **(kwargs or {}))
 
 
 def _rewritten(graph: fx.GraphModule) -> fx.GraphModule:
-    """In place: functions become modules, and every further call of a module gets a copy of it."""
+    """Turn functions into modules, in place, and give every further call of a module a copy of it."""
     modules = dict(graph.named_modules())
     methods = {getattr(Tensor, name): name for name in ("relu", "relu_", "sigmoid", "tanh")}
     by_method = {name: _MODULES[function] for function, name in methods.items()}

@@ -1,4 +1,4 @@
-"""Softplus as the rectifier it stands for, in the eyes of code that looks for ReLU modules."""
+"""Softplus as a subclass of ``nn.ReLU``, for explainers with special rules for ReLU modules."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from attrobust.networks.smoothed import replace_modules, shared_copy
 
 
 class SoftplusRectifier(nn.ReLU):
-    """Softplus that passes for a ReLU.
+    """A softplus that is an instance of ``nn.ReLU``.
 
     Args:
-        softplus: what it computes.
+        softplus: the module that is computed.
     """
 
     def __init__(self, softplus: nn.Module) -> None:
@@ -20,12 +20,12 @@ class SoftplusRectifier(nn.ReLU):
         self.softplus = softplus
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the softplus makes of ``x``."""
+        """The softplus of ``x``."""
         return self.softplus(x)  # type: ignore[no-any-return]
 
 
 def with_rectifiers(model: nn.Module) -> nn.Module:
-    """A copy sharing all tensors in which every softplus module, centred or not, passes for a ReLU."""
+    """A copy, sharing all tensors, in which every softplus module, centred or not, is an instance of ``nn.ReLU``."""
     copy, kinds = shared_copy(model), (nn.Softplus, CentredSoftplus)
     if isinstance(copy, kinds):
         return SoftplusRectifier(copy)

@@ -1,1 +1,1 @@
-"""What several explainers share: chunks, noise, masks, segments."""
+"""Code shared by explainers: chunks, noise, masks, segments."""

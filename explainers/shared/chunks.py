@@ -1,9 +1,9 @@
-"""Explaining in chunks that fit a memory budget; the result does not depend on how the work was cut.
+"""Explaining in chunks that fit a memory budget; the result does not depend on how the work is cut.
 
 Most explainers evaluate the network at several copies of every image: points of a path, noisy copies, masked copies. An
-explainer says what one block of images and copies contributes, and ``accumulate`` decides how large the blocks are.
-Where a graph is wanted and there is more than one block, each is computed without a graph and once more, with it, when
-the derivative is asked for, so that memory is that of one block in either direction.
+explainer computes the contribution of one block of images and copies, and ``accumulate`` decides how large blocks are.
+Where a graph is needed and there is more than one block, each block is computed without a graph and recomputed with one
+in the backward pass, so that memory is that of one block.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import torch
 from torch import Tensor, nn
 
 Part = Callable[[Tensor, slice, slice, bool], Tensor]
-"""Images b×C×H×W, which rows of the batch they are, which copies, and whether a graph is wanted, to b×…"""
+"""From images b×C×H×W, their rows in the batch, the copies, and whether to build a graph, to contributions b×…"""
 
 Modes = list[tuple[nn.Module, bool]]
 
 _budget: ContextVar[int | None] = ContextVar("memory budget", default=None)
 CPU_BUDGET = 1 << 26
-"""Bytes of activations at once where nothing else is said; more is slower on a CPU."""
+"""Default bytes of activations at once on a CPU, where more is slower."""
 
 
 @contextmanager
 def memory_budget(size: int | None) -> Iterator[None]:
     """Inside the block, explainers of this thread keep about ``size`` bytes of activations at once.
 
-    None leaves it to the device: 64 MiB on a CPU, half of what is free on a GPU. At least one copy of one image is
+    None is the device's default: 64 MiB on a CPU, half of the free memory on a GPU. At least one copy of one image is
     always computed, however small the budget.
     """
     if size is not None and size < 1:
@@ -52,11 +52,11 @@ def accumulate(
     create_graph: bool,
     join: Literal["sum", "cat"] = "sum",
 ) -> Tensor:
-    """What all copies of all images contribute.
+    """The contributions of all copies of all images, joined.
 
     Args:
         part: the contribution of a block, b×…; summed over its copies, or with its copies along the second axis.
-        model: the network; it decides how many rows fit.
+        model: the network; its activations decide how many rows fit.
         x: images, B×C×H×W.
         copies: how often each image is evaluated.
         create_graph: whether the result must be differentiable with respect to ``x`` and the network's parameters.
@@ -73,15 +73,15 @@ def accumulate(
         piece = part(x[rows], rows, span, create_graph)
         return piece if create_graph else piece.detach()
 
-    found = []
+    joined = []
     for _, group in itertools.groupby(blocks, key=lambda block: block[0]):
         pieces = [compute(*block) for block in group]
-        found.append(torch.cat(pieces, dim=1) if join == "cat" else torch.stack(pieces).sum(dim=0))
-    return torch.cat(found)
+        joined.append(torch.cat(pieces, dim=1) if join == "cat" else torch.stack(pieces).sum(dim=0))
+    return torch.cat(joined)
 
 
 def rows_at_once(model: nn.Module, x: Tensor, *, create_graph: bool) -> int:
-    """How many images the network may be sent at once.
+    """How many images may be sent through the network at once.
 
     A backward pass holds about twice what the forward pass saved, the graph of a gradient about five times as much.
     """
@@ -99,14 +99,14 @@ def _bytes(device: torch.device) -> int:
 
 
 def _saved_bytes(model: nn.Module, image: Tensor) -> int:
-    """Bytes autograd saves for one image, parameters apart."""
+    """Bytes that autograd saves for one image, without parameters."""
     sizes: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
-    # ``forward`` and not a call: whoever counts the passes of the network must not count this one.
+    # ``forward`` and not a call, so that this pass is not counted by the network's hooks.
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         model.forward(image.requires_grad_())
     for parameter in model.parameters():
@@ -126,7 +126,7 @@ def _recomputed(part: Part, model: nn.Module, images: Tensor, block: tuple[slice
 
 
 class _Recomputed(torch.autograd.Function):
-    """A block whose graph is built only while its derivative is computed."""
+    """A block that is computed without a graph and recomputed with one in the backward pass."""
 
     @staticmethod
     def forward(
@@ -147,13 +147,13 @@ class _Recomputed(torch.autograd.Function):
             piece = ctx.part(attached, *ctx.block, True)
             if not piece.requires_grad:
                 return (None, None, None, *(None for _ in (x, *parameters)))
-            wanted = torch.autograd.grad(piece, [attached, *parameters], gradient, allow_unused=True)
-        return (None, None, None, *wanted)
+            gradients = torch.autograd.grad(piece, [attached, *parameters], gradient, allow_unused=True)
+        return (None, None, None, *gradients)
 
 
 @contextmanager
 def _in_modes(modes: Modes) -> Iterator[None]:
-    """The model as it was when it was explained."""
+    """Inside the block the modules have the given modes, those of the forward pass; afterwards their own again."""
     now = [(module, module.training) for module, _ in modes]
     try:
         for module, training in modes:

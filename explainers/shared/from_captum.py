@@ -19,10 +19,10 @@ class CaptumExplainer(Explainer):
 
     @abstractmethod
     def captum(self, model: nn.Module, image: Tensor) -> Any:
-        """The Captum explainer of a network; ``image``, 1×C×H×W, is one it may be tried on."""
+        """The Captum explainer of a network; ``image``, 1×C×H×W, may be used to examine the network."""
 
     def arguments(self, x: Tensor) -> dict[str, Any]:
-        """What ``attribute`` is told besides images and target."""
+        """Further arguments of Captum's ``attribute``."""
         return {}
 
     def attribute(

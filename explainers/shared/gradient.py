@@ -1,4 +1,4 @@
-"""The gradient of the explained logit, which most explainers are made of."""
+"""The explained logit and its gradient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def input_gradient(model: nn.Module, x: Tensor, target: Tensor, *, create_graph:
 
     Args:
         model, target: as for an explainer.
-        x: images; a leaf is made of them where no graph is wanted.
+        x: images; detached unless ``create_graph`` is set.
         create_graph: whether the result is to be differentiated again.
     """
     attached = x if create_graph else x.detach().requires_grad_()

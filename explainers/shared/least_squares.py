@@ -1,4 +1,4 @@
-"""A linear model of what the network says about coalitions of segments, fitted by weighted least squares."""
+"""A linear model of the logits of coalitions of segments, fitted by weighted least squares."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 RANK_TOLERANCE = 1e-10
-"""Singular values below this share of the largest are rounding errors of a zero."""
+"""Singular values below this share of the largest count as zero."""
 
 
 def fit(kept: Tensor, weight: Tensor, values: Tensor, *, ridge: float = 0.0) -> Tensor:
     """``argmin over φ of min over φ₀ of Σ_m w_m (v_m - φ₀ - Σ_s z_ms φ_s)² + ridge Σ_s φ_s²``.
 
-    Without a ridge and where the coalitions leave φ undetermined it is the shortest of the solutions. It is linear in
-    the logits, so its derivative is exact, and a logit that is NaN spoils no other image.
+    Without a ridge and where the coalitions do not determine φ, it is the solution of least norm. It is linear in the
+    logits, so its derivative is exact, and a logit of NaN affects only its own image.
 
     Args:
         kept: the coalitions z, bool[1 or B, M, S].
@@ -32,5 +32,5 @@ def fit(kept: Tensor, weight: Tensor, values: Tensor, *, ridge: float = 0.0) -> 
     shrunk = torch.where(usable, size / (size.square() + ridge).where(usable, 1.0), 0.0)
     # The columns are centred, so an offset of the logits drops out of the product and need not be removed.
     solve = (right.mT * shrunk.unsqueeze(1)) @ (root * left).mT
-    found: Tensor = (solve @ values.unsqueeze(2)).squeeze(2)
-    return found
+    coefficients: Tensor = (solve @ values.unsqueeze(2)).squeeze(2)
+    return coefficients

@@ -1,4 +1,4 @@
-"""Explaining by masking: the logits of copies of an image that are partly a flat grey, read out to the pixels."""
+"""Explaining by masking: logits of partly greyed-out copies of an image, and their attribution to pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attrobust.explainers.shared.gradient import logit
 from attrobust.explainers.shared.segments import Kind
 
 Kept = Callable[[slice, slice], Tensor]
-"""Rows of the batch and copies to bool[rows or 1, copies, H, W]: the pixels that keep their value."""
+"""From rows of the batch and copies to the pixels that keep their value, bool[rows or 1, copies, H, W]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class SegmentExplainer(MaskingExplainer):
     """Switches segments of the image on and off; every pixel has the value of its segment, in all channels.
 
     Attributes:
-        segments: squares, or superpixels found in each image; with superpixels, which jump as the image changes, the
-            map is not differentiable.
+        segments: squares, or superpixels found in each image. Superpixels are discontinuous in the image, so that the
+            map is not differentiable with them.
         size: side of a square, or about that of a superpixel, in pixels.
     """
 
@@ -61,7 +61,7 @@ class SegmentExplainer(MaskingExplainer):
         return self.segments == "grid"
 
     def check_enough(self, x: Tensor, samples: int) -> None:
-        """Raise ValueError where so many coalitions cannot determine a value for each segment."""
+        """Raise ValueError where there are too few coalitions to determine a value for each segment."""
         expected = -(-x.shape[2] // self.size) * -(-x.shape[3] // self.size)
         if samples <= expected:
             raise ValueError(
@@ -98,8 +98,8 @@ def masked_logits(
     Args:
         model, x, target, create_graph: as for ``Explainer.attribute``.
         kept: which pixels the copies keep.
-        copies: how many there are of each image.
-        baseline: what the other pixels become.
+        copies: number of copies of each image.
+        baseline: grey level of the other pixels.
 
     Returns:
         float64[B, copies] on the CPU, since maps are small differences of large logits. All NaN for an image with a
@@ -119,16 +119,16 @@ def masked_logits(
 def gain(more: Tensor, less: Tensor) -> Tensor:
     """``more - less``, exactly 0 where the two are equal up to rounding in float64.
 
-    A segment that is flat already changes nothing, and metrics that rank pixels must not rank what is left of rounding,
-    which depends on the batch. The derivative is that of the difference.
+    Masking a segment that is the baseline grey already changes nothing but rounding, which depends on the batch;
+    metrics that rank pixels would rank that rounding. The derivative is that of the difference.
     """
     difference = more - less
-    nothing = difference.detach().abs() <= 1e-12 * torch.maximum(more.detach().abs(), less.detach().abs())
-    return difference - difference.detach().masked_fill(~nothing, 0.0)
+    rounding = difference.detach().abs() <= 1e-12 * torch.maximum(more.detach().abs(), less.detach().abs())
+    return difference - difference.detach().masked_fill(~rounding, 0.0)
 
 
 def paint(values: Tensor, labels: Tensor, x: Tensor) -> Tensor:
-    """Each pixel gets its segment's value.
+    """Maps in which each pixel has its segment's value.
 
     Args:
         values: float64[B, S] on the CPU.

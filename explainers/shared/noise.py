@@ -1,4 +1,4 @@
-"""Gradients at noisy copies of an image, and what is averaged over them."""
+"""Gradients at noisy copies of an image, and averages over them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attrobust.explainers.shared.chunks import accumulate
 from attrobust.explainers.shared.gradient import input_gradient
 
 MOST_SAMPLES = 10_000
-"""All draws are kept at once: 120 MB for images of CIFAR-10's size."""
+"""Limit of draws, which are all in memory at once: 120 MB for images of CIFAR-10's size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class GaussianExplainer(Explainer):
 
 
 def check_samples(samples: int, least: int = 1) -> None:
-    """Raise ValueError for a number of draws that makes no sense, or that no memory holds."""
+    """Raise ValueError unless the number of draws is between ``least`` and ``MOST_SAMPLES``."""
     if not least <= samples <= MOST_SAMPLES:
         raise ValueError(f"samples={samples} must be between {least} and {MOST_SAMPLES}")
 
@@ -71,7 +71,7 @@ def mean_over_noise(
     Args:
         model, x, target, create_graph: as for an explainer.
         noise: n×C×H×W, in pixel units, added to every image.
-        each: what is averaged.
+        each: the function that is averaged; by default the gradient itself.
 
     Returns:
         Tensor B×….

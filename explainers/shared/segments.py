@@ -1,4 +1,4 @@
-"""Segments: the groups of neighbouring pixels that a perturbation-based explainer switches on and off together.
+"""Segments: groups of neighbouring pixels that a perturbation-based explainer masks together.
 
 A segmentation is ``labels``, int64[L, H, W] on the CPU, numbered from 0 without gaps; L is 1 where all images share it
 and the batch size where each has its own, with its own number of segments.
@@ -35,10 +35,10 @@ def find(x: Tensor, kind: Kind, size: int) -> Tensor:
         return grid(x.shape[2], x.shape[3], size)[None]
     if x.shape[1] not in (1, 3):
         raise ValueError(f"segments={kind} needs images with 1 or 3 channels, not {x.shape[1]}; use segments=grid")
-    # Grey as RGB and float32 as float64: one set of settings for all, and the same segments whatever the precision.
+    # All as RGB in float64, so that settings are the same for grey images and segments do not depend on the precision.
     images = x.detach().cpu().double().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
-    found = [np.unique(_superpixels(image, kind, size), return_inverse=True)[1] for image in images]
-    return torch.from_numpy(np.stack(found)).view(len(x), *x.shape[2:])
+    labels = [np.unique(_superpixels(image, kind, size), return_inverse=True)[1] for image in images]
+    return torch.from_numpy(np.stack(labels)).view(len(x), *x.shape[2:])
 
 
 def grid(height: int, width: int, size: int) -> Tensor:
@@ -53,12 +53,12 @@ def counts(labels: Tensor) -> Tensor:
 
 
 def draw(labels: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-    """A number uniform on [0, 1) for every sample and segment, the same for segments of the same number.
+    """A random number uniform on [0, 1) for every sample and segment index, the same for all images.
 
     Returns:
         float64[L, samples, S], S the largest number of segments, with inf for segments that an image does not have.
     """
-    # As many as there could be segments: how many there are depends on the batch, and a row's draws must not.
+    # One for each possible segment (pixel): the number of segments depends on the batch, and draws must not.
     numbers = torch.rand(samples, labels[0].numel(), generator=generator, dtype=torch.float64)
     number = counts(labels)
     missing = torch.arange(int(number.max())) >= number[:, None]
@@ -67,12 +67,12 @@ def draw(labels: Tensor, samples: int, generator: torch.Generator) -> Tensor:
 
 def _superpixels(image: NDArray[np.float64], kind: Kind, size: int) -> NDArray[np.int64]:
     """Labels of an H×W×3 image; the settings give superpixels of about size² pixels from 28×28 to 224×224 images."""
-    found: NDArray[np.int64]
+    labels: NDArray[np.int64]
     if kind == "slic":
         pixels = image.shape[0] * image.shape[1]
-        found = slic(image, n_segments=max(1, round(pixels / size**2)), compactness=10, start_label=0)
+        labels = slic(image, n_segments=max(1, round(pixels / size**2)), compactness=10, start_label=0)
     elif kind == "felzenszwalb":
-        found = felzenszwalb(image, scale=size, sigma=0.5, min_size=-(-(size**2) // 3))
+        labels = felzenszwalb(image, scale=size, sigma=0.5, min_size=-(-(size**2) // 3))
     else:
-        found = quickshift(image, kernel_size=max(1, size / 8), max_dist=size, ratio=0.5)
-    return found
+        labels = quickshift(image, kernel_size=max(1, size / 8), max_dist=size, ratio=0.5)
+    return labels
