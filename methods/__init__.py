@@ -1,4 +1,4 @@
-"""How a model is trained: one file per method, registered by name."""
+"""Training methods: one file per method, registered by name."""
 
 from __future__ import annotations
 

@@ -27,19 +27,19 @@ UNIT = 0.226
 class AdvGrad(Activated):
     """Cross-entropy at ``x + δ``, where δ maximises ``CE(x + δ) − h*(δ)`` for the dual h* of a norm h of the gradient.
 
-    That is, to first order, training with the penalty h. For the gradient g of each image's own cross-entropy:
+    To first order this is training with the penalty h. For the gradient g of each image's own cross-entropy:
 
     - ``l1``: h = eps ||g||₁; ``δ = eps sign(g)``, or steps of the sign, kept within eps.
     - ``elastic``: h = eps ||g||₁ + eps2 ||g||₂²; ``δ = eps sign(g) + 2 eps2 g``, or steps along the unit gradient of
       ``CE − ||(|δ| − eps)₊||² / (4 eps2)``.
     - ``group``: h = eps Σ ||g_S||₂ over square patches S of each channel; ``δ_S = eps g_S / ||g_S||``, or unit steps,
       every patch kept within eps.
-    - ``harmonized``: ``δ = 2 eps g/||g||₂ ⊙ (½ − gaze)``, for datasets that say where people look.
+    - ``harmonized``: ``δ = 2 eps g/||g||₂ ⊙ (½ − gaze)``, for datasets with gaze maps.
 
     ``variant=paper`` lets δ leave the pixel box, as the official code does: 18 % of the pixels of an adversarial digit
-    (digits/natural, eps 8/255, eps2 0.05) are then no valid ones, and its cross-entropy is 0.125 where 0.064 is what
-    valid pixels allow. The official code divides by a patch's norm without a guard, which is NaN where a patch's
-    gradient is zero; here such a patch stays still.
+    (digits/natural, eps 8/255, eps2 0.05) are then outside [0, 1], and its cross-entropy is 0.125, against 0.064 with
+    valid pixels. The official code divides by a patch's norm, which gives NaN where a patch's gradient is zero; here
+    such a patch is not changed.
 
     Attributes:
         penalty: h, see above.
@@ -86,13 +86,13 @@ class AdvGrad(Activated):
 
     @property
     def idle(self) -> frozenset[str]:
-        """What belongs to other penalties and to the other training."""
-        found = set() if self.penalty == "elastic" else {"eps2"}
-        found |= set() if self.penalty == "group" else {"patch"}
-        return frozenset(found | (set() if self.training == "iterative" else {"steps", "step"}))
+        """See ``Method.idle``: settings of other penalties and of the other training."""
+        without_effect = set() if self.penalty == "elastic" else {"eps2"}
+        without_effect |= set() if self.penalty == "group" else {"patch"}
+        return frozenset(without_effect | (set() if self.training == "iterative" else {"steps", "step"}))
 
     def check_images(self, *, channels: int, size: int, classes: int, gaze: bool) -> None:
-        """See ``Method.check_images``: patches must tile the image, and harmonizing needs gaze maps."""
+        """See ``Method.check_images``: patches must tile the image, and ``harmonized`` needs gaze maps."""
         if self.penalty == "group" and size % self.patch:
             whole = ", ".join(str(width) for width in range(2, size + 1) if size % width == 0)
             raise ValueError(f"patch={self.patch} does not divide the images' width of {size} pixels; use {whole}")
@@ -119,7 +119,7 @@ class AdvGrad(Activated):
             model: the network.
             x: images, B×C×H×W.
             y: classes, int64[B].
-            gaze: where people look, B×H×W; for ``harmonized`` only.
+            gaze: gaze maps, B×H×W; for ``harmonized`` only.
 
         Raises:
             ValueError: ``harmonized`` without a gaze map.

@@ -21,7 +21,7 @@ from attrobust.types import Card, Cost
 @register("aga")
 @dataclass(frozen=True, kw_only=True)
 class AGA(Softplus):
-    """Gradients at x and at a random neighbour x + delta kept alike in l2 distance and in direction.
+    """Penalty on l2 distance and cosine distance between the logit's gradients at x and at a random neighbour.
 
     The gradient is of the true-class logit with respect to the normalised input, so that ``l2`` has the paper's units.
     As in the official code the neighbour is not clamped to the pixel box and the loss is taken at the clean image.
@@ -66,7 +66,7 @@ class AGA(Softplus):
 
     @property
     def batch_statistics(self) -> int:
-        """The clean and the moved images."""
+        """See ``Method.batch_statistics``: one pass of the clean images and one of their neighbours."""
         return 2
 
     def cost(self, classes: int) -> Cost:
@@ -94,6 +94,6 @@ class AGA(Softplus):
 
 
 def alignment_terms(gradient: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
-    """Equation terms of AGA from two gradients, B×C×H×W: ``mean ||g - g'||²`` and ``(1 - mean cos) / 2``; scalars."""
+    """The two penalties of AGA, of gradients B×C×H×W: ``mean ||g - g'||²`` and ``(1 - mean cos) / 2``; scalars."""
     a, b = gradient.flatten(1), moved.flatten(1)
     return (a - b).square().sum(dim=1).mean(), (1 - F.cosine_similarity(a, b, dim=1).mean()) / 2

@@ -1,4 +1,4 @@
-"""Gradients that look like the image: attributional robustness training, ART (Singh et al., ECCV 2020)."""
+"""Alignment of image and gradient: attributional robustness training, ART (Singh et al., ECCV 2020)."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from attrobust.types import Amount, Card, Cost
 @register("art")
 @dataclass(frozen=True, kw_only=True)
 class Art(Activated):
-    """Cross-entropy at x', and a triplet loss: the image is close to the gradient of its class, far from another's.
+    """Cross-entropy at x' and a triplet loss: the image close to the gradient of its class, far from another class's.
 
     Distances are ``1 − cos`` over all channels and pixels between the normalised image and the gradients of the logits
-    of the true class, g_y, and of the most likely other, g_r, in a softplus view of the network. With d_p the larger of
-    x's distances to g_y at x and at x', and d_n the smaller of those to g_r, the triplet loss is
-    ``mean log(1 + exp(d_p − d_n))``, and so for x'. The inner steps raise ``log(1 + exp(d_p − d_n))`` of x' alone, over
-    the coordinates that were most important to a ReLU network at the random start.
+    of the true class, g_y, and of the most likely other, g_r, in a smoothed model. With d_p the larger of x's distances
+    to g_y at x and at x', and d_n the smaller of those to g_r, the triplet loss is ``mean log(1 + exp(d_p − d_n))``
+    over x and, likewise, x'. The inner steps raise ``log(1 + exp(d_p − d_n))`` of x' alone, over the k coordinates in
+    which the network's own gradient was largest at the random start.
 
     Attributes:
         lam: weight of the triplet loss.
         eps: radius of the linf ball in pixels.
         steps: number of inner steps.
         step: size of one in pixels.
-        k: coordinates the inner steps look at; the paper has 1000 of 3072.
-        beta: sharpness of the softplus view, which a network that is smooth already does not need.
+        k: coordinates that the inner steps use; the paper has 1000 of 3072.
+        beta: one over the temperature of the smoothed model; a network that is smooth already is used as it is.
         variant: ``corrected`` takes the inner steps in evaluation mode; ``paper`` in training mode, as the official
             code: batch normalisation then updates its statistics ``steps + 1`` times more, with attacked images. On
-            digits, ``lenet`` of width 8 with one batch normalisation, two seeds, 8 epochs, the largest difference that
-            makes to accuracy is 0.7 points (98.7 and 99.3 % corrected, 99.3 and 99.0 % paper): none to speak of.
+            digits, ``lenet`` of width 8 with one batch normalisation, two seeds, 8 epochs, accuracy differs by at most
+            0.7 points (98.7 and 99.3 % corrected, 99.3 and 99.0 % paper).
         softplus: see ``Activated``.
     """
 
@@ -72,7 +72,7 @@ class Art(Activated):
 
     @property
     def batch_statistics(self) -> int:
-        """Of the triplet loss and of the cross-entropy; in the paper's variant also of the inner steps."""
+        """See ``Method.batch_statistics``: triplet loss and cross-entropy; with ``variant=paper`` also inner steps."""
         return 2 + (self.steps + 1 if self.variant == "paper" else 0)
 
     def check_images(self, *, channels: int, size: int, classes: int, gaze: bool) -> None:
@@ -94,7 +94,7 @@ class Art(Activated):
         """The triplet loss; a scalar.
 
         Args:
-            view: of the network, with second derivatives.
+            view: the network or its smoothed model, with second derivatives.
             pairs: B images and then their B attacked copies, 2B×C×H×W.
             y: classes, int64[2B].
         """
@@ -110,7 +110,7 @@ class Art(Activated):
     def adversarial(
         self, model: nn.Module, view: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Images that do not look like their own gradients, B×C×H×W."""
+        """Images of the ball that are poorly aligned with their gradients, B×C×H×W."""
         ball = ThreatModel(eps=self.eps)
         with ExitStack() as stack:
             if self.variant == "corrected":
@@ -133,7 +133,7 @@ class Art(Activated):
 
 
 def _gradients(view: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """g_y and g_r in pixel units, with a graph, each B×C×H×W."""
+    """The gradients g_y and g_r in pixel units, with a graph, each B×C×H×W."""
     logits = view(x)
     scores = (logits.gather(1, y[:, None]).sum(), runner_up(logits, y).sum())
     own, other = (torch.autograd.grad(score, x, create_graph=True)[0] for score in scores)

@@ -1,4 +1,4 @@
-"""Adversarial training on explanations by distillation, without second derivatives: ATEX (Tang et al. 2021)."""
+"""Distillation along and across the gradient, without second derivatives: ATEX (Tang et al. 2021)."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ from attrobust.types import Card, Cost
 @register("atex")
 @dataclass(frozen=True, kw_only=True)
 class Atex(Activated):
-    """Predictions that do not change across the gradient: a copy of a trained network, taught by the original.
+    """Distillation of a trained network into a copy that is insensitive to noise perpendicular to its gradient.
 
-    ḡ is the SmoothGrad of the true class's logit of the network in training. From points along it,
-    ``x_t = x + s_t reach ḡ/max|ḡ|``, copies are moved by noise perpendicular to ḡ (in every channel), and the network
-    learns the original's tempered probabilities at x_t there. Each step is one point; every point is visited twice.
+    ḡ is the SmoothGrad of the true class's logit of the network in training. Points ``x_t = x + s_t reach ḡ/max|ḡ|``
+    lie along it. Noise perpendicular to ḡ (in every channel) is added to copies of x_t, and the network learns to give
+    for them the original's probabilities at x_t, softened by a temperature. Each step uses one point; every point is
+    used twice.
 
     ``variant=paper`` clamps SmoothGrad's noisy images to [0, 255] as the official code does, although its images are in
     [0, 1], and leaves the network in training mode for SmoothGrad. The clamp turns ḡ by 0.8 degrees in the mean on
-    digits/natural, 0.6 on digits/softplus. Both variants leave x_t and its copies outside the pixel box, as the code
-    does.
+    digits/natural, 0.6 on digits/softplus. In both variants x_t and its copies may lie outside the pixel box, as in the
+    official code.
 
     Attributes:
         eps: standard deviation of SmoothGrad's noise in pixels; the code's command line has 0.02.
         reach: largest step along and across ḡ in pixels; ``none`` means 4 eps.
-        points: of s_t, which run from −points / (2 (points − 1)) in steps of 1 / (points − 1).
-        copies: of every image at every point.
+        points: number of s_t, which run from −points / (2 (points − 1)) in steps of 1 / (points − 1).
+        copies: noisy copies of every image at every point.
         draws: of SmoothGrad.
         temperature: of the original's probabilities.
-        start: method whose trained weights are the original and the beginning.
+        start: method whose trained weights are the original network and the initial weights.
         variant: ``corrected``, or ``paper`` for the official behaviour.
         softplus: see ``Activated``.
     """
@@ -77,7 +78,7 @@ class Atex(Activated):
 
     @property
     def batch_statistics(self) -> int:
-        """One of every step; in the paper's variant also of SmoothGrad."""
+        """See ``Method.batch_statistics``: one pass of every step; with ``variant=paper`` also those of SmoothGrad."""
         return 2 * self.points + (self.draws if self.variant == "paper" else 0)
 
     def cost(self, classes: int) -> Cost:
@@ -96,13 +97,13 @@ class Atex(Activated):
             for point in range(self.points):
                 x = batch.x + (point - self.points / 2) / (self.points - 1) * along
                 with torch.no_grad():
-                    taught = (batch.start(x) / self.temperature).log_softmax(dim=1).repeat(self.copies, 1)
-                moved = x.repeat(self.copies, 1, 1, 1)
-                moved = moved + _across(direction.repeat(self.copies, 1, 1, 1), reach, batch.generator)
-                yield F.kl_div(model(moved).log_softmax(dim=1), taught, reduction="none", log_target=True).mean()
+                    target = (batch.start(x) / self.temperature).log_softmax(dim=1).repeat(self.copies, 1)
+                noisy = x.repeat(self.copies, 1, 1, 1)
+                noisy = noisy + _across(direction.repeat(self.copies, 1, 1, 1), reach, batch.generator)
+                yield F.kl_div(model(noisy).log_softmax(dim=1), target, reduction="none", log_target=True).mean()
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """The first of the losses, taught by the network as it is; a scalar."""
+        """The first of ``losses``, with the network itself as the original; a scalar."""
         with evaluating(model):
             return next(self.losses(model, Batch(x=x, y=y, generator=generator, start=model)))
 
@@ -118,7 +119,7 @@ class Atex(Activated):
 
 
 def _across(direction: Tensor, reach: float, generator: torch.Generator) -> Tensor:
-    """Uniform noise within ``reach``, less its part along the direction in every channel, N×C×H×W."""
+    """Uniform noise within ``reach``, minus its component along the direction in every channel, N×C×H×W."""
     noise = reach * (2 * uniform(direction, generator) - 1)
     unit = F.normalize(direction.flatten(2), dim=2).reshape(direction.shape)
     return noise - (noise * unit).sum(dim=(2, 3), keepdim=True) * unit

@@ -1,4 +1,4 @@
-"""The contract of a training method: settings in, losses out."""
+"""The contract of a training method: a frozen dataclass of settings that computes losses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What the training loop offers a method at every batch.
+    """One batch and the state of training, as the loop passes them to a method.
 
     Attributes:
         x: images, B×C×H×W in [0, 1].
@@ -25,7 +25,7 @@ class Batch:
         generator: the source of every random number; on the device of ``x``.
         progress: share of the training that is done, in [0, 1).
         start: the network that training started from, frozen, in evaluation mode; None where it started from scratch.
-        gaze: where people look, B×H×W in [0, 1], moved along with the images; None where the dataset has no such maps.
+        gaze: maps of where people look, B×H×W in [0, 1], augmented like the images; None where the dataset has none.
     """
 
     x: Tensor
@@ -38,13 +38,13 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """How a model is trained. Subclasses are frozen dataclasses whose fields are the hyper-parameters.
+    """A training method: the loss and the changes to the network. Fields of subclasses are its hyper-parameters.
 
-    Every eps is in pixel units ([0, 1] images). The training loop knows nothing about methods: it calls ``prepare``
-    once and ``losses`` on every batch, which by default is ``loss``.
+    Subclasses are frozen dataclasses. Every eps is in pixel units ([0, 1] images). The training loop is the same for
+    all methods: it calls ``prepare`` once and ``losses`` on every batch, which by default yields ``loss``.
 
     Attributes:
-        card: where the method comes from.
+        card: paper, equation and published settings of the method.
     """
 
     card: ClassVar[Card] = Card()
@@ -56,16 +56,16 @@ class Method(ABC):
 
     @property
     def start(self) -> str:
-        """Name of the method whose trained weights this one goes on from, or ``scratch``."""
+        """Name of the method whose trained weights are the initial ones, or ``scratch`` for random weights."""
         return SCRATCH
 
     @property
     def idle(self) -> frozenset[str]:
-        """Settings that change nothing beside the others as they are; typing one of them is a mistake."""
+        """Settings without effect beside the others as they are; typing one of them is an error."""
         return frozenset()
 
     def cost(self, classes: int) -> Cost | None:
-        """Passes of the batch through the network that one step takes; None where nobody has said.
+        """Passes of the batch through the network that one step takes; None where this is unknown.
 
         Args:
             classes: of the network.
@@ -73,15 +73,15 @@ class Method(ABC):
         return None
 
     def check_images(self, *, channels: int, size: int, classes: int, gaze: bool) -> None:  # noqa: B027
-        """Raise ValueError where the settings make no sense for these images; called before anything is trained.
+        """Raise ValueError where the settings are invalid for these images; called before anything is trained.
 
         Args:
             channels, size, classes: of the images; H = W = size.
-            gaze: whether the dataset says where people look.
+            gaze: whether the dataset has gaze maps.
         """
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The network this method trains, e.g. with other activations; called before weights are made or loaded."""
+        """The network to train, e.g. with other activations; called before weights are initialised or loaded."""
         return model
 
     def decays(self, name: str) -> bool:
@@ -104,6 +104,6 @@ class Method(ABC):
 
         Args:
             model: in training mode.
-            batch: images, and what else the loop knows.
+            batch: images, and the state of training.
         """
         yield self.loss(model, batch.x, batch.y, batch.generator)

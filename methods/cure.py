@@ -1,4 +1,4 @@
-"""Penalising the curvature of the loss along its steepest direction: CURE (Moosavi-Dezfooli et al., CVPR 2019)."""
+"""Penalty on the curvature of the loss along the sign of its gradient: CURE (Moosavi-Dezfooli et al., CVPR 2019)."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from attrobust.networks.smoothed import input_scale
 from attrobust.types import Card, Cost
 
 RAMP = (1 / 30, 4 / 30, 8 / 30, 18 / 30, 1.0)
-"""Shares of the final step that the official notebook takes in its first epochs: .1, .4, .8, 1.8 and 3."""
+"""Shares of the final step h in the official notebook's first epochs: .1, .4, .8, 1.8 and 3."""
 
 
 @register("cure")
 @dataclass(frozen=True, kw_only=True)
 class Cure(Activated):
-    """How much the loss gradient changes a step h along its sign; goes on from trained weights.
+    """Penalty on the change of the loss gradient over a step h along its sign; starts from trained weights.
 
     ``z = h sign(g) / ||sign(g)||`` and the penalty is ``mean ||∇CE(x + z) − ∇CE(x)||``, in normalised input units and
-    with the network in evaluation mode, as in the official code, which takes the length. The paper squares it
-    (``squared=true``): on network S of the reference vectors that is 0.17 times the length at h = 0.1 and 1.4 times at
-    h = 3, so ``lam`` does not carry over.
+    with the network in evaluation mode, as in the official code. The paper squares the norm (``squared=true``): on
+    network S of the reference vectors that is 0.17 times the norm at h = 0.1 and 1.4 times at h = 3, so a ``lam`` for
+    one is not right for the other.
 
     Attributes:
         lam: weight of the penalty; the official notebook has 1, its class 4.
         h: l2 length of the final step in pixels.
         ramp: whether h grows in five equal stages over the first half of training, as in the notebook's first epochs.
-        squared: whether the length is squared, as in the paper.
-        start: method whose trained weights training goes on from, or ``scratch``.
+        squared: whether the norm is squared, as in the paper.
+        start: method whose trained weights training starts from, or ``scratch``.
         softplus: see ``Activated``.
     """
 
@@ -68,10 +68,10 @@ class Cure(Activated):
         return Cost(forward=3, backward=5, double_backward=2)
 
     def losses(self, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
-        """See ``Method.losses``: the loss with the step that this stage of the training takes."""
+        """See ``Method.losses``: the loss with the step of this stage of the training."""
         stage = min(int(2 * batch.progress * len(RAMP)), len(RAMP) - 1)
-        now = dataclasses.replace(self, h=RAMP[stage] * self.h) if self.ramp else self
-        yield now.loss(model, batch.x, batch.y, batch.generator)
+        this_stage = dataclasses.replace(self, h=RAMP[stage] * self.h) if self.ramp else self
+        yield this_stage.loss(model, batch.x, batch.y, batch.generator)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Cross-entropy plus the penalty; a scalar."""
@@ -80,7 +80,7 @@ class Cure(Activated):
         return F.cross_entropy(model(x), y) + self.lam * penalty
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Mean length of the change of the gradient, or of its square; a scalar."""
+        """Mean l2 norm of the change of the gradient, or mean of its square; a scalar."""
         x = differentiable(x)
         before = loss_gradient(model(x), x, y, create_graph=True)
         z = self.direction(before)

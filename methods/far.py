@@ -1,4 +1,4 @@
-"""Attributions that correlate over a neighbourhood: FAR, its forms AAT and AdvAAT (Ivankay et al., BMVC 2021)."""
+"""Correlation of attributions over the ball: FAR, in its forms AAT and AdvAAT (Ivankay et al., BMVC 2021)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Far(Adversarial):
     """Cross-entropy, and the smallest Pearson correlation in the ball between the attributions of x and of x'.
 
     Attributions are of the true class's logit, signed, over all channels and pixels, with the network in evaluation
-    mode. A ReLU network's logit has no curvature, so its gradient map gives the inner steps nothing to follow
-    (``attribution=gradient`` needs ``softplus``); integrated gradients keep the factor x' and do.
+    mode. The logit of a ReLU network has no curvature, so the derivative of its gradient map is zero and
+    ``attribution=gradient`` needs ``softplus``; integrated gradients have a derivative through their factor x'.
 
     Attributes:
         form: ``aat`` takes the cross-entropy at x and the inner steps lower the correlation; ``advaat`` takes it at x',
@@ -60,35 +60,35 @@ class Far(Adversarial):
 
     @property
     def idle(self) -> frozenset[str]:
-        """A plain gradient has no path."""
+        """See ``Method.idle``: a plain gradient has no path."""
         return frozenset() if self.attribution == "ig" else frozenset({"points"})
 
     def cost(self, classes: int) -> Cost:
         """See ``Method.cost``."""
         points = self.points if self.attribution == "ig" else 1
-        maps, judged = self.steps + 2, 1 + (self.steps if self.form == "advaat" else 0)
-        # The map of x is a constant of the inner steps, with a graph that only the loss follows.
-        return Cost(forward=maps * points + judged, backward=2 * maps * points + judged, double_backward=maps * points)
+        maps, losses = self.steps + 2, 1 + (self.steps if self.form == "advaat" else 0)
+        # The map of x is computed once: a constant in the inner steps, with a graph for the loss.
+        return Cost(forward=maps * points + losses, backward=2 * maps * points + losses, double_backward=maps * points)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Cross-entropy plus lam times the mean of ``1 − correlation``; a scalar."""
         explain = path_of(self.attribution, self.points)
         with evaluating(model):
             clean = explain(model, x, y)
-            still = clean.detach()
+            detached = clean.detach()
 
             def gain(current: Tensor) -> Tensor:
-                apart = (1 - correlations(still, explain(model, current, y))).sum()
+                distance = (1 - correlations(detached, explain(model, current, y))).sum()
                 if self.form == "aat":
-                    return apart
-                return F.cross_entropy(model(current), y, reduction="sum") + self.lam * apart
+                    return distance
+                return F.cross_entropy(model(current), y, reduction="sum") + self.lam * distance
 
             moved = self.ascend(x, self.scattered(x, generator), gain)
-            apart = (1 - correlations(clean, explain(model, moved, y))).mean()
-        return F.cross_entropy(model(x if self.form == "aat" else moved), y) + self.lam * apart
+            distance = (1 - correlations(clean, explain(model, moved, y))).mean()
+        return F.cross_entropy(model(x if self.form == "aat" else moved), y) + self.lam * distance
 
 
 def correlations(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation of every pair of maps, over all their entries, B; 0 where one of them is constant."""
+    """Pearson's correlation of the i-th maps of a and b, over all their entries, B; 0 where one is constant."""
     a, b = a.flatten(1), b.flatten(1)
     return F.cosine_similarity(a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True), dim=1, eps=1e-12)

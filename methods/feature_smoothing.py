@@ -20,17 +20,17 @@ from attrobust.types import Card
 @register("feature-smoothing")
 @dataclass(frozen=True, kw_only=True)
 class FeatureSmoothing(PgdAt):
-    """PGD adversarial training with ``x ← x + Conv1x1(filter3x3(x))`` behind the network's first stage.
+    """PGD adversarial training with a smoothing block, ``x + Conv1x1(filter3x3(x))``, after the network's first stage.
 
     The first stage is ``layer1`` of ``resnet18`` and ``resnet18-imagenet``, and of ``lenet`` the first two convolutions
     with their activations and max-pooling; other networks are refused.
 
     The official code takes σ by OpenCV's rule, ``0.3 ((n - 1) / 2 - 1) + 0.8``, which is for n the size of the kernel,
-    but with n the width of the feature map: 5.15 for 32 pixels, where 0.8 was meant. The nine weights are then those of
-    a box to within 0.003 (0.114 in the middle, where a box has 0.111), against 0.272 in the middle for 0.8: the two
-    filters differ by 0.159 in one weight. On the digits (``lenet`` of width 16, eps 16/255, one seed) that makes no
-    difference: after 20 epochs both classify every test image right, and 92.0 % with 0.8, 93.0 % with the official rule
-    after 20 PGD steps.
+    but with n the width of the feature map: 5.15 for 32 pixels, in place of 0.8. The nine weights are then those of a
+    box filter to within 0.003 (0.114 in the middle, where a box has 0.111), against 0.272 in the middle for 0.8: the
+    two filters differ by 0.159 in one weight. On the digits (``lenet`` of width 16, eps 16/255, one seed) the results
+    are alike: after 20 epochs both classify all clean test images correctly, and after 20 PGD steps 92.0 % with 0.8 and
+    93.0 % with the official rule.
 
     Attributes:
         filter: ``gaussian``, ``mean`` or ``median``, 3×3 each; maps are reflected at their borders.
@@ -58,14 +58,14 @@ class FeatureSmoothing(PgdAt):
 
     @property
     def idle(self) -> frozenset[str]:
-        """Of the other filters there is one size."""
+        """See ``Method.idle``: only the Gaussian has a ``sigma``."""
         return super().idle | (frozenset() if self.filter == "gaussian" else frozenset({"sigma"}))
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The same weights with a smoothing block of fresh ones; a network that has one stays as it is.
+        """The network with a new smoothing block; a network that has one already is returned as it is.
 
         Raises:
-            ValueError: the network's first stage cannot be told, or it does not say how large its images are.
+            ValueError: the network's first stage is unknown, or the network has no ``image_shape``.
         """
         model = super().prepare(model)
         if any(isinstance(module, SmoothingBlock) for module in model.modules()):
@@ -87,11 +87,11 @@ class FeatureSmoothing(PgdAt):
 
 
 class _Cut(nn.Identity):
-    """Holds the place of the block until the size of the maps there is known."""
+    """Placeholder of the block, by which the shape of its input is found."""
 
 
 def first_stage(network: nn.Module) -> tuple[nn.Sequential, int]:
-    """What the first stage of a network is a part of, and the place where it ends there.
+    """The ``nn.Sequential`` that contains a network's first stage, and the index after the stage's last module.
 
     Raises:
         ValueError: the network has neither ``layer1`` nor ``features`` with a max-pooling.

@@ -1,4 +1,4 @@
-"""Penalising the curvature of the explained logit: Dombrowski et al., Pattern Recognition 2022."""
+"""Penalty on the Hessian of the explained logit: Dombrowski et al., Pattern Recognition 2022."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from attrobust.types import Card, Cost
 @register("hessian")
 @dataclass(frozen=True, kw_only=True)
 class Hessian(Softplus):
-    """Squared Frobenius norm of the true logit's input Hessian, estimated with one Gaussian probe per image.
+    """Penalty on the squared Frobenius norm of the true logit's input Hessian, by one Gaussian probe per image.
 
     ``E ||H v||² = ||H||_F²`` for v ~ N(0, I). As in the AGA paper's baseline, H is taken in normalised input units.
 
@@ -52,7 +52,7 @@ class Hessian(Softplus):
         not_negative(self, "lam")
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Softplus activations, and batch normalisation that has the third derivative the penalty's gradient needs."""
+        """Softplus activations, and batch normalisation with third derivatives, as the penalty's gradient needs."""
         return spell_out(super().prepare(model))
 
     def cost(self, classes: int) -> Cost:

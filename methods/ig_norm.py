@@ -1,4 +1,4 @@
-"""Small integrated gradients between an image and its neighbours: IG-NORM (Chen et al., NeurIPS 2019)."""
+"""Penalty on integrated gradients from an image to its neighbours: IG-NORM (Chen et al., NeurIPS 2019)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from attrobust.types import Card, Cost
 class IgNorm(Adversarial):
     """Cross-entropy at the clean image, and the largest l1 norm of the loss's integrated gradients over the ball.
 
-    The path leads from the image x to a neighbour x', which is found by projected steps on the same norm with fewer
-    points, and is a constant of the loss. Everything is a mean over images, where the paper takes sums over the batch:
-    that is its loss divided by B. Integrated gradients are taken with the network in evaluation mode.
+    The path leads from the image x to a neighbour x' that maximises the same norm, with fewer points, by projected
+    steps; x' is a constant of the loss. The loss is the paper's divided by B: a mean over images and not a sum over the
+    batch. Integrated gradients are taken with the network in evaluation mode.
 
     Attributes:
         lam: weight of the norm; the paper has 1 and, for Flower17, 0.1.
@@ -64,12 +64,12 @@ class IgNorm(Adversarial):
         with evaluating(model):
             moved = self.ascend(x, self.scattered(x, generator), lambda current: self._gain(model, x, current, y))
             size = path_norms(model, x, moved, y, self.points).mean()
-        return F.cross_entropy(model(self._judged(x, moved)), y) + self.lam * size
+        return F.cross_entropy(model(self._images_of_loss(x, moved)), y) + self.lam * size
 
     def _gain(self, model: nn.Module, x: Tensor, moved: Tensor, y: Tensor) -> Tensor:
         return path_norms(model, x, moved, y, self.attack_points).sum()
 
-    def _judged(self, x: Tensor, moved: Tensor) -> Tensor:
+    def _images_of_loss(self, x: Tensor, moved: Tensor) -> Tensor:
         """The images whose cross-entropy is part of the loss."""
         return x
 

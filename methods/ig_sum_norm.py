@@ -1,4 +1,4 @@
-"""Adversarial training and small integrated gradients in one: IG-SUM-NORM (Chen et al., NeurIPS 2019)."""
+"""Adversarial training with a penalty on integrated gradients: IG-SUM-NORM (Chen et al., NeurIPS 2019)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attrobust.types import Card, Cost
 @register("ig-sum-norm")
 @dataclass(frozen=True, kw_only=True)
 class IgSumNorm(IgNorm):
-    """Cross-entropy at the neighbour and l1 norm of the loss's integrated gradients on the way there, both maximised.
+    """Cross-entropy at x' plus the l1 norm of the loss's integrated gradients from x to x', maximised over the ball.
 
     Attributes:
         lam: weight of the norm, the paper's beta: 0.1 on MNIST, 1 on GTSRB.
@@ -37,5 +37,5 @@ class IgSumNorm(IgNorm):
     def _gain(self, model: nn.Module, x: Tensor, moved: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(model(moved), y, reduction="sum") + self.lam * super()._gain(model, x, moved, y)
 
-    def _judged(self, x: Tensor, moved: Tensor) -> Tensor:
+    def _images_of_loss(self, x: Tensor, moved: Tensor) -> Tensor:
         return moved

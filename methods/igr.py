@@ -1,4 +1,4 @@
-"""Integrated gradients that keep their direction under attack: IGR (Wang and Kong, NeurIPS 2022)."""
+"""Penalty on the angle between clean and attacked integrated gradients: IGR (Wang and Kong, NeurIPS 2022)."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ HOSTS: dict[str, type[AdversarialLoss]] = {"at": PgdAt, "trades": Trades, "mart"
 @register("igr")
 @dataclass(frozen=True, kw_only=True)
 class Igr(Adversarial):
-    """An adversarial training method, and the angle between the integrated gradients of x and of its adversarial x'.
+    """An adversarial training method, plus ``1 − cos`` between the integrated gradients of x and of its adversarial x'.
 
     Integrated gradients are of the true class's logit from a black image, signed, over all channels and pixels, with
-    the network in evaluation mode; x' is the host's and a constant of the loss.
+    the network in evaluation mode; x' is that of the host method and a constant of the loss.
 
     Attributes:
         host: ``at`` (the method ``pgd-at``), ``trades`` or ``mart``.
         lam: weight of ``1 − cos``.
         points: of the path.
         beta: the host's; ``none`` means its default.
-        eps, norm, steps, step, softplus: see ``Adversarial``; they are the host's.
+        eps, norm, steps, step, softplus: the host's; see ``Adversarial``.
     """
 
     host: Literal["at", "trades", "mart"] = "trades"
@@ -60,11 +60,11 @@ class Igr(Adversarial):
         at_least(1, self, "points")
         if self.host == "at" and self.beta is not None:
             raise ValueError("beta is for host=trades and host=mart")
-        _ = self._trainer  # It checks its own settings.
+        _ = self._trainer  # Raises ValueError for invalid settings of the host.
 
     @property
     def batch_statistics(self) -> int:
-        """Those of the host."""
+        """See ``Method.batch_statistics``: the host's."""
         return self._trainer.batch_statistics
 
     @property
@@ -85,5 +85,5 @@ class Igr(Adversarial):
         moved = host.adversarial(model, x, y, generator)
         with evaluating(model):
             clean, attacked = (explain(model, images, y).flatten(1) for images in (x, moved))
-        apart = (1 - F.cosine_similarity(clean, attacked, dim=1, eps=1e-12)).mean()
-        return host.loss_at(model, x, moved, y) + self.lam * apart
+        distance = (1 - F.cosine_similarity(clean, attacked, dim=1, eps=1e-12)).mean()
+        return host.loss_at(model, x, moved, y) + self.lam * distance

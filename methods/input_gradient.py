@@ -1,4 +1,4 @@
-"""Penalising the input gradient of the loss: Ross and Doshi-Velez, AAAI 2018; Finlay and Oberman 2021."""
+"""Penalty on the input gradient of the loss: Ross and Doshi-Velez, AAAI 2018; Finlay and Oberman 2021."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from attrobust.types import Card, Cost
 @register("input-gradient")
 @dataclass(frozen=True, kw_only=True)
 class InputGradient(Activated):
-    """Squared length of every image's own loss gradient, so that the strength does not depend on the batch size.
+    """Penalty on the mean squared norm of each image's loss gradient; its strength does not depend on the batch size.
 
     Attributes:
         lam: weight of the penalty, for gradients in pixel units.

@@ -1,4 +1,4 @@
-"""Penalising the input-output Jacobian by random projections: Hoffman et al. 2019."""
+"""Penalty on the input-output Jacobian, by random projections: Hoffman et al. 2019."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from attrobust.types import Card, Cost
 @register("jacobian")
 @dataclass(frozen=True, kw_only=True)
 class Jacobian(Activated):
-    """Squared Frobenius norm of the Jacobian of all logits, in normalised input units.
+    """Penalty on the squared Frobenius norm of the Jacobian of all logits, in normalised input units.
 
     ``||J||_F² = K E ||v^T J||²`` for v uniform on the unit sphere of K classes.
 
@@ -62,7 +62,7 @@ class Jacobian(Activated):
         return F.cross_entropy(logits, y) + self.lam * self.penalty(model, logits, x, generator)
 
     def penalty(self, model: nn.Module, logits: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
-        """``½ mean ||J||_F²``, a scalar; see ``methods.gradients.true_logit_gradient`` for the arguments."""
+        """``½ mean ||J||_F²``, a scalar; see ``losses.gradients.true_logit_gradient`` for the arguments."""
         total = torch.zeros((), dtype=logits.dtype, device=logits.device)
         for direction in self._directions(logits, generator):
             (product,) = torch.autograd.grad(logits, x, direction, create_graph=True, retain_graph=True)

@@ -26,12 +26,12 @@ PAPER_BATCH = 128
 @register("lcnn")
 @dataclass(frozen=True, kw_only=True)
 class LCNN(Method):
-    """A network whose curvature is bounded layer by layer, and the bound trained down.
+    """Layers with learned bounds of curvature and slope, and a penalty on the bounds.
 
     ``prepare`` makes every ReLU a centred softplus of learned sharpness β, divides every convolution's weight by the
     spectral norm of the convolution, and makes every batch normalisation one without weights whose slope is at most a
-    learned γ (see ``attrobust.low_curvature``). The network's curvature is then bounded by a sum of the β, each times
-    slopes of the layers around it, and the loss is::
+    learned γ (see ``attrobust.networks.low_curvature``). The network's curvature is then bounded by a sum of the β,
+    each times slopes of the layers around it, and the loss is::
 
         CE + lam_beta Σ β + lam_gamma Σ |log γ| + lam_grad mean_i ||∇_x CE_i||_2^2
 
@@ -44,7 +44,7 @@ class LCNN(Method):
         lam_grad: weight of the gradient term; ``none`` means 6.1e-3, or 1e-3 for the variant ``paper``, which is the
             same at 128 images a batch.
         variant: ``paper`` has the official gradient term, ``1e5/B Σ ||∇_x mean_j CE_j||²``. That is
-            ``1e5/B² mean_i ||∇_x CE_i||²``: half the batch is four times the penalty.
+            ``1e5/B² mean_i ||∇_x CE_i||²``: with half the batch, the penalty is four times as large.
         linear: whether the weights of linear layers are divided by their spectral norms too, as in the official ResNet,
             whose one linear layer follows batch normalisations; ``lenet`` then has slope 1 from image to logits.
         beta, gamma: initial β and γ.
@@ -78,16 +78,16 @@ class LCNN(Method):
         above_zero(self, "beta", "gamma")
 
     def cost(self, classes: int) -> Cost:
-        """See ``Method.cost``; power iterations, on one image, are left out."""
+        """See ``Method.cost``; power iterations, which work on one image, are not counted."""
         return Cost(forward=1, backward=2, double_backward=1) if self._gradient_weight else Cost(forward=1, backward=1)
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """A network of the same weights with the layers above; one that has them already stays as it is.
+        """The network with the layers above; one that has them already is returned as it is.
 
-        Vectors that power iterations start from are drawn from torch's global generator.
+        The initial vectors of power iterations are drawn from torch's global generator.
 
         Raises:
-            ValueError: the network has no ReLU modules or other kinked ones, or does not say how large its images are.
+            ValueError: the network has no ReLU modules, or other piecewise linear ones, or no ``image_shape``.
         """
         if any(isinstance(module, CentredSoftplus) for module in model.modules()):
             return model
@@ -112,7 +112,7 @@ class LCNN(Method):
         return LipschitzBatchNorm(module, self.gamma) if isinstance(module, nn.BatchNorm2d) else None
 
     def decays(self, name: str) -> bool:
-        """Not the logarithms of β and γ."""
+        """See ``Method.decays``: all but the logarithms of β and γ."""
         return not name.endswith(("log_beta", "log_gamma"))
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:

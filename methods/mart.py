@@ -1,4 +1,4 @@
-"""Adversarial training that minds misclassified images: MART (Wang et al., ICLR 2020)."""
+"""Misclassification-aware adversarial training: MART (Wang et al., ICLR 2020)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attrobust.types import Card, Cost
 @register("mart")
 @dataclass(frozen=True, kw_only=True)
 class Mart(Divergent):
-    """Boosted cross-entropy at the adversarial image, and a divergence that weighs most where x is misclassified.
+    """Boosted cross-entropy at x', and a divergence weighted by how unlikely the true class is at x.
 
     The inner steps raise the cross-entropy with the network in evaluation mode, from a little noise around x.
 
@@ -48,13 +48,13 @@ class Mart(Divergent):
         clean, moved = model(x).log_softmax(dim=1), model(adversarial).log_softmax(dim=1)
         others = moved.exp().scatter(1, y[:, None], 0.0)
         boosted: Tensor = F.nll_loss(moved, y) - (1.0001 - others.amax(dim=1)).log().mean()
-        apart = F.kl_div(moved, clean, reduction="none", log_target=True).sum(dim=1)
-        doubt = 1 - clean.gather(1, y[:, None])[:, 0].exp()
-        weighted: Tensor = (apart * doubt).mean()
+        divergences = F.kl_div(moved, clean, reduction="none", log_target=True).sum(dim=1)
+        weights = 1 - clean.gather(1, y[:, None])[:, 0].exp()
+        weighted: Tensor = (divergences * weights).mean()
         return boosted + self.beta * weighted
 
     def adversarial(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Images with a high cross-entropy, B×C×H×W."""
+        """See ``AdversarialLoss.adversarial``."""
         with evaluating(model):
             return self.ascend(
                 x, beside(x, generator), lambda current: F.cross_entropy(model(current), y, reduction="sum")

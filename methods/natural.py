@@ -1,4 +1,4 @@
-"""Plain training: the row every other method is compared with."""
+"""Plain training, the baseline of all methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attrobust.types import Card, Cost
 @register("natural")
 @dataclass(frozen=True, kw_only=True)
 class Natural(Method):
-    """Cross-entropy on clean images; activations as the network has them (ReLU)."""
+    """Cross-entropy on clean images, with the network's own activations (ReLU)."""
 
     card: ClassVar[Card] = Card(title="Cross-entropy training", equation="L = CE(f(x), y)")
 

@@ -18,13 +18,13 @@ from attrobust.types import Card, Cost
 @register("pgd-at")
 @dataclass(frozen=True, kw_only=True)
 class PgdAt(AdversarialLoss):
-    """Cross-entropy at the worst image that projected gradient steps find in a ball around the clean one.
+    """Cross-entropy at an adversarial image, found by projected gradient steps in a ball around the clean one.
 
-    The inner steps run with the network in evaluation mode, so BatchNorm statistics are only updated by the loss
-    itself. Kim et al. 2019 (arXiv 1903.11626) train the networks of their study of interpretability so, without a
-    random start, 40 steps each, with images in [-1, 1], where every eps is twice that in pixels. Their grids, in
-    pixels, for ``objective`` ``ce`` and ``cw``, are 0.04 to 0.8 in steps of 0.04 for l2, with ``step=1``, and 0.001 to
-    0.02 in steps of 0.001 for linf, with ``step=0.01``. Their first four of either::
+    The inner steps run with the network in evaluation mode, so only the loss itself updates BatchNorm statistics. Kim
+    et al. 2019 (arXiv 1903.11626) train the networks of their study of interpretability with this method, without a
+    random start, 40 steps each, on images in [-1, 1], where every eps is twice that in pixels. Their grids, in pixels,
+    for ``objective`` ``ce`` and ``cw``, are 0.04 to 0.8 in steps of 0.04 for l2, with ``step=1``, and 0.001 to 0.02 in
+    steps of 0.001 for linf, with ``step=0.01``. The first four of each are::
 
         "pgd-at:norm=l2,steps=40,step=1,random_start=false,eps={0.04,0.08,0.12,0.16}"
         "pgd-at:norm=linf,steps=40,step=0.01,random_start=false,eps={0.001,0.002,0.003,0.004}"
@@ -35,7 +35,7 @@ class PgdAt(AdversarialLoss):
         steps: number of inner steps.
         step: size of one, in pixels; ``none`` means 2.5 eps / steps.
         random_start: whether to start from a random point of the ball.
-        objective: what the inner steps raise: cross-entropy, or the margin of Carlini and Wagner,
+        objective: of the inner maximisation: cross-entropy, or Carlini and Wagner's margin loss,
             ``-max(z_y - max_{c≠y} z_c + confidence, 0)``.
         confidence: of the margin, in logits; Kim et al. use 500.
     """
@@ -60,7 +60,7 @@ class PgdAt(AdversarialLoss):
 
     @property
     def idle(self) -> frozenset[str]:
-        """The confidence belongs to the margin."""
+        """See ``Method.idle``: only the margin loss has a ``confidence``."""
         return frozenset() if self.objective == "cw" else frozenset({"confidence"})
 
     def cost(self, classes: int) -> Cost:
@@ -72,7 +72,7 @@ class PgdAt(AdversarialLoss):
         return F.cross_entropy(model(adversarial), y)
 
     def adversarial(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """The images training uses in place of ``x``, B×C×H×W."""
+        """See ``AdversarialLoss.adversarial``."""
         start = self.scattered(x, generator) if self.random_start else x
         with evaluating(model):
             return self.ascend(x, start, lambda current: self._gain(model(current), y))
@@ -85,6 +85,6 @@ class PgdAt(AdversarialLoss):
 
 
 def runner_up(logits: Tensor, y: Tensor) -> Tensor:
-    """The largest of the other classes' logits, one per image."""
+    """The largest logit of the classes other than ``y``, float[B]."""
     largest: Tensor = logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
     return largest

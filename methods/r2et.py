@@ -1,4 +1,4 @@
-"""Keeping the most salient pixels ahead of the rest: R2ET (Chen et al., NeurIPS 2024)."""
+"""Penalty on gaps between the ranks of the gradient map: R2ET (Chen et al., NeurIPS 2024)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from attrobust.types import Amount, Card, Cost
 @register("r2et")
 @dataclass(frozen=True, kw_only=True)
 class R2ET(Activated):
-    """Wider gaps around rank k of the gradient map, and less curvature; goes on from trained weights.
+    """Penalties that widen the gaps around rank k of the gradient map and lower curvature; starts from trained weights.
 
     The map is ``s = Σ_channels |∇CE|`` in normalised input units. Pairs compare every pixel above rank k with that at
     rank k, and this one with every pixel below it: ``tx`` is the sum of ``s_low − s_high`` over pairs, ``etx`` that of
@@ -28,19 +28,19 @@ class R2ET(Activated):
     ``|lam (CE + 1) / R| R``, its factor held constant, as in the official code.
 
     ``variant=paper`` takes batch sums of the gradient of the batch's mean cross-entropy, so that the terms depend on
-    the batch size; estimates the Hessian term by a difference over ``1e-3 / 3072``, whatever D; and takes its norm over
-    the whole batch. In float32, images of 0 to 1 hardly resolve such a step: on 64 real digits the estimate is 0.45
-    (digits/natural) and 0.61 (digits/softplus) times what it is in float64. By default the product is exact and every
-    image counts alone.
+    the batch size. It estimates the Hessian term by a difference over ``1e-3 / 3072``, whatever D, and takes its norm
+    over the whole batch. In float32, images in [0, 1] hardly resolve such a step: on 64 real digits the estimate is
+    0.45 (digits/natural) and 0.61 (digits/softplus) times its value in float64. By default the Hessian-vector product
+    is exact, and terms are means over images.
 
     Attributes:
         penalty: ``tx``, ``etx`` or ``none``.
-        k: pixels to keep ahead.
+        k: pixels whose ranks are to be kept above the others.
         pairs: how many ranks above and below k are compared with it; ``none`` means k.
         lam: weight of the ranking term.
         lam_hessian: weight of the Hessian term.
         adapt: whether weights follow the cross-entropy and the size of their term.
-        start: method whose trained weights training goes on from, or ``scratch``.
+        start: method whose trained weights training starts from, or ``scratch``.
         variant: ``corrected``, or ``paper`` for the official behaviour.
         softplus: see ``Activated``; the official code has 0.5 or none.
     """
@@ -70,7 +70,7 @@ class R2ET(Activated):
 
     @property
     def idle(self) -> frozenset[str]:
-        """Pairs belong to the ranking term."""
+        """See ``Method.idle``: only the ranking term has ``k`` and ``pairs``."""
         return frozenset() if self.lam and self.penalty != "none" else frozenset({"k", "pairs"})
 
     def check_images(self, *, channels: int, size: int, classes: int, gaze: bool) -> None:
@@ -81,7 +81,7 @@ class R2ET(Activated):
             raise ValueError(f"k={self.k} leaves no {below} pixels on either side of it in maps of {size}×{size}")
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The activations asked for, and batch normalisation that has the third derivative the Hessian term needs."""
+        """See ``Activated.prepare``; also batch normalisation with third derivatives, for the Hessian term."""
         return spell_out(super().prepare(model))
 
     def cost(self, classes: int) -> Cost:
@@ -108,11 +108,11 @@ class R2ET(Activated):
     def ranking(self, gradient: Tensor) -> Tensor:
         """The ranking term of gradients in normalised units, B×C×H×W; a scalar."""
         maps = gradient.abs().sum(dim=1).flatten(1)
-        # A penalty of the ranks as they are now: the order itself is not differentiated.
+        # The order is a constant: only the values at the present ranks are differentiated.
         ranked = maps.gather(1, maps.detach().argsort(dim=1, descending=True))
         k = self.k.of(maps.shape[1])
-        reach = k if self.pairs is None else self.pairs
-        above, last, below = ranked[:, max(0, k - reach - 1) : k - 1], ranked[:, k - 1 : k], ranked[:, k : k + reach]
+        pairs = k if self.pairs is None else self.pairs
+        above, last, below = ranked[:, max(0, k - pairs - 1) : k - 1], ranked[:, k - 1 : k], ranked[:, k : k + pairs]
         gaps = torch.cat([last - above, below - last], dim=1)
         sums = (gaps.exp() if self.penalty == "etx" else gaps).sum(dim=1)
         return sums.sum() if self.variant == "paper" else sums.mean()
@@ -145,5 +145,5 @@ class R2ET(Activated):
     def _weighted(self, weight: float, term: Tensor, loss: Tensor) -> Tensor:
         if not self.adapt:
             return weight * term
-        # A term of zero has nothing to adapt to; the floor keeps its factor finite.
+        # The floor keeps the factor finite where the term is zero.
         return (weight * (loss.detach() + 1) / term.detach().abs().clamp_min(1e-30)) * term

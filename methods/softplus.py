@@ -1,4 +1,4 @@
-"""Softplus activations with plain training: separates what an architecture does from what a loss does."""
+"""Softplus activations with plain training, to separate the effect of activations from that of losses."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from attrobust.types import Card
 @register("softplus")
 @dataclass(frozen=True, kw_only=True)
 class Softplus(Natural):
-    """Cross-entropy on a network whose every ReLU is a softplus of sharpness beta.
+    """Cross-entropy on clean images, with softplus in place of every ReLU.
 
     Attributes:
-        beta: sharpness; the AGA paper trains every network with 3.
+        beta: sharpness, ``log(1 + exp(beta z)) / beta``; the AGA paper trains every network with 3.
     """
 
     beta: float = 3.0
@@ -37,5 +37,5 @@ class Softplus(Natural):
         above_zero(self, "beta")
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The same weights behind softplus activations; a network that is already smooth stays as it is."""
+        """The network with softplus activations; a smooth network is returned as it is."""
         return model if is_smooth(model) else softplus_view(model, self.beta)

@@ -19,7 +19,7 @@ from attrobust.types import Card, Cost
 @register("ssr")
 @dataclass(frozen=True, kw_only=True)
 class SSR(Activated):
-    """Largest eigenvalue of ``W A Wᵀ``, which is the cross-entropy's input Hessian for a piecewise linear network.
+    """Penalty on the largest eigenvalue of ``W A Wᵀ``, the loss's input Hessian of a piecewise linear network.
 
     W has the gradients of all K logits as columns, averaged over colour channels as in the official code, and
     ``A = diag(p) − p pᵀ`` for the probabilities p. With ``S = diag(√p) − p √pᵀ``, ``A = S Sᵀ``, and the eigenvalue is
@@ -73,7 +73,7 @@ def largest_eigenvalues(logits: Tensor, x: Tensor) -> Tensor:
     gradients = [torch.autograd.grad(column.sum(), x, create_graph=True)[0] for column in logits.unbind(dim=1)]
     columns = torch.stack([gradient.mean(dim=1).flatten(1) for gradient in gradients], dim=2)
     log_probabilities = logits.log_softmax(dim=1)
-    # Not the root of a probability, whose derivative is infinite where that has underflowed.
+    # Roots are computed from log-probabilities: the derivative of sqrt(p) is infinite where p underflows to 0.
     probabilities, roots = log_probabilities.exp(), (log_probabilities / 2).exp()
     factor = torch.diag_embed(roots) - probabilities[:, :, None] * roots[:, None, :]
     product = columns @ factor

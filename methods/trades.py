@@ -1,4 +1,4 @@
-"""Trading accuracy for stable predictions: TRADES (Zhang et al., ICML 2019)."""
+"""Cross-entropy with a divergence over the ball: TRADES (Zhang et al., ICML 2019)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attrobust.types import Card, Cost
 @register("trades")
 @dataclass(frozen=True, kw_only=True)
 class Trades(Divergent):
-    """Cross-entropy at the clean image, and how far the prediction moves in the ball around it.
+    """Cross-entropy at x, and the largest KL divergence between the predictions for x and for a point of the ball.
 
     The inner steps raise ``KL(p(x) || p(x'))`` with the network in evaluation mode, from a little noise around x. In
     the loss p(x) is not detached.
@@ -50,7 +50,7 @@ class Trades(Divergent):
         return F.cross_entropy(logits, y) + self.beta * divergence(model(adversarial), logits) / len(x)
 
     def adversarial(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Images whose predictions are far from those of ``x``, B×C×H×W."""
+        """See ``AdversarialLoss.adversarial``."""
         with evaluating(model):
             with torch.no_grad():
                 clean = model(x)

@@ -1,4 +1,4 @@
-"""Penalising the weights, which bounds the curvature: Dombrowski et al., Pattern Recognition 2022."""
+"""Penalty on the weights, which bounds the curvature: Dombrowski et al., Pattern Recognition 2022."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from attrobust.types import Card, Cost
 @register("weight-decay")
 @dataclass(frozen=True, kw_only=True)
 class WeightDecay(Activated):
-    """Squared length of the weights of all convolutions, linear and attention layers; all else goes free.
+    """Penalty on the squared norm of the weights of all convolutions, linear and attention layers.
 
-    It is part of the loss, so that it means the same for every optimiser and adds to a recipe's own weight decay.
+    It is part of the loss, so that it is the same for every optimiser, and it adds to a recipe's own weight decay.
 
     Attributes:
         lam: weight of the penalty.

@@ -1,1 +1,1 @@
-"""What the losses of several methods share."""
+"""Code shared by the losses of several methods."""

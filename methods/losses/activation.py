@@ -1,4 +1,4 @@
-"""For methods that train any network as it is: the choice of smooth activations."""
+"""Base class of methods that can train any network: the setting ``softplus``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from attrobust.networks.smoothed import is_smooth, softplus_view
 
 @dataclass(frozen=True, kw_only=True)
 class Activated(Method):
-    """A method with the choice of activations, so that networks of one table can all have the same.
+    """A method with a setting for the activations, so that all networks of a table can have the same.
 
     Attributes:
-        softplus: sharpness of the softplus that replaces every ReLU, as in the method ``softplus``; ``none`` keeps the
-            activations the network has.
+        softplus: beta of the softplus that replaces every ReLU, as in the method ``softplus``; ``none`` keeps the
+            network's activations.
     """
 
     softplus: float | None = None
@@ -26,5 +26,5 @@ class Activated(Method):
         above_zero(self, "softplus")
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The same weights behind the activations asked for; a network that is already smooth stays as it is."""
+        """The network with softplus activations if the setting says so; a smooth network is returned as it is."""
         return model if self.softplus is None or is_smooth(model) else softplus_view(model, self.softplus)

@@ -1,4 +1,4 @@
-"""The inner maximisation that adversarial training methods share: projected steps uphill inside a ball."""
+"""The inner maximisation of adversarial training methods: projected steps of steepest ascent in a ball."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ class Adversarial(Activated):
 
     @property
     def ball(self) -> ThreatModel:
-        """What the inner maximisation may do to an image."""
+        """The ball and pixel box of the inner maximisation."""
         return ThreatModel(norm=self.norm, eps=self.eps)
 
     def check_reach(self) -> None:
-        """Raise ValueError where steps that begin beside the image, not anywhere in the ball, cannot get to its edge.
+        """Raise ValueError where ``steps`` times ``step`` is below 0.9 eps: from the centre the edge is out of reach.
 
-        A tenth less is let pass: the official function of TRADES takes 10 steps of 0.003 for 0.031.
+        A tenth less than eps is allowed, as the official function of TRADES takes 10 steps of 0.003 for 0.031.
         """
         if self.step is not None and self.steps * self.step < 0.9 * self.eps:
             raise ValueError(f"steps={self.steps} of step={self.step:g} do not reach eps={self.eps:g}; use step=none")
 
     def scattered(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Random points of the ball, from numbers uniform on [-1, 1]; B×C×H×W."""
+        """Random points of the ball, B×C×H×W; see ``ThreatModel.scatter``."""
         return self.ball.scatter(x, 2 * uniform(x, generator) - 1)
 
     def ascend(self, x: Tensor, start: Tensor, objective: Callable[[Tensor], Tensor]) -> Tensor:
-        """Where ``steps`` projected steps of steepest ascent lead to, cut off from its graph; B×C×H×W.
+        """The images after ``steps`` projected steps of steepest ascent, detached, B×C×H×W.
 
         Args:
             x: centres of the balls.
-            start: where to begin.
+            start: first points, B×C×H×W.
             objective: from images to a scalar, a sum over images.
         """
         size = 2.5 * self.eps / self.steps if self.step is None else self.step
@@ -69,7 +69,7 @@ class Adversarial(Activated):
         for _ in range(self.steps):
             current.requires_grad_()
             (gradient,) = torch.autograd.grad(objective(current), current)
-            # To the pixel box first: inside it, shrinking to the ball cannot leave it again.
+            # Clamped to the pixel box first: projecting onto the ball moves points towards x and stays inside the box.
             moved = (current.detach() + size * self.ball.direction(gradient)).clamp(0, 1)
             current = self.ball.project(x, moved)
         return current
@@ -77,7 +77,7 @@ class Adversarial(Activated):
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialLoss(Adversarial):
-    """A loss of the clean and the adversarial images, in two parts, so that others can add to it."""
+    """A method whose loss is a function of clean and adversarial images, which other methods can extend."""
 
     @abstractmethod
     def cost(self, classes: int) -> Cost:
@@ -98,7 +98,7 @@ class AdversarialLoss(Adversarial):
 
 @dataclass(frozen=True, kw_only=True)
 class Divergent(AdversarialLoss):
-    """A loss with a divergence between the predictions of clean and adversarial images, which begin beside the clean.
+    """A loss with a divergence between the predictions of clean and adversarial images (TRADES, MART).
 
     Attributes:
         beta: weight of the divergence.
@@ -115,10 +115,10 @@ class Divergent(AdversarialLoss):
 
     @property
     def batch_statistics(self) -> int:
-        """The clean and the moved images."""
+        """See ``Method.batch_statistics``: one pass of the clean images and one of the adversarial ones."""
         return 2
 
 
 def beside(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Where the codes of TRADES and MART start from: noise of a standard deviation of 0.001 pixels around ``x``."""
+    """First points of TRADES and MART: ``x`` plus Gaussian noise of standard deviation 0.001 pixels, B×C×H×W."""
     return x + 0.001 * gaussian(x, generator)

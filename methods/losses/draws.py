@@ -1,4 +1,4 @@
-"""Random numbers shaped like a batch, from the generator a loss is given."""
+"""Random tensors shaped like a batch, from a loss's generator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Input gradients of logits and losses, and a network that stands still while they are taken."""
+"""Input gradients of logits and losses, and a context that puts a network in evaluation mode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def true_logit_gradient(model: nn.Module, logits: Tensor, x: Tensor, y: Tensor, 
     """``∇_x̃ f_y``, the gradient of each image's true-class logit with respect to the normalised input, B×C×H×W.
 
     Args:
-        model: used only for the size of its normalised units.
+        model: used only for the scale of its normalised units.
         logits: ``model(x)``, B×K, with a graph to ``x``, which is kept.
         x: images that require grad.
         y: classes, int64[B].
@@ -28,7 +28,7 @@ def true_logit_gradient(model: nn.Module, logits: Tensor, x: Tensor, y: Tensor, 
 
 
 def loss_gradient(logits: Tensor, x: Tensor, y: Tensor, *, create_graph: bool = False) -> Tensor:
-    """``∇_x CE(f(x), y)`` of each image alone, in pixel units, B×C×H×W; does not depend on the size of the batch.
+    """``∇_x CE(f(x), y)`` of each image's own cross-entropy, in pixel units, B×C×H×W.
 
     Args:
         logits: ``model(x)``, B×K, with a graph to ``x``, which is kept where the result is to be differentiated.
@@ -42,7 +42,7 @@ def loss_gradient(logits: Tensor, x: Tensor, y: Tensor, *, create_graph: bool = 
 
 
 def differentiable(x: Tensor) -> Tensor:
-    """A copy of the images, cut off from their graph, that gradients can be taken with respect to."""
+    """A detached copy of the images that requires grad."""
     return x.detach().clone().requires_grad_()
 
 

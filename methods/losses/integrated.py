@@ -1,4 +1,4 @@
-"""Integrated gradients as training uses them: of a scalar of the network, along a straight path, differentiable."""
+"""Integrated gradients for training losses: differentiable, along a straight path, of any scalar of the network."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Path:
 
         Args:
             model: the network.
-            start: where the paths begin, shaped like ``end``.
+            start: first points of the paths, shaped like ``end``.
             end: images, B×C×H×W.
             y: classes, int64[B].
         """
