@@ -1,4 +1,4 @@
-"""How maps are compared and judged: one file per metric, registered by name."""
+"""Metrics: one file per metric, registered by name."""
 
 from __future__ import annotations
 

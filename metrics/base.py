@@ -1,4 +1,4 @@
-"""The contracts of metrics: a similarity compares two maps of an image, a quality judges a map with its model."""
+"""The contracts of metrics: a similarity compares two maps of an image, a quality scores one map or the network."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from attrobust.metrics.shared.rows import in_parts, is_finite
 
 Scope = Literal["attack", "map", "network", "training"]
 ROUNDING = 1e-9
-"""How far beyond its bounds a score may lie."""
+"""Tolerance for rounding when a score is held against its bounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(ABC):
-    """A number for every image. What metrics derive from is ``Similarity``, ``Quality`` or ``Study``.
+    """A number for every image. Metrics derive from ``Similarity``, ``Quality`` or ``Study``.
 
     Attributes:
-        higher_is_better: whether a larger value speaks for the model.
+        higher_is_better: whether a larger value is better for the model.
         bounds: smallest and largest possible value.
-        scale, decimals: tables print the value times ``scale`` with so many digits after the point.
-        scope: what a value belongs to: an ``attack``; a ``map``, the explanation of clean images; a ``network``,
-            whatever explains it; or a ``training`` on images changed according to maps. Decides how often the metric is
-            asked and where it is printed.
-        needs_masks: whether the dataset must know which pixels make an image what it is.
-        presets: settings as papers or official codes have them, by name, as typed; ``preset=NAME`` stands for them.
+        scale, decimals: tables print the value times ``scale`` with ``decimals`` digits after the point.
+        scope: what a value depends on: an ``attack``; a ``map`` of clean images; the ``network`` alone; or a
+            ``training`` on images changed according to maps. Decides how often the metric is computed and where it is
+            printed.
+        needs_masks: whether the metric needs a dataset with object masks.
+        presets: settings of papers or official codes, by name, as typed; ``preset=NAME`` stands for them.
 
-    A class that is itself a kind of metric, with no direction or bounds of its own, is derived with ``kind=True``.
+    A base class of metrics, without direction and bounds, is derived with ``kind=True``.
     """
 
     higher_is_better: ClassVar[bool]
@@ -46,49 +46,55 @@ class Metric(ABC):
 
     def __init_subclass__(cls, *, kind: bool = False) -> None:
         super().__init_subclass__()
-        mute = not isinstance(getattr(cls, "higher_is_better", None), bool) or not hasattr(cls, "bounds")
-        if mute and not kind:
+        incomplete = not isinstance(getattr(cls, "higher_is_better", None), bool) or not hasattr(cls, "bounds")
+        if incomplete and not kind:
             raise TypeError(f"metric {cls.__name__} must say higher_is_better = True or False, and bounds")
 
     @property
     def title(self) -> str:
-        """What a table's header says."""
+        """The header of the metric's column."""
         return type(self).__name__
 
     @property
     def convention(self) -> str:
-        """What the header adds: of which maps the number is, where these are not the protocol's."""
+        """Addition to the header: which maps are compared, if not the protocol's."""
         return ""
 
     @property
     def idle(self) -> frozenset[str]:
-        """Settings that change nothing beside the others as they are; typing one of them is a mistake."""
+        """Settings without effect beside the others as they are; typing one of them is an error."""
         return frozenset()
 
     def check_size(self, height: int, width: int) -> None:  # noqa: B027
-        """Raise ValueError where the settings make no sense for maps of this size; called before anything is run."""
+        """Raise ValueError where the settings are invalid for maps of this size; called before anything is run."""
 
     def _checked(self, scores: Tensor, count: int, author: str) -> Tensor:
-        """In float64, one for each image and inside the bounds, or a ValueError that names what the author wrote."""
-        said = f"{type(self).__name__}.{author} returned"
+        """The scores in float64; raises ValueError unless there is one for each image, inside the bounds.
+
+        Args:
+            scores: as returned by the author's method.
+            count: number of images.
+            author: name of that method, for the error.
+        """
+        returned = f"{type(self).__name__}.{author} returned"
         if not isinstance(scores, Tensor):
-            raise ValueError(f"{said} {type(scores).__name__} for {count} images")
+            raise ValueError(f"{returned} {type(scores).__name__} for {count} images")
         if scores.shape != (count,):
-            raise ValueError(f"{said} {tuple(scores.shape)} for {count} images")
-        found, (low, high) = _float64(scores), self.bounds
-        outside = found[(found < low - ROUNDING) | (found > high + ROUNDING)]
+            raise ValueError(f"{returned} {tuple(scores.shape)} for {count} images")
+        values, (low, high) = _float64(scores), self.bounds
+        outside = values[(values < low - ROUNDING) | (values > high + ROUNDING)]
         if len(outside):
-            raise ValueError(f"{said} {float(outside[0]):g}, and its bounds are {low:g} and {high:g}")
-        return found
+            raise ValueError(f"{returned} {float(outside[0]):g}, and its bounds are {low:g} and {high:g}")
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseMetric(Metric, kind=True):
-    """A metric of the images at hand, with no training: a ``Similarity`` or a ``Quality``."""
+    """A metric that is computed for a batch of images without training: a ``Similarity`` or a ``Quality``."""
 
     @abstractmethod
     def score(self, case: Case) -> Tensor:
-        """What the harness asks: float64[B], NaN where undefined."""
+        """The scores of a batch, float64[B], NaN where undefined; called by the harness."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +103,7 @@ class Similarity(CaseMetric, kind=True):
 
     Attributes:
         maps: which maps are compared: the ``protocol``'s; those of another reduction, ``abs-sum``, ``sum`` or
-            ``abs-max``; or ``channels``, signed attributions pixel by pixel and channel by channel, and
-            ``abs-channels``, their absolute values.
+            ``abs-max``; or unreduced attributions, signed (``channels``) or in absolute value (``abs-channels``).
     """
 
     maps: Literal["protocol", "abs-sum", "sum", "abs-max", "channels", "abs-channels"] = "protocol"
@@ -110,7 +115,7 @@ class Similarity(CaseMetric, kind=True):
 
     @abstractmethod
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
-        """What an author writes.
+        """Similarity of two maps, which an author writes.
 
         Args:
             a, b: float64 maps flattened to B×D; ``a`` is the reference.
@@ -127,7 +132,7 @@ class Similarity(CaseMetric, kind=True):
         return self(self.chosen(case.clean_attributions), self.chosen(case.attacked_attributions))
 
     def chosen(self, attributions: Tensor) -> Tensor:
-        """The maps that a setting other than ``protocol`` compares, B×H×W, with channels one below the other."""
+        """The maps that are compared by a setting other than ``protocol``, B×H×W or B×CH×W for unreduced ones."""
         match self.maps:
             case "channels":
                 return attributions.flatten(1, 2)
@@ -168,7 +173,7 @@ class Similarity(CaseMetric, kind=True):
 
 @dataclass(frozen=True, kw_only=True)
 class SpatialSimilarity(Similarity, kind=True):
-    """Compares two maps and minds where their pixels lie: ``compare`` is given B×H×W."""
+    """A similarity that depends on the positions of pixels: ``compare`` is given maps B×H×W."""
 
     def __post_init__(self) -> None:
         if self.maps in ("channels", "abs-channels"):
@@ -181,14 +186,14 @@ class SpatialSimilarity(Similarity, kind=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Quality(CaseMetric, kind=True):
-    """Judges maps with the model they explain, or the model alone. Subclasses are frozen dataclasses of their settings.
+    """A score of a map with the model it explains, or of the model alone. Subclasses are frozen dataclasses.
 
-    A subclass says its ``scope``; only those of scope ``attack`` are given attacked images.
+    A subclass sets its ``scope``; only those of scope ``attack`` are given attacked images.
     """
 
     @abstractmethod
     def judge(self, case: Case) -> Tensor:
-        """What an author writes; no graph is kept. An image's score must not depend on the other images of the case.
+        """The score itself, which an author writes; gradients are off. No image's score may depend on other images.
 
         Returns:
             float64[B]; NaN where undefined.
@@ -196,7 +201,7 @@ class Quality(CaseMetric, kind=True):
 
     @final
     def score(self, case: Case) -> Tensor:
-        """Judge the maps of a case, image by image.
+        """The scores of a case, image by image.
 
         Returns:
             float64[B]. NaN where the metric is undefined.

@@ -1,1 +1,1 @@
-"""What no attack within a radius can exceed."""
+"""Certified metrics: bounds that hold for every perturbation within a radius."""

@@ -1,4 +1,4 @@
-"""What smoothing certifies of a network's gradients: no perturbation within the radius, found or not, does worse."""
+"""Certified robustness of a network's smoothed gradients, for every perturbation within an l2 radius."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from attrobust.types import Amount
 
 @dataclass(frozen=True, kw_only=True)
 class Certified(Quality, kind=True):
-    """A bound for the mean, over Gaussian noise, of a function of the explained logit's gradient.
+    """Base class: a bound for the mean, over Gaussian noise, of a function of the explained logit's gradient.
 
     Attributes:
-        stdev: standard deviation s of the noise, in pixel units; more noise certifies more of a coarser map.
-        radius: l2 distance, in pixel units, of the farthest images that the bound is about. Changing every pixel of a
-            28×28 image by 1/255 comes to 0.11.
+        stdev: standard deviation s of the noise, in pixel units; more noise gives better bounds of a coarser map.
+        radius: certified radius: the bound holds for every image within this l2 distance, in pixel units. Changing
+            every pixel of a 28×28 image by 1/255 is a distance of 0.11.
         samples: draws for each image.
         confidence: probability, over the draws, that the bound of an image holds.
     """
@@ -57,12 +57,13 @@ class Certified(Quality, kind=True):
 @register("certified-cosine")
 @dataclass(frozen=True, kw_only=True)
 class CertifiedCosine(Certified):
-    """Least cosine between the smoothed gradient's direction and that at any image within an l2 radius.
+    """Lower bound of the cosine between the smoothed gradient here and at any image within an l2 radius.
 
-    Smoothed is the gradient of the explained logit scaled to length 1, averaged over Gaussian noise; the class is held
-    fixed. The bound is for this map, whatever the explainer of the protocol, and for every image within the radius, in
-    [0, 1] or not. A fifth of the draws give the direction, the others the bound (``certificates.gaussian_cosine``: an
-    empirical Bernstein bound and the Lipschitz constant of Gaussian smoothing). It is -1 where nothing is certain.
+    The smoothed gradient is that of the explained logit scaled to length 1, averaged over Gaussian noise; the class is
+    held fixed. The bound is for this map, whatever the explainer of the protocol, and for every image within the
+    radius, in [0, 1] or not. A fifth of the draws give the direction, the others the bound
+    (``certificates.gaussian_cosine``: an empirical Bernstein bound and the Lipschitz constant of Gaussian smoothing).
+    It is -1 where nothing can be certified.
     """
 
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
@@ -76,11 +77,11 @@ class CertifiedCosine(Certified):
         """See ``Quality.judge``."""
         held_out = self.samples // 5
         direction = torch.zeros_like(case.clean)
-        for found in self._gradients(case, "certified-cosine direction", held_out):
-            direction += unit(found, PIXELS)
+        for noisy in self._gradients(case, "certified-cosine direction", held_out):
+            direction += unit(noisy, PIXELS)
         direction = unit(direction, PIXELS)
         draws = self._gradients(case, "certified-cosine", self.samples - held_out)
-        cosines = torch.stack([(unit(found, PIXELS) * direction).sum(dim=PIXELS) for found in draws], dim=1)
+        cosines = torch.stack([(unit(noisy, PIXELS) * direction).sum(dim=PIXELS) for noisy in draws], dim=1)
         bound = gaussian_cosine(_floats(cosines), stdev=self.stdev, radius=self.radius, confidence=self.confidence)
         return torch.from_numpy(bound)
 
@@ -88,16 +89,16 @@ class CertifiedCosine(Certified):
 @register("certified-topk")
 @dataclass(frozen=True, kw_only=True)
 class CertifiedTopK(Certified):
-    """Share of a smoothed map's k largest pixels that are among them at every image within an l2 radius.
+    """Share of a smoothed map's top k that is certified to stay in the top k at every image within an l2 radius.
 
     The map is the share of noisy copies in which a pixel is among the ``keep`` largest of the explained logit's
     gradient, absolute values summed over channels (Levine et al. 2019, arXiv 1905.12105); the class is held fixed. The
     bound (``certificates.certify_top_k``) is for this map, whatever the explainer of the protocol, and for every image
-    within the radius, in [0, 1] or not. It is 0 where nothing is certain.
+    within the radius, in [0, 1] or not. It is 0 where nothing can be certified.
 
     Attributes:
         k: size of the certified set, a count of pixels or a percentage of them.
-        keep: how many pixels every draw keeps, likewise.
+        keep: size of the top k of every draw, likewise.
     """
 
     k: Amount = Amount(10, percent=True)
@@ -113,7 +114,7 @@ class CertifiedTopK(Certified):
         return f"certified top-{self.k}, l2 {self.radius:g} (%)"
 
     def check_size(self, height: int, width: int) -> None:
-        """Counts of pixels must not be more than a map has."""
+        """Raise ValueError where ``k`` or ``keep`` is more than the pixels of a map."""
         self.k.of(height * width)
         self.keep.of(height * width)
 
@@ -121,9 +122,9 @@ class CertifiedTopK(Certified):
         """See ``Quality.judge``."""
         pixels = math.prod(case.clean.shape[2:])
         counts = torch.zeros_like(case.clean[:, 0].flatten(1))
-        for found in self._gradients(case, "certified-topk", self.samples):
-            size = found.abs().sum(dim=1).flatten(1)
-            # Where a gradient is not finite no pixel is first, and nothing gets certified.
+        for noisy in self._gradients(case, "certified-topk", self.samples):
+            size = noisy.abs().sum(dim=1).flatten(1)
+            # A gradient that is not finite counts for no pixel, so that nothing is certified by it.
             counts += top_mask(size, self.keep.of(pixels)) & size.isfinite().all(dim=1, keepdim=True)
         certificate = certify_top_k(
             _floats(counts),
@@ -137,5 +138,5 @@ class CertifiedTopK(Certified):
 
 
 def _floats(values: Tensor) -> Floats:
-    found: Floats = values.double().cpu().numpy()
-    return found
+    array: Floats = values.double().cpu().numpy()
+    return array

@@ -1,1 +1,1 @@
-"""How concentrated a map is."""
+"""Complexity metrics: how sparse a map is."""

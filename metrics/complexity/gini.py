@@ -1,4 +1,4 @@
-"""Sparsity of a map."""
+"""Gini index, the sparsity of a map."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Gini(Quality):
         largest = size.amax(dim=1, keepdim=True)
         rising = (size / largest).sort(dim=1).values
         count = rising.shape[1]
-        # Half of them negative: that equal values add up to 0 does not hang on how they are rounded.
+        # Weights are antisymmetric, so that equal values sum to exactly 0 whatever their rounding.
         weights = torch.arange(1 - count, count, 2, device=rising.device).to(rising)
         index: Tensor = (rising * weights).sum(dim=1) / (count * rising.sum(dim=1))
         return index.clamp(0.0, 1.0).masked_fill(~largest[:, 0].isfinite(), float("nan"))

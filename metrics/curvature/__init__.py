@@ -1,1 +1,1 @@
-"""How curved a network is."""
+"""Curvature metrics: second derivatives of the network with respect to its input."""

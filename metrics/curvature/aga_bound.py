@@ -1,4 +1,4 @@
-"""What bounds how far a random neighbour's gradient turns: Joo et al., AAAI 2023."""
+"""AGA's bound of the angle between the gradients of an image and of a random neighbour: Joo et al., AAAI 2023."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class AgaBound(Quality):
     [0, 1], as in the paper's training; its official evaluation clamps to the smallest and largest pixel of the batch,
     on which no image's score depends here. Undefined (NaN) where a neighbour's gradient is zero.
 
-    Undefined too for a network with kinked activations, such as ReLU: its gradient turns in the kinks, which no second
-    derivative sees.
+    Undefined too for a network with piecewise linear activations, such as ReLU: its gradient changes only at kinks,
+    where the second derivative does not exist.
 
     Attributes:
         radius: largest change of a pixel, or its standard deviation for ``normal`` noise, in pixel units.

@@ -1,4 +1,4 @@
-"""Normalised curvature: Srinivas et al., NeurIPS 2022."""
+"""Normalised curvature of loss or logit: Srinivas et al., NeurIPS 2022."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ DAMPING = 1e-6
 @register("curvature")
 @dataclass(frozen=True, kw_only=True)
 class Curvature(Quality):
-    """``||H||₂ / (||∇ℓ||₂ + 1e-6)``, the Hessian's largest eigenvalue in size over the gradient (arXiv 2206.07144).
+    """Normalised curvature, ``||H||₂ / (||∇ℓ||₂ + 1e-6)``, the spectral norm over the gradient's (arXiv 2206.07144).
 
-    Both are with respect to the clean image, in pixel units. It says by how much of itself the gradient can change in
-    the worst direction, per unit of l2 distance. The eigenvalue is found by power iteration from a random start, which
-    approaches it from below. As the paper defines it, the number tends to 0 where the gradient is shorter than 1e-6, as
-    the loss's is at images that the network is very sure of; the logit's is not.
+    Both are with respect to the clean image, in pixel units. It is the largest relative change of the gradient, over
+    all directions, per unit of l2 distance. The norm is found by power iteration from a random start, which approaches
+    it from below. The number tends to 0 where the gradient is shorter than 1e-6, as the loss's is at images that the
+    network classifies with high confidence; the logit's is not.
 
     The official code takes ``|⟨v, H v⟩|`` of the last iterate v; here it is ``||H v||₂``, which is the same for
-    eigenvectors and never farther from the truth. Of a network with kinked activations, such as ReLU, the logit's is
-    undefined (NaN): what bends is in the kinks, which no second derivative sees.
+    eigenvectors and never farther from the exact norm. For a network with piecewise linear activations, such as ReLU,
+    the logit's is undefined (NaN): its gradient changes only at kinks, where the second derivative does not exist.
 
     Attributes:
-        of: what is differentiated, the ``loss``, cross-entropy to the explained class, or the ``logit`` of that class.
+        of: the function that is differentiated: the ``loss``, cross-entropy to the explained class, or its ``logit``.
         iterations: of power iteration.
     """
 

@@ -1,4 +1,4 @@
-"""How large the input Hessian is."""
+"""Spectral or Frobenius norm of the input Hessian."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ from attrobust.naming.checks import at_least
 @register("hessian-norm")
 @dataclass(frozen=True, kw_only=True)
 class HessianNorm(Quality):
-    """``||∇²_x ℓ||`` at the clean image, per pixel unit squared, the spectral or the Frobenius norm.
+    """Norm of the input Hessian, ``||∇²_x ℓ||``, at the clean image, per pixel unit squared; spectral or Frobenius.
 
     The spectral norm, the gradient's largest rate of change over all directions, comes from power iteration, which
     approaches it from below. The Frobenius norm is Hutchinson's estimate ``√((1/n) Σ ||H v_k||²)`` with vectors of
     random signs, whose square is without bias; Dombrowski et al. (arXiv 2012.10425) penalise it, with Gaussian vectors.
 
-    Of a network with kinked activations, such as ReLU, the logit's is undefined (NaN): what bends is in the kinks,
-    which no second derivative sees. Its loss has one, of softmax alone, and less the surer the network is.
+    For a network with piecewise linear activations, such as ReLU, the logit's is undefined (NaN): its gradient changes
+    only at kinks, where the second derivative does not exist. The loss's is that of softmax alone, which tends to 0 as
+    the network's confidence rises.
 
     Attributes:
         by: the norm, ``spectral`` or ``frobenius``.
-        of: what is differentiated, the ``loss``, cross-entropy to the explained class, or the ``logit`` of that class.
+        of: the function that is differentiated: the ``loss``, cross-entropy to the explained class, or its ``logit``.
         iterations: of power iteration, for the spectral norm.
         samples: random vectors, for the Frobenius norm.
     """

@@ -1,1 +1,1 @@
-"""Whether a map says what the network uses."""
+"""Faithfulness metrics: whether a map shows what the network's output depends on."""

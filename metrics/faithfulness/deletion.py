@@ -1,4 +1,4 @@
-"""Deletion: how soon the decision is lost without the pixels a map ranks first."""
+"""Deletion: how fast the class probability falls as the map's most important pixels are removed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from attrobust.metrics.shared.curve import Curve
 @register("deletion")
 @dataclass(frozen=True, kw_only=True)
 class Deletion(Curve):
-    """Area under ``p_c`` while pixels of the image give way to the fill colour in order of its map (arXiv 1806.07421).
+    """Area under ``p_c`` while pixels are replaced by the fill colour, most important ones first (arXiv 1806.07421).
 
-    Order, ties and area are those of ``Curve``. A constant map takes nothing away before the end, which makes it last.
-    (A mode of AGA's code that it never uses takes the pixel at the threshold away as well, and all that tie with it: a
-    constant map would be first.)
+    Order, ties and area are those of ``Curve``. With a constant map no pixel is replaced before the end, which gives
+    the worst score. (An unused mode of AGA's code also replaces the pixel at the threshold and all that tie with it,
+    which would give a constant map the best score.)
     """
 
     higher_is_better: ClassVar[bool] = False

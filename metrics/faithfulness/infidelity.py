@@ -1,4 +1,4 @@
-"""Whether a map foretells what the network says of other images: Yeh et al. 2019."""
+"""Infidelity: how well a map predicts the change of the logit under perturbations: Yeh et al. 2019."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from attrobust.networks.smoothed import input_mean
 @register("infidelity")
 @dataclass(frozen=True, kw_only=True)
 class Infidelity(Quality):
-    """``E_I[(β ⟨I, φ⟩ - Δ)²]`` with ``Δ = f_c(x) - f_c(x - I)`` and φ the signed attributions (arXiv 1901.09392).
+    """Infidelity ``E_I[(β ⟨I, φ⟩ - Δ)²]``, ``Δ = f_c(x) - f_c(x - I)``, φ the signed attributions (arXiv 1901.09392).
 
-    The paper's definition, ``factor=none``, is in squared logits: it is small for every network that is flat, whatever
-    its maps say, so it compares no two networks. The default, ``relative``, is the part of the logit's change that the
-    map does not foretell, from 0 (all is foretold) to 1 (nothing is).
+    The paper's definition, ``factor=none``, is in squared logits. It is small for every network with small gradients,
+    whatever its maps, so it does not compare networks. The default, ``relative``, is the share of the logit's squared
+    change that the map does not predict, from 0 (all is predicted) to 1 (nothing is).
 
-    All baselines of an image share ``x - fill``, which one factor fits whatever the map: with ``baseline`` the factors
-    ``optimal`` and ``relative`` flatter maps that say nothing; with ``noise`` and ``square`` they do not.
+    With ``baseline`` all perturbations of an image have ``x - fill`` in common, which a factor fits for any map: then
+    ``optimal`` and ``relative`` are too good for uninformative maps; with ``noise`` and ``square`` they are not.
 
-    Moved images are not clamped to [0, 1], because ``I`` would then be another. NaN where an attribution is not finite;
-    with a factor also where every ``⟨I, φ⟩`` is zero, as it is for a map of zeros: none is then best; and with
+    Perturbed images are not clamped to [0, 1], which would change ``I``. NaN where an attribution is not finite; with a
+    factor also where every ``⟨I, φ⟩`` is zero, as for a map of zeros, since no factor is then best; and with
     ``relative`` where the logit never changes.
 
     Attributes:
-        perturbation: ``noise``, ``I ~ N(0, sigma²)``; ``baseline``, ``I = x - z`` with z the fill colour under
-            ``N(0, sigma²)``, clamped to [0, 1]; or ``square``, ``I = x - z`` with z the fill colour in a square
-            somewhere, and x elsewhere.
-        attribution: what the values of a map are. ``slope``: logits per pixel unit, as gradients. ``share``: logits, as
+        perturbation: ``noise``, ``I ~ N(0, sigma²)``; ``baseline``, ``I = x - z`` with z the fill colour plus
+            ``N(0, sigma²)`` noise, clamped to [0, 1]; or ``square``, ``I = x - z`` with z the fill colour in a random
+            square, and x elsewhere.
+        attribution: unit of a map's values. ``slope``: logits per pixel unit, as gradients. ``share``: logits, as
             integrated gradients and other products with the input; ``⟨I, φ⟩`` is then the sum of the map over the
             square.
-        factor: β. ``none`` is 1. ``optimal`` is that which fits the image best, ``E[⟨I, φ⟩ Δ] / E[⟨I, φ⟩²]``, as in the
-            paper's code. ``relative`` is optimal, with the score divided by ``E[Δ²]``: 1 minus the square of the
-            uncentred correlation of ``⟨I, φ⟩`` and Δ.
+        factor: β. ``none`` is 1. ``optimal`` is the best for the image, ``E[⟨I, φ⟩ Δ] / E[⟨I, φ⟩²]``, as in the paper's
+            code. ``relative`` is optimal, with the score divided by ``E[Δ²]``: 1 minus the square of the uncentred
+            correlation of ``⟨I, φ⟩`` and Δ.
         samples: draws for each image.
         sigma: of noise and baseline, in pixel units.
-        side: of the largest square in pixels; sides are drawn from 1 to this, then places.
+        side: of the largest square in pixels; sides are drawn from 1 to this, then positions.
         fill: of baseline and square: ``mean``, the colour that is zero in normalised units, or ``black``.
     """
 
@@ -68,7 +68,7 @@ class Infidelity(Quality):
             "sigma": "0.2",
             "fill": "black",
         },
-        # The paper's code takes every square there is in 28×28 pixels once; these are as many draws.
+        # The paper's code takes every square in 28×28 pixels once; this is the same number of draws.
         "yeh-square": {
             "perturbation": "square",
             "attribution": "share",
@@ -98,7 +98,7 @@ class Infidelity(Quality):
         return frozenset({"noise": {"side", "fill"}, "baseline": {"side"}, "square": {"sigma"}}[self.perturbation])
 
     def check_size(self, height: int, width: int) -> None:
-        """The largest square must be inside the image."""
+        """Raise ValueError where the largest square does not fit into the image."""
         if self.perturbation == "square" and self.side > min(height, width):
             raise ValueError(f"side={self.side} is more than the {min(height, width)} pixels of an image's side")
 
@@ -106,23 +106,23 @@ class Infidelity(Quality):
         """See ``Quality.judge``."""
         raw = case.clean_attributions
         usable = raw.flatten(1).isfinite().all(dim=1)
-        # The best factor undoes this; without it the square of a large map would not be finite.
+        # Divided by the largest value, so that squares stay finite; the factor compensates for it.
         slopes = raw if self.factor == "none" else raw / raw.abs().amax(dim=(1, 2, 3), keepdim=True)
         before = self._logit(case, case.clean)
-        foretold, changed = [], []
+        predictions, changes = [], []
         for moved, weight in self.draws(case):
-            foretold.append((slopes * weight).sum(dim=(1, 2, 3)))
-            changed.append(before - self._logit(case, moved))
-        a, change = torch.stack(foretold), torch.stack(changed)
+            predictions.append((slopes * weight).sum(dim=(1, 2, 3)))
+            changes.append(before - self._logit(case, moved))
+        predicted, change = torch.stack(predictions), torch.stack(changes)
         if self.factor != "none":
-            a = a * (a * change).sum(dim=0) / a.square().sum(dim=0)
-        score = (a - change).square().mean(dim=0)
+            predicted = predicted * (predicted * change).sum(dim=0) / predicted.square().sum(dim=0)
+        score = (predicted - change).square().mean(dim=0)
         if self.factor == "relative":
             score = (score / change.square().mean(dim=0)).clamp(0.0, 1.0)
         return score.masked_fill(~usable, float("nan"))
 
     def draws(self, case: Case) -> Iterator[tuple[Tensor, Tensor]]:
-        """``x - I`` and what φ is multiplied by, ``samples`` times; both B×C×H×W."""
+        """``x - I`` and the weights that φ is multiplied by, ``samples`` times; both B×C×H×W."""
         x, streams = case.clean, case.streams("infidelity")
         colour = torch.zeros_like(x) + (input_mean(case.model) if self.fill == "mean" else 0.0)
         for _ in range(self.samples):
@@ -141,7 +141,7 @@ class Infidelity(Quality):
 
 
 def squares(draws: Tensor, side: int, height: int, width: int) -> Tensor:
-    """Squares with sides from 1 to ``side``, all as likely, and every place of one as likely; bool B×H×W.
+    """Random squares, bool B×H×W: the side is uniform from 1 to ``side``, the position uniform inside the image.
 
     Args:
         draws: uniform on [-1, 1], B×3: for side, row and column.
@@ -160,7 +160,7 @@ def squares(draws: Tensor, side: int, height: int, width: int) -> Tensor:
 
 
 def whole(share: Tensor, count: Tensor | int) -> Tensor:
-    """A number from 0 to ``count - 1`` for a share from 0 to 1, int64[B]."""
-    found = (share * count).long()
-    # A share that is rounded to 1 is the last one's.
-    return torch.minimum(found, torch.as_tensor(count - 1, device=share.device))
+    """``⌊share · count⌋`` for shares from 0 to 1, int64[B], at most ``count - 1``."""
+    numbers = (share * count).long()
+    # A share may have been rounded to 1.
+    return torch.minimum(numbers, torch.as_tensor(count - 1, device=share.device))

@@ -1,4 +1,4 @@
-"""Insertion: how soon the pixels that a map ranks first bring the decision back, before and after an attack."""
+"""Insertion: how fast the class probability rises as the map's most important pixels are inserted."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from attrobust.metrics.shared.curve import Curve
 @register("insertion")
 @dataclass(frozen=True, kw_only=True)
 class Insertion(Curve):
-    """Area under ``p_c`` while pixels of the image are put into the fill colour in order of its map (arXiv 1806.07421).
+    """Area under ``p_c`` while pixels replace the fill colour, most important ones first (arXiv 1806.07421).
 
-    Order, ties and area are those of ``Curve``. A constant map puts nothing in before the end, which makes it last.
-
-    RelEx's preservation (arXiv 2103.14332), which takes pixels away from the last, is the same curve read backwards.
+    Order, ties and area are those of ``Curve``. With a constant map no pixel is inserted before the end, which gives
+    the worst score. RelEx's preservation (arXiv 2103.14332), which removes the least important pixels first, is the
+    same curve in reverse.
     """
 
     higher_is_better: ClassVar[bool] = True
@@ -44,10 +44,10 @@ class Insertion(Curve):
 @register("adversarial-insertion")
 @dataclass(frozen=True, kw_only=True)
 class AdversarialInsertion(Insertion):
-    """Insertion of the clean image's pixels in order of the attacked image's map (arXiv 2211.15900).
+    """Insertion of the clean image's pixels in the order of the attacked image's map (arXiv 2211.15900).
 
-    Low where an attack has moved the map away from what the decision rests on; where the map did not move, it is the
-    insertion of the clean map.
+    It is low where an attack has moved the map away from the pixels that the prediction depends on, and equals the
+    insertion of the clean map where the map did not change.
     """
 
     scope: ClassVar[Scope] = "attack"

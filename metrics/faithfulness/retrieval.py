@@ -1,4 +1,4 @@
-"""Whether an explanation leads back to the decision an attack has changed: Lim, Lee and Kim, CVPR 2021."""
+"""Retrieval: whether masking with the attacked map restores the clean prediction: Lim, Lee and Kim, CVPR 2021."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from attrobust.networks.smoothed import input_mean
 @register("retrieval")
 @dataclass(frozen=True, kw_only=True)
 class Retrieval(Quality):
-    """``1[argmax f(x' ⊙ m) = argmax f(x)]``, m the attacked image's explanation (RelEx, arXiv 2103.14332).
+    """Whether the attacked image times its map has the clean prediction, ``argmax f(x' ⊙ m) = argmax f(x)``.
 
-    The mask is the signed attribution in absolute value, pixel by pixel and channel by channel, divided by its largest
-    value in the image. It multiplies the normalised image: where it is 0, the mean colour of the channel remains.
-    Undefined (NaN) where there is no mask, an attribution being zero everywhere or not finite.
+    From RelEx, arXiv 2103.14332.
 
-    The official code explains the attacked image for the class of the clean one, which nobody who is attacked knows; an
-    explainer that looks for what keeps a class retrieves it then almost by construction.
+    The mask m is the attribution in absolute value, pixel by pixel and channel by channel, divided by its largest value
+    in the image. It multiplies the normalised image: where it is 0, the mean colour of the channel remains. Undefined
+    (NaN) where the attribution is zero everywhere or not finite.
+
+    The official code explains the attacked image for the class of the clean one, which is unknown under attack; an
+    explainer that optimises a mask to preserve a class then retrieves it almost by construction.
 
     Attributes:
-        label: the class that is explained: ``predicted``, what the network says of the attacked image, or ``oracle``,
-            what it says of the clean one.
+        label: the class that is explained: ``predicted``, the prediction for the attacked image, or ``oracle``, that
+            for the clean one.
     """
 
     label: Literal["predicted", "oracle"] = "predicted"
@@ -44,12 +46,12 @@ class Retrieval(Quality):
 
     def judge(self, case: Case) -> Tensor:
         """See ``Quality.judge``."""
-        wanted: Tensor = case.model(case.clean).argmax(dim=1)
-        explained = wanted if self.label == "oracle" else case.model(case.attacked).argmax(dim=1)
+        clean_class: Tensor = case.model(case.clean).argmax(dim=1)
+        explained = clean_class if self.label == "oracle" else case.model(case.attacked).argmax(dim=1)
         size = case.explain(case.attacked, explained).abs()
         largest = size.amax(dim=(1, 2, 3), keepdim=True)
         usable = (largest > 0) & largest.isfinite()
         mean = input_mean(case.model)
         retrieved = case.model(mean + size / largest * (case.attacked - mean)).argmax(dim=1)
-        score: Tensor = (retrieved == wanted).to(case.clean)
+        score: Tensor = (retrieved == clean_class).to(case.clean)
         return score.masked_fill(~usable.flatten(), float("nan"))

@@ -1,1 +1,1 @@
-"""Whether a map lies on the object."""
+"""Localization metrics: whether a map lies on the object."""

@@ -1,4 +1,4 @@
-"""Whether a map lies on what makes the image what it is."""
+"""Localization: share of a map inside the object's mask."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from attrobust.metrics.shared.case import Case
 @register("localization")
 @dataclass(frozen=True, kw_only=True)
 class Localization(Quality):
-    """How much of a map lies inside the mask of the object; for a map that knows nothing, the mask's share of pixels.
+    """Share of a map inside the mask of the object; for a random map it is about the mask's share of pixels.
 
-    NaN where the mask is empty or everything, or the map is zero everywhere or not finite.
+    NaN where the mask is empty or the whole image, or the map is zero everywhere or not finite.
 
     Attributes:
         by: ``pointing``, whether the largest value lies inside (the pointing game, arXiv 1608.00507); ``energy``, the
             share of ``Σ|map|`` inside (the energy-based pointing game, arXiv 1910.01279); or ``top``, the share of the
-            largest values, as many as the mask has pixels, inside (relevance rank accuracy, arXiv 2003.07258). Where
-            values tie for the largest, or for the last of them, each counts by the share that is due to it.
+            largest values, as many as the mask has pixels, inside (relevance rank accuracy, arXiv 2003.07258). Values
+            that tie for the last place count by the expected share of a random choice among them.
     """
 
     by: Literal["pointing", "energy", "top"] = "energy"
@@ -60,7 +60,7 @@ class Localization(Quality):
 
 
 def top_share(maps: Tensor, inside: Tensor, count: Tensor) -> Tensor:
-    """What part of the ``count`` largest values of each row lies inside, if any choice among equals is as likely.
+    """Share of the ``count`` largest values of each row that lie inside, expected over a random choice among ties.
 
     Args:
         maps: B×D.

@@ -1,4 +1,4 @@
-"""DiffROAR: whether the pixels a map puts first tell more than those it puts last."""
+"""DiffROAR: accuracy after retraining without the least important pixels minus that without the most important."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from attrobust.metrics.shared.retraining import Bench
 class DiffROAR(RemovalStudy):
     """``acc(least important pixels removed) - acc(most important removed)``, mean over the levels (arXiv 2102.12781).
 
-    Both accuracies are of networks trained anew, on changed images and tested on changed images. The paper gives one
-    number for every share k of pixels that are kept, 100 % less the level; ``levels=50`` gives one of them. It ranks
-    every channel of a pixel by itself and compares all pairs of repeats, which is the same in the mean; here pixels are
-    removed whole.
+    Both accuracies are of networks that were trained and are tested on changed images. The paper gives one number for
+    every share k of pixels that are kept, 100 % minus the level; ``levels=50`` gives one of them. It ranks every
+    channel of a pixel by itself; here whole pixels are removed. It compares all pairs of repeats, which has the same
+    mean.
     """
 
     higher_is_better: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""KAR: what a network can still learn where only the most important pixels are kept."""
+"""KAR: keep and retrain, accuracy after the least important pixels are removed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from attrobust.metrics.shared.retraining import Bench
 @register("kar")
 @dataclass(frozen=True, kw_only=True)
 class KAR(RemovalStudy):
-    """Keep and retrain: ``AUC_t(acc_map - acc_random)``, the pixels of smallest value going first (arXiv 1903.11626).
+    """Keep and retrain: ``AUC_t(acc_map - acc_random)``, smallest values removed first (arXiv 1903.11626).
 
-    At every level t two networks are trained anew, on images without the least important pixels and on images without
-    random ones; the trapezoid of the difference of their test accuracies, which is 0 at t = 0 and t = 1. The paper
-    ranks ``Σ_c |∂CE/∂x|``; here the protocol says what a map is.
+    At every level t two networks are trained from scratch, on images without the least important pixels and on images
+    without random ones. The score is the trapezoidal area under the difference of their test accuracies, which is 0 at
+    t = 0 and t = 1. The paper ranks ``Σ_c |∂CE/∂x|``; here maps are those of the protocol.
     """
 
     higher_is_better: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""ROAR: what a network can no longer learn where the most important pixels are removed."""
+"""ROAR: remove and retrain, accuracy after the most important pixels are removed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from attrobust.metrics.shared.retraining import Bench
 @register("roar")
 @dataclass(frozen=True, kw_only=True)
 class ROAR(RemovalStudy):
-    """Remove and retrain: ``AUC_t(acc_random - acc_map)``, the pixels of largest value going first (arXiv 1806.10758).
+    """Remove and retrain: ``AUC_t(acc_random - acc_map)``, largest values removed first (arXiv 1806.10758).
 
-    Scored as by Kim, Seo and Jeon (arXiv 1903.11626): at every level t two networks are trained anew, on images without
-    random pixels and on images without the most important ones; the trapezoid of the difference of their test
-    accuracies, which is 0 at t = 0 and t = 1. The paper ranks ``Σ_c |∂CE/∂x|``; here the protocol says what a map is.
+    As scored by Kim, Seo and Jeon (arXiv 1903.11626): at every level t two networks are trained from scratch, on images
+    without random pixels and on images without the most important ones. The score is the trapezoidal area under the
+    difference of their test accuracies, which is 0 at t = 0 and t = 1. The paper ranks ``Σ_c |∂CE/∂x|``; here maps are
+    those of the protocol.
     """
 
     higher_is_better: ClassVar[bool] = True

@@ -1,1 +1,1 @@
-"""How far a map moves under random noise."""
+"""Sensitivity metrics: change of a map under random perturbations."""

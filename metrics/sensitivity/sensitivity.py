@@ -1,4 +1,4 @@
-"""How far a map moves when the image moves a little at random: Yeh et al. 2019."""
+"""Max- and average-sensitivity, the change of a map under random perturbations: Yeh et al. 2019."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from attrobust.threat import format_eps
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity(Quality, kind=True):
-    """``‖Φ(x + δ) - Φ(x)‖₂ / ‖Φ(x)‖₂`` for some δ uniform in a linf ball, Φ the signed attributions of ``target``.
+    """Base class: ``‖Φ(x + δ) - Φ(x)‖₂ / ‖Φ(x)‖₂`` for random δ in a linf ball, Φ signed attributions of ``target``.
 
-    Moved images are not clamped to [0, 1]: as in the paper's code and in Captum, the draws are of the whole ball. Both
-    sensitivities see the same draws. NaN where the attributions of the image are zero everywhere, or any are not
-    finite. (The paper's code divides the largest change so far by ``‖Φ(x)‖`` at every draw again, and Quantus divides
-    by ``‖x‖``; neither is done here.)
+    Perturbed images are not clamped to [0, 1]: as in the paper's code and in Captum, draws are from the whole ball. Max
+    and average use the same draws. NaN where the attributions of the image are zero everywhere, or any are not finite.
+    (The paper's code divides the largest change so far by ``‖Φ(x)‖`` at every draw again, and Quantus divides by
+    ``‖x‖``; neither is done here.)
 
     Attributes:
         radius: of the ball, in pixel units.
         samples: draws for each image.
-        flips: whether to ``keep`` or to ``drop`` draws that the network classifies otherwise than the image; NaN where
-            all were dropped.
+        flips: whether to ``keep`` or to ``drop`` draws whose prediction differs from the image's; NaN where all were
+            dropped.
     """
 
     radius: float = 8 / 255
@@ -56,7 +56,7 @@ class Sensitivity(Quality, kind=True):
 
         Args:
             changes: of every draw, samples×B, 0 where it was dropped.
-            kept: bool samples×B, at least one of every image that matters.
+            kept: bool samples×B; the result is not used for images with no draw kept.
         """
 
     def judge(self, case: Case) -> Tensor:
@@ -71,11 +71,11 @@ class Sensitivity(Quality, kind=True):
             moved = case.clean + self.radius * streams.uniform(case.clean)
             difference = (case.explain(moved, case.target) - base) / largest
             changes.append(difference.flatten(1).norm(dim=1) / length)
-            now = case.model(moved).argmax(dim=1) if self.flips == "drop" else predicted
-            kept.append(now == predicted)
-        every, counted = torch.stack(changes), torch.stack(kept)
-        every = every.masked_fill(~every.isfinite(), float("nan")).masked_fill(~counted, 0.0)
-        return self.pooled(every, counted).masked_fill(~counted.any(dim=0), float("nan"))
+            predicted_now = case.model(moved).argmax(dim=1) if self.flips == "drop" else predicted
+            kept.append(predicted_now == predicted)
+        all_changes, counted = torch.stack(changes), torch.stack(kept)
+        all_changes = all_changes.masked_fill(~all_changes.isfinite(), float("nan")).masked_fill(~counted, 0.0)
+        return self.pooled(all_changes, counted).masked_fill(~counted.any(dim=0), float("nan"))
 
 
 @register("max-sensitivity")

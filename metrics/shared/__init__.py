@@ -1,1 +1,1 @@
-"""What several metrics share: the case they look at, rows of values, curves, derivatives."""
+"""Code shared by metrics: the case, rows of values, curves, derivatives, retraining."""

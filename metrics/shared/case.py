@@ -1,4 +1,4 @@
-"""What a metric looks at: images, the model that decides about them, and how its decisions are explained."""
+"""The case: all that a metric may use of a batch of images."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from attrobust.maps.seeds import ImageStreams
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Images before and after an attack, the model that decides about them, and how its decisions are explained.
+    """Images before and after an attack, the network, and the function that explains its predictions.
 
     Attributes:
-        model: the scored network, in evaluation mode and in float64 where the device has it; to be left as it is.
-        clean, attacked: images in [0, 1], B×C×H×W, typed like the model; the same where nothing attacked.
+        model: the scored network, in evaluation mode and in float64 where the device has it; must not be changed.
+        clean, attacked: images in [0, 1], B×C×H×W, typed like the model; the same tensor where there is no attack.
         target: the class the protocol explains, int64[B].
         explain: signed attributions B×C×H×W from images B×C×H×W and classes int64[B], as they are scored: a stochastic
             explainer uses the same draws every time.
@@ -25,7 +25,7 @@ class Case:
         partners: for each image another one, of another class, B×C×H×W.
         seed: of the evaluation.
         ids: position of each image in the fixed list.
-        masks: bool B×H×W, the pixels that make an image what it is; None where the dataset does not know them.
+        masks: object masks, bool B×H×W; None where the dataset has none.
     """
 
     model: nn.Module
@@ -63,9 +63,9 @@ class Case:
 
     @cached_property
     def partner_attributions(self) -> Tensor:
-        """Signed attributions of the partners, of the class the network gives them, B×C×H×W; computed once."""
+        """Signed attributions of the partners, of their predicted classes, B×C×H×W; computed once."""
         return self.explain(self.partners, self.model(self.partners).argmax(dim=1))
 
     def streams(self, purpose: str) -> ImageStreams:
-        """Random numbers for each image, the same in every batch; other purposes have independent ones."""
+        """Random streams of the images, the same in every batch; those of other purposes are independent."""
         return ImageStreams(self.seed, self.ids, purpose)

@@ -1,4 +1,4 @@
-"""What the network says while pixels are put in, or taken away, in the order a map gives them."""
+"""Insertion and deletion curves: class probability while pixels are exchanged in the order of a map."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from attrobust.networks.smoothed import input_mean
 class Curve(Quality, kind=True):
     """Area under the softmax probability of ``target`` over the share t of pixels that were exchanged.
 
-    At share ``t = i / steps`` those pixels are exchanged whose value is strictly above that of place ``⌊t H W⌋`` in
-    falling order, counted from 0; at ``t = 1`` all are. Pixels that tie are never told apart by where they lie: they
-    wait until all of them are due. A constant map has exchanged nothing before ``t = 1``.
+    At share ``t = i / steps`` those pixels are exchanged whose value is strictly above the value of rank ``⌊t H W⌋`` in
+    descending order, counted from 0; at ``t = 1`` all are. Pixels that tie are exchanged together, once all of them are
+    due. With a constant map nothing is exchanged before ``t = 1``.
 
     Attributes:
         steps: the curve has a point at every ``i / steps``.
-        fill: what stands where there is no pixel: ``mean``, the colour that is zero in normalised units, ``black``, or
-            ``blur``, the image under the Gaussian of RISE's code.
+        fill: in place of pixels: ``mean``, the colour that is zero in normalised units, ``black``, or ``blur``, the
+            image blurred by the Gaussian of RISE's code.
         area: ``trapezoid`` over t from 0 to 1, or ``mean`` of the points without that at ``t = 1``.
     """
 
@@ -43,16 +43,16 @@ class Curve(Quality, kind=True):
         at_least(1, self, "steps")
 
     def check_size(self, height: int, width: int) -> None:
-        """A step must not be less than a pixel."""
+        """Raise ValueError where there are more steps than pixels."""
         if self.steps > height * width:
             raise ValueError(f"steps={self.steps} are more than the {height * width} pixels of a map")
 
     @abstractmethod
     def ends(self, images: Tensor, filled: Tensor) -> tuple[Tensor, Tensor]:
-        """What stands before pixels are exchanged, and after."""
+        """The images before and after all pixels are exchanged, each B×C×H×W."""
 
     def ranking(self, case: Case) -> Tensor:
-        """The maps whose order is followed, B×H×W."""
+        """The maps in whose order pixels are exchanged, B×H×W."""
         return case.clean_maps
 
     def judge(self, case: Case) -> Tensor:
@@ -82,13 +82,13 @@ class Curve(Quality, kind=True):
 
 
 def blurred(images: Tensor, mean: Tensor | float) -> Tensor:
-    """Images under the kernel of RISE's code (arXiv 1806.07421): 11×11 pixels, σ = 5, and its tails folded back.
+    """Images blurred by the kernel of RISE's code (arXiv 1806.07421): 11×11 pixels, σ = 5, with its tails folded back.
 
-    Beyond the border is the colour that is zero in normalised units, as there.
+    The padding has the colour that is zero in normalised units, as in that code.
 
     Args:
         images: B×C×H×W.
-        mean: that colour, see ``attrobust.views.input_mean``.
+        mean: that colour, see ``attrobust.networks.smoothed.input_mean``.
     """
     row = torch.from_numpy(ndimage.gaussian_filter1d(signal.unit_impulse(11, "mid"), 5)).to(images)
     planes = (images - mean).flatten(0, 1)[:, None]

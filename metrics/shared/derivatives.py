@@ -13,13 +13,13 @@ from attrobust.maps.lengths import PIXELS, unit
 from attrobust.networks.smoothed import KINKED
 
 Objective = Literal["loss", "logit"]
-"""What is differentiated: the cross-entropy to a class, or the logit of it."""
+"""The function that is differentiated: the cross-entropy to a class, or its logit."""
 Product = Callable[[Tensor], Tensor]
 """Vectors B×C×H×W to the products ``H v`` with every image's own Hessian, B×C×H×W."""
 
 
 def check_objective(of: str) -> None:
-    """Raise ValueError for what is no ``Objective``."""
+    """Raise ValueError unless ``of`` is ``loss`` or ``logit``."""
     if of not in ("loss", "logit"):
         raise ValueError(f"of={of} must be loss or logit")
 
@@ -30,18 +30,18 @@ def gradient(model: nn.Module, x: Tensor, target: Tensor, of: Objective) -> Tens
 
 
 def second_order(model: nn.Module, x: Tensor, target: Tensor, of: Objective) -> tuple[Tensor, Product]:
-    """The gradient as above, and products with the Hessian H of the same, from one pass through the network.
+    """The gradient, and a function for products with the Hessian H, from one pass through the network.
 
-    The products are exact, by differentiating the gradient. Of the logit of a network with kinked activations, such as
-    ReLU, they are NaN: within a piece its gradient is constant, and how it turns from piece to piece no second
-    derivative sees. That is no curvature of 0, which would be the best there is.
+    The products are exact, by differentiating the gradient. For the logit of a network with piecewise linear
+    activations, such as ReLU, they are NaN: its gradient is constant within a linear region and changes only at kinks,
+    where the second derivative does not exist. A product of 0 would be the best possible curvature, which is wrong.
     """
-    unseen = of == "logit" and any(isinstance(module, KINKED) for module in model.modules())
+    undefined = of == "logit" and any(isinstance(module, KINKED) for module in model.modules())
     attached = x.detach().requires_grad_()
     first = _gradient(model, attached, target, of, create_graph=True)
 
     def product(vectors: Tensor) -> Tensor:
-        if unseen:
+        if undefined:
             return torch.full_like(vectors, torch.nan)
         if not first.requires_grad:
             return torch.zeros_like(vectors)
@@ -52,16 +52,16 @@ def second_order(model: nn.Module, x: Tensor, target: Tensor, of: Objective) -> 
 
 
 def largest_curvature(product: Product, start: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Power iteration: a unit vector v close to the eigenvectors of the Hessian's largest eigenvalues in size.
+    """Power iteration towards the eigenvector of the Hessian's largest eigenvalue in absolute value.
 
     Args:
         product: with the Hessians.
-        start: B×C×H×W; not zero, and not orthogonal to those eigenvectors.
-        iterations: how often ``v ← H v / ||H v||``.
+        start: B×C×H×W; not zero, and not orthogonal to that eigenvector.
+        iterations: of ``v ← H v / ||H v||``.
 
     Returns:
-        v and ``H v``, B×C×H×W. ``||H v||₂`` is at most the spectral norm of H and comes close to it also where
-        eigenvalues λ and −λ are both largest, which ``⟨v, H v⟩`` does not: it can then be anything between the two.
+        The unit vector v and ``H v``, B×C×H×W. ``||H v||₂`` is at most the spectral norm of H. It approaches it also
+        where λ and −λ are both largest eigenvalues; ``⟨v, H v⟩`` can then be any number between the two.
     """
     v = unit(start, PIXELS)
     for _ in range(iterations):
@@ -71,8 +71,8 @@ def largest_curvature(product: Product, start: Tensor, iterations: int) -> tuple
 
 def length(vectors: Tensor) -> Tensor:
     """l2 norm of each image's vector, float[B]."""
-    found: Tensor = vectors.flatten(1).norm(dim=1)
-    return found
+    norms: Tensor = vectors.flatten(1).norm(dim=1)
+    return norms
 
 
 def _gradient(model: nn.Module, x: Tensor, target: Tensor, of: Objective, *, create_graph: bool) -> Tensor:
@@ -82,5 +82,5 @@ def _gradient(model: nn.Module, x: Tensor, target: Tensor, of: Objective, *, cre
             values = F.cross_entropy(logits, target, reduction="none")
         else:
             values = logits.gather(1, target.view(-1, 1))
-        (found,) = torch.autograd.grad(values.sum(), x, create_graph=create_graph)
-        return found
+        (gradient,) = torch.autograd.grad(values.sum(), x, create_graph=create_graph)
+        return gradient

@@ -1,4 +1,4 @@
-"""Pixels removed in an order, and what networks trained anew still recognise: what ROAR, KAR and DiffROAR share."""
+"""Base class of ROAR, KAR and DiffROAR: removes pixels in the order of a map and retrains the network."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from attrobust.types import Amount, parse_number
 
 First = Literal["largest", "smallest"]
 CHUNK = 1024
-"""Images whose pixels are sorted at once."""
+"""Number of images whose pixels are sorted at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemovalStudy(Study, kind=True):
-    """Removes a share of the pixels of every training, validation and test image and trains the same network anew.
+    """Removes a share of the pixels of every training, validation and test image and trains the same network again.
 
-    A removed pixel has the mean colour in all channels. Pixels of equal value go in the order of a random permutation,
-    one for each image, whatever the map: an image whose map is constant loses the pixels that the random baseline
-    loses. So does one whose map is not finite; of the test split, it has no score (NaN).
+    A removed pixel gets the mean colour in all channels. Pixels of equal value are removed in the order of a random
+    permutation, one for each image, whatever the map: from an image whose map is constant the same pixels are removed
+    as by the random baseline. So they are where a map is not finite; a test image has then no score (NaN).
 
     Attributes:
-        levels: which shares are removed, in percent of the pixels, rising, with ``/`` between them.
-        repeats: networks trained on the same images, with other initial weights and another order of the images.
+        levels: shares of the pixels that are removed, in percent, rising, separated by ``/``.
+        repeats: networks trained on the same images, with different initial weights and orders of the images.
     """
 
     levels: str = "10/30/50/70/90"
@@ -52,40 +52,40 @@ class RemovalStudy(Study, kind=True):
 
     @property
     def shares(self) -> list[float]:
-        """Of pixels that are removed, in (0, 1), rising."""
+        """The levels as shares in (0, 1), rising."""
         return [percent / 100 for percent in self._percents]
 
     def check_size(self, height: int, width: int) -> None:
-        """Every level must remove a number of pixels of its own, and not all of them."""
+        """Raise ValueError where two levels remove equally many pixels, or one removes all of them."""
         counts = [*self._counts(height * width), height * width]
         if not all(low < high for low, high in pairwise(counts)):
             pixels = f"of {height}×{width} pixels"
             raise ValueError(f"levels={self.levels}: {pixels} every level must remove a number of its own, and not all")
 
     def hits(self, bench: Bench, maps: Callable[[SplitName], Tensor], first: First) -> Tensor:
-        """What the networks trained on changed images recognise.
+        """Which changed test images the networks trained on changed images classify correctly.
 
         Args:
-            bench: of the study.
-            maps: N×H×W of every split, which decide what is removed.
-            first: the values that go first.
+            bench: the metric's context.
+            maps: N×H×W of every split, which decide the order of removal.
+            first: the values that are removed first.
 
         Returns:
-            float64 repeats×levels×N, 1 where the changed test image is classified right, else 0.
+            float64 repeats×levels×N, 1 where the changed test image is classified correctly, else 0.
         """
         seeds = [derive_seed("retraining", bench.seed, repeat) for repeat in range(self.repeats)]
-        chosen = {split: maps(split) for split in bench.images}
-        found = []
-        for count in self._counts(chosen["test"][0].numel()):
+        maps_of = {split: maps(split) for split in bench.images}
+        by_level = []
+        for count in self._counts(maps_of["test"][0].numel()):
             changed = {
-                split: removed(images, chosen[split], count, first, bench.mean, bench.seed, split)
+                split: removed(images, maps_of[split], count, first, bench.mean, bench.seed, split)
                 for split, images in bench.images.items()
             }
-            found.append(torch.stack([bench.retrain(changed, seed) for seed in seeds]))
-        return torch.stack(found, dim=1).double()
+            by_level.append(torch.stack([bench.retrain(changed, seed) for seed in seeds]))
+        return torch.stack(by_level, dim=1).double()
 
     def random_hits(self, bench: Bench) -> Tensor:
-        """See ``hits``, of pixels removed at random: as constant maps have them removed."""
+        """See ``hits``, with pixels removed at random, as for constant maps."""
         return self.hits(bench, lambda split: torch.zeros_like(bench.images[split][:, 0]), "largest")
 
     def where_defined(self, scores: Tensor, bench: Bench) -> Tensor:
@@ -101,15 +101,15 @@ class RemovalStudy(Study, kind=True):
 
 
 def removed(images: Tensor, maps: Tensor, count: int, first: First, mean: Tensor, seed: int, purpose: str) -> Tensor:
-    """Images whose ``count`` pixels of largest or of smallest value have the mean colour.
+    """Images whose ``count`` pixels of largest or of smallest value are replaced by the mean colour.
 
     Args:
         images: N×C×H×W.
         maps: N×H×W.
-        count: of pixels to remove.
-        first: the values that go first.
+        count: number of pixels to remove.
+        first: the values that are removed first.
         mean: float[C].
-        seed, purpose: of the order of equal values.
+        seed, purpose: of the random order of equal values.
 
     Returns:
         Tensor N×C×H×W, typed like ``images``.
@@ -120,34 +120,34 @@ def removed(images: Tensor, maps: Tensor, count: int, first: First, mean: Tensor
         rows = slice(start, start + CHUNK)
         values = usable(maps[rows]).flatten(1)
         draws = ImageStreams(seed, range(start, start + len(values)), f"removal {purpose}").uniform(values.double())
-        gone = torch.zeros_like(values, dtype=torch.bool)
-        gone.scatter_(1, removal_order(values, draws, first)[:, :count], value=True)
-        parts.append(torch.where(gone.view(len(values), 1, *images.shape[2:]), colour, images[rows]))
+        mask = torch.zeros_like(values, dtype=torch.bool)
+        mask.scatter_(1, removal_order(values, draws, first)[:, :count], value=True)
+        parts.append(torch.where(mask.view(len(values), 1, *images.shape[2:]), colour, images[rows]))
     return torch.cat(parts)
 
 
 def removal_order(values: Tensor, draws: Tensor, first: First) -> Tensor:
-    """Positions of a row's values in the order in which they go, equal ones in the order of ``draws``; int64 B×D."""
+    """Positions in the order of removal, int64 B×D; equal values are in the order of ``draws``."""
     shuffled = draws.argsort(dim=1)
     by_value = values.gather(1, shuffled).argsort(dim=1, descending=first == "largest", stable=True)
     return shuffled.gather(1, by_value)
 
 
 def usable(maps: Tensor) -> Tensor:
-    """Maps, constant where they are not finite."""
+    """Maps, with zeros in place of those that have a value that is not finite."""
     return torch.where(defined(maps)[:, None, None], maps, torch.zeros_like(maps))
 
 
 def defined(maps: Tensor) -> Tensor:
-    """bool[N]: every value of the map is finite."""
+    """Whether every value of the map is finite, bool[N]."""
     return maps.flatten(1).isfinite().all(dim=1)
 
 
 def area(differences: Tensor, shares: Sequence[float]) -> Tensor:
-    """Trapezoid over the share removed, 0 to 1; where nothing or everything is removed, two orders do not differ.
+    """Trapezoidal area under differences over the share removed, from 0 to 1, at both of which the difference is 0.
 
     Args:
-        differences: float64 repeats×levels×N.
+        differences: of two orders of removal, float64 repeats×levels×N.
         shares: of the levels, in (0, 1), rising.
 
     Returns:

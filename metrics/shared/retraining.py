@@ -1,4 +1,4 @@
-"""Metrics that need training of their own: what networks learn from images that were changed according to maps."""
+"""The contract of a retraining metric: it trains networks on images that were changed according to maps."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SplitName = Literal["train", "val", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What a study works with.
+    """The context of a retraining metric.
 
     Attributes:
         images: of every split, in [0, 1], N×C×H×W, on the CPU.
-        maps: of every image of a split, N×H×W on the CPU, as the protocol reduces them, of the class the judged network
-            predicts; computed at the first call.
-        mean: colour of a pixel that tells nothing, float[C].
+        maps: of every image of a split, N×H×W on the CPU, as the protocol reduces them, of the class that the scored
+            network predicts; computed at the first call.
+        mean: colour of removed pixels, float[C].
         seed: of the evaluation.
-        retrain: from the changed images of every split and a seed: bool[N], whether a network trained anew on them
-            classifies each of the changed test images right; the epoch is chosen on the validation split. The same
-            images and seed are trained on once, whoever asks.
+        retrain: from the changed images of every split and a seed to bool[N]: whether a network trained on them from
+            scratch classifies each changed test image correctly. The epoch is chosen on the validation split. Results
+            are cached: each set of images and seed is trained once.
     """
 
     images: Mapping[SplitName, Tensor]
@@ -39,13 +39,13 @@ class Bench:
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Metric, kind=True):
-    """Judges an explainer with its network by training others. Subclasses are frozen dataclasses of their settings."""
+    """A retraining metric: scores an explainer by training other networks. Subclasses are frozen dataclasses."""
 
     scope: ClassVar[Scope] = "training"
 
     @abstractmethod
     def conduct(self, bench: Bench) -> Tensor:
-        """What an author writes.
+        """Evaluate the metric, which an author writes.
 
         Returns:
             float64 repeats×N: for every repeat a number for every test image, whose mean over the images is the score;
@@ -55,11 +55,11 @@ class Study(Metric, kind=True):
     @property
     @abstractmethod
     def trainings(self) -> int:
-        """How many networks ``conduct`` asks for."""
+        """Number of networks that ``conduct`` trains."""
 
     @final
     def score(self, bench: Bench) -> Tensor:
-        """What the harness asks.
+        """The metric's checked result; called by the harness.
 
         Returns:
             float64 repeats×N, on the CPU; NaN where undefined.

@@ -1,4 +1,4 @@
-"""Rows of values, B×D, brought to a common scale."""
+"""Norms, cosine and correlation of rows, B×D, for values of any scale."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 Norm = Literal["l2", "sum", "max"]
 SMALL, LARGE = 1e-120, 1e120
-"""Norms between which squares and products of values can be told from zero and from infinity."""
+"""Range of norms in which squares and products of values neither underflow nor overflow."""
 CHUNK = 2**16
-"""Values that ``in_parts`` takes at a time, about."""
+"""About how many values ``in_parts`` takes at a time."""
 
 
 def in_parts(compare: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
-    """What is computed of some images after others, so that all of it stays small and in the cache.
+    """Apply a function to a few images at a time, so that intermediate results stay in the cache.
 
     Args:
-        compare: of maps B×... to numbers, one for each image, which depend on no other.
+        compare: from maps b×... to b numbers, each of which depends on its own image alone.
         a, b: maps of the same shape, B×....
     """
     if not len(a):
@@ -30,7 +30,7 @@ def in_parts(compare: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) 
 
 
 def scaled(rows: Tensor, by: Norm) -> Tensor:
-    """Divided by their own norm, ``‖r‖₂``, ``Σ|r|`` or ``max|r|``, however large or small; a zero row becomes NaN."""
+    """Rows divided by their norm, ``‖r‖₂``, ``Σ|r|`` or ``max|r|``, without overflow; a zero row becomes NaN."""
     rows, size = with_norm(rows, by)
     return rows / size
 
@@ -43,24 +43,24 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """``⟨a, b⟩ / (‖a‖ ‖b‖)`` of two rows, float64[B]; NaN where one is zero everywhere."""
     (a, size_a), (b, size_b) = with_norm(a, "l2"), with_norm(b, "l2")
-    found: Tensor = (a * b).sum(dim=1) / size_a.flatten() / size_b.flatten()
-    return found.clamp(-1.0, 1.0)
+    cosines: Tensor = (a * b).sum(dim=1) / size_a.flatten() / size_b.flatten()
+    return cosines.clamp(-1.0, 1.0)
 
 
 def _centred(rows: Tensor) -> Tensor:
-    """Times a power of two, less their mean."""
+    """Rows minus their mean, scaled by a power of two."""
     rows, _ = with_norm(rows, "l2")
-    # First by a value, that constant rows become zero to the last bit.
+    # One value is subtracted first, so that constant rows become exactly zero.
     rows = rows - rows[:, :1]
     return rows.sub_(rows.mean(dim=1, keepdim=True))
 
 
 def with_norm(rows: Tensor, by: Norm) -> tuple[Tensor, Tensor]:
-    """Rows and their norms, B×1; times a power of two, which changes no digit, where squares would leave the floats."""
+    """Rows and their norms, B×1; scaled by a power of two, which is exact, where squares would over- or underflow."""
     size = _norm(rows, by)
     if not ((size > SMALL) & (size < LARGE)).all():
         exponent = torch.frexp(_norm(rows, "max")).exponent
-        # 2**1000 is enough for the smallest float, and still one itself.
+        # 2**1000 is enough for the smallest float and does not overflow itself.
         rows = torch.ldexp(rows, -exponent.clamp_min(-1000))
         size = _norm(rows, by)
     return rows, size
@@ -74,12 +74,12 @@ def _norm(rows: Tensor, by: Norm) -> Tensor:
 
 
 def is_constant(rows: Tensor) -> Tensor:
-    """bool[B]: all values of the row are equal."""
+    """Whether all values of the row are equal, bool[B]."""
     return rows.amax(dim=1) == rows.amin(dim=1)
 
 
 def is_finite(rows: Tensor) -> Tensor:
-    """bool[B]: all values of the row are finite."""
-    # A finite sum is of finite values and found ten times as fast as they are looked at; that of huge ones is not.
+    """Whether all values of the row are finite, bool[B]."""
+    # A finite sum implies finite values and takes a tenth of the time; sums of huge finite values may overflow.
     finite = rows.sum(dim=1).isfinite()
     return finite if finite.all() else rows.isfinite().all(dim=1)

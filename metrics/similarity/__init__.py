@@ -1,1 +1,1 @@
-"""How alike two maps of an image are."""
+"""Similarity metrics: comparisons of the clean and the attacked image's maps."""

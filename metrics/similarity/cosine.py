@@ -16,9 +16,10 @@ from attrobust.metrics.shared.rows import cosine
 @register("cosine")
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Similarity):
-    """``⟨a, b⟩ / (‖a‖ ‖b‖)`` of the maps; NaN where a map is zero everywhere.
+    """Cosine of the maps, ``⟨a, b⟩ / (‖a‖ ‖b‖)``; NaN where a map is zero everywhere.
 
-    Signed attributions, ``maps=channels``, agree less than the sums of their absolute values that AGA compares."""
+    Signed attributions, ``maps=channels``, agree less than the sums of their absolute values that AGA compares.
+    """
 
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)

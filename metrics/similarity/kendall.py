@@ -14,15 +14,15 @@ from attrobust.metrics.base import Similarity
 
 BITS = 6
 RADIX = 2**BITS
-"""Into so many parts an order is split at a time, and of so many neighbours all pairs are compared at once."""
+"""Base of the radix sort, and size of the blocks in which all pairs are compared directly."""
 TABLE = 4
-"""Cells for each pixel, at most, of the table of how often two values meet: small, it is faster than an order."""
+"""Largest contingency table, in cells per pixel, for which counting in the table is faster than sorting."""
 
 
 @register("kendall")
 @dataclass(frozen=True, kw_only=True)
 class Kendall(Similarity):
-    """Tau-b over all pixels, ``(P - Q) / √((P + Q + X)(P + Q + Y))``; NaN where a map is constant.
+    """Kendall's tau-b over all pixels, ``(P - Q) / √((P + Q + X)(P + Q + Y))``; NaN where a map is constant.
 
     P pairs of pixels are in the same order in both maps, Q in opposite orders, X are tied in the first map only and Y
     in the second only (Kendall, Biometrika 33(3), 1945). Exact, in O(n log n).
@@ -52,10 +52,10 @@ class Kendall(Similarity):
 
 
 def _ties_and_inversions(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs that are equal in both, and pairs that are in opposite orders, int64[B].
+    """Number of pairs tied in both rows, and of pairs in opposite orders, int64[B].
 
     Args:
-        a, b: places of the values of each row among its different values, from 1 on, int64 B×N.
+        a, b: dense ranks of each row's values, from 1 on, int64 B×N.
     """
     levels_a, levels_b = int(a.amax()) + 1, int(b.amax()) + 1
     if levels_a * levels_b <= TABLE * a.shape[1]:
@@ -70,14 +70,14 @@ def _ties_and_inversions(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _table(a: Tensor, b: Tensor, levels_a: int, levels_b: int) -> Tensor:
-    """How often each level of b meets each of a, int64 B×``levels_b``×``levels_a``."""
+    """Contingency table of the ranks of b and a, int64 B×``levels_b``×``levels_a``."""
     row = torch.arange(len(a), device=a.device)[:, None]
     cell = (row * levels_b + b) * levels_a + a
     return torch.bincount(cell.flatten(), minlength=len(a) * levels_b * levels_a).view(len(a), levels_b, levels_a)
 
 
 def _of_table(table: Tensor) -> tuple[Tensor, Tensor]:
-    """See ``_ties_and_inversions``."""
+    """The result of ``_ties_and_inversions`` from a contingency table."""
     smaller_a = table.cumsum(dim=2).sub_(table)
     larger_b = smaller_a.sum(dim=1, keepdim=True) - smaller_a.cumsum(dim=1)
     both = table * (table - 1) // 2
@@ -85,14 +85,14 @@ def _of_table(table: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def inversions(order: Tensor) -> Tensor:
-    """Pairs that stand in descending order, in each of some permutations of 0 to N - 1; B×N to int64[B].
+    """Number of inversions of each permutation of 0 to N - 1; B×N to int64[B].
 
-    Numbers are split by their leading digits, of base 64, then those that share them by the next digit, and so on; at
-    each digit, pairs are counted that differ in it for the first time. It is a radix sort that counts.
+    A radix sort that counts: numbers are grouped by their leading digit in base 64, each group by the next digit, and
+    so on; at each digit the inversions are counted of pairs that differ in it for the first time.
     """
     count, size = order.shape
     digits = max(1, -(-(size - 1).bit_length() // BITS))
-    # Whole groups: what is added at the end is in order.
+    # Padded to whole groups; the numbers appended are in order and add no inversions.
     whole = RADIX ** max(1, digits - 1)
     padded = -(-size // whole) * whole
     order = torch.cat([order, torch.arange(size, padded, device=order.device).expand(count, -1)], dim=1)
@@ -108,13 +108,17 @@ def inversions(order: Tensor) -> Tensor:
 
 
 def _descents(labels: Tensor) -> Tensor:
-    """Pairs i < j with ``labels[i] > labels[j]`` in each row; uint8 G×N, below 64, N of whole blocks; to int64[G]."""
+    """Number of pairs i < j with ``labels[i] > labels[j]`` in each row, int64[G].
+
+    Args:
+        labels: uint8 G×N, below 64, N a multiple of 64.
+    """
     groups, length = labels.shape
     blocks = labels.view(-1, RADIX)
     within = _within_blocks(blocks).view(groups, -1).sum(dim=1)
     if length == RADIX:
         return within
-    # Across blocks: how often each label occurs in a block, the largest first, and how many larger ones come before it.
+    # Across blocks: counts of each label per block, largest label first, and of larger labels in the blocks before.
     last = torch.arange(RADIX - 1, labels.numel(), RADIX, dtype=torch.int32, device=labels.device)[:, None]
     tally = torch.bincount((last - blocks).flatten(), minlength=labels.numel())
     tally = tally.to(torch.int32).view(groups, -1, RADIX)
@@ -124,12 +128,12 @@ def _descents(labels: Tensor) -> Tensor:
 
 
 def _within_blocks(blocks: Tensor) -> Tensor:
-    """Pairs in descending order in each row of 64 labels, uint8 N×64 to int64[N].
+    """Number of pairs in descending order in each row of 64 labels, uint8 N×64 to int64[N].
 
-    All values of a half are compared with all of the other half, and so on in each half.
+    All values of one half are compared with all of the other half, and so on within each half.
     """
     count = len(blocks)
-    # A block is a column, and eight of them are one word in which eight sums, of 63 at most, are added at a time.
+    # A block is a column of bytes; eight columns are one int64, so that one addition adds eight sums, of 63 at most.
     columns = blocks.new_zeros(RADIX, count + -count % 8)
     columns[:, :count] = blocks.T
     sums = torch.zeros(RADIX // 2, columns.shape[1] // 8, dtype=torch.int64, device=blocks.device)

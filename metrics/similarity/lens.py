@@ -1,4 +1,4 @@
-"""LENS: top-k intersection that forgives moves of a few pixels. Kamath et al., AAAI 2024."""
+"""LENS, top-k intersection that allows shifts of a few pixels: Kamath et al., AAAI 2024."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from attrobust.types import Amount
 
 @dataclass(frozen=True, kw_only=True)
 class Lens(SpatialSimilarity, kind=True):
-    """Which of the k largest pixels of one map lie in w×w windows around those of the other (arXiv 2312.10534).
+    """Base class: share of one map's top k inside w×w windows around the other's top k (arXiv 2312.10534).
 
-    Windows end at the edges of the map. In the official code they are made of positions in the flattened map: they go
-    on in the next row at the right and the left edge, and never hold the first pixel.
+    Windows end at the edges of the map. In the official code they are made of positions in the flattened map: at the
+    right and the left edge they continue in the neighbouring row, and they never contain the first pixel.
 
     Attributes:
-        k: a count of pixels or a percentage of them; of equal values the earlier pixels are taken, as in ``topk``.
+        k: a count of pixels or a percentage of them; among equal values earlier pixels come first, as in ``topk``.
         window: w, odd; the paper takes 3, 5 and 7. With 1 it is the top-k intersection.
     """
 
@@ -46,7 +46,7 @@ class Lens(SpatialSimilarity, kind=True):
             raise ValueError(f"window={self.window} must be odd and at least 1")
 
     def check_size(self, height: int, width: int) -> None:
-        """A count of pixels must not be more than a map has."""
+        """Raise ValueError where k is more than the pixels of a map."""
         self.k.of(height * width)
 
     def _found(self, wide: Tensor, narrow: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How far the centre of a map moves."""
+"""Shift of a map's centre of mass."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class MassCenter(SpatialSimilarity):
     NaN where a map is zero everywhere.
 
     Attributes:
-        truncate: cut both centres to whole pixels, as official codes do; moves of less than a pixel then count as 0 or
-            1, whichever side of a whole number they fall.
+        truncate: cut both centres to whole pixels, as official codes do; shifts of less than a pixel then count as 0
+            or 1, depending on whether they cross a whole number.
     """
 
     truncate: bool = False
@@ -52,7 +52,7 @@ class MassCenter(SpatialSimilarity):
 
 
 def center(maps: Tensor) -> Tensor:
-    """Centre of mass of absolute values as (row, column) in pixels; B×H×W to B×2; NaN where a map is zero."""
+    """Centre of mass of absolute values as (row, column) in pixels, B×H×W to B×2; NaN where a map is zero."""
     mass = with_norm(maps.abs().flatten(1), "l2")[0].view_as(maps)
     lines = mass.sum(dim=2), mass.sum(dim=1)
     places = (torch.arange(size, dtype=maps.dtype, device=maps.device) for size in maps.shape[1:])

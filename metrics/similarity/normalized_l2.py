@@ -17,7 +17,7 @@ from attrobust.metrics.shared.rows import with_norm
 @register("normalized-l2")
 @dataclass(frozen=True, kw_only=True)
 class NormalizedL2(Similarity):
-    """``‖a/n(a) - b/n(b)‖₂`` with each map divided by its own norm n; NaN where a map is zero everywhere.
+    """Distance ``‖a/n(a) - b/n(b)‖₂`` of maps divided by their own norm n; NaN where a map is zero everywhere.
 
     Attributes:
         by: the norm n: ``l2`` (distance of directions, at most 2), ``sum`` for ``Σ|a|`` or ``max`` for ``max|a|``.

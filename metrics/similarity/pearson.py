@@ -16,9 +16,10 @@ from attrobust.metrics.shared.rows import correlation
 @register("pearson")
 @dataclass(frozen=True, kw_only=True)
 class Pearson(Similarity):
-    """Correlation of the values at all pixels; NaN where a map is constant.
+    """Pearson's correlation of the values at all pixels; NaN where a map is constant.
 
-    The official code of AGA divides a covariance of n by standard deviations of n - 1 and so is ``(n - 1) / n`` of it.
+    The official code of AGA divides the population covariance by sample standard deviations, so that its value is
+    ``(n - 1) / n`` times this one.
     """
 
     higher_is_better: ClassVar[bool] = True

@@ -16,7 +16,7 @@ from attrobust.metrics.base import Similarity
 @register("spearman")
 @dataclass(frozen=True, kw_only=True)
 class Spearman(Similarity):
-    """Pearson correlation of average ranks over all pixels; NaN where a map is constant."""
+    """Spearman's correlation, that of average ranks, over all pixels; NaN where a map is constant."""
 
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)

@@ -20,21 +20,22 @@ from attrobust.naming.checks import above_zero
 MAP = (1, 2)
 """Axes of one map in a batch."""
 FARTHEST = 1e120
-"""Beyond so many times the size of the other map values are cut off, that squares stay finite; all is 0 long before."""
+"""Values are clamped to this many times L's scale so that squares stay finite; SSIM is 0 long before."""
 
 WIDE = 1e3
-"""Data ranges that a map may be away from its mean for variances to be differences of squares."""
+"""Largest deviation from the mean, in data ranges, for which variances are computed as differences of squares."""
 
 
 @register("ssim")
 @dataclass(frozen=True, kw_only=True)
 class SSIM(SpatialSimilarity):
-    """Mean over windows of ``(2 μ_a μ_b + C1)(2 σ_ab + C2) / ((μ_a² + μ_b² + C1)(σ_a² + σ_b² + C2))``.
+    """Structural similarity, ``(2 μ_a μ_b + C1)(2 σ_ab + C2) / ((μ_a² + μ_b² + C1)(σ_a² + σ_b² + C2))`` over windows.
 
-    Wang et al., IEEE Transactions on Image Processing 13(4), 2004, with ``C1 = (.01 L)²`` and ``C2 = (.03 L)²``.
-    Window, edges and data range L change its value a lot. The defaults are those of scikit-image, L being the range of
-    the clean map. Undefined (NaN) where that map is constant, and where the one that L is taken of is. It is the one
-    similarity here that changes with the scale of one map alone, unless ``normalize`` takes it away.
+    The score is the mean over windows (Wang et al., IEEE Transactions on Image Processing 13(4), 2004) with
+    ``C1 = (.01 L)²`` and ``C2 = (.03 L)²``. Window, edges and data range L change it strongly. The defaults are those
+    of scikit-image, with L the range of the clean map. Undefined (NaN) where the clean map is constant, or the map that
+    L is the range of. It is the only similarity here that depends on the scale of one map alone, unless ``normalize``
+    removes it.
 
     Attributes:
         window: ``uniform``, or ``gaussian`` of standard deviation ``sigma``.
@@ -127,7 +128,7 @@ class SSIM(SpatialSimilarity):
         return scores.masked_fill(constant, float("nan")).clamp(-1.0, 1.0)
 
     def _range(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """A size that maps are divided by at first, and L in units of it; B×1×1."""
+        """A scale that maps are divided by, and L in units of it; each B×1×1."""
         if self.range == "value":
             return torch.full_like(a[:, :1, :1], self.value), torch.ones_like(a[:, :1, :1])
         maps = {"clean": a, "attacked": b, "both": torch.cat([a, b], dim=1)}[self.range]
@@ -136,7 +137,7 @@ class SSIM(SpatialSimilarity):
         return unit, scaled.amax(dim=MAP, keepdim=True) - scaled.amin(dim=MAP, keepdim=True)
 
     def _weights(self) -> list[float]:
-        """Of the pixels of a window's side; they sum to 1."""
+        """Weights of a window along one axis, which sum to 1."""
         places = [place - self.size // 2 for place in range(self.size)]
         weights = [
             math.exp(-(place**2) / (2 * self.sigma**2)) if self.window == "gaussian" else 1.0 for place in places
@@ -145,9 +146,9 @@ class SSIM(SpatialSimilarity):
 
 
 def _in_ranges(maps: Tensor, unit: Tensor, span: Tensor, margin: int) -> tuple[Tensor, Tensor]:
-    """Maps with a margin of zeros, in units of the data range: less their means, and these.
+    """Padded maps in units of the data range minus their means, B×H×W, and the means, B×1×1.
 
-    Squares of what is left do not lose the digits that variances are made of.
+    Without their means, variances as differences of squares do not cancel.
     """
     maps = F.pad((maps / unit).clamp(-FARTHEST, FARTHEST), (margin,) * 4)
     mean = maps.mean(dim=MAP, keepdim=True)
@@ -155,7 +156,7 @@ def _in_ranges(maps: Tensor, unit: Tensor, span: Tensor, margin: int) -> tuple[T
 
 
 def _windows(maps: Tensor, weights: list[float]) -> Tensor:
-    """Weighted means over all windows inside, whose weights are products of those of rows and columns."""
+    """Weighted means over all windows that lie inside the map; a pixel's weight is that of its row times its column."""
     for dim in MAP:
         length = maps.shape[dim] - len(weights) + 1
         total = weights[0] * maps.narrow(dim, 0, length)
@@ -166,7 +167,7 @@ def _windows(maps: Tensor, weights: list[float]) -> Tensor:
 
 
 def _moments(a: Tensor, b: Tensor, mean_a: Tensor, mean_b: Tensor, weights: list[float]) -> tuple[Tensor, Tensor]:
-    """Sum of both variances, and covariance, in each window: from deviations, whose squares lose no digits."""
+    """Sum of both variances, and covariance, in each window, from deviations, without cancellation."""
     variances, covariance = torch.zeros_like(mean_a), torch.zeros_like(mean_a)
     height, width = mean_a.shape[1:]
     for (row, down), (column, right) in itertools.product(enumerate(weights), repeat=2):

@@ -1,4 +1,4 @@
-"""How near an attack has come to the map it draws."""
+"""Similarity of the attacked map to the map of the target image."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from attrobust.metrics.similarity.ssim import SSIM
 class TargetSimilarity(Quality):
     """Similarity of the attacked image's map to the map of its partner, an image of another class.
 
-    The partner's is the map that attack ``target`` draws, the partner being explained for the class the network gives
-    it; maps are those of the protocol. This is the target's side (TAPS) of AGA's pair of similarities (arXiv
-    2211.15900), whose official target is a frame; its source's side (SAPS) are the similarities themselves. Under an
-    attack that aims elsewhere it is what comes of not aiming, for comparison. NaN where the similarity is undefined.
+    The partner's map is the target of the attack ``target``; the partner is explained for its predicted class, and maps
+    are those of the protocol. It corresponds to TAPS of AGA's pair of scores (arXiv 2211.15900), whose official target
+    is a frame; SAPS corresponds to the similarities themselves. Under attacks without this target it is a baseline. NaN
+    where the similarity is undefined.
 
     Attributes:
-        by: similarity, with its default settings; ``ssim`` has the partner's map for its reference.
+        by: the similarity, with its default settings; the reference of ``ssim`` is the partner's map.
     """
 
     by: Literal["pearson", "cosine", "spearman", "ssim"] = "pearson"

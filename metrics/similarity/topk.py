@@ -1,4 +1,4 @@
-"""Top-k intersection: how many of the most important pixels stay."""
+"""Top-k intersection, the share of the most important pixels common to both maps."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from attrobust.types import Amount
 @register("topk")
 @dataclass(frozen=True, kw_only=True)
 class TopK(Similarity):
-    """``|T_k(a) ∩ T_k(b)| / k``, the share of the k most important pixels that both maps have (arXiv 1710.10547).
+    """Top-k intersection, ``|T_k(a) ∩ T_k(b)| / k`` of the k most important pixels (arXiv 1710.10547).
 
     Pixels that tie at the k-th place are taken in reading order, the same rule for both maps, so that a map always
-    agrees with itself. Undefined (NaN) where all values that are ranked are equal: no pixel is most important.
+    agrees with itself. Undefined (NaN) where all values of a map are equal.
 
     Attributes:
         k: a count of pixels or a percentage of them.
-        of: what is most important: the largest ``value``, or the largest ``abs`` value where maps have signs.
+        of: importance is the ``value``, or the ``abs`` value for maps with signs.
     """
 
     k: Amount = Amount(10, percent=True)
@@ -53,7 +53,7 @@ class TopK(Similarity):
         return f"top-{self.k}{' of |a|' if self.of == 'abs' else ''} (%)"
 
     def check_size(self, height: int, width: int) -> None:
-        """A count of pixels must not be more than a map has."""
+        """Raise ValueError where k is more than the pixels of a map."""
         self.k.of(height * width)
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:

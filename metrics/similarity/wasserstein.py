@@ -1,4 +1,4 @@
-"""How far the mass of a map is carried."""
+"""Sliced Wasserstein distance between maps as distributions of mass."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Wasserstein(SpatialSimilarity):
     """Sliced Wasserstein-1 distance, in pixels, of ``|a|/Σ|a|`` and ``|b|/Σ|b|`` as distributions over positions.
 
     ``mean_θ ∫ |F_a^θ(t) - F_b^θ(t)| dt``: in each of ``angles`` directions, evenly spread over the half circle, the
-    exact distance of the projections (Bonneel et al., Journal of Mathematical Imaging and Vision 51, 2015). A map that
-    is moved by s pixels as a whole is about ``2 s / π`` away. NaN where a map is zero everywhere.
+    exact distance of the projections (Bonneel et al., Journal of Mathematical Imaging and Vision 51, 2015). Shifting a
+    whole map by s pixels gives about ``2 s / π``. NaN where a map is zero everywhere.
 
     Attributes:
-        angles: directions; the first is down the rows.
+        angles: number of directions; the first is down the rows.
     """
 
     angles: int = 16
@@ -49,7 +49,7 @@ class Wasserstein(SpatialSimilarity):
         difference = scaled(a.abs().flatten(1), "sum") - scaled(b.abs().flatten(1), "sum")
         total = a.new_zeros(len(a))
         for order, gaps in _lines(a.shape[1], a.shape[2], self.angles, a.device):
-            # Of the two cumulative distributions, between each place and the next.
+            # Difference of the two cumulative distributions between each position and the next.
             apart = difference[:, order].cumsum_(dim=1).abs_()[:, :-1]
             total += (apart * gaps).sum(dim=1)
         return total / self.angles
@@ -57,7 +57,7 @@ class Wasserstein(SpatialSimilarity):
 
 @lru_cache(maxsize=2)
 def _lines(height: int, width: int, angles: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """Of each direction: positions of a flattened map in that order, and how far apart they lie there."""
+    """For each direction, the pixels in the order of their projections, and the gaps between these; N and N-1."""
     rows = torch.arange(height, dtype=torch.float64, device=device)[:, None]
     columns = torch.arange(width, dtype=torch.float64, device=device)
     lines = []
