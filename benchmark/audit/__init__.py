@@ -1,1 +1,1 @@
-"""Reasons not to trust a number; ``docs/flags.md`` says what each flag means. Nothing here changes a score."""
+"""The audit: raises flags, reasons not to trust a number, see ``docs/flags.md``. It changes no score."""

@@ -1,4 +1,4 @@
-"""Flags of what a network and an explainer answer before anything is attacked."""
+"""Flags about logits and maps of clean images: not deterministic, dependent on the batch, or constant."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from attrobust.benchmark.audit.case import Trial, count, enough, relative
 from attrobust.types import Flag
 
 ALONE = 4
-"""Images that are explained alone as well as among the others."""
+"""Number of images that are explained both alone and in the batch."""
 FLAT = 0.01
-"""Range of a map's values as a share of the largest, below which it marks nothing."""
+"""Range of a map's values, as a share of the largest, below which the map counts as constant."""
 
 
 def stochastic_forward(trial: Trial) -> list[Flag]:
     """Raised where two passes of the same images give different logits."""
     with torch.no_grad():
-        one, other = trial.scored.model(trial.x), trial.scored.model(trial.x)
-    worst = relative(one - other, one).max()
-    if not worst > _rounding(one):
+        first, second = trial.scored.model(trial.x), trial.scored.model(trial.x)
+    worst = relative(first - second, first).max()
+    if not worst > _rounding(first):
         return []
     reason = f"two passes of the same images give logits that differ by up to {_percent(worst)} of the largest"
     return [Flag(name="stochastic-forward", reason=reason)]
 
 
 def depends_on_batch(trial: Trial) -> list[Flag]:
-    """Raised where an image is classified or explained otherwise alone than among others."""
+    """Raised where an image's logits or map differ between alone and in a batch."""
     context, rows = trial.scored, range(min(ALONE, len(trial.y)))
     single = [(trial.x[i : i + 1], trial.y[i : i + 1]) for i in rows]
     with torch.no_grad():
@@ -38,15 +38,15 @@ def depends_on_batch(trial: Trial) -> list[Flag]:
         "logits": relative(logits - logits_alone, logits).max(),
         "maps": relative(maps - maps_alone, maps).max(),
     }
-    told = [f"{name} by up to {_percent(worst)}" for name, worst in differences.items() if worst > _rounding(maps)]
-    if not told:
+    parts = [f"{name} by up to {_percent(worst)}" for name, worst in differences.items() if worst > _rounding(maps)]
+    if not parts:
         return []
-    reason = f"alone and among {len(trial.y)}, images differ in their {' and their '.join(told)} of the largest value"
+    reason = f"alone and among {len(trial.y)}, images differ in their {' and their '.join(parts)} of the largest value"
     return [Flag(name="depends-on-batch", reason=reason)]
 
 
 def constant_map(trial: Trial) -> list[Flag]:
-    """Raised where maps mark no pixel above another."""
+    """Raised where all values of a map are nearly equal."""
     maps = trial.maps.flatten(1)
     flat = relative((maps.amax(dim=1) - maps.amin(dim=1))[:, None], maps) < FLAT
     if not enough(flat):
@@ -56,7 +56,7 @@ def constant_map(trial: Trial) -> list[Flag]:
 
 
 def _rounding(values: Tensor) -> float:
-    """Differences as shares of the largest value up to which they are rounding: 1.5e-8 in float64."""
+    """Relative difference that is attributed to rounding: 1.5e-8 in float64."""
     return float(torch.finfo(values.dtype).eps ** 0.5)
 
 

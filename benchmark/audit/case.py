@@ -1,4 +1,4 @@
-"""What the audit tries out: a network, an explainer and a few images, and distances between maps."""
+"""The subject of an audit: a network, an explainer and a few images, with distances between maps."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.threat import ThreatModel
 
 IMAGES = 16
-"""Images looked at, from the first."""
+"""Number of images that are audited, the first ones."""
 SHARE = 0.1
-"""Of the images, what must show a fault of single images before a flag is raised."""
+"""Share of the images that must show a fault before its flag is raised."""
 STILL = 1e-9
-"""A distance between maps that is none."""
+"""Distance between maps below which they count as equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe(SignedDescent):
-    """The attack of the audit: plain descent of the top-k objective.
+    """The attack of the audit: plain descent of the top-k objective with a few short steps.
 
-    Attacks that choose their own steps get far in a few. Those of this one are short, so more have something to add.
+    Attacks with adaptive steps come close to their final result in a few steps; with this one, more steps must help.
     """
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
-        """Share of the map's mass on the tenth of the pixels that had most of it."""
+        """Share of the map's mass on the clean map's top 10 %."""
         return TopK().objective(context, x, y)
 
 
@@ -44,18 +44,18 @@ PROBE = Probe(steps=3)
 
 
 class Trial:
-    """A network, an explainer and a few images.
+    """A network, an explainer and a few images to audit.
 
     Args:
-        model: in evaluation mode, on any device; what is tried are copies.
+        model: in evaluation mode, on any device; the audit works on copies.
         explainer: whose maps are scored.
-        images: of which at most ``IMAGES`` are taken.
+        images: of which at most ``IMAGES`` are used.
         rules: of the run.
 
     Attributes:
-        attacked: what attacks are told, with a copy of the network.
-        scored: the same with a copy as scores are computed with, in float64 where the device has it.
-        x: images as ``scored`` takes them, B×C×H×W.
+        attacked: context of attacks, with a copy of the network.
+        scored: the same with a copy in the precision of scores, float64 where the device has it.
+        x: images in the precision of ``scored``, B×C×H×W.
         y: the explained classes, int64[B].
     """
 
@@ -83,33 +83,33 @@ class Trial:
 
     @property
     def threat(self) -> ThreatModel:
-        """What the attacks of the run may do."""
+        """The threat model of the run."""
         return self._rules.threat
 
     @functools.cached_property
     def maps(self) -> Tensor:
-        """Of the images, B×H×W, as precise as scores are."""
+        """Maps of the images, B×H×W, in the precision of scores."""
         return self.scored.maps(self.x, self.y)
 
     @functools.cached_property
     def apart(self) -> float:
-        """How far the maps of the images are from those that other images have of the same classes."""
+        """Distance between the maps of the images and those of their partners for the same classes."""
         return distance(self.maps, self.scored.maps(self.scored.partners, self.y))
 
     @property
     def movable(self) -> bool:
-        """Whether an attack has anything to do: maps that are the same whatever the image cannot be moved."""
+        """Whether an attack can change the maps: eps is above 0 and maps differ between images."""
         return self.threat.eps > 0 and self.apart > STILL
 
     def moved(self, attack: Attack, threat: ThreatModel) -> float:
-        """How far an attack moves the maps, measured as the scores of a run are."""
+        """Distance between clean and attacked maps, computed as the scores of a run are."""
         rules = replace(self._rules, threat=threat)
-        found = evaluate(self._model, self._explainer, attack, [Cosine()], self._images, rules, progress="audit")
-        return _distance(found.values[0])
+        scores = evaluate(self._model, self._explainer, attack, [Cosine()], self._images, rules, progress="audit")
+        return _distance(scores.values[0])
 
 
 def distance(a: Tensor, b: Tensor) -> float:
-    """One minus the mean cosine of maps B×H×W, over the images where it is defined; 0 where it is for none."""
+    """One minus the mean cosine of maps B×H×W over the images for which it is defined; 0 where there are none."""
     return _distance(Cosine()(a, b))
 
 
@@ -118,17 +118,17 @@ def _distance(cosines: Tensor) -> float:
 
 
 def enough(wrong: Tensor) -> bool:
-    """Whether so many of the images, bool[B], show a fault that it is told."""
+    """Whether at least ``SHARE`` of the images, and at least one, show a fault, bool[B]."""
     return int(wrong.sum()) >= max(1.0, SHARE * len(wrong))
 
 
 def count(wrong: Tensor) -> str:
-    """How many of the images, bool[B], that are."""
+    """The number of True among bool[B] in words, e.g. ``3 of 16 images``."""
     return f"{int(wrong.sum())} of {len(wrong)} images"
 
 
 def relative(difference: Tensor, values: Tensor) -> Tensor:
-    """The largest of the differences as a share of the largest value, image by image, both B×…; 0 of nothing."""
+    """The largest difference as a share of the largest value, image by image, both B×…; 0 where both are 0."""
     return largest(difference) / largest(values).clamp_min(torch.finfo(values.dtype).tiny)
 
 

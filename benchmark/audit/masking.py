@@ -1,4 +1,4 @@
-"""Flags of an attack of the audit's own that should succeed and does not: signs of masked gradients."""
+"""Flags about the audit's own attack, which are signs of masked gradients."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from attrobust.benchmark.audit.case import PROBE, STILL, Trial, count, distance,
 from attrobust.types import Flag
 
 FACTOR = 4
-"""How many times as many steps, and how many times the eps, must move the maps further."""
+"""Factor by which steps, and eps, are raised to see whether maps then change more."""
 GAIN = 1.2
-"""How many times as far, at least."""
+"""Factor by which the change of the maps must rise, at least."""
 VANISHED = 1e-6
-"""What a gradient that is none promises: the share of a map's mass to be moved by changing every pixel by 1."""
+"""l1 norm of the objective's gradient, in shares of a map's mass per pixel unit, below which it counts as zero."""
 ALIKE = 0.9
-"""Mean cosine of the maps of a view and of its network, below which the view explains something else."""
+"""Mean cosine between maps of the smoothed model and of the network below which a flag is raised."""
 
 
 def view_differs(trial: Trial) -> list[Flag]:
-    """Raised where the smooth view that attacks differentiate explains otherwise than the network."""
+    """Raised where maps of the smoothed model that attacks differentiate differ from those of the network."""
     followed = trial.scored.followed
     view = differentiated(trial.scored, trial.x)
     if view is followed.model:
@@ -38,23 +38,24 @@ def gradient_vanishes(trial: Trial) -> list[Flag]:
     """Raised where the gradient that an attack would follow is zero or not finite."""
     context = trial.attacked
     size = followed_gradient(context, trial.x.to(context.partners), trial.y).flatten(1).abs().sum(dim=1)
-    zero, broken = size < VANISHED, ~size.isfinite()
-    if not enough(zero | broken):
+    zero, not_finite = size < VANISHED, ~size.isfinite()
+    if not enough(zero | not_finite):
         return []
-    told = [f"{what} on {count(images)}" for what, images in (("zero", zero), ("not finite", broken)) if images.any()]
-    reason = f"the gradient that an attack would follow is {' and '.join(told)}"
+    kinds = (("zero", zero), ("not finite", not_finite))
+    parts = [f"{kind} on {count(images)}" for kind, images in kinds if images.any()]
+    reason = f"the gradient that an attack would follow is {' and '.join(parts)}"
     return [Flag(name="gradient-vanishes", reason=reason)]
 
 
 def differentiated(context: Context, x: Tensor) -> nn.Module:
-    """The network whose graph the probe follows, as sharp as at its last iteration, where it is most like the other."""
+    """The network that the probe differentiates, at the temperature of its last iteration, the lowest."""
     view = PROBE.differentiated(context, x)
     view.sharpen(PROBE.growth)
     return view.network
 
 
 def followed_gradient(context: Context, x: Tensor, y: Tensor) -> Tensor:
-    """The gradient of the probe's objective where the probe starts, B×C×H×W; an attack drops what is not finite."""
+    """The gradient of the probe's objective at its first point, B×C×H×W, with values that are not finite kept."""
     followed, view = context.followed, differentiated(context, x)
     objective = PROBE.objective(followed, x, y)
     start = context.threat.scatter(x, context.streams("start").uniform(x)).requires_grad_()
@@ -63,9 +64,9 @@ def followed_gradient(context: Context, x: Tensor, y: Tensor) -> Tensor:
 
 
 def attack_does_not_help(trial: Trial) -> list[Flag]:
-    """Raised where more steps, or a larger eps, move the maps no further.
+    """Raised where more steps, or a larger eps, do not change the maps more.
 
-    Not where that would be further than another image would move them: nothing is left to show.
+    It is not raised where maps already change almost as much as between different images, which cannot be exceeded.
     """
     threat = trial.threat
     short = trial.moved(PROBE, threat)

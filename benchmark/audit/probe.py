@@ -1,4 +1,4 @@
-"""Trying a network and an explainer out before their maps are attacked."""
+"""Audits a network and an explainer on a few images, before the attacks of the run."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ LOG = logging.getLogger("attrobust")
 
 
 def probe(model: nn.Module, explainer: Explainer, images: Images, rules: Rules) -> list[Flag]:
-    """What is wrong with a network and an explainer, as far as a few images tell; the same flags every time.
+    """The flags of a network and an explainer, from a few images; deterministic.
 
-    The model and all random states are left as they were. Where the network answers the same question in two ways,
-    nothing else is looked at, which would measure the noise; where maps are the same for every image, no attack is
-    tried, which could not move them. An audit that fails is a flag too, ``not-audited``.
+    The model and all random states are left unchanged. Where the network itself is not deterministic, that is the only
+    flag, since other checks would measure its noise. Where maps are the same for every image, attacks are not tried. An
+    audit that raises an exception gives the flag ``not-audited``.
 
     Args:
         model: in evaluation mode, on any device.
         explainer: whose maps are scored.
-        images: of which at most ``trial.IMAGES`` are looked at.
+        images: of which at most ``case.IMAGES`` are used.
         rules: of the run.
     """
-    found: list[Flag] = []
+    flags: list[Flag] = []
     with _seeded(derive_seed("audit", rules.seed)):
         try:
             trial = Trial(model, explainer, images, rules)
-            found += answers.stochastic_forward(trial)
-            if found:
-                return found
-            found += answers.depends_on_batch(trial) + answers.constant_map(trial)
+            flags += answers.stochastic_forward(trial)
+            if flags:
+                return flags
+            flags += answers.depends_on_batch(trial) + answers.constant_map(trial)
             if trial.movable:
-                found += masking.view_differs(trial) + masking.gradient_vanishes(trial)
-                found += masking.attack_does_not_help(trial)
+                flags += masking.view_differs(trial) + masking.gradient_vanishes(trial)
+                flags += masking.attack_does_not_help(trial)
         except Exception as error:  # whatever networks and explainers raise
             LOG.debug("the audit failed", exc_info=True)
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            found.append(Flag(name="not-audited", reason=f"the audit stopped with {reason}"))
-    return found
+            flags.append(Flag(name="not-audited", reason=f"the audit stopped with {reason}"))
+    return flags
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Random numbers of the audit's own for all who draw, and afterwards the states as they were."""
+    """Seeds torch, NumPy and Python inside the block and restores their random states afterwards."""
     of_python, of_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         torch.manual_seed(seed)

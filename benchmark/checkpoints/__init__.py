@@ -1,1 +1,1 @@
-"""Weights: shipped, trained by a run, or brought by a user."""
+"""Checkpoints: shipped, trained by a run, or given by a user."""

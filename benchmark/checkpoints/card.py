@@ -1,4 +1,4 @@
-"""The card beside a checkpoint: what it is, how it was trained, and the hash its weights must have."""
+"""The weight card, a TOML file beside a checkpoint: how it was trained, and the hash of its weights."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class WeightCard:
     Attributes:
         sha256: of the weight file.
         seed: of training.
-        epoch: whose weights were kept, counted from 1.
-        val_accuracy: on the validation split, which chose the epoch.
+        epoch: the chosen epoch, counted from 1.
+        val_accuracy: on the validation split, by which the epoch was chosen.
         licence: of the weights.
         code: digest of the training sources.
         method, model, dataset: names, settings and, for the dataset, hashes of its splits.
-        images: what the network knows of its images: channels, size, classes, normalisation.
+        images: facts the network was built from: channels, size, classes, normalisation.
         recipe: schedule, optimiser, augmentation.
         plugins: sha256 of the files of a method and a model that are plug-ins; empty for those of this project.
         versions: of the libraries it was trained with.
-        start: method, with all its settings, whose trained weights training went on from; empty for fresh weights.
+        start: method, with all its settings, whose trained weights training started from; empty for fresh weights.
         start_sha256: of these weights.
     """
 
@@ -51,7 +51,7 @@ class WeightCard:
     start_sha256: str = ""
 
     def write(self, path: Path) -> None:
-        """Write the card as TOML, whole or not at all."""
+        """Write the card as TOML, atomically."""
         write_atomically(path, _to_toml(asdict(self)))
 
     @classmethod
@@ -69,7 +69,7 @@ def shipped() -> dict[str, Path]:
 
 
 def _to_toml(table: dict[str, Any], prefix: str = "") -> str:
-    """TOML of nested tables of strings, numbers, booleans and lists of them; None, which TOML lacks, is ``"none"``."""
+    """Nested tables of strings, numbers, booleans and lists as TOML; None, which TOML lacks, becomes ``"none"``."""
     plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
     text = "".join(f"{key} = {json.dumps('none' if value is None else value)}\n" for key, value in plain.items())
     for key, value in table.items():

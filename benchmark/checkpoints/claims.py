@@ -1,4 +1,4 @@
-"""Whether a network is as good as its makers say: the cheapest sign of a wrong normalisation or order of classes."""
+"""Compares a checkpoint's accuracy with its authors' claim, to detect a wrong normalisation or order of classes."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from attrobust.benchmark.models.normalization import Constants, describe
 from attrobust.benchmark.statistics import wilson
 
 LEVEL = 0.99
-"""Of the interval around a measured accuracy outside of which a claim is not believed."""
+"""Confidence level of the interval around a measured accuracy; a claim outside of it gives a warning."""
 TOLERANCE = 0.01
-"""A difference in accuracy that is never remarkable."""
+"""Difference in accuracy that never gives a warning."""
 MARGIN = 0.1
-"""How much of the way from guessing to perfection a network has to go so as not to be taken for a guess."""
+"""A network is warned of as guessing below this share of the way from guessing to an accuracy of 1."""
 SAME_CONSTANTS = 2e-3
-"""Up to here constants differ by rounding; those of CIFAR-10 and ImageNet differ by more."""
+"""Difference of constants that is attributed to rounding; those of CIFAR-10 and ImageNet differ by more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A network's accuracy, what it normalises with, and what is odd about them.
+    """A network's accuracy and normalisation, with warnings about them.
 
     Attributes:
-        accuracy: the share of the test images classified right.
-        images: how many those are.
+        accuracy: share of the test images classified correctly.
+        images: number of test images.
         normalization: in words.
-        claim: what its makers say, if anything.
+        claim: of the authors; None where there is none.
         warnings: one line each.
     """
 
@@ -44,7 +44,7 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """All but the warnings, in words."""
+        """Accuracy, normalisation and claim in words, without the warnings."""
         text = f"accuracy {_percent(self.accuracy)} on {self.images} test images, normalisation: {self.normalization}"
         if self.claim is None or self.claim.accuracy is None:
             return text
@@ -65,20 +65,20 @@ def examine(
     claim: Claim | None,
     validate: Callable[[], Tensor],
 ) -> Finding:
-    """Hold a network's accuracy against what is claimed of it, and against guessing.
+    """Compare a network's accuracy with its authors' claim and with guessing.
 
     Args:
         network: to examine.
-        hits: for each test image, whether it is classified right.
+        hits: for each test image, whether it is classified correctly.
         labels: the true classes of the test images.
-        family, facts: what the network was built from.
-        claim: of its makers.
-        validate: gives the hits on the validation images, where the claim is about those.
+        family, facts: architecture and dataset that the network was built from.
+        claim: of its authors.
+        validate: computes the hits on the validation images, for a claim about those.
     """
     warnings = []
     if claim is not None and claim.accuracy is not None:
-        judged = validate() if claim.split == "val" else hits
-        warnings += _unlike(judged, claim.accuracy, claim.source, _where(claim))
+        hits_of_claim = validate() if claim.split == "val" else hits
+        warnings += _unlike(hits_of_claim, claim.accuracy, claim.source, _where(claim))
     if claim is not None and claim.normalization is not None:
         warnings += _otherwise(family.constants(facts), claim.normalization, claim.source)
     if claim is not None and claim.activations and claim.activations != (kinds := activation_kinds(network)):

@@ -1,4 +1,4 @@
-"""What other codes call the same weights: the wrappings of their files, the prefixes and the names of their layers."""
+"""Conventions of other codes for weight files: keys that contain the weights, prefixes, and names of layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state")
-"""Keys under which training codes keep the weights: Lightning and RobustAGA, recipes of PyTorch, CURE, ART."""
+"""Keys under which other codes save the weights: Lightning and RobustAGA, PyTorch's tutorials, CURE, ART."""
 
 DIALECTS: tuple[Mapping[str, str], ...] = (
     {
@@ -22,28 +22,28 @@ DIALECTS: tuple[Mapping[str, str], ...] = (
     },
     {"shortcut": "downsample", "linear": "fc"},
 )
-"""Parts of names and what they are called here: the LeNet of RobustAGA, the ResNets written for CIFAR-10 (kuangliu)."""
+"""Parts of names and their counterparts here: the LeNet of RobustAGA, and kuangliu's ResNets for CIFAR-10."""
 
 
 def shared_prefix(names: Iterable[str]) -> str:
-    """The leading parts that all names have in common, with the dot after them: ``model.`` or the empty string."""
+    """The leading parts common to all names, each followed by a dot, e.g. ``model.``; or the empty string."""
     parents = [name.split(".")[:-1] for name in names]
     common = takewhile(lambda parts: len(set(parts)) == 1, zip(*parents, strict=False))
     return "".join(f"{parts[0]}." for parts in common)
 
 
 def without_prefix(named: Mapping[str, T]) -> dict[str, T]:
-    """The same values under names without what all of them start with."""
+    """The same values under names without their common prefix."""
     prefix = shared_prefix(named)
     return {name.removeprefix(prefix): value for name, value in named.items()}
 
 
 def translated(named: Mapping[str, T], wanted: Iterable[str]) -> dict[str, T]:
-    """The same values under the names ``wanted``, where they are those of a dialect; else without their prefix.
+    """The same values under the names ``wanted``, if one dialect translates to exactly these; else without prefix.
 
     Args:
-        named: as a file has them.
-        wanted: the names of a network, without their prefix.
+        named: weights by their names in a file.
+        wanted: the names of a network's weights, without their prefix.
     """
     plain, names = without_prefix(named), set(wanted)
     for dialect in ({}, *DIALECTS):

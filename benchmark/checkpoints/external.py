@@ -1,4 +1,4 @@
-"""The rows of ``--checkpoint``: what was typed, resolved to weights and the network they are for."""
+"""Resolves ``--checkpoint`` to weights and the architecture they are for."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class ExternalCheckpoint:
     model: Component[ModelFamily]
 
     def open(self, facts: ImageFacts) -> tuple[nn.Module, str]:
-        """The network with its weights, evaluating, and the sha256 of the weights.
+        """The network with its weights, in evaluation mode, and the sha256 of the weights.
 
         Raises:
             ValueError: the architecture does not fit the images.
-            UsageError: the weights cannot be read or do not fit the architecture; says which of ours they do fit.
+            UsageError: the weights cannot be read or do not fit the architecture; names a registered one that they fit.
         """
         trained = self.source.classes
         if trained is not None and trained != facts.classes:
@@ -49,10 +49,10 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
 
     Args:
         text: as typed.
-        default: the model of a file that comes without one.
+        default: the model for a file that is typed without one.
 
     Raises:
-        UsageError: neither, no such file, or a network that the package does not have.
+        UsageError: another form, no such file, or a network that the package does not have.
     """
     name, equals, rest = (part.strip() for part in text.partition("="))
     if not (name and equals and rest):
@@ -67,11 +67,11 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
     package, slash, _ = rest.partition("/")
     if not slash or package not in PACKAGES:
         raise UsageError(f"--checkpoint {name}: file {pieces[0]} does not exist")
-    asked = Spec.parse(rest)
-    if "name" in asked.settings:
-        raise UsageError(f"--checkpoint {name}: {asked.name} is the name; leave out name={asked.settings['name']}")
+    network = Spec.parse(rest)
+    if "name" in network.settings:
+        raise UsageError(f"--checkpoint {name}: {network.name} is the name; leave out name={network.settings['name']}")
     try:
-        source, model = PACKAGES[package](asked.name.partition("/")[2], dict(asked.settings))
+        source, model = PACKAGES[package](network.name.partition("/")[2], dict(network.settings))
     except ValueError as error:
-        raise UsageError(f"--checkpoint {name}: {asked.name}: {error}") from error
+        raise UsageError(f"--checkpoint {name}: {network.name}: {error}") from error
     return ExternalCheckpoint(name=name, source=source, model=model)

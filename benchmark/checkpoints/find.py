@@ -1,4 +1,4 @@
-"""Checkpoints: shipped with the package, trained into a run's folder, or brought by the user."""
+"""Finds the checkpoint of a training job among the shipped and the trained ones, or trains it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Checkpoint:
         return self.weights.is_file() and file_sha256(self.weights) == self.card.sha256
 
     def network(self, method: Method, family: ModelFamily, facts: ImageFacts) -> nn.Module:
-        """The network with these weights, evaluating; raises UsageError where the file is not what the card says."""
+        """The network with these weights, in evaluation mode; raises UsageError where the file is not intact."""
         if not self.intact:
             raise UsageError(f"{self.weights} is missing or not what its card says (sha256); restore the file")
         model = method.prepare(family.build(facts))
@@ -49,7 +49,7 @@ class Checkpoint:
 
 
 def find_shipped(job: TrainingJob) -> Checkpoint | None:
-    """The shipped checkpoint of a job: a result in its own right, whatever version of the sources trained it."""
+    """The shipped checkpoint of a job, whatever version of the sources trained it; None where there is none."""
     for path in shipped().values():
         card = WeightCard.read(path)
         if matches(card, job):
@@ -58,12 +58,12 @@ def find_shipped(job: TrainingJob) -> Checkpoint | None:
 
 
 def find_trained(job: TrainingJob, folder: Path, start: Checkpoint | None = None) -> Checkpoint | None:
-    """What an earlier run trained for a job with the present sources; None where it is missing or not intact.
+    """The checkpoint trained earlier for a job with the present sources; None where it is missing or not intact.
 
     Args:
-        job: what is wanted.
+        job: of training.
         folder: of the run's checkpoints.
-        start: of ``job.before``, where it has one: from other weights training leads elsewhere.
+        start: checkpoint of ``job.before``, where there is one; with other initial weights it is another checkpoint.
     """
     path = folder / f"{_stem(job, start)}.toml"
     if not path.is_file():
@@ -85,10 +85,10 @@ def _stem(job: TrainingJob, start: Checkpoint | None) -> str:
 
 
 def matches(card: WeightCard, job: TrainingJob) -> bool:
-    """Whether a card describes what a job would train.
+    """Whether a card describes the weights that a job would train.
 
-    A setting that the card does not mention was added to its class later; it matches where the job has its default, so
-    that a new setting does not turn away old weights.
+    A setting that the card lacks was added to its class later; it matches where the job has its default, so that old
+    weights are still found after a setting is added.
     """
     if card.seed != job.seed or card.plugins != job.plugins:
         return False
@@ -107,7 +107,7 @@ def matches(card: WeightCard, job: TrainingJob) -> bool:
 
 
 def _written(value: Any) -> Any:
-    """A setting as a card holds it."""
+    """A setting as it is written in a card."""
     if value is None:
         return "none"
     return list(value) if isinstance(value, tuple) else value
@@ -123,7 +123,7 @@ def train_into(
         data: the images it names.
         folder: of the run's checkpoints.
         device: to train on.
-        start: of ``job.before``, where it has one.
+        start: checkpoint of ``job.before``, where there is one.
 
     Raises:
         TrainingError: see ``training.train``.

@@ -1,4 +1,4 @@
-"""Weights that other packages offer by name: torchvision, timm, RobustBench."""
+"""Weights of other packages by name: torchvision, timm, RobustBench."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from attrobust.types import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class TorchvisionWeights(Source):
-    """Weights that torchvision offers for one of its networks; kept where torch keeps downloads.
+    """Weights of torchvision for one of its networks; downloaded to torch's hub folder.
 
     Attributes:
         name: of the network.
-        weights: the entry of torchvision's table.
+        weights: member of torchvision's enumeration of the network's weights.
     """
 
     name: str
@@ -59,7 +59,7 @@ class TorchvisionWeights(Source):
         return state_sha256(state)
 
     def claim(self, data: Loaded) -> Claim:  # noqa: ARG002
-        """What torchvision measured on the validation images of ImageNet."""
+        """torchvision's accuracy on the validation images of ImageNet, and the normalisation."""
         preset, measured = self.weights.transforms(), self.weights.meta.get("_metrics", {}).get("ImageNet-1K", {})
         percent = measured.get("acc@1")
         return Claim(
@@ -71,11 +71,11 @@ class TorchvisionWeights(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class TimmWeights(Source):
-    """Weights that timm offers for one of its networks; timm says nothing of their accuracy.
+    """Weights of timm for one of its networks; timm states no accuracy.
 
     Attributes:
         name: of network and weights.
-        config: timm's description of them.
+        config: timm's configuration of them.
     """
 
     name: str
@@ -102,16 +102,16 @@ class TimmWeights(Source):
         return state_sha256(state)
 
     def claim(self, data: Loaded) -> Claim:  # noqa: ARG002
-        """The normalisation."""
+        """The normalisation; timm states no accuracy."""
         return Claim(source="timm", normalization=(tuple(self.config.mean), tuple(self.config.std)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobustBenchWeights(Source):
-    """Weights that RobustBench puts into its network itself.
+    """Weights of RobustBench, which its network has already when it is built.
 
     Attributes:
-        name, threat: as its tables have them.
+        name, threat: as in RobustBench's tables.
     """
 
     name: str
@@ -127,13 +127,13 @@ class RobustBenchWeights(Source):
         return state_sha256(network.eval().state_dict())
 
     def claim(self, data: Loaded) -> Claim | None:
-        """The clean accuracy of its model card, where that is installed or beside the package."""
+        """The clean accuracy of RobustBench's model card; None where no card is found in or beside the package."""
         home = Path(robustbench_names.imported().utils.__file__).parent
         card = Path("model_info") / robustbench_names.dataset_of(len(data.classes)) / self.threat / f"{self.name}.json"
         for path in (home / card, home.parent / card):
             if path.is_file():
-                told = json.loads(path.read_text(encoding="utf-8"))
-                return Claim(source="RobustBench", accuracy=float(told["clean_acc"]) / 100)
+                model_card = json.loads(path.read_text(encoding="utf-8"))
+                return Claim(source="RobustBench", accuracy=float(model_card["clean_acc"]) / 100)
         return None
 
 
@@ -173,7 +173,7 @@ def _robustbench(name: str, settings: dict[str, str]) -> Resolved:
 
 
 def _with_stated(settings: dict[str, str], mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
-    """The user's settings, and where they do not say what to normalise with, what the weights say."""
+    """The user's settings, with the normalisation of the weights where the user sets none."""
     return settings if "normalize" in settings else {**settings, "normalize": name_of(mean, std)}
 
 
@@ -194,4 +194,4 @@ PACKAGES: dict[str, Callable[[str, dict[str, str]], Resolved]] = {
     "timm": _timm,
     "robustbench": _robustbench,
 }
-"""Packages with weights of their own, and how what is typed of them is resolved."""
+"""By package, the function that resolves a network's name and settings to its weights and architecture."""

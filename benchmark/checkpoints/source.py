@@ -1,4 +1,4 @@
-"""Where a user's weights come from, and what those who made them claim."""
+"""Sources of a user's weights, and the claims of their authors."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from attrobust.types import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What is said of weights by those who made them.
+    """What the authors of weights state about them.
 
     Attributes:
-        source: who says so.
-        accuracy: the share of images classified right, or None.
+        source: of the statement, in words.
+        accuracy: share of images classified correctly, or None.
         split: the images that ``accuracy`` is of.
         normalization: mean and std, or None.
-        activations: the kinds of activation modules, or empty where nothing is said.
+        activations: the kinds of activation modules; empty where these are not stated.
     """
 
     source: str
@@ -56,34 +56,34 @@ def _is_number(value: object) -> bool:
 
 
 class Source(ABC):
-    """Where weights come from."""
+    """A source of weights: a file, or another package."""
 
     @property
     @abstractmethod
     def origin(self) -> str:
-        """As errors say it."""
+        """Name of the source in error messages."""
 
     @property
     def classes(self) -> int | None:
-        """How many classes the weights are for, where that is known without having them."""
+        """Number of classes of the weights; None where it is unknown before they are read."""
         return None
 
     @abstractmethod
     def fill(self, network: nn.Module) -> str:
-        """Put the weights into a network and it into evaluation mode; returns a sha256 that tells them from others.
+        """Load the weights into a network, set it to evaluation mode, and return a sha256 of the weights.
 
         Raises:
-            UsageError: they cannot be had or do not fit, see ``load_weights``.
+            UsageError: they cannot be read or do not fit, see ``load_weights``.
         """
 
     @abstractmethod
     def claim(self, data: Loaded) -> Claim | None:
-        """What is said of the weights on these images; raises UsageError where it is not readable."""
+        """The authors' claim for these images; None where there is none; raises UsageError where it is not readable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile(Source):
-    """A file, with what a TOML file of the same name beside it says."""
+    """A weight file, with the claims in a TOML file of the same name beside it, if there is one."""
 
     path: Path
 
@@ -99,19 +99,19 @@ class WeightFile(Source):
         return sha256
 
     def claim(self, data: Loaded) -> Claim | None:
-        """From a weight card of ours, or from ``accuracy = 0.83``, ``mean`` and ``std`` in a file of the user's."""
+        """From a weight card, or from the keys ``accuracy``, e.g. 0.83, ``mean`` and ``std`` of a user's file."""
         path = self.path.with_suffix(".toml")
         if not path.is_file():
             return None
         try:
-            told = tomllib.loads(path.read_text(encoding="utf-8"))
-            sha256 = told.get("sha256")
+            stated = tomllib.loads(path.read_text(encoding="utf-8"))
+            sha256 = stated.get("sha256")
             if sha256 is not None and sha256 != file_sha256(self.path):
                 raise ValueError(f"its sha256 is not that of {self.path.name}: a card of other weights")
-            if "val_accuracy" in told:
+            if "val_accuracy" in stated:
                 return _of_card(WeightCard.read(path), data)
-            constants = (tuple(told["mean"]), tuple(told["std"])) if {"mean", "std"} <= told.keys() else None
-            accuracy = told.get("accuracy")
+            constants = (tuple(stated["mean"]), tuple(stated["std"])) if {"mean", "std"} <= stated.keys() else None
+            accuracy = stated.get("accuracy")
             if accuracy is None and constants is None:
                 return None
             return Claim(source="the card", accuracy=accuracy, normalization=constants)
@@ -124,17 +124,17 @@ def _of_card(card: WeightCard, data: Loaded) -> Claim:
     claim = Claim(source="the card", accuracy=card.val_accuracy if same_images else None, split="val")
     try:
         method, family, facts = parts_of(card)
-    except UsageError:  # It was trained by a plug-in that is not at hand.
+    except UsageError:  # It was trained by a plug-in that is not loaded.
         return claim
     kinds = activation_kinds(method.prepare(family.build(facts)))
     return replace(claim, normalization=family.constants(facts), activations=kinds)
 
 
 def parts_of(card: WeightCard) -> tuple[Method, ModelFamily, ImageFacts]:
-    """What a card says was trained: by which method, which architecture, for which images.
+    """Method, architecture and image facts of a card.
 
     Raises:
-        UsageError: a method or an architecture of the card is not known here.
+        UsageError: method or architecture are not registered.
     """
     (method,) = resolve(methods, [_spec(card.method)], Method)
     (family,) = resolve(models.registry, [_spec(card.model)], ModelFamily)

@@ -1,4 +1,4 @@
-"""Rows that no table should be led by: maps that explain nothing, and a network that learned nothing."""
+"""Sanity-check baselines as rows of a table: constant and random maps, and an untrained network."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from attrobust.naming.component import Component
 from attrobust.types import UsageError
 
 CONTROLS = {"constant-map": "constant", "random-map": "random", "untrained": ""}
-"""By name the explainer that stands for every column's; without one, the network is what is a control."""
+"""By name, the explainer in place of every column's; empty where the network is the baseline and not its maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Untrained:
-    """A network with the initial weights that training with a seed starts from."""
+    """A network with the initial weights of training with a seed."""
 
     model: Component[ModelFamily]
     seed: int
 
     def open(self, data: Loaded) -> tuple[nn.Module, str]:
-        """The network, evaluating, and a sha256 of its weights."""
+        """The network, in evaluation mode, and a sha256 of its weights."""
         network = fresh_network(Natural(), self.model.item, data, self.seed).eval()
         digest = hashlib.sha256()
         for name, value in sorted(network.state_dict().items()):
@@ -35,7 +35,7 @@ class Untrained:
 
 
 def check_controls(names: tuple[str, ...]) -> None:
-    """Raise UsageError where a name is no control's, or stands there twice."""
+    """Raise UsageError where a name is not that of a sanity-check baseline, or occurs twice."""
     for name in names:
         if name not in CONTROLS:
             raise UsageError(f"--controls: unknown control {name!r}; use {', '.join(CONTROLS)} or none")

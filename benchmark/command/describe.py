@@ -1,4 +1,4 @@
-"""``--list methods:aga``: one entry with its settings and, of a method, the card."""
+"""``--list methods:aga``: describes one entry, with its settings and, for a method, its card."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDTH = 112
 
 
 def describe(registry: Registry[Any], name: str) -> str:
-    """What ``--list AXIS:NAME`` prints: documentation, settings with defaults, and a method's card.
+    """The text of ``--list AXIS:NAME``: documentation, settings with defaults, and a method's card.
 
     Raises:
         UsageError: unknown name, or a plug-in that does not load.
@@ -76,7 +76,7 @@ def _entry(title: str, text: str) -> list[str]:
 
 
 def _typed(key: str, value: Any) -> str:
-    """A default as it would be typed, sizes of perturbations in grey levels."""
+    """A default as it would be typed, with sizes of perturbations as fractions of 255."""
     if key in ("eps", "step", "reach") and isinstance(value, float):
         return format_eps(value)
     if value is None:

@@ -1,4 +1,4 @@
-"""``--list``: every registered name with its one-line summary, read without importing what it names."""
+"""``--list``: every registered name with its one-line summary, without importing the items."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ REGISTRIES: dict[str, Registry[Any]] = {
 
 
 def listing(axis: str) -> str:
-    """Names and summaries of one axis, or of ``all``, or one entry, ``methods:aga``; raises UsageError otherwise."""
+    """The text of ``--list``: names and summaries of one axis or of ``all``, or one entry, e.g. ``methods:aga``.
+
+    Raises:
+        UsageError: no such axis, or no such entry.
+    """
     axis, colon, name = axis.partition(":")
     if colon:
         if axis not in REGISTRIES:

@@ -1,4 +1,4 @@
-"""The command: arguments in, exit code out. 0 all done, 1 something failed, 2 usage, 130 interrupted."""
+"""The command line's entry point. Exit codes: 0 all done, 1 something failed, 2 usage error, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("attrobust")
 
-# Threads that wait busily for each other make torch ten times slower when anything else wants a core.
+# OpenMP threads that spin while they wait make torch ten times slower when another process needs a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -54,7 +54,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
         return _list(options)
     for path in options.plugin:
         load_plugin(path)
-    # What Captum says of its own hooks, on a copy of the network, is no news to the user of a table.
+    # Captum's warnings about its hooks concern private copies of networks only.
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     formats = formats_of(options.export)
     protocol = _protocol(options)
@@ -96,7 +96,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    """What is registered; a plug-in that does not run is named and takes nothing else with it."""
+    """Print what is registered; a plug-in that does not load is reported and left out."""
     for path in options.plugin:
         try:
             load_plugin(path)
@@ -111,7 +111,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _note_left_out() -> None:
-    """Name every installed plug-in that cannot be offered."""
+    """Report every installed plug-in that is left out."""
     for line in dict.fromkeys(line for registry in REGISTRIES.values() for line in registry.left_out()):
         sys.stderr.write(f"note: {' '.join(line.split())}\n")
 
@@ -128,15 +128,15 @@ def _protocol(options: argparse.Namespace) -> Protocol:
         if spec.name != "imagefolder":
             raise UsageError(f"--image-size is for --dataset imagefolder; {spec.name} has images of its own size")
         dataset = str(Spec(spec.name, {**spec.settings, "size": str(options.image_size)}))
-    # Somebody who brings weights and names no methods wants these weights examined, and nothing trained.
-    methods_wanted: tuple[str, ...] | None = () if options.checkpoint else None
+    # With --checkpoint and without --methods only the checkpoints are rows, and nothing is trained.
+    method_texts: tuple[str, ...] | None = () if options.checkpoint else None
     if options.methods is not None:
-        methods_wanted = tuple(sweep.text for sweep in parse_sweeps(options.methods, "--methods"))
+        method_texts = tuple(sweep.text for sweep in parse_sweeps(options.methods, "--methods"))
     return protocol.override(
         dataset=dataset,
         model=options.model,
         images=options.images,
-        methods=methods_wanted,
+        methods=method_texts,
         explainers=listed(options.explainers, "--explainers"),
         attacks=listed(options.attacks, "--attacks"),
         metrics=listed(options.metrics, "--metrics"),
@@ -150,18 +150,18 @@ def _protocol(options: argparse.Namespace) -> Protocol:
 
 
 def _accuracy_attack(text: str | None) -> str | None:
-    """As a protocol has it: empty for no attack."""
+    """The option as a protocol writes it: empty for no attack."""
     return text if text is None else "" if text == "none" else str(Spec.parse(text))
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:
-    """As a protocol has them: nothing for none."""
+    """The option as a protocol writes it: an empty tuple for ``none``."""
     return text if text is None else () if text == "none" else tuple(name.strip() for name in text.split(","))
 
 
 def _check_names(protocol: Protocol) -> None:
-    """Report an unknown name before anything heavy is imported."""
-    asked = {
+    """Raise UsageError for an unknown name, before torch is imported."""
+    specs_by_axis = {
         "methods": protocol.methods,
         "explainers": protocol.explainers,
         "attacks": protocol.attacks,
@@ -169,7 +169,7 @@ def _check_names(protocol: Protocol) -> None:
         "datasets": (protocol.dataset,),
         "models": (protocol.model,),
     }
-    for axis, texts in asked.items():
+    for axis, texts in specs_by_axis.items():
         for spec in parse_specs(",".join(texts), axis) if texts else []:
             REGISTRIES[axis].check(spec.name)
     if protocol.accuracy_attack:
@@ -228,7 +228,7 @@ def _tables(stores: Sequence[Store], folder: Path, formats: Sequence[str], inter
 
 
 class _AboveBars(logging.Handler):
-    """Log lines to stderr without breaking a progress bar."""
+    """A log handler that writes to stderr without breaking a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
@@ -239,7 +239,7 @@ class _AboveBars(logging.Handler):
 
 @contextmanager
 def _logging(path: Path) -> Iterator[None]:
-    """Progress to stderr, and with times and tracebacks to a file."""
+    """Inside the block, log messages go to stderr and, with times and tracebacks, to a file."""
     to_file = logging.FileHandler(path, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_screen = _AboveBars()

@@ -1,4 +1,4 @@
-"""The options of the command line. Imports nothing heavy: ``--help`` and ``--list`` answer at once."""
+"""The options of the command line. Imports no torch, so that ``--help`` and ``--list`` answer at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attrobust.types import UsageError
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
 FORMATS = ("csv", "latex", "markdown")
 SPEC = re.compile(r"[^-].*:.+=.+")
-"""What is left over where a shell has expanded braces into words of their own."""
+"""An argument that looks like a spec: left over where a shell has expanded unquoted braces."""
 
 EXAMPLES = """examples:
   run_benchmark.py --methods aga,hessian,pgd-at
@@ -34,7 +34,7 @@ one name each; quote them, or the shell takes them apart. Other commands: report
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are one line."""
+    """An argument parser that reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing the usage."""
@@ -141,7 +141,7 @@ def benchmark_parser() -> Parser:
 
 
 def report_parser() -> Parser:
-    """The parser of ``report``: tables again, from rows on disk."""
+    """The parser of ``report``, which writes tables from rows on disk."""
     parser = Parser(
         prog="run_benchmark.py report", description="Write the tables of finished runs again.", allow_abbrev=False
     )
@@ -156,7 +156,7 @@ def report_parser() -> Parser:
 
 
 def verify_parser() -> Parser:
-    """The parser of ``verify``: rows against the scores they summarise."""
+    """The parser of ``verify``, which checks rows against the per-image scores they summarise."""
     parser = Parser(
         prog="run_benchmark.py verify",
         description="Recompute every stored number from its per-image scores and check every hash.",
@@ -167,14 +167,14 @@ def verify_parser() -> Parser:
 
 
 def some_path(text: str) -> Path:
-    """A path; an empty one, as an unset shell variable gives, is refused."""
+    """A path; raises ArgumentTypeError for an empty text, as an unset shell variable gives."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; name a file or folder")
     return Path(text)
 
 
 def formats_of(text: str) -> list[str]:
-    """The export formats in a comma-separated list; raises UsageError on any other name."""
+    """The export formats in a comma-separated list; raises UsageError for an unknown one or one named twice."""
     names = text.split(",")
     for name in names:
         if name not in FORMATS:

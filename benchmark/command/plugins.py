@@ -1,4 +1,4 @@
-"""Plug-in files: ``--plugin mine.py`` runs a file that registers classes of its own."""
+"""Plug-in files: ``--plugin mine.py`` runs a file that registers the user's classes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from attrobust.types import UsageError
 
 
 def module_of(path: Path) -> str:
-    """The name of the module a plug-in file becomes: files of one name are different modules."""
+    """The module name of a plug-in file, with a hash of its path, so that files of one name are different modules."""
     return f"attrobust_plugin_{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
 
 
 def load_plugin(path: Path) -> None:
-    """Run a plug-in file once; raises UsageError naming the file, the line and the error where it does not run."""
+    """Run a plug-in file; raises UsageError naming the file, the line and the error where it does not run."""
     if not path.is_file():
         raise UsageError(f"--plugin {path}: there is no such file")
     resolved, name = path.resolve(), module_of(path)

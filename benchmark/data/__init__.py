@@ -1,4 +1,4 @@
-"""The images: one file per dataset, registered by name."""
+"""Datasets: one file per dataset, registered by name."""
 
 from __future__ import annotations
 

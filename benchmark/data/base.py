@@ -1,4 +1,4 @@
-"""The contract of a dataset: images in [0, 1], three fixed splits, and hashes that say exactly which."""
+"""The contract of a dataset: images in [0, 1], three fixed splits, and hashes that identify them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Split(ABC):
     @property
     @abstractmethod
     def sha256(self) -> str:
-        """What the split holds: changes when an image, a label or the order does."""
+        """Hash of the split's contents: of images, labels and their order."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def has_gaze(self) -> bool:
-        """Whether it is known where people look on each image."""
+        """Whether the split has gaze maps."""
         return False
 
     def gaze(self, indices: Sequence[int]) -> Tensor:
@@ -50,11 +50,11 @@ class Split(ABC):
 
     @property
     def has_masks(self) -> bool:
-        """Whether it is known which pixels make an image what it is."""
+        """Whether the split has object masks."""
         return False
 
     def masks(self, indices: Sequence[int]) -> Tensor:
-        """bool B×H×W, the pixels that make an image what it is, at these positions of a split that knows them."""
+        """Object masks, bool B×H×W: the pixels that decide the class, at these positions of a split that has them."""
         raise NotImplementedError(f"{type(self).__name__} has no masks; see has_masks")
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -88,17 +88,17 @@ class ArraySplit(Split):
 
 
 def partners(split: Split, count: int) -> list[int]:
-    """For each of the first ``count`` images the position of the next one in the split, cyclically, of another class.
+    """For each of the first ``count`` images the position of its partner: the next image, cyclically, of another class.
 
-    An image's partner does not depend on ``count``. Where there is one class only, it is simply the next image.
+    An image's partner does not depend on ``count``. Where there is only one class, it is the next image.
     """
     labels = split.labels.tolist()
     size = len(labels)
-    found = []
+    positions = []
     for i in range(count):
-        ahead = ((i + step) % size for step in range(1, size))
-        found.append(next((j for j in ahead if labels[j] != labels[i]), (i + 1) % size))
-    return found
+        following = ((i + step) % size for step in range(1, size))
+        positions.append(next((j for j in following if labels[j] != labels[i]), (i + 1) % size))
+    return positions
 
 
 def evaluation_sha256(split: Split, count: int) -> str:
@@ -144,7 +144,7 @@ class Dataset(ABC):
     """Images with classes; the fields of a subclass are its settings.
 
     Attributes:
-        recipe: name of the training recipe that suits it.
+        recipe: name of the training recipe that is used by default.
     """
 
     recipe: ClassVar[str] = "cifar10"
@@ -157,10 +157,10 @@ class Dataset(ABC):
             root: the folder the user named, or None for the dataset's own default.
 
         Raises:
-            UsageError: nothing usable there; says where it looked and what to do.
+            UsageError: images are missing or unreadable; the message says where they were looked for and what to do.
         """
 
 
 def image_facts(data: Loaded) -> ImageFacts:
-    """What a network has to know of a dataset."""
+    """The facts of a dataset that a network is built from."""
     return ImageFacts(channels=data.channels, size=data.size, classes=len(data.classes), mean=data.mean, std=data.std)

@@ -24,7 +24,7 @@ class Cifar10(Dataset):
     """60,000 colour images of 10 classes, 32×32; downloaded and checked by torchvision on first use."""
 
     def load(self, root: Path | None) -> Loaded:
-        """45,000 images to train, 5,000 of the training set to validate, 10,000 to test."""
+        """45,000 training and 5,000 validation images of the training set, and 10,000 test images."""
         folder = root or default_root()
         train_images, train_labels, classes = _read(folder, train=True)
         test_images, test_labels, _ = _read(folder, train=False)
@@ -47,7 +47,7 @@ class Cifar10(Dataset):
 
 
 def default_root() -> Path:
-    """Where datasets are kept unless ``--data-root`` says otherwise: ``$ATTROBUST_DATA``, else a cache folder."""
+    """Default of ``--data-root``: ``$ATTROBUST_DATA`` if set, else a cache folder."""
     named = os.environ.get("ATTROBUST_DATA")
     return Path(named) if named else Path.home() / ".cache" / "attrobust" / "data"
 

@@ -1,4 +1,4 @@
-"""The embedded default: scans of handwritten digits that come with scikit-learn."""
+"""The default dataset: scans of handwritten digits that come with scikit-learn."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Digits(Dataset):
             raise ValueError(f"size={self.size} must be between 8 and 256 pixels")
 
     def load(self, root: Path | None) -> Loaded:  # noqa: ARG002
-        """1,197 images to train, 300 to validate, 300 to test."""
+        """1,197 training, 300 validation and 300 test images."""
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
@@ -52,7 +52,7 @@ class Digits(Dataset):
 def enlarge(
     images: np.ndarray[tuple[int, ...], np.dtype[np.int64]], size: int
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Bilinear enlargement in whole numbers, so that every machine gets the same bytes.
+    """Bilinear enlargement in integer arithmetic, which gives the same bytes on every machine.
 
     Args:
         images: N×8×8 with values 0 to 16.

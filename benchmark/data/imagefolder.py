@@ -1,4 +1,4 @@
-"""Any tree of class folders, read file by file."""
+"""Images in class folders, read file by file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FolderSplit(Split):
         files: in the order of the split.
         labels: int64[N].
         size: every image is scaled so that its shorter side is this and cropped to its centre.
-        looks: for every image the file that says where people look; None where nobody has said.
+        looks: the file of the gaze map of every image; None where there are none.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FolderSplit(Split):
         return self._looks is not None
 
     def gaze(self, indices: Sequence[int]) -> Tensor:
-        """See ``Split.gaze``: brightness, from black 0 to white 1; raises UsageError naming a file not decoded."""
+        """See ``Split.gaze``: brightness, black 0 to white 1; raises UsageError for a file that does not decode."""
         looks = self._looks
         if looks is None:
             return super().gaze(indices)
@@ -116,12 +116,12 @@ class FolderSplit(Split):
 class ImageFolder(Dataset):
     """Images in ``train/<class>/`` and ``test/<class>/`` or ``val/<class>/`` below --data-root.
 
-    With both val and test each is used as it is; with one of them it is the test split, and a tenth of the training
-    images is held out to validate.
+    If there are both val and test, they are the validation and the test split; if there is one of them, it is the test
+    split, and a tenth of the training images is the validation split.
 
     Attributes:
         size: width of a square image in pixels; shorter sides are scaled to it and the centre is cropped.
-        gaze: folder below --data-root with maps of where people look on the training images, bright where they do, as
+        gaze: folder below --data-root with gaze maps of the training images, bright where people look, as
             ``<gaze>/train/<class>/<name>.png`` for ``train/<class>/<name>.jpg``; ``none`` where there are none.
     """
 
@@ -151,7 +151,7 @@ class ImageFolder(Dataset):
         classes = tuple(images["train"])
         if len(classes) < 2:
             raise UsageError(f"imagefolder: {root / 'train'} has images of {len(classes)} classes; it needs at least 2")
-        shuffled = {name: _shuffled(root / name, found, classes) for name, found in images.items()}
+        shuffled = {name: _shuffled(root / name, by_class, classes) for name, by_class in images.items()}
         train = shuffled["train"]
         if len(present) == 2:
             parts = shuffled
@@ -178,7 +178,7 @@ class ImageFolder(Dataset):
         )
 
     def _looks(self, root: Path, files: Sequence[Path]) -> list[Path] | None:
-        """The gaze map beside every training image; raises UsageError naming the first that is missing."""
+        """The gaze map of every training image; raises UsageError for one that is missing or of another shape."""
         if self.gaze is None:
             return None
         folder = root / self.gaze
@@ -202,7 +202,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Three channels of 8 bits; of 16-bit grey the high byte, which PIL's own conversion would clip."""
+    """Three channels of 8 bits; 16-bit grey is reduced to its high byte, where PIL's own conversion would clip."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
@@ -211,7 +211,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Image files below a class folder, hidden ones left out."""
+    """Image files below a class folder, without hidden ones."""
     inside = (path for path in folder.rglob("*") if not any(p.startswith(".") for p in path.relative_to(folder).parts))
     return sorted(path for path in inside if path.suffix.lower() in SUFFIXES and path.is_file())
 
@@ -226,7 +226,7 @@ def _shuffled(folder: Path, images: Mapping[str, Sequence[Path]], classes: Seque
     unknown = [name for name in images if name not in classes]
     if unknown:
         raise UsageError(f"imagefolder: {folder} has a class folder {unknown[0]!r} that train/ lacks")
-    found = [(path, classes.index(name)) for name, paths in images.items() for path in paths]
-    if not found:
+    labelled = [(path, classes.index(name)) for name, paths in images.items() for path in paths]
+    if not labelled:
         raise UsageError(f"imagefolder: {folder} holds no image files ({', '.join(sorted(SUFFIXES))})")
-    return [found[i] for i in fixed_order(len(found))]
+    return [labelled[i] for i in fixed_order(len(labelled))]

@@ -1,4 +1,4 @@
-"""Drawn images of which it is known exactly what pixels make them what they are; nothing to download."""
+"""Synthetic images of geometric shapes with exact object masks; nothing to download."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Bytes = npt.NDArray[np.uint8]
 
 SIZES: dict[SplitName, int] = {"train": 3000, "val": 600, "test": 600}
 UNIT = 1024
-"""Directions and lengths are whole numbers of 1/1024, so that every machine draws the same pixels."""
+"""Directions and lengths are integers in units of 1/1024, so that every machine draws the same pixels."""
 
 
 class MaskedSplit(ArraySplit):
-    """A split held in memory with what its masks are.
+    """A split held in memory with object masks.
 
     Args:
         images: uint8, N×C×H×W.
@@ -41,7 +41,7 @@ class MaskedSplit(ArraySplit):
 
     @property
     def has_masks(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def masks(self, indices: Sequence[int]) -> Tensor:
@@ -52,16 +52,16 @@ class MaskedSplit(ArraySplit):
 @register("shapes")
 @dataclass(frozen=True, kw_only=True)
 class Shapes(Dataset):
-    """One disc, square, triangle, cross, ring or star in front of a texture with lines and blobs that mean nothing.
+    """One disc, square, triangle, cross, ring or star in front of a texture with distracting lines and blobs.
 
-    Position, size, angle and all colours are random, and the class decides nothing but which pixels the shape paints:
-    outside the mask no pixel depends on it. Masks are exact, for no edge is smoothed.
+    Position, size, angle and all colours are random, and the class decides only which pixels the shape paints: no pixel
+    outside the mask depends on it. Masks are exact, since edges are not anti-aliased.
 
     Attributes:
         size: width of the image in pixels.
         contrast: least distance of the shape's colour from the background's mean, summed over red, green and blue, of
             at most 255 each.
-        seed: of the drawing.
+        seed: of the random drawing.
     """
 
     size: int = 32
@@ -78,7 +78,7 @@ class Shapes(Dataset):
             raise ValueError(f"seed={self.seed} must be between 0 and 2^32 - 1")
 
     def load(self, root: Path | None) -> Loaded:  # noqa: ARG002
-        """3,000 images to train, 600 to validate, 600 to test; every class as often."""
+        """3,000 training, 600 validation and 600 test images, equally many of every class."""
         return Loaded(
             splits={name: self._split(number, count) for number, (name, count) in enumerate(SIZES.items())},
             classes=tuple(PAINTED),
@@ -92,15 +92,15 @@ class Shapes(Dataset):
         """One image, 3×H×W, and the pixels that its shape paints, H×W.
 
         Args:
-            stream: whole numbers that decide everything but the shape, together with ``seed``.
-            label: which shape.
+            stream: integers that, together with ``seed``, decide everything but the shape.
+            label: index of the shape in ``PAINTED``.
         """
         random = np.random.RandomState([self.seed, *stream])
         image, mean = _background(random, self.size)
         colour = random.randint(0, 256, 3)
         while np.abs(colour - mean).sum() < self.contrast:
             colour = random.randint(0, 256, 3)
-        # Half pixels: a pixel's centre lies at an odd number of them.
+        # In units of half pixels, in which the centres of pixels are odd numbers.
         radius = random.randint(self.size * 14 // 32, self.size * 22 // 32 + 1)
         x, y = _offsets(self.size, *random.randint(radius, 2 * self.size - radius + 1, 2))
         cosine, sine = _direction(random)
@@ -140,13 +140,13 @@ def _background(random: np.random.RandomState, size: int) -> tuple[Whole, Whole]
 
 
 def _faint(random: np.random.RandomState, mean: Whole) -> Whole:
-    """A random colour half way to the texture's, 3×1×1: what means nothing stands out less than the shape."""
+    """A random colour blended half and half with the texture's mean, 3×1×1, to stand out less than the shape."""
     colour: Whole = (random.randint(0, 256, 3) + mean) // 2
     return colour[:, None, None]
 
 
 def _offsets(size: int, x: int, y: int) -> tuple[Whole, Whole]:
-    """Of every pixel's centre from a point, in half pixels, 1×W and H×1."""
+    """Offsets of every pixel's centre from a point, in half pixels, 1×W and H×1."""
     centres = 2 * np.arange(size, dtype=np.int64) + 1
     return (centres - x)[None, :], (centres - y)[:, None]
 
@@ -183,11 +183,11 @@ def _ring(u: Whole, v: Whole, radius: int) -> Mask:
 
 
 def _star(u: Whole, v: Whole, radius: int) -> Mask:
-    """A pentagram: outside at most one of the five lines that join its points."""
+    """A pentagram: the points that lie beyond at most one of the five lines through its corners."""
     lines = ((0, 1000), (951, 309), (588, -809), (-588, -809), (-951, 309))
     beyond = [a * u + b * v > 309 * radius for a, b in lines]
-    found: Mask = np.sum(beyond, axis=0) <= 1
-    return found
+    mask: Mask = np.sum(beyond, axis=0) <= 1
+    return mask
 
 
 PAINTED: dict[str, Callable[[Whole, Whole, int], Mask]] = {
@@ -198,4 +198,4 @@ PAINTED: dict[str, Callable[[Whole, Whole, int], Mask]] = {
     "ring": _ring,
     "star": _star,
 }
-"""Which pixels a shape of unit direction and given radius paints, by class, from offsets along and across it."""
+"""By class, the function that gives the pixels of a shape from their offsets along and across it and its radius."""

@@ -1,1 +1,1 @@
-"""Scores of one cell."""
+"""Computes the scores of one cell."""

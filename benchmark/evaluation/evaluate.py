@@ -1,4 +1,4 @@
-"""One cell computed: attack, explain before and after, score, image by image."""
+"""Computes one cell: attacks, explains clean and attacked images, and scores the maps, image by image."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from attrobust.threat import ThreatModel
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """The fixed list every model is scored on.
+    """The fixed list of images that every model is scored on.
 
     Attributes:
         x: B×C×H×W in [0, 1].
         y: true classes, int64[B].
         partners: for each image another one, of another class, B×C×H×W.
-        masks: bool B×H×W, the pixels that make an image what it is; None where the dataset does not know them.
+        masks: object masks, bool B×H×W; None where the dataset has none.
     """
 
     x: Tensor
@@ -41,7 +41,7 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What is the same for every cell of a run: threat, map, explained class, seed, batch size."""
+    """Settings common to all cells of a run: threat model, reduction, explained class, seed, batch size."""
 
     threat: ThreatModel
     reduction: Reduction
@@ -61,20 +61,20 @@ def evaluate(
     donor: nn.Module | None = None,
     progress: str = "attack",
 ) -> Scores:
-    """Attack every image's explanation and score what the explainer says of the clean and of the attacked image.
+    """Attack every image's explanation and score the maps of the clean and the attacked images.
 
-    Maps that are compared explain the same class and, for a stochastic explainer, use the same draws, so that without
-    a perturbation they are equal; the draws are not those the attacker saw. Maps are scored in float64 where the device
+    Maps that are compared explain the same class and, for a stochastic explainer, use the same draws, so that without a
+    perturbation they are equal; the attacker's draws are different ones. Maps are scored in float64 where the device
     has it: on flat backgrounds max-pooling has ties, which float32 breaks by rounding, differently in every batch.
 
-    Of an attack with several results every metric keeps, image by image, the worst for the model.
+    Where an attack has several results, each metric takes, image by image, the worst for the model.
 
     Args:
         model: in evaluation mode, on any device.
-        explainer, attack, metrics: what is scored.
+        explainer, attack, metrics: of the cell.
         images, rules: shared by all cells.
-        donor: the network that ``Attack.donor`` asks for.
-        progress: what the progress bar says.
+        donor: source model of a transfer attack, see ``Attack.donor``.
+        progress: label of the progress bar.
     """
     scored = scored_copy(model)
     higher_is_better = [type(metric).higher_is_better for metric in metrics]
@@ -83,8 +83,8 @@ def evaluate(
         output = attack(context, x, y)
         clean = _case(scored, explainer, images, context, x, y)
         cases = [replace(clean, attacked=result.to(clean.clean)) for result in (output.x, *output.others)]
-        found = [torch.stack([_score(metric, case) for case in cases]) for metric in metrics]
-        batches.append(worst_of(output, found, higher_is_better))
+        by_metric = [torch.stack([_score(metric, case) for case in cases]) for metric in metrics]
+        batches.append(worst_of(output, by_metric, higher_is_better))
     return joined(batches)
 
 
@@ -97,14 +97,14 @@ def judge(
     *,
     progress: str = "metrics",
 ) -> Scores:
-    """Score maps of clean images, or the network alone, as ``evaluate`` does with an attack.
+    """Score maps of clean images, or the network alone, without an attack.
 
     Args:
         model: in evaluation mode, on any device.
-        explainer: whose maps are judged; None for metrics that ask for none.
-        metrics: not of attacks.
+        explainer: whose maps are scored; None for metrics of the network alone.
+        metrics: of scope ``map`` or ``network``.
         images, rules: shared by all cells.
-        progress: what the progress bar says.
+        progress: label of the progress bar.
     """
     scored = scored_copy(model)
     batches = []
@@ -123,30 +123,30 @@ def accuracy_under_attack(
     donor: nn.Module | None = None,
     progress: str = "attack",
 ) -> Scores:
-    """Attack every image's prediction; 1 where the network is right about the clean and every attacked image, else 0.
+    """Attack every image's prediction; the score is 1 where the clean and all attacked images are classified correctly.
 
-    Predictions are those of the network as it is attacked and as its clean accuracy is measured, in its own precision.
+    Predictions are in the network's own precision, as in the attack and for the clean accuracy.
 
     Args:
         model: in evaluation mode, on any device.
         attack: on the prediction.
         images: with their true classes.
-        rules: their threat must leave the prediction free.
-        donor: the network that ``Attack.donor`` asks for.
-        progress: what the progress bar says.
+        rules: with a threat model that does not keep the prediction.
+        donor: source model of a transfer attack, see ``Attack.donor``.
+        progress: label of the progress bar.
     """
     batches = []
     rules = replace(rules, label="true")
     for context, x, y in _contexts(model, Saliency(), images, rules, donor, progress):
         output = attack(context, x, y)
         clean = context.predict(x) == y
-        right = [clean & (context.predict(result) == y) for result in (output.x, *output.others)]
-        batches.append(worst_of(output, [torch.stack(right).cpu().double()], [True]))
+        correct = [clean & (context.predict(result) == y) for result in (output.x, *output.others)]
+        batches.append(worst_of(output, [torch.stack(correct).cpu().double()], [True]))
     return joined(batches)
 
 
 def _score(metric: CaseMetric, case: Case) -> Tensor:
-    """On the CPU; what goes wrong is told with the metric's name, because it is the end of the whole cell."""
+    """A metric's scores on the CPU; raises RuntimeError with the metric's name where it fails."""
     try:
         return metric.score(case).cpu()
     except Exception as error:
@@ -156,7 +156,7 @@ def _score(metric: CaseMetric, case: Case) -> Tensor:
 def _case(
     scored: nn.Module, explainer: Explainer | None, images: Images, context: Context, x: Tensor, y: Tensor
 ) -> Case:
-    """What metrics are given of a batch that nothing has attacked, typed like the scored network."""
+    """The case of a batch of clean images, in the precision of the scored network."""
     clean = x.to(next(scored.parameters()).dtype)
     partners = context.partners.to(clean)
     explain = _unexplained if explainer is None else functools.partial(explained, scored, explainer, context.seed)
@@ -186,8 +186,8 @@ def _contexts(
     donor: nn.Module | None,
     progress: str,
 ) -> Iterator[tuple[Context, Tensor, Tensor]]:
-    """Batch by batch: the situation, the clean images and their explained classes."""
-    # Copies, so that a plug-in that spoils a network spoils no other cell.
+    """The attack context, clean images and explained classes of every batch."""
+    # Copies, so that a plug-in that changes a network affects no other cell.
     model = copy.deepcopy(model)
     like = next(model.parameters())
     donor = None if donor is None else copy.deepcopy(donor).to(like).eval()
@@ -212,28 +212,28 @@ def _contexts(
 
 
 def _remembering(explain: Callable[[Tensor, Tensor], Tensor], *fixed: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """``explain`` that computes what it says of the images that all results of an attack share only the first time."""
-    known: list[tuple[Tensor, Tensor, Tensor]] = []
+    """``explain`` with a cache for the tensors ``fixed``: clean images and partners, common to an attack's results."""
+    cache: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def remembered(x: Tensor, y: Tensor) -> Tensor:
-        for images, classes, maps in known:
+        for images, classes, maps in cache:
             if x is images and torch.equal(y, classes):
                 return maps
         maps = explain(x, y)
         if any(x is images for images in fixed):
-            known.append((x, y, maps))
+            cache.append((x, y, maps))
         return maps
 
     return remembered
 
 
 def scored_copy(model: nn.Module) -> nn.Module:
-    """A copy whose maps are scored: in float64 where the device has it."""
+    """A copy for computing scored maps, in float64 where the device has it."""
     copied = copy.deepcopy(model)
     return copied if next(model.parameters()).device.type == "mps" else copied.double()
 
 
 def explained(model: nn.Module, explainer: Explainer, seed: int, x: Tensor, y: Tensor) -> Tensor:
-    """What is scored: signed attributions B×C×H×W, of a stochastic explainer with the same draws every time."""
+    """Attributions for scoring, signed, B×C×H×W; a stochastic explainer uses the same draws every time."""
     generator = torch.Generator().manual_seed(derive_seed("scored explanation", seed))
     return explainer(model, x, y, generator=generator)

@@ -1,4 +1,4 @@
-"""What studies ask of the harness: maps of whole splits, and networks trained anew on changed images, each once."""
+"""Evaluates retraining metrics: maps of whole splits, and networks trained on changed images, with a cache on disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOG = logging.getLogger("attrobust")
 
 
 class FloatSplit(Split):
-    """Images with colours between the 256 levels of a file, held in memory.
+    """A split of float images, held in memory; colours need not be multiples of 1/255.
 
     Args:
         images: float32 in [0, 1], N×C×H×W.
@@ -39,11 +39,11 @@ class FloatSplit(Split):
         self._images, self.labels = images, labels
 
     def pixels(self, indices: Sequence[int]) -> Tensor:
-        """See ``Split.pixels``; the nearest levels."""
+        """See ``Split.pixels``; rounded to the nearest level."""
         return (255 * self.batch(indices)[0]).round().to(torch.uint8)
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """See ``Split.batch``; as they are, not rounded."""
+        """See ``Split.batch``; not rounded."""
         positions = torch.as_tensor(indices)
         return self._images[positions], self.labels[positions]
 
@@ -58,15 +58,15 @@ class FloatSplit(Split):
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """Trains networks on changed images and remembers, on disk, which test images they recognise.
+    """Trains networks on changed images and caches on disk which test images they classify correctly.
 
-    Killed while it trains, it goes on from the last whole epoch; equal trainings are one, whoever asks for them.
+    An interrupted training is resumed from the last finished epoch; the same training is not run twice.
 
     Attributes:
         job: what is trained, from scratch; its images and its seed are replaced.
         data: whose images are changed.
         device: to train on.
-        folder: where results are kept.
+        folder: of the cached results.
     """
 
     job: TrainingJob
@@ -75,17 +75,17 @@ class Retraining:
     folder: Path
 
     def __call__(self, images: Mapping[SplitName, Tensor], seed: int) -> Tensor:
-        """Whether a network trained on changed images recognises them.
+        """Train a network on changed images and test it on changed images.
 
         Args:
             images: of every split, float32 in [0, 1], N×C×H×W; their classes are those of ``data``.
             seed: of the training.
 
         Returns:
-            bool[N], one for each changed test image.
+            Whether each changed test image is classified correctly, bool[N].
 
         Raises:
-            TrainingError: see ``training.train``.
+            TrainingError: see ``training.loop.train``.
         """
         splits: dict[SplitName, Split] = {
             name: FloatSplit(changed, self.data.splits[name].labels) for name, changed in images.items()
@@ -128,13 +128,13 @@ def _read(path: Path, count: int) -> Tensor | None:
 
 
 def split_maps(model: nn.Module, explainer: Explainer, images: Tensor, rules: Rules) -> Tensor:
-    """Maps of the classes a network predicts, computed as maps are for a score, batch by batch.
+    """Maps of a network's predicted classes, computed as for a score, batch by batch.
 
-    The true classes decide nothing: a map that knew them could tell them to whoever trains on what it leaves.
+    The true classes are not used: maps of them could leak the label into the images that networks are trained on.
 
     Args:
         model: in evaluation mode, on any device.
-        explainer: of its decisions.
+        explainer: of its predictions.
         images: N×C×H×W.
         rules: reduction, seed and batch size.
 
@@ -164,19 +164,19 @@ def conduct(
     *,
     progress: str = "studies",
 ) -> list[Tensor]:
-    """Judge an explainer with its network by what others learn.
+    """Evaluate retraining metrics of an explainer and its network.
 
     Args:
         model: in evaluation mode, on any device.
-        explainer: of its decisions.
-        studies: what is scored.
-        data: whose images are changed.
-        rules: how maps are made.
+        explainer: of its predictions.
+        studies: the retraining metrics.
+        data: the dataset whose images are changed.
+        rules: reduction, seed and batch size of the maps.
         retrain: see ``Bench.retrain``; a ``Retraining``.
-        progress: what the progress bar says; it counts trainings, those known from before too.
+        progress: label of the progress bar, which counts trainings, cached ones included.
 
     Returns:
-        For every study float64 repeats×N, of the whole test split.
+        For every metric float64 repeats×N, of the whole test split.
     """
     images = {name: split.batch(range(len(split)))[0] for name, split in data.splits.items()}
     maps = functools.cache(lambda name: split_maps(model, explainer, images[name], rules))

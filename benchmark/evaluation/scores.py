@@ -1,4 +1,4 @@
-"""What is kept of a cell: for every image and metric the worst result, and who found it."""
+"""Scores of a cell: for every image and metric the worst result of the attack, and the member it is from."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Scores:
 
     Attributes:
         values: one float64[B] for each metric, in order; of an attack's several results the worst for the model.
-        worst: one int64[B] for each metric: the member, an index into ``members``, whose result was that; among equals
-            the first, -1 where the score is undefined or no member found anything.
-        members: names of what the attack is made of.
-        legal: bool[B], whether the attack's own result obeyed the rules; the clean image was scored where it did not.
-            True where nothing attacked.
+        worst: one int64[B] for each metric: index in ``members`` of the member with that result; the first among
+            equals, -1 where the score is undefined or no member improved on the clean image.
+        members: names of an ensemble's attacks.
+        legal: feasible, bool[B]: whether the attack's result obeyed the threat model; where not, the clean image was
+            scored. True where there was no attack.
         passes: images the attack sent through the network.
-        repeats: for each metric that trains networks anew, the mean over images of every repeat.
+        repeats: for each retraining metric, the mean over images of every repeat.
     """
 
     values: list[Tensor]
@@ -36,7 +36,7 @@ class Scores:
 
 
 def unattacked(values: list[Tensor]) -> Scores:
-    """Scores of images that nothing attacked, one float64[B] for each metric."""
+    """Scores without an attack, one float64[B] for each metric."""
     return Scores(
         values=values,
         worst=[torch.full(scores.shape, -1) for scores in values],
@@ -46,15 +46,15 @@ def unattacked(values: list[Tensor]) -> Scores:
     )
 
 
-def worst_of(output: AttackOutput, found: Sequence[Tensor], higher_is_better: Sequence[bool]) -> Scores:
-    """Of every metric's scores, each results×images, the worst of each image."""
-    kept = [
+def worst_of(output: AttackOutput, by_metric: Sequence[Tensor], higher_is_better: Sequence[bool]) -> Scores:
+    """The worst result of each image, for every metric's scores, each results×images."""
+    worst = [
         worst_result(scores, output.sources.cpu(), higher_is_better=higher)
-        for scores, higher in zip(found, higher_is_better, strict=True)
+        for scores, higher in zip(by_metric, higher_is_better, strict=True)
     ]
     return Scores(
-        values=[values for values, _ in kept],
-        worst=[members for _, members in kept],
+        values=[values for values, _ in worst],
+        worst=[members for _, members in worst],
         members=output.members,
         legal=output.legal.cpu(),
         passes=output.passes,
@@ -62,7 +62,7 @@ def worst_of(output: AttackOutput, found: Sequence[Tensor], higher_is_better: Se
 
 
 def joined(batches: Sequence[Scores]) -> Scores:
-    """The scores of all images; raises ValueError where an attack's members are not the same in every batch."""
+    """The scores of all batches; raises ValueError where an attack's members are not the same in every batch."""
     names = {batch.members for batch in batches}
     if len(names) > 1 or any(len(set(members)) < len(members) for members in names):
         raise ValueError(f"an attack must have the same, different members in every batch, not {sorted(names)}")
@@ -80,13 +80,13 @@ def joined(batches: Sequence[Scores]) -> Scores:
 
 
 def worst_result(scores: Tensor, sources: Tensor, *, higher_is_better: bool) -> tuple[Tensor, Tensor]:
-    """Image by image the worst score for the model and the member it comes from.
+    """The worst score of each image, and the member it comes from.
 
-    A score that is NaN or infinite is undefined, as everywhere, and counts only where no other is left.
+    Scores that are NaN or infinite are undefined and taken only where no result of the image has a defined one.
 
     Args:
         scores: of every result, float64[N, B].
-        sources: the member each comes from, int64[N, B].
+        sources: index of the member each comes from, int64[N, B].
         higher_is_better: of the metric.
 
     Returns:

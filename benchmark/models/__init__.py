@@ -1,4 +1,4 @@
-"""The networks: one file per architecture, registered by name."""
+"""Architectures: one file per architecture, registered by name."""
 
 from __future__ import annotations
 

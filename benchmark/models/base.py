@@ -1,4 +1,4 @@
-"""The contract of an architecture: it turns the facts of a dataset into a network that owns its normalisation."""
+"""The contract of an architecture: it builds a network, with its normalisation inside, from facts of a dataset."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from attrobust.networks.smoothed import softplus_view
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
-    """What a network has to know of its images.
+    """The facts of a dataset that a network is built from.
 
     Attributes:
         channels, size: of an image, C and H = W in pixels.
         classes: number of classes.
-        mean, std: per channel, in pixel units; what the network normalises with.
+        mean, std: normalisation per channel, in pixel units.
     """
 
     channels: int
@@ -40,11 +40,11 @@ class ModelFamily(ABC):
 
     Attributes:
         activation: ``softplus`` replaces every ReLU, for a checkpoint that was trained so; a training method that needs
-            other activations puts them in itself.
-        beta: sharpness of the softplus.
-        normalize: what the network normalises with: ``data``, the constants of the images, or those that a checkpoint
-            was trained with: ``imagenet``, ``cifar10``, ``half`` (mean and std 0.5) or ``none``.
-        package: the distribution whose networks these are, where they are not of this project.
+            other activations replaces them itself.
+        beta: sharpness of the softplus, ``log(1 + exp(beta z)) / beta``.
+        normalize: constants of the normalisation: ``data``, those of the dataset, or those that a checkpoint was
+            trained with: ``imagenet``, ``cifar10``, ``half`` (mean and std 0.5) or ``none``.
+        package: the distribution that provides the networks; empty for those of this project.
     """
 
     package: ClassVar[str] = ""
@@ -59,7 +59,7 @@ class ModelFamily(ABC):
 
     @abstractmethod
     def network(self, facts: ImageFacts) -> nn.Module:
-        """What an author writes: a freshly initialised network with ``nn.ReLU`` activations.
+        """A freshly initialised network with ``nn.ReLU`` activations, which an author writes.
 
         Raises:
             ValueError: the architecture does not fit the images.
@@ -67,10 +67,10 @@ class ModelFamily(ABC):
 
     @final
     def build(self, facts: ImageFacts) -> nn.Module:
-        """A freshly initialised network with the activations and the normalisation asked for.
+        """A freshly initialised network with the activations and the normalisation of the settings.
 
         Raises:
-            ValueError: like ``network``, or the normalisation does not fit the images.
+            ValueError: as ``network``, or the normalisation does not fit the images.
         """
         mean, std = self.constants(facts)
         network = self.network(replace(facts, mean=mean, std=std))
@@ -78,7 +78,7 @@ class ModelFamily(ABC):
         return softplus_view(network, self.beta) if self.activation == "softplus" else network
 
     def suited_to(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:  # noqa: ARG002
-        """This architecture with the settings that weights of these names and shapes speak of.
+        """This architecture with the settings, such as width, that fit weights of these names and shapes.
 
         Raises:
             KeyError: a name is missing.
@@ -87,9 +87,9 @@ class ModelFamily(ABC):
 
     @final
     def constants(self, facts: ImageFacts) -> Constants:
-        """Mean and std that the network normalises with; raises ValueError where they do not fit the images."""
+        """Mean and std of the normalisation; raises ValueError where they do not fit the images."""
         return (facts.mean, facts.std) if self.normalize == "data" else constants(self.normalize, facts.channels)
 
     def stated_normalization(self, facts: ImageFacts) -> str:
-        """What the network normalises with, in words."""
+        """The normalisation in words."""
         return f"{self.normalize}, {describe(*self.constants(facts))}"

@@ -1,4 +1,4 @@
-"""The normalisations networks are trained with, by name."""
+"""Normalisation constants by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 Normalization = Literal["data", "imagenet", "cifar10", "half", "none"]
-"""``data`` stands for the constants of whatever images are used; the others are those of ``CONSTANTS``."""
+"""``data`` stands for the constants of the dataset in use; the others are those of ``CONSTANTS``."""
 
 Constants = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation per channel, in pixel units."""
@@ -17,7 +17,7 @@ CONSTANTS: dict[str, Constants] = {
     "half": ((0.5,), (0.5,)),
     "none": ((0.0,), (1.0,)),
 }
-"""One number stands for all channels."""
+"""Mean and std by name; a single number holds for all channels."""
 
 
 def constants(name: str, channels: int) -> Constants:
@@ -29,10 +29,10 @@ def constants(name: str, channels: int) -> Constants:
 
 
 def name_of(mean: Sequence[float], std: Sequence[float]) -> str:
-    """The name of constants as weights state them; raises ValueError where they have none."""
+    """The name of given constants; raises ValueError where they have none."""
     for name in CONSTANTS:
-        known = constants(name, len(mean)) if len(CONSTANTS[name][0]) in (1, len(mean)) else ((), ())
-        if (tuple(mean), tuple(std)) == known:
+        named = constants(name, len(mean)) if len(CONSTANTS[name][0]) in (1, len(mean)) else ((), ())
+        if (tuple(mean), tuple(std)) == named:
             return name
     raise ValueError(f"its normalisation, {describe(mean, std)}, is none of {', '.join(CONSTANTS)}")
 

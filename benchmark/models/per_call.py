@@ -1,4 +1,4 @@
-"""Networks of other packages, made to keep the contract of ours as far as they can."""
+"""Adapts networks of other packages to the contract of ``ModelFamily``, as far as possible."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from attrobust.networks.tracing import traced
 
 
 def adopted(network: nn.Module, facts: ImageFacts) -> nn.Module:
-    """A network of normalised images as one of pixels, see ``one_activation_per_call``."""
+    """A network for normalised images with a normalisation layer in front; see ``one_activation_per_call``."""
     parts = OrderedDict(normalize=Normalize(facts.mean, facts.std), network=one_activation_per_call(network, facts))
     return nn.Sequential(parts)
 
 
 def one_activation_per_call(network: nn.Module, facts: ImageFacts) -> nn.Module:
-    """The network in evaluation mode, with nothing in place and a module for each call of an activation.
+    """The network in evaluation mode, with nothing computed in place and one module for each call of an activation.
 
-    Where torch.fx cannot rewrite it, or it does something else while training than while evaluating, activations that
-    it calls several times stay shared: explainers see to them, and replacing them by smooth ones is the same.
+    Where torch.fx cannot rewrite it, or its graph differs between training and evaluation, modules that are called
+    several times stay shared. Explainers handle that themselves, and smoothed models are the same either way.
     """
     make_out_of_place(network)
     image = torch.zeros(1, facts.channels, facts.size, facts.size)

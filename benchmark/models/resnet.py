@@ -1,4 +1,4 @@
-"""ResNet-18 (He et al. 2016) with torchvision's parameter names, so that its weights load as they are."""
+"""ResNet-18 (He et al. 2016) with torchvision's parameter names, so that torchvision's weights fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrobust.networks.smoothed import Normalize
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut, each activation a module of its own."""
+    """Two 3×3 convolutions and a shortcut, with one module for each activation."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The networks of RobustBench, by its names. They come trained, so none is registered to be trained here."""
+"""RobustBench's trained networks, by its names; not registered, since they are not trained here."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from attrobust.benchmark.models.per_call import one_activation_per_call
 from attrobust.types import UsageError
 
 DATASETS = {10: "cifar10", 100: "cifar100", 1000: "imagenet"}
-"""RobustBench's name of a dataset of so many classes."""
+"""RobustBench's name of a dataset, by its number of classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobustBench(ModelFamily):
-    """A trained network of RobustBench, which normalises by itself.
+    """A trained network of RobustBench, with its own normalisation inside.
 
     Attributes:
-        name: as its tables have it.
-        threat: what it was made robust against.
+        name: as in RobustBench's tables.
+        threat: the threat model it was trained for.
     """
 
     package: ClassVar[str] = "robustbench"
@@ -40,7 +40,7 @@ class RobustBench(ModelFamily):
         imported()
 
     def network(self, facts: ImageFacts) -> nn.Module:
-        """The trained network; downloaded by RobustBench on first use, beside torch's other downloads."""
+        """The trained network; RobustBench downloads it on first use, into torch's hub folder."""
         folder = Path(torch.hub.get_dir()) / "robustbench"
         dataset = dataset_of(facts.classes)
         try:
@@ -57,7 +57,7 @@ class RobustBench(ModelFamily):
 
 
 def dataset_of(classes: int) -> str:
-    """What RobustBench calls the dataset; raises ValueError where it has none of so many classes."""
+    """RobustBench's name of a dataset with ``classes`` classes; raises ValueError where there is none."""
     if classes not in DATASETS:
         raise ValueError(f"RobustBench has networks for 10, 100 or 1000 classes, the dataset has {classes}")
     return DATASETS[classes]

@@ -1,4 +1,4 @@
-"""The networks of timm, by its names."""
+"""timm's networks, by its names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Timm(ModelFamily):
     """A network of timm, e.g. name=resnet26d (needs pip install attrobust[zoo]).
 
     Attributes:
-        name: as ``timm.list_models`` has it.
+        name: as in ``timm.list_models``.
     """
 
     package: ClassVar[str] = "timm"
@@ -34,7 +34,7 @@ class Timm(ModelFamily):
             raise ValueError(f"timm has no {self.name!r}.{did_you_mean(self.name, timm.list_models())}")
 
     def network(self, facts: ImageFacts) -> nn.Module:
-        """See ``ModelFamily.network``; some architectures have an image size of their own."""
+        """See ``ModelFamily.network``; some architectures require a certain image size."""
         network = imported().create_model(self.name, num_classes=facts.classes, in_chans=facts.channels)
         return adopted(network, facts)
 

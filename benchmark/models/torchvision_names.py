@@ -1,4 +1,4 @@
-"""The classification networks of torchvision, by its names."""
+"""torchvision's classification networks, by its names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrobust.benchmark.models.per_call import adopted
 from attrobust.naming.suggest import did_you_mean
 
 AUXILIARY = ("googlenet", "inception_v3")
-"""Networks that train with further classifiers and, with torchvision's weights, normalise a second time inside."""
+"""Networks with auxiliary classifiers in training that, with torchvision's weights, normalise a second time inside."""
 
 
 @register("torchvision")
@@ -22,7 +22,7 @@ class Torchvision(ModelFamily):
     """A classification network of torchvision, e.g. name=resnet50.
 
     Attributes:
-        name: as ``torchvision.models.list_models`` has it.
+        name: as in ``torchvision.models.list_models``.
     """
 
     package: ClassVar[str] = "torchvision"

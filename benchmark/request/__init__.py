@@ -1,1 +1,1 @@
-"""What was asked for, resolved and checked."""
+"""The request: a command's options, resolved and checked."""

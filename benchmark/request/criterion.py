@@ -1,4 +1,4 @@
-"""What the best member of a sweep is chosen by: a metric under an attack for an explainer, above an accuracy."""
+"""The criterion by which the best member of a sweep is chosen: a metric under an attack, above an accuracy."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Criterion:
     """How members of a sweep are compared on the validation split.
 
     Attributes:
-        metric, attack, explainer: whose mean decides.
-        floor: clean accuracy in [0, 1] below which a member is out; None where the sweep's best member sets it.
+        metric, attack, explainer: of the cell whose mean score decides.
+        floor: clean accuracy in [0, 1] that a member must have; None for one relative to the sweep's best member.
     """
 
     metric: Component[Metric]
@@ -40,10 +40,11 @@ def make_criterion(
     attack: Sequence[Component[Attack]],
     explainer: Sequence[Component[Explainer]],
 ) -> Criterion:
-    """Read ``METRIC[@ATTACK[@EXPLAINER]]``; raises UsageError where it says nothing, or no single thing.
+    """Read ``METRIC[@ATTACK[@EXPLAINER]]``; raises UsageError where it is malformed or ambiguous.
 
-    A bare name is the column of that name, with its settings; what is no column is taken as it is typed. Without an
-    attack it is the first column's that is not noise, without an explainer the first column's.
+    A name without settings is the column of that name, with the column's settings; a spec that is not a column is
+    resolved by itself. The default attack is the first column's that is not noise, the default explainer the first
+    column's.
 
     Args:
         text: as typed after ``--choose``.
@@ -70,10 +71,10 @@ def make_criterion(
 
 def _find(registry: Registry[T], text: str, columns: Sequence[Component[T]], base: type[Any]) -> Component[T]:
     typed = str(Spec.parse(text))
-    found = [item for item in columns if item.label == typed] or [item for item in columns if item.name == typed]
-    if len(found) > 1:
-        raise UsageError(f"--choose {text}: which of {', '.join(item.label for item in found)}?")
-    return found[0] if found else resolve_one(registry, typed, base)
+    matches = [item for item in columns if item.label == typed] or [item for item in columns if item.name == typed]
+    if len(matches) > 1:
+        raise UsageError(f"--choose {text}: which of {', '.join(item.label for item in matches)}?")
+    return matches[0] if matches else resolve_one(registry, typed, base)
 
 
 def _accuracy(text: str) -> float:

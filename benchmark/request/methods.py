@@ -1,4 +1,4 @@
-"""The methods of a run: what was typed of each, and where the settings come from that were not."""
+"""Resolves the methods of a run, with defaults from the recipe and from the methods' cards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attrobust.types import Card, UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """Settings of methods where the command line is silent: the recipe's, then those of a method's card.
+    """Settings of methods that are not typed: the recipe's, then those of the method's card.
 
     Attributes:
         recipe: of training.
@@ -29,45 +29,46 @@ class Defaults:
     model: str
 
     def __call__(self, spec: Spec) -> dict[str, str]:
-        """For one method as typed. A step goes with the ball it was stated for, not with another."""
+        """The defaults of one method as typed; without a step that was stated for another ball or number of steps."""
         card: Card = getattr(registry.get(spec.name), "card", Card())
-        found: dict[str, str] = {}
+        defaults: dict[str, str] = {}
         for settings in (card.settings_for(self.dataset, self.model), self.recipe.methods.get(spec.name, {})):
-            found = {**_without_step(found, settings), **settings}
-        return _without_step(found, spec.settings)
+            defaults = {**_without_step(defaults, settings), **settings}
+        return _without_step(defaults, spec.settings)
 
 
-def _without_step(found: dict[str, str], changes: Mapping[str, str]) -> dict[str, str]:
-    """Settings less the step, where the ball or the number of steps changes."""
+def _without_step(settings: dict[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    """Settings without the step, where the ball or the number of steps changes."""
     if not {"eps", "norm", "steps"} & set(changes):
-        return found
-    return {key: value for key, value in found.items() if key != "step"}
+        return settings
+    return {key: value for key, value in settings.items() if key != "step"}
 
 
 def resolve_methods(specs: Sequence[Spec], defaults: Defaults) -> list[Component[Method]]:
     """Methods with all their settings.
 
     Raises:
-        UsageError: unknown name or setting, a bad value, two that mean the same, an l2 ball with the radius of a cube,
-            or a setting that changes nothing.
+        UsageError: unknown name or setting, a bad value, two that mean the same, norm=l2 with the default eps, which is
+            for linf, or a setting without effect.
     """
-    found = resolve(registry, specs, Method, defaults)
-    for spec, component in zip(specs, found, strict=True):
+    components = resolve(registry, specs, Method, defaults)
+    for spec, component in zip(specs, components, strict=True):
         fields = {item.name for item in dataclasses.fields(component.item)}
         if spec.settings.get("norm") == "l2" and "eps" in fields and "eps" not in spec.settings:
             raise UsageError(f"{component.label}: type eps too; that of linf, per pixel, is no radius for norm=l2")
         refuse_idle(component.item, spec)
-    return found
+    return components
 
 
-def resolve_starts(found: Sequence[Component[Method]], defaults: Defaults) -> dict[str, Component[Method]]:
-    """By name, the methods whose trained weights others go on from.
+def resolve_starts(components: Sequence[Component[Method]], defaults: Defaults) -> dict[str, Component[Method]]:
+    """By name, the methods whose trained weights the given methods start from.
 
     Raises:
-        UsageError: no such method, or one that goes on from trained weights itself; says whose ``start`` it is.
+        UsageError: no such method, or one that starts from trained weights itself; names the method whose ``start`` it
+            is.
     """
     starts: dict[str, Component[Method]] = {}
-    for component in found:
+    for component in components:
         name = component.item.start
         if name == SCRATCH or name in starts:
             continue
@@ -80,14 +81,14 @@ def resolve_starts(found: Sequence[Component[Method]], defaults: Defaults) -> di
     return starts
 
 
-def resolve_donors(found: Sequence[Component[Attack]], defaults: Defaults) -> dict[str, Component[Method]]:
-    """By what attacks call them, the methods whose trained networks they need.
+def resolve_donors(components: Sequence[Component[Attack]], defaults: Defaults) -> dict[str, Component[Method]]:
+    """By name, the methods that train the source models of transfer attacks.
 
     Raises:
-        UsageError: no such method; says whose donor it is.
+        UsageError: no such method; names the attack.
     """
     donors: dict[str, Component[Method]] = {}
-    for component in found:
+    for component in components:
         name = component.item.donor
         if not name or name in donors:
             continue

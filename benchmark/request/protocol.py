@@ -1,4 +1,4 @@
-"""Evaluation settings: named, versioned, and the same for every row of a table."""
+"""Protocols: named, versioned evaluation settings, the same for every row of a table."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Protocol:
         version: raised whenever a number could change.
         summary: one line for ``--list``.
         dataset, model: specs, e.g. ``lenet:width=16``.
-        images: how many of the fixed test list are attacked.
+        images: number of images of the fixed test list that are attacked.
         methods, explainers, attacks, metrics: specs of the rows and columns.
-        controls: names of the rows that no table should be led by, see ``benchmark.controls``.
-        accuracy_attack: spec of the attack on the prediction under which accuracy is measured too; empty for none.
-        reduction: channels to map, see ``attrobust.reduction.reduce_map``.
+        controls: names of the sanity-check baselines among the rows, see ``checkpoints.untrained``.
+        accuracy_attack: spec of the attack on the prediction for accuracy under attack; empty for none.
+        reduction: channels to map, see ``attrobust.maps.reduction.reduce_map``.
         label: the class explained: ``predicted`` is the model's own clean prediction, ``true`` the dataset's.
-        norm, eps: the threat model; eps in pixel units, ``"8/255"``.
+        norm, eps: of the threat model; eps in pixel units, ``"8/255"``.
         keep_prediction: whether an attack must keep the prediction.
         seeds: of training; each is a row.
         evaluation_seed: of everything random in the evaluation.
-        modified: names of the fields that a command line changed.
+        modified: names of the fields that the command line changed.
     """
 
     name: str
@@ -70,17 +70,17 @@ class Protocol:
 
     @property
     def threat(self) -> ThreatModel:
-        """What attacks may do; raises ValueError where norm or eps make no sense."""
+        """The threat model of attacks; raises ValueError where norm or eps are invalid."""
         return ThreatModel(norm=self.norm, eps=parse_number(self.eps), keep_prediction=self.keep_prediction)
 
     @property
     def accuracy_threat(self) -> ThreatModel:
-        """The same ball for attacks on the prediction, which is free to change."""
+        """The threat model of attacks on the prediction: the same ball, without keeping the prediction."""
         return dataclasses.replace(self.threat, keep_prediction=False)
 
     @property
     def title(self) -> str:
-        """``quick v1``, with the fields a command line changed."""
+        """Name and version, e.g. ``quick v1``, with the fields that the command line changed."""
         changed = f" (modified: {', '.join(self.modified)})" if self.modified else ""
         return f"{self.name} v{self.version}{changed}"
 
@@ -88,7 +88,7 @@ class Protocol:
         """This protocol with other values; those that differ are listed in ``modified``.
 
         Raises:
-            UsageError: a value that makes no sense.
+            UsageError: an invalid value.
         """
         changed = {key: value for key, value in values.items() if value is not None and value != getattr(self, key)}
         # Choosing the rows of a table does not change how a row is evaluated.
@@ -100,6 +100,6 @@ class Protocol:
 
 
 def load_protocol(name: str) -> Protocol:
-    """The shipped protocol ``name``, or the one in the file a path ending in ``.toml`` names; raises UsageError."""
+    """The shipped protocol of a name, or that in the file of a path ending in ``.toml``; raises UsageError."""
     path = settings.find_file("protocol", name, FOLDER)
     return settings.read(Protocol, path, {"name": path.stem, "modified": ()})

@@ -1,4 +1,4 @@
-"""What a command asks for, with every name, number, file and device checked before anything is computed."""
+"""Resolves a command's options: every name, number, file and device is checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ from attrobust.types import UsageError, parse_number
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One command, resolved.
+    """One command with its options resolved.
 
     Attributes:
-        protocol: how is evaluated.
-        dataset, data_root, model: on what.
+        protocol: of the evaluation.
+        dataset, data_root, model: images and architecture.
         methods, checkpoints: the rows.
-        sweeps: those specs of the methods that have values in braces.
-        criterion: what the best member of a sweep is chosen by; None where every member is a row.
-        starts: by name, the methods whose trained weights others among ``methods`` and ``donors`` go on from.
-        donors: by name, the methods whose networks attacks need.
+        sweeps: the specs of methods that list values in braces.
+        criterion: by which the best member of a sweep is chosen; None where every member is a row.
+        starts: by name, the methods whose trained weights some of ``methods`` and ``donors`` start from.
+        donors: by name, the methods that train the source models of transfer attacks.
         explainers, attacks, metrics: the columns.
-        accuracy_attack: on the prediction, for the column of accuracy under attack; None where there is none.
-        recipe: how missing checkpoints are trained.
-        retrain: whether shipped checkpoints are left aside.
-        interval: how intervals over images are computed; changes tables only.
-        audit: whether networks and explainers are tried out for flags.
+        accuracy_attack: attack on the prediction, for the column of accuracy under attack; None where there is none.
+        recipe: of training, for missing checkpoints.
+        retrain: whether shipped checkpoints are ignored.
+        interval: method of intervals over images; changes tables only.
+        audit: whether networks and explainers are audited.
         device: to compute on.
         batch_size: images attacked together; changes speed and memory only.
-        memory: bytes explainers may keep at once, or None for what the device suggests; changes speed and memory only.
+        memory: bytes of activations at once in explainers, or None for the device's default; changes speed and memory
+            only.
         out: folder of the run.
     """
 
@@ -183,7 +184,7 @@ def _bytes(gib: str) -> int:
 
 
 def find_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one, else the CPU; raises UsageError for a device this machine lacks."""
+    """The device of a name; ``auto`` is CUDA if present, else the CPU. Raises UsageError for a missing device."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+))?", name)

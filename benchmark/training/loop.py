@@ -1,4 +1,4 @@
-"""The one training loop: deterministic for a seed, killed and resumed without a trace."""
+"""The training loop of all methods: deterministic for a seed, and resumable with the same result."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Trained:
 
 
 def fresh_network(method: Method, family: ModelFamily, data: Loaded, seed: int) -> nn.Module:
-    """The network a method starts from: the same initial weights for every method with the same seed."""
+    """A network with initial weights, which are the same for every method with the same seed."""
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("initial weights", seed))
         return method.prepare(family.build(image_facts(data)))
@@ -73,9 +73,10 @@ def train(
         family, data, recipe: what is trained, on what and how.
         seed: of initial weights, order, augmentation and the loss's random numbers.
         device: to train on.
-        resume: file that holds the state after every epoch; continued from when it is there and whole, never removed.
-        start: network whose weights to go on from, which methods may learn from as it is; None for fresh weights.
-        progress: what the progress bar says.
+        resume: file for the state after every epoch; if it exists and is intact, training continues from it. It is not
+            removed.
+        start: network whose weights are the initial ones; methods get it as ``Batch.start``. None for fresh weights.
+        progress: label of the progress bar.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -146,7 +147,7 @@ def _step(
 
 
 def correct(model: nn.Module, split: Split, count: int, device: torch.device, batch_size: int = 256) -> Tensor:
-    """bool[count]: whether the model, put into evaluation mode, classifies each of the first ``count`` images right."""
+    """Whether each of the first ``count`` images is classified correctly, bool[count]; sets evaluation mode."""
     model.eval()
     hits = []
     with torch.no_grad():
@@ -157,7 +158,7 @@ def correct(model: nn.Module, split: Split, count: int, device: torch.device, ba
 
 
 def save_tensors(path: Path, value: Any) -> None:
-    """Write tensors and plain values so that ``torch.load(weights_only=True)`` reads them; whole or not at all."""
+    """Write tensors and plain values atomically, as ``torch.load(weights_only=True)`` reads them."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
     write_atomically(path, buffer.getvalue())
@@ -197,11 +198,11 @@ def _epoch(
     order: list[int] = torch.randperm(len(split), generator=generator).tolist()
     for start in range(0, len(order), recipe.batch_size):
         if start and start + 1 == len(order):
-            return  # A last batch of one image has no batch statistics.
+            return  # Batch normalisation cannot train on a last batch of one image.
         indices = order[start : start + recipe.batch_size]
         x, y = split.batch(indices)
         channels = x.shape[1]
-        # One more channel, so that the map moves with its image.
+        # The gaze map is one more channel, so that augmentation changes it with its image.
         together = torch.cat([x, split.gaze(indices)[:, None]], dim=1) if split.has_gaze else x
         together = _augment(together, recipe.augment, generator).to(device)
         gaze = together[:, channels] if split.has_gaze else None
@@ -228,7 +229,7 @@ def _augment(x: Tensor, how: str, generator: torch.Generator) -> Tensor:
 
 @contextmanager
 def _reproducible(device: torch.device) -> Iterator[None]:
-    """Deterministic kernels inside the block, with a warning where CUDA has none; torch's random state is restored."""
+    """Deterministic kernels inside the block, with a warning where CUDA has none; restores torch's random state."""
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng():

@@ -17,20 +17,20 @@ FOLDER = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained, whatever the loss.
+    """Training settings that do not depend on the method.
 
     Attributes:
         epochs, batch_size: of training.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (Nesterov momentum 0.9).
-        learning_rate: the largest of the schedule.
+        learning_rate: largest rate of the schedule.
         weight_decay: of the optimiser.
         schedule: ``one-cycle`` warms up linearly over the first 30 % from 1/25 of the rate and falls along a cosine to
             0; ``steps`` divides by 10 after 50 % and 75 %; ``constant``.
         clip: largest l2 norm of the whole gradient; 0 does not clip.
-        augment: ``none``, ``flip`` (left-right) or ``crop-flip`` (shifts by up to 4 pixels too).
-        tuning_epochs, tuning_rate: for methods that go on from trained weights, shares of ``epochs`` and
+        augment: ``none``, ``flip`` (left-right) or ``crop-flip`` (also shifts by up to 4 pixels).
+        tuning_epochs, tuning_rate: for methods that start from trained weights, shares of ``epochs`` and
             ``learning_rate``.
-        methods: per method, settings used where the command line is silent; text as typed there.
+        methods: per method, defaults of settings that are not typed; as text, like on the command line.
     """
 
     epochs: int
@@ -69,7 +69,7 @@ class Recipe:
         return self.learning_rate * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))) / 2
 
     def tuning(self) -> Recipe:
-        """This recipe for a method that goes on from trained weights: fewer epochs, at least one, at a lower rate."""
+        """This recipe for a method that starts from trained weights: fewer epochs, at least one, at a lower rate."""
         return dataclasses.replace(
             self,
             epochs=max(1, round(self.tuning_epochs * self.epochs)),
@@ -77,7 +77,7 @@ class Recipe:
         )
 
     def shared(self, *, tuning: bool = True) -> dict[str, Any]:
-        """What is the same for every method, as JSON values; without ``tuning`` for one that starts from scratch."""
+        """The fields that hold for every method, as JSON values; without those of tuning where ``tuning`` is False."""
         values = dataclasses.asdict(self)
         for key in ("methods",) if tuning else ("methods", "tuning_epochs", "tuning_rate"):
             del values[key]
