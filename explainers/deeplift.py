@@ -18,7 +18,7 @@ from attrobust.explainers.shared.from_captum import CaptumExplainer
 @register("deeplift")
 @dataclass(frozen=True, kw_only=True)
 class DeepLift(CaptumExplainer):
-    """Contributions to ``f_c(x) - f_c(x0)`` by the Rescale rule, from a flat grey x0 (arXiv 1704.02685).
+    """DeepLift's contributions to ``f_c(x) - f_c(x0)`` by the Rescale rule, from a flat grey x0 (arXiv 1704.02685).
 
     The contributions of all pixels sum to the difference of the logits. Where values tie in a window of max-pooling, as
     in flat areas of an image, the map has no derivative.

@@ -35,7 +35,7 @@ class GuidedBackprop(CaptumExplainer):
 @register("deconvolution")
 @dataclass(frozen=True, kw_only=True)
 class Deconvolution(UnderivedExplainer, CaptumExplainer):
-    """The gradient with ReLU applied to it at every ReLU in place of its slope (Zeiler and Fergus, arXiv 1311.2901).
+    """Backward pass that rectifies the signal at every ReLU, in place of the ReLU's slope (arXiv 1311.2901).
 
     Softplus activations are treated as ReLUs. The map depends on ``x`` only through max-pooling and is piecewise
     constant: its derivative is zero.

@@ -18,7 +18,7 @@ from attrobust.explainers.shared.gradient import input_gradient
 @register("ig")
 @dataclass(frozen=True, kw_only=True)
 class IG(Explainer):
-    """``(x - x0) ⊙ ∫ ∇f_c(x0 + t (x - x0)) dt`` along the line from a flat grey x0 (arXiv 1703.01365, equation 1).
+    """Integrated gradients from a flat grey x0, ``(x - x0) ⊙ ∫ ∇f_c(x0 + t (x - x0)) dt`` (arXiv 1703.01365).
 
     Attributes:
         steps: points of the quadrature.

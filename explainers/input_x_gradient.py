@@ -15,7 +15,7 @@ from attrobust.explainers.shared.gradient import input_gradient
 @register("input-x-gradient")
 @dataclass(frozen=True, kw_only=True)
 class InputXGradient(Explainer):
-    """``x ⊙ ∇_x f_c(x)`` in pixel units (Shrikumar et al. 2016, arXiv 1605.01713)."""
+    """Input times gradient, ``x ⊙ ∇_x f_c(x)``, in pixel units (Shrikumar et al. 2016, arXiv 1605.01713)."""
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator

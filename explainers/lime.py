@@ -17,7 +17,7 @@ from attrobust.explainers.shared.segments import counts, draw, find
 @register("lime")
 @dataclass(frozen=True, kw_only=True)
 class Lime(SegmentExplainer):
-    """Coefficients of a linear model of the logit, fitted to random coalitions (arXiv 1602.04938, equation 1).
+    """Coefficients of a linear model of the logit, fitted to random coalitions of segments (arXiv 1602.04938).
 
     Each coalition keeps every segment with probability one half and has weight ``exp(-d² / (2 width²))``, d the cosine
     distance between its mask and that of the whole image, ``1 - sqrt(|z| / S)``. Mask distance and ridge regression are

@@ -25,12 +25,13 @@ Rule = Literal["epsilon", "epsilon-plus", "gamma", "box"]
 @register("lrp")
 @dataclass(frozen=True, kw_only=True)
 class LRP(Explainer):
-    """Layer-wise relevance propagation, as in AGA's evaluation (Bach et al. 2015, doi 10.1371/journal.pone.0130140).
+    """Layer-wise relevance propagation from the explained logit (Bach et al. 2015, doi 10.1371/journal.pone.0130140).
 
-    Relevance starts as the explained logit and goes back operation by operation. Convolutions and linear layers
-    distribute it to their inputs in proportion to their contributions; activations, dropout and ``Normalize`` pass it
-    on unchanged; max-pooling gives it to the largest input. Average-pooling, means, additions and batch normalisation
-    distribute it by the epsilon rule, but a batch normalisation after a convolution or linear layer is merged into it.
+    It is the LRP of AGA's evaluation. Relevance starts as the explained logit and goes back operation by operation.
+    Convolutions and linear layers distribute it to their inputs in proportion to their contributions; activations,
+    dropout and ``Normalize`` pass it on unchanged; max-pooling gives it to the largest input. Average-pooling, means,
+    additions and batch normalisation distribute it by the epsilon rule, but a batch normalisation after a convolution
+    or linear layer is merged into it.
 
     Values are those of zennit's composites, with three differences for operations that AGA's networks do not have:
     zennit passes relevance unchanged through a batch normalisation that follows no layer, passes the gradient through

@@ -24,7 +24,7 @@ from attrobust.types import Amount, Card, Cost
 @register("art")
 @dataclass(frozen=True, kw_only=True)
 class Art(Activated):
-    """Cross-entropy at x' and a triplet loss: the image close to the gradient of its class, far from another class's.
+    """Cross-entropy at x' plus a triplet loss: the image close to the gradient of its class, far from another class's.
 
     Distances are ``1 − cos`` over all channels and pixels between the normalised image and the gradients of the logits
     of the true class, g_y, and of the most likely other, g_r, in a smoothed model. With d_p the larger of x's distances

@@ -20,7 +20,7 @@ from attrobust.types import Card, Cost
 @register("far")
 @dataclass(frozen=True, kw_only=True)
 class Far(Adversarial):
-    """Cross-entropy, and the smallest Pearson correlation in the ball between the attributions of x and of x'.
+    """Cross-entropy plus one minus the smallest Pearson correlation between attributions of x and of x' in the ball.
 
     Attributions are of the true class's logit, signed, over all channels and pixels, with the network in evaluation
     mode. The logit of a ReLU network has no curvature, so the derivative of its gradient map is zero and

@@ -20,7 +20,7 @@ from attrobust.types import Card, Cost
 @register("ig-norm")
 @dataclass(frozen=True, kw_only=True)
 class IgNorm(Adversarial):
-    """Cross-entropy at the clean image, and the largest l1 norm of the loss's integrated gradients over the ball.
+    """Cross-entropy at the clean image plus the largest l1 norm of the loss's integrated gradients over the ball.
 
     The path leads from the image x to a neighbour x' that maximises the same norm, with fewer points, by projected
     steps; x' is a constant of the loss. The loss is the paper's divided by B: a mean over images and not a sum over the

@@ -26,7 +26,7 @@ PAPER_BATCH = 128
 @register("lcnn")
 @dataclass(frozen=True, kw_only=True)
 class LCNN(Method):
-    """Layers with learned bounds of curvature and slope, and a penalty on the bounds.
+    """Low-curvature network: layers with learned bounds of curvature and slope, and a penalty on the bounds.
 
     ``prepare`` makes every ReLU a centred softplus of learned sharpness β, divides every convolution's weight by the
     spectral norm of the convolution, and makes every batch normalisation one without weights whose slope is at most a

@@ -18,7 +18,7 @@ from attrobust.types import Card, Cost
 @register("mart")
 @dataclass(frozen=True, kw_only=True)
 class Mart(Divergent):
-    """Boosted cross-entropy at x', and a divergence weighted by how unlikely the true class is at x.
+    """Boosted cross-entropy at x' plus a divergence weighted by one minus the true class's probability at x.
 
     The inner steps raise the cross-entropy with the network in evaluation mode, from a little noise around x.
 

@@ -18,7 +18,7 @@ from attrobust.types import Card, Cost
 @register("trades")
 @dataclass(frozen=True, kw_only=True)
 class Trades(Divergent):
-    """Cross-entropy at x, and the largest KL divergence between the predictions for x and for a point of the ball.
+    """Cross-entropy at x plus the largest KL divergence between the predictions for x and for a point of the ball.
 
     The inner steps raise ``KL(p(x) || p(x'))`` with the network in evaluation mode, from a little noise around x. In
     the loss p(x) is not detached.

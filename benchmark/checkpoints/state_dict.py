@@ -69,7 +69,8 @@ def _unwrapped(saved: Any, path: Path) -> State:
     keys = list(saved) if isinstance(saved, Mapping) else []
     holders = [key for key in WRAPPERS if key in keys and _is_state(saved[key])]
     if len(holders) > 1:
-        raise UsageError(f"{path} holds weights under {holders[0]!r} and {holders[1]!r}; save those that are meant")
+        both = f"under {holders[0]!r} and under {holders[1]!r}"
+        raise UsageError(f"{path} holds weights {both}; save those that are meant")
     if not holders:
         what = f"its keys: {', '.join(map(str, keys[:5]))}" if keys else f"it is a {type(saved).__name__}"
         raise UsageError(f"{path} holds no state dict ({what}); save one with torch.save(model.state_dict(), path)")

@@ -21,7 +21,7 @@ from attrobust.threat import format_eps
 @register("aga-bound")
 @dataclass(frozen=True, kw_only=True)
 class AgaBound(Quality):
-    """Mean of ``||H(x) δ||₂ / ||∇f(x + δ)||₂`` over random δ, f the logit and H its Hessian (arXiv 2211.15900).
+    """AGA's bound, mean of ``||H(x) δ||₂ / ||∇f(x + δ)||₂`` over random δ, H the logit's Hessian (arXiv 2211.15900).
 
     To first order in δ it bounds the sine of the angle between the gradients at x and at x + δ, whatever their lengths:
     a small Hessian is not enough where the gradient is small too. Both terms are in pixel units, and x + δ may leave

@@ -15,11 +15,12 @@ from attrobust.metrics.shared.curve import Curve
 @register("deletion")
 @dataclass(frozen=True, kw_only=True)
 class Deletion(Curve):
-    """Area under ``p_c`` while pixels are replaced by the fill colour, most important ones first (arXiv 1806.07421).
+    """Area under the class probability as the most important pixels are replaced first (arXiv 1806.07421).
 
-    Order, ties and area are those of ``Curve``. With a constant map no pixel is replaced before the end, which gives
-    the worst score. (An unused mode of AGA's code also replaces the pixel at the threshold and all that tie with it,
-    which would give a constant map the best score.)
+    Pixels of the image are replaced by the fill colour in the order of its map. Order, ties and area are those of
+    ``Curve``. With a constant map no pixel is replaced before the end, which gives the worst score. (An unused mode of
+    AGA's code also replaces the pixel at the threshold and all that tie with it, which would give a constant map the
+    best score.)
     """
 
     higher_is_better: ClassVar[bool] = False

@@ -17,11 +17,11 @@ from attrobust.metrics.shared.curve import Curve
 @register("insertion")
 @dataclass(frozen=True, kw_only=True)
 class Insertion(Curve):
-    """Area under ``p_c`` while pixels replace the fill colour, most important ones first (arXiv 1806.07421).
+    """Area under the class probability as the most important pixels are inserted first (arXiv 1806.07421).
 
-    Order, ties and area are those of ``Curve``. With a constant map no pixel is inserted before the end, which gives
-    the worst score. RelEx's preservation (arXiv 2103.14332), which removes the least important pixels first, is the
-    same curve in reverse.
+    Pixels of the image replace the fill colour in the order of its map. Order, ties and area are those of ``Curve``.
+    With a constant map no pixel is inserted before the end, which gives the worst score. RelEx's preservation (arXiv
+    2103.14332), which removes the least important pixels first, is the same curve in reverse.
     """
 
     higher_is_better: ClassVar[bool] = True

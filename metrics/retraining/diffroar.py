@@ -15,7 +15,9 @@ from attrobust.metrics.shared.retraining import Bench
 @register("diffroar")
 @dataclass(frozen=True, kw_only=True)
 class DiffROAR(RemovalStudy):
-    """``acc(least important pixels removed) - acc(most important removed)``, mean over the levels (arXiv 2102.12781).
+    """Accuracy after retraining without the least important pixels minus that without the most important ones.
+
+    ``acc(least important removed) - acc(most important removed)``, mean over the levels (arXiv 2102.12781).
 
     Both accuracies are of networks that were trained and are tested on changed images. The paper gives one number for
     every share k of pixels that are kept, 100 % minus the level; ``levels=50`` gives one of them. It ranks every

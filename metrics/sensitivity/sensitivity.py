@@ -81,7 +81,10 @@ class Sensitivity(Quality, kind=True):
 @register("max-sensitivity")
 @dataclass(frozen=True, kw_only=True)
 class MaxSensitivity(Sensitivity):
-    """``max_δ ‖Φ(x + δ) - Φ(x)‖ / ‖Φ(x)‖`` over random δ in a linf ball (arXiv 1901.09392); see ``Sensitivity``."""
+    """Largest relative change of the map over random δ in a linf ball, ``max_δ ‖Φ(x + δ) - Φ(x)‖ / ‖Φ(x)‖``.
+
+    From arXiv 1901.09392; see ``Sensitivity``.
+    """
 
     @property
     def title(self) -> str:
@@ -96,7 +99,10 @@ class MaxSensitivity(Sensitivity):
 @register("avg-sensitivity")
 @dataclass(frozen=True, kw_only=True)
 class AvgSensitivity(Sensitivity):
-    """``mean_δ ‖Φ(x + δ) - Φ(x)‖ / ‖Φ(x)‖`` over random δ in a linf ball (arXiv 1901.09392); see ``Sensitivity``."""
+    """Mean relative change of the map over random δ in a linf ball, ``mean_δ ‖Φ(x + δ) - Φ(x)‖ / ‖Φ(x)‖``.
+
+    From arXiv 1901.09392; see ``Sensitivity``.
+    """
 
     @property
     def title(self) -> str:
