@@ -11,7 +11,7 @@ from attrobust.attacks.base import Context
 from attrobust.attacks.engine.adaptive import AdaptiveDescent
 from attrobust.attacks.engine.feasible import Objective
 from attrobust.attacks.engine.scored import Scored
-from attrobust.attacks.objectives import ranks
+from attrobust.attacks.objectives import stand_ins
 from attrobust.naming.checks import above_zero
 
 TEMPERATURES = {"topk": 0.25, "spearman": 0.4, "kendall": 0.4}
@@ -51,5 +51,5 @@ class Direct(Scored, AdaptiveDescent):
         clean = context.maps(x, y)
         temperature = self.temperature or TEMPERATURES[self.score]
         if self.score == "topk":
-            return ranks.soft_topk(clean, self.k.of(clean[0].numel()), temperature)
-        return ranks.soft_spearman(clean, temperature)
+            return stand_ins.soft_topk(clean, self.k.of(clean[0].numel()), temperature)
+        return stand_ins.soft_spearman(clean, temperature)

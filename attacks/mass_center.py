@@ -9,8 +9,8 @@ from torch import Tensor
 from attrobust.attacks import register
 from attrobust.attacks.base import Context
 from attrobust.attacks.engine.feasible import Objective
-from attrobust.attacks.objectives.mass import mass_center
 from attrobust.attacks.published.ghorbani import Ghorbani
+from attrobust.maps.center import mass_center
 
 
 @register("mass-center")

@@ -11,7 +11,7 @@ from attrobust.attacks import register
 from attrobust.attacks.base import Context
 from attrobust.attacks.engine.feasible import Objective
 from attrobust.attacks.noise import Noise
-from attrobust.attacks.objectives import ranks
+from attrobust.attacks.objectives import scores
 from attrobust.attacks.published.variants import Variant, always_kept, by_variant, settle
 from attrobust.naming.checks import above_zero
 from attrobust.types import Amount
@@ -58,7 +58,7 @@ class RandomSign(Noise):
 
     def score(self, clean: Tensor) -> Objective:
         """See ``Noise.score``."""
-        return super().score(clean) if self.variant == "corrected" else ranks.topk(clean, self.k.of(clean[0].numel()))
+        return super().score(clean) if self.variant == "corrected" else scores.topk(clean, self.k.of(clean[0].numel()))
 
     def candidates(self, context: Context, x: Tensor) -> Iterator[Tensor]:
         """See ``Noise.candidates``."""

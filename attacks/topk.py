@@ -9,7 +9,7 @@ from torch import Tensor
 from attrobust.attacks import register
 from attrobust.attacks.base import Context
 from attrobust.attacks.engine.feasible import Objective
-from attrobust.attacks.objectives import mass, ranks
+from attrobust.attacks.objectives import mass, scores
 from attrobust.attacks.published.ghorbani import Ghorbani
 from attrobust.types import Amount
 
@@ -51,4 +51,4 @@ class TopK(Ghorbani):
     def measure(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """Top-k intersection of attacked and clean map."""
         clean = context.maps(x, y)
-        return ranks.topk(clean, self.k.of(clean[0].numel()))
+        return scores.topk(clean, self.k.of(clean[0].numel()))

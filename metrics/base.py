@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from attrobust.maps.reduction import reduce_map
+from attrobust.maps.rows import is_finite
 from attrobust.metrics.shared.case import Case
-from attrobust.metrics.shared.rows import in_parts, is_finite
+from attrobust.metrics.shared.parts import in_parts
 
 Scope = Literal["attack", "map", "network", "training"]
 ROUNDING = 1e-9

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from attrobust.attacks.base import Context
+from attrobust.maps.rows import is_constant, is_finite
 
 Objective = Callable[[Tensor], Tensor]
 """Maps B×H×W to one number per image, float[B]: smaller is a stronger attack."""
@@ -79,8 +80,8 @@ class BestLegal:
 
 def defined_score(score: Objective, maps: Tensor) -> Tensor:
     """The score of maps, float[B]; NaN where a map is constant or not finite, for which scores are undefined."""
-    flat = maps.detach().flatten(1)
-    usable = flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
+    rows = maps.detach().flatten(1)
+    usable = is_finite(rows) & ~is_constant(rows)
     return score(maps).detach().masked_fill(~usable, torch.nan)
 
 

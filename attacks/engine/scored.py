@@ -9,7 +9,9 @@ from torch import Tensor
 
 from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.engine.feasible import Objective
-from attrobust.attacks.objectives import ranks, scores
+from attrobust.attacks.objectives import scores
+from attrobust.maps import ssim
+from attrobust.maps.rows import Norm
 from attrobust.types import Amount
 
 Score = Literal["topk", "spearman", "kendall", "pearson", "cosine", "normalized-l2", "ssim"]
@@ -27,7 +29,7 @@ class Scored(Attack):
 
     score: Score = "cosine"
     k: Amount = Amount(10, percent=True)
-    by: scores.Norm = "l2"
+    by: Norm = "l2"
 
     def __post_init__(self) -> None:
         parent = getattr(super(), "__post_init__", None)
@@ -41,8 +43,8 @@ class Scored(Attack):
         """Raise ValueError where k is more than a map has or all of it, or the map is smaller than SSIM's window."""
         if self.score == "topk" and self.k.of(height * width) == height * width:
             raise ValueError(f"k={self.k} is every pixel of a map, of which any other has as many")
-        if self.score == "ssim" and min(height, width) < scores.WINDOW:
-            raise ValueError(f"ssim needs maps of at least {scores.WINDOW}×{scores.WINDOW}, not {height}×{width}")
+        if self.score == "ssim" and min(height, width) < ssim.SIZE:
+            raise ValueError(f"ssim needs maps of at least {ssim.SIZE}×{ssim.SIZE}, not {height}×{width}")
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """The score itself."""
@@ -52,11 +54,11 @@ class Scored(Attack):
         """The score against clean maps, B×H×W."""
         match self.score:
             case "topk":
-                return ranks.topk(clean, self.k.of(clean[0].numel()))
+                return scores.topk(clean, self.k.of(clean[0].numel()))
             case "spearman":
-                return ranks.spearman(clean)
+                return scores.spearman(clean)
             case "kendall":
-                return ranks.kendall(clean)
+                return scores.kendall(clean)
             case "pearson":
                 return scores.pearson(clean)
             case "cosine":

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attrobust.attacks.base import Context
 from attrobust.attacks.engine.feasible import Objective
-from attrobust.attacks.objectives import mass, ranks
+from attrobust.attacks.objectives import mass, scores
 from attrobust.attacks.published.ghorbani import Ghorbani
 from attrobust.attacks.published.maps import RightIG
 from attrobust.naming.checks import at_least
@@ -58,9 +58,9 @@ class OnPath(Ghorbani):
         """Kendall's tau-b between the two maps."""
         clean = context.maps(x, y)
         if not self.masked:
-            return ranks.kendall(clean)
+            return scores.kendall(clean)
         top = self._top(clean)
-        tau = ranks.kendall(clean[top].view(len(x), -1))
+        tau = scores.kendall(clean[top].view(len(x), -1))
         return lambda maps: tau(maps[top].view(len(x), -1))
 
     def guide(self, context: Context, x: Tensor, y: Tensor) -> Objective | None:

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from attrobust.maps import similarity
 from attrobust.metrics import register
 from attrobust.metrics.base import Similarity
-from attrobust.metrics.shared.rows import cosine
 
 
 @register("cosine")
@@ -27,4 +27,4 @@ class Cosine(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        return cosine(a, b)
+        return similarity.cosine(a, b).clamp(-1.0, 1.0)

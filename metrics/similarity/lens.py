@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attrobust.maps.ranks import top_mask
+from attrobust.maps.rows import is_constant
 from attrobust.metrics import register
 from attrobust.metrics.base import SpatialSimilarity
-from attrobust.metrics.shared.rows import is_constant
 from attrobust.types import Amount
 
 

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from attrobust.maps.center import mass_center
 from attrobust.metrics import register
 from attrobust.metrics.base import SpatialSimilarity
-from attrobust.metrics.shared.rows import with_norm
 
 
 @register("mass-center")
@@ -44,18 +43,8 @@ class MassCenter(SpatialSimilarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``SpatialSimilarity.compare``."""
-        centers = (center(a), center(b))
+        centers = (mass_center(a), mass_center(b))
         if self.truncate:
             centers = (centers[0].trunc(), centers[1].trunc())
         distance: Tensor = (centers[0] - centers[1]).norm(dim=1)
         return distance
-
-
-def center(maps: Tensor) -> Tensor:
-    """Centre of mass of absolute values as (row, column) in pixels, B×H×W to B×2; NaN where a map is zero."""
-    mass = with_norm(maps.abs().flatten(1), "l2")[0].view_as(maps)
-    lines = mass.sum(dim=2), mass.sum(dim=1)
-    places = (torch.arange(size, dtype=maps.dtype, device=maps.device) for size in maps.shape[1:])
-    return torch.stack(
-        [(line * place).sum(dim=1) / line.sum(dim=1) for line, place in zip(lines, places, strict=True)], dim=1
-    )

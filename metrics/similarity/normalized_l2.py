@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from attrobust.maps import similarity
+from attrobust.maps.rows import Norm
 from attrobust.metrics import register
 from attrobust.metrics.base import Similarity
-from attrobust.metrics.shared.rows import with_norm
 
 
 @register("normalized-l2")
@@ -24,7 +25,7 @@ class NormalizedL2(Similarity):
         form: the ``norm`` itself, its ``square``, or ``mse``, the square divided by the number of pixels.
     """
 
-    by: Literal["l2", "sum", "max"] = "l2"
+    by: Norm = "l2"
     form: Literal["norm", "square", "mse"] = "norm"
 
     higher_is_better: ClassVar[bool] = False
@@ -42,8 +43,7 @@ class NormalizedL2(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        (a, size_a), (b, size_b) = with_norm(a, self.by), with_norm(b, self.by)
-        distance: Tensor = (a / size_a).addcdiv_(b, size_b, value=-1).norm(dim=1)
+        distance = similarity.normalized_l2(a, b, self.by)
         match self.form:
             case "norm":
                 return distance

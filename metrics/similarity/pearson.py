@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from attrobust.maps import similarity
 from attrobust.metrics import register
 from attrobust.metrics.base import Similarity
-from attrobust.metrics.shared.rows import correlation
 
 
 @register("pearson")
@@ -28,4 +28,4 @@ class Pearson(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        return correlation(a, b)
+        return similarity.pearson(a, b).clamp(-1.0, 1.0)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from attrobust.maps.ranks import sorted_ranks
+from attrobust.maps import similarity
 from attrobust.metrics import register
 from attrobust.metrics.base import Similarity
 
@@ -23,8 +22,4 @@ class Spearman(Similarity):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``Similarity.compare``."""
-        mean = (a.shape[1] + 1) / 2
-        a, b = sorted_ranks(a) - mean, sorted_ranks(b) - mean
-        dot = torch.linalg.vecdot
-        correlation: Tensor = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-        return correlation.clamp(-1.0, 1.0)
+        return similarity.spearman(a, b).clamp(-1.0, 1.0)

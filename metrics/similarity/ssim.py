@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from attrobust.maps.rows import is_constant, scaled
+from attrobust.maps.ssim import SIZE, ssim
 from attrobust.metrics import register
 from attrobust.metrics.base import SpatialSimilarity
-from attrobust.metrics.shared.rows import scaled
 from attrobust.naming.checks import above_zero
-
-MAP = (1, 2)
-"""Axes of one map in a batch."""
-FARTHEST = 1e120
-"""Values are clamped to this many times L's scale so that squares stay finite; SSIM is 0 long before."""
-
-WIDE = 1e3
-"""Largest deviation from the mean, in data ranges, for which variances are computed as differences of squares."""
 
 
 @register("ssim")
@@ -49,7 +38,7 @@ class SSIM(SpatialSimilarity):
     """
 
     window: Literal["uniform", "gaussian"] = "uniform"
-    size: int = 7
+    size: int = SIZE
     sigma: float = 1.5
     edges: Literal["inside", "zero"] = "inside"
     covariance: Literal["sample", "population"] = "sample"
@@ -89,7 +78,7 @@ class SSIM(SpatialSimilarity):
     @property
     def title(self) -> str:
         """E.g. ``SSIM`` or ``SSIM (gaussian 11)``."""
-        return "SSIM" if self.window == "uniform" and self.size == 7 else f"SSIM ({self.window} {self.size})"
+        return "SSIM" if self.window == "uniform" and self.size == SIZE else f"SSIM ({self.window} {self.size})"
 
     @property
     def idle(self) -> frozenset[str]:
@@ -105,74 +94,16 @@ class SSIM(SpatialSimilarity):
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         """See ``SpatialSimilarity.compare``; raises ValueError where the window is larger than the maps."""
         self.check_size(a.shape[1], a.shape[2])
-        constant = a.amax(dim=MAP) == a.amin(dim=MAP)
+        constant = is_constant(a.flatten(1))
         if self.normalize != "none":
             a, b = (scaled(maps.flatten(1), self.normalize).view_as(maps) for maps in (a, b))
-        unit, span = self._range(a, b)
-        margin = self.size // 2 if self.edges == "zero" else 0
-        (a, shift_a), (b, shift_b) = (_in_ranges(maps, unit, span, margin) for maps in (a, b))
-        weights = self._weights()
-        mean_a, mean_b = _windows(a, weights), _windows(b, weights)
-        variances = _windows((a * a).addcmul_(b, b), weights) - mean_a * mean_a - mean_b * mean_b
-        covariance = _windows(a * b, weights) - mean_a * mean_b
-        wide = torch.maximum(a.abs(), b.abs()).amax(dim=MAP) > WIDE
-        if wide.any():
-            moments = _moments(a[wide], b[wide], mean_a[wide], mean_b[wide], weights)
-            variances[wide], covariance[wide] = moments
-        if self.covariance == "sample":
-            sample = self.size**2 / (self.size**2 - 1)
-            variances, covariance = sample * variances, sample * covariance
-        mean_a, mean_b = mean_a + shift_a, mean_b + shift_b
-        luminance = (2 * mean_a * mean_b + 0.01**2) / (mean_a * mean_a + mean_b * mean_b + 0.01**2)
-        scores = (luminance * (2 * covariance + 0.03**2) / (variances + 0.03**2)).mean(dim=MAP)
+        scores = ssim(
+            a,
+            b,
+            size=self.size,
+            sigma=self.sigma if self.window == "gaussian" else None,
+            edges=self.edges,
+            covariance=self.covariance,
+            span=self.value if self.range == "value" else self.range,
+        )
         return scores.masked_fill(constant, float("nan")).clamp(-1.0, 1.0)
-
-    def _range(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """A scale that maps are divided by, and L in units of it; each B×1×1."""
-        if self.range == "value":
-            return torch.full_like(a[:, :1, :1], self.value), torch.ones_like(a[:, :1, :1])
-        maps = {"clean": a, "attacked": b, "both": torch.cat([a, b], dim=1)}[self.range]
-        unit = maps.abs().amax(dim=MAP, keepdim=True)
-        scaled = maps / unit
-        return unit, scaled.amax(dim=MAP, keepdim=True) - scaled.amin(dim=MAP, keepdim=True)
-
-    def _weights(self) -> list[float]:
-        """Weights of a window along one axis, which sum to 1."""
-        places = [place - self.size // 2 for place in range(self.size)]
-        weights = [
-            math.exp(-(place**2) / (2 * self.sigma**2)) if self.window == "gaussian" else 1.0 for place in places
-        ]
-        return [weight / sum(weights) for weight in weights]
-
-
-def _in_ranges(maps: Tensor, unit: Tensor, span: Tensor, margin: int) -> tuple[Tensor, Tensor]:
-    """Padded maps in units of the data range minus their means, B×H×W, and the means, B×1×1.
-
-    Without their means, variances as differences of squares do not cancel.
-    """
-    maps = F.pad((maps / unit).clamp(-FARTHEST, FARTHEST), (margin,) * 4)
-    mean = maps.mean(dim=MAP, keepdim=True)
-    return (maps - mean) / span, mean / span
-
-
-def _windows(maps: Tensor, weights: list[float]) -> Tensor:
-    """Weighted means over all windows that lie inside the map; a pixel's weight is that of its row times its column."""
-    for dim in MAP:
-        length = maps.shape[dim] - len(weights) + 1
-        total = weights[0] * maps.narrow(dim, 0, length)
-        for start, weight in enumerate(weights[1:], 1):
-            total.add_(maps.narrow(dim, start, length), alpha=weight)
-        maps = total
-    return maps
-
-
-def _moments(a: Tensor, b: Tensor, mean_a: Tensor, mean_b: Tensor, weights: list[float]) -> tuple[Tensor, Tensor]:
-    """Sum of both variances, and covariance, in each window, from deviations, without cancellation."""
-    variances, covariance = torch.zeros_like(mean_a), torch.zeros_like(mean_a)
-    height, width = mean_a.shape[1:]
-    for (row, down), (column, right) in itertools.product(enumerate(weights), repeat=2):
-        there = (slice(None), slice(row, row + height), slice(column, column + width))
-        from_a, from_b = a[there] - mean_a, b[there] - mean_b
-        variances.add_(from_a * from_a + from_b * from_b, alpha=down * right)
-        covariance.add_(from_a * from_b, alpha=down * right)
-    return variances, covariance

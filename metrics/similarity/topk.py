@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from attrobust.maps.ranks import top_mask
+from attrobust.maps import similarity
+from attrobust.maps.rows import is_constant
 from attrobust.metrics import register
 from attrobust.metrics.base import Similarity
-from attrobust.metrics.shared.rows import is_constant
 from attrobust.types import Amount
 
 
@@ -60,6 +60,5 @@ class TopK(Similarity):
         """See ``Similarity.compare``."""
         if self.of == "abs":
             a, b = a.abs(), b.abs()
-        k = self.k.of(a.shape[1])
-        shared = (top_mask(a, k) & top_mask(b, k)).sum(dim=1).double() / k
+        shared = similarity.shared_top(a, b, self.k.of(a.shape[1]))
         return shared.masked_fill(is_constant(a) | is_constant(b), float("nan"))

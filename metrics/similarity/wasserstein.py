@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attrobust.maps.rows import scaled
 from attrobust.metrics import register
 from attrobust.metrics.base import SpatialSimilarity
-from attrobust.metrics.shared.rows import scaled
 from attrobust.naming.checks import at_least
 
 

@@ -38,6 +38,7 @@ from attrobust.naming.spec import build, parse_specs
 from attrobust.types import Amount
 
 from helpers.cases import FEW, MakeCase
+from helpers.order import tau_b
 from helpers.vectors import close, vectors
 
 SIMILARITIES = [name for name in registry.names() if issubclass(registry.get(name), Similarity)]
@@ -98,7 +99,7 @@ def oracle(metric: Similarity, a: np.ndarray, b: np.ndarray) -> float:
         case "spearman":
             return float(scipy.stats.spearmanr(a, b).statistic)
         case "kendall":
-            return float(scipy.stats.kendalltau(a, b).statistic)
+            return tau_b(a, b)
         case "pearson":
             return float(scipy.stats.pearsonr(a, b).statistic)
         case "cosine":

@@ -1,4 +1,4 @@
-"""Objectives of the ranks of a map's pixels, each exact and as a differentiable surrogate.
+"""Differentiable surrogates of scores of the ranks of a map's pixels.
 
 A surrogate replaces the comparison of two values by a sigmoid of their difference divided by a temperature. The
 temperature is a share of the map's standard deviation, so that a map's scale has no effect.
@@ -6,13 +6,12 @@ temperature is a share of the map's standard deviation, so that a map's scale ha
 
 from __future__ import annotations
 
-import scipy.stats
 import torch
 from torch import Tensor
 
 from attrobust.attacks.engine.feasible import Objective
-from attrobust.attacks.objectives.scores import centred, normalized
 from attrobust.maps.ranks import sorted_ranks, top_mask
+from attrobust.maps.rows import centred, scaled
 from attrobust.maps.seeds import derive_seed
 
 COMPARISONS, FEWEST = 2**17, 32
@@ -21,47 +20,20 @@ HALVINGS = 60
 """Bisections that find the threshold of a soft top-k."""
 
 
-def spearman(clean: Tensor) -> Objective:
-    """Spearman's correlation, of average ranks; exact."""
-    goal = _rows(sorted_ranks(clean.flatten(1)))
-    return lambda maps: (_rows(sorted_ranks(maps.flatten(1))) * goal).sum(dim=1)
-
-
 def soft_spearman(clean: Tensor, temperature: float) -> Objective:
     """Differentiable surrogate of Spearman's correlation: ranks are sums of sigmoid comparisons.
 
     It is the surrogate of Kendall's tau too. Both scores count concordant pairs, Spearman's weighted by their distance
     in rank. A surrogate of tau on a sample of pairs overfits to these pairs and does not lower tau on the others.
     """
-    goal = _rows(sorted_ranks(clean.flatten(1))).to(clean.dtype)
+    goal = scaled(centred(sorted_ranks(clean.flatten(1))), "l2").to(clean.dtype)
     others = references(goal.shape[1])
 
     def correlation(maps: Tensor) -> Tensor:
         ranks = torch.sigmoid(_differences(standardized(maps), others) / temperature).mean(dim=2)
-        return (_rows(ranks) * goal).sum(dim=1)
+        return (scaled(centred(ranks), "l2") * goal).sum(dim=1)
 
     return correlation
-
-
-def kendall(clean: Tensor) -> Objective:
-    """Kendall's tau-b; exact."""
-    goals = clean.flatten(1).cpu().numpy()
-
-    def tau(maps: Tensor) -> Tensor:
-        rows = zip(goals, maps.detach().flatten(1).cpu().numpy(), strict=True)
-        values = [scipy.stats.kendalltau(goal, row).statistic for goal, row in rows]
-        return torch.tensor(values, dtype=torch.float64, device=maps.device)
-
-    return tau
-
-
-def topk(clean: Tensor, k: int) -> Objective:
-    """Top-k intersection: share of the k largest pixels common to both maps (arXiv 1710.10547); exact.
-
-    Among equal values the earlier pixels count as larger.
-    """
-    top = top_mask(clean.flatten(1), k)
-    return lambda maps: (top & top_mask(maps.flatten(1), k)).sum(dim=1).double() / k
 
 
 def soft_topk(clean: Tensor, k: int, temperature: float) -> Objective:
@@ -99,7 +71,7 @@ def soft_top_mask(values: Tensor, k: int, temperature: float) -> Tensor:
 
 def standardized(maps: Tensor) -> Tensor:
     """Values minus their mean, divided by their standard deviation, B×D; NaN where a map is constant."""
-    values = normalized(centred(maps), "l2").flatten(1)
+    values = scaled(centred(maps.flatten(1)), "l2")
     size: float = values.shape[1] ** 0.5
     return values * size
 
@@ -116,10 +88,3 @@ def references(pixels: int) -> Tensor:
 def _differences(values: Tensor, others: Tensor) -> Tensor:
     """Differences of every pixel to the pixels ``others``, B×D×N."""
     return values[:, :, None] - values[:, None, others.to(values.device)]
-
-
-def _rows(values: Tensor) -> Tensor:
-    """Rows with mean 0 and l2 norm 1; NaN where constant."""
-    values = values - values.mean(dim=1, keepdim=True)
-    length: Tensor = values.norm(dim=1, keepdim=True)
-    return values / length
