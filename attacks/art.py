@@ -99,7 +99,7 @@ class Art(OnPath):
         view = self.differentiated(self.situation(context), x).network
 
         def gradients(network: torch.nn.Module, attached: Tensor) -> Iterator[Tensor]:
-            """Of both logits, B×D."""
+            """Gradients of both logits, each B×D."""
             logits = network(attached)
             other = logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
             for logit in (logits.gather(1, y[:, None]), other):

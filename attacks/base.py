@@ -265,7 +265,7 @@ class Attack(ABC):
         )
 
     def _results(self, context: Context, x: Tensor, y: Tensor) -> Results:
-        """Those of ``results``, or the clean images where no change of an image can change its map."""
+        """The results of the attack, or the clean images where the map does not depend on the image."""
         if context.explainer.ignores_image and not self.on_prediction:
             return Results(images=[x.clone()], members=(type(self).__name__,), sources=None)
         return self.results(context, x.clone(), y)

@@ -15,7 +15,7 @@ from attrobust.attacks.objectives import stand_ins
 from attrobust.naming.checks import above_zero
 
 TEMPERATURES = {"topk": 0.25, "spearman": 0.4, "kendall": 0.4}
-"""Of the smooth surrogates of scores, in standard deviations of the map: those that lowered the exact scores most."""
+"""Default temperatures of surrogates, in standard deviations of the map: those that lowered the exact scores most."""
 
 
 @register("direct")

@@ -15,7 +15,7 @@ CONTAINMENT_TOLERANCE = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class ThreatModel:
-    """What an attacker may do to an image with pixels in [0, 1].
+    """Constraints on an attacked image: norm ball, pixel box [0, 1], and whether the prediction must be kept.
 
     Attributes:
         norm: ``linf`` bounds every pixel's change, ``l2`` the Euclidean norm over channels and pixels.

@@ -73,7 +73,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one training step costs, in passes of its batch through the network.
+    """Cost of a training step, in passes of its batch through the network.
 
     Attributes:
         forward: F, evaluations of the network.
@@ -100,7 +100,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """Where a training method comes from.
+    """Paper, loss and published settings of a training method.
 
     Attributes:
         title: paper title; empty for a plug-in that states none.

@@ -89,22 +89,22 @@ class OfPredicted:
 
     @property
     def stochastic(self) -> bool:
-        """That of the other."""
+        """Of the wrapped explainer."""
         return self.explainer.stochastic
 
     @property
     def curved(self) -> bool:
-        """That of the other."""
+        """Of the wrapped explainer."""
         return self.explainer.curved
 
     @property
     def ignores_image(self) -> bool:
-        """That of the other."""
+        """Of the wrapped explainer."""
         return self.explainer.ignores_image
 
     @property
     def differentiable(self) -> bool:
-        """That of the other."""
+        """Of the wrapped explainer."""
         return self.explainer.differentiable
 
     def __call__(

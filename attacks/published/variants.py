@@ -98,7 +98,7 @@ class Published(AdaptiveDescent):
 
     @abstractmethod
     def official(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
-        """What the official code returns, B×C×H×W; arguments as for ``run``."""
+        """The official code's result, B×C×H×W; arguments as for ``run``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ def glance(target: str) -> Glance:
         spec = locate(module)
     except ModuleNotFoundError as error:
         return Glance(problem=str(error))
-    except Exception:  # a finder of somebody else's: nothing is certain
+    except Exception:  # whatever a finder of another package raises
         return Glance()
     if spec.origin is None or not spec.origin.endswith(".py"):
         return Glance()

@@ -52,7 +52,7 @@ class Finding:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """As JSON values."""
+        """All fields as JSON values."""
         return asdict(self)
 
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """How members of a sweep are compared on the validation split.
+    """The score by which members of a sweep are compared on the validation split.
 
     Attributes:
         metric, attack, explainer: of the cell whose mean score decides.

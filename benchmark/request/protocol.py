@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / "protocols"
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How methods are evaluated.
+    """Settings of an evaluation, the same for every row.
 
     Attributes:
         name: of the file.

@@ -52,7 +52,7 @@ class Sensitivity(Quality, kind=True):
 
     @abstractmethod
     def pooled(self, changes: Tensor, kept: Tensor) -> Tensor:
-        """One number for every image: float[B].
+        """The score of every image from the changes under all draws, float[B].
 
         Args:
             changes: of every draw, samples×B, 0 where it was dropped.
