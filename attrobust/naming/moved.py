@@ -72,16 +72,16 @@ def moved_for(error: BaseException) -> str:
     """What to change where an old name is what raised ``error``, all of that file in one line; else empty."""
     if not isinstance(error, ImportError):
         return ""
-    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen ")]
-    ours = {str(room(name) / "__init__.py") for name in ROOMS} | {str(room("attrobust") / "places.py")}
-    raising = next((frame for frame in reversed(frames) if frame.filename not in ours), None)
-    if raising is None or raising.lineno is None:
+    refusing = {room("attrobust") / "places.py", *(room(name) / "__init__.py" for name in ROOMS)}
+    frames = [(Path(frame.filename).resolve(), frame.lineno or 0) for frame in extract_tb(error.__traceback__)]
+    frames = [(file, line) for file, line in frames if file.is_file() and file not in refusing]
+    if not frames:
         return ""
+    file, line = frames[-1]
     try:
-        tree = ast.parse(Path(raising.filename).read_bytes())
+        tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return ""
-    line = raising.lineno
     statements = (node for node in tree.body if node.lineno <= line <= (node.end_lineno or node.lineno))
     if not any(_advice(node) for node in statements):
         return ""
@@ -115,7 +115,7 @@ def _renamed(module: str, name: str) -> str:
         return ""
     if _exists(f"attrobust.{module}"):
         return f"{module} is now attrobust.{module}"
-    return f"{top} is now attrobust.{top}, which has no {module.partition('.')[2]}"
+    return "" if _is_somebody_elses(top) else f"{top} is now attrobust.{top}, which has no {module.partition('.')[2]}"
 
 
 def _exists(module: str) -> bool:

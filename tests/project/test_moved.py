@@ -110,7 +110,7 @@ def test_a_room_of_the_authors_own_is_left_alone(tmp_path: Path, monkeypatch: py
     (tmp_path / "metrics" / "__init__.py").touch()
     (tmp_path / "metrics" / "mine.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert moved_imports(ast.parse("import metrics.mine\nfrom metrics import mine")) == []
+    assert moved_imports(ast.parse("import metrics.mine\nfrom metrics import mine\nimport metrics.mistyped")) == []
     assert moved_imports(ast.parse("from metrics.base import Quality")) == [
         "metrics.base is now attrobust.metrics.base"
     ]
