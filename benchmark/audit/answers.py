@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attrobust.benchmark.audit.case import Trial, count, enough, relative
+from attrobust.benchmark.audit.case import AuditCase, count, enough, relative
 from attrobust.types import Flag
 
 ALONE = 4
@@ -14,10 +14,10 @@ FLAT = 0.01
 """Range of a map's values, as a share of the largest, below which the map counts as constant."""
 
 
-def stochastic_forward(trial: Trial) -> list[Flag]:
+def stochastic_forward(case: AuditCase) -> list[Flag]:
     """Raised where two passes of the same images give different logits."""
     with torch.no_grad():
-        first, second = trial.scored.model(trial.x), trial.scored.model(trial.x)
+        first, second = case.scored.model(case.x), case.scored.model(case.x)
     worst = relative(first - second, first).max()
     if not worst > _rounding(first):
         return []
@@ -25,15 +25,15 @@ def stochastic_forward(trial: Trial) -> list[Flag]:
     return [Flag(name="stochastic-forward", reason=reason)]
 
 
-def depends_on_batch(trial: Trial) -> list[Flag]:
+def depends_on_batch(case: AuditCase) -> list[Flag]:
     """Raised where an image's logits or map differ between alone and in a batch."""
-    context, rows = trial.scored, range(min(ALONE, len(trial.y)))
-    single = [(trial.x[i : i + 1], trial.y[i : i + 1]) for i in rows]
+    context, rows = case.scored, range(min(ALONE, len(case.y)))
+    single = [(case.x[i : i + 1], case.y[i : i + 1]) for i in rows]
     with torch.no_grad():
-        logits = context.model(trial.x)[: len(rows)]
+        logits = context.model(case.x)[: len(rows)]
         logits_alone = torch.cat([context.model(x) for x, _ in single])
     maps_alone = torch.cat([context.maps(x, y) for x, y in single])
-    maps = trial.maps[: len(rows)]
+    maps = case.maps[: len(rows)]
     differences = {
         "logits": relative(logits - logits_alone, logits).max(),
         "maps": relative(maps - maps_alone, maps).max(),
@@ -41,13 +41,13 @@ def depends_on_batch(trial: Trial) -> list[Flag]:
     parts = [f"{name} by up to {_percent(worst)}" for name, worst in differences.items() if worst > _rounding(maps)]
     if not parts:
         return []
-    reason = f"alone and among {len(trial.y)}, images differ in their {' and their '.join(parts)} of the largest value"
+    reason = f"alone and among {len(case.y)}, images differ in their {' and their '.join(parts)} of the largest value"
     return [Flag(name="depends-on-batch", reason=reason)]
 
 
-def constant_map(trial: Trial) -> list[Flag]:
+def constant_map(case: AuditCase) -> list[Flag]:
     """Raised where all values of a map are nearly equal."""
-    maps = trial.maps.flatten(1)
+    maps = case.maps.flatten(1)
     flat = relative((maps.amax(dim=1) - maps.amin(dim=1))[:, None], maps) < FLAT
     if not enough(flat):
         return []

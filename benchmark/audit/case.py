@@ -43,7 +43,7 @@ class Probe(SignedDescent):
 PROBE = Probe(steps=3)
 
 
-class Trial:
+class AuditCase:
     """A network, an explainer and a few images to audit.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.attacks.base import Context
-from attrobust.benchmark.audit.case import PROBE, STILL, Trial, count, distance, enough
+from attrobust.benchmark.audit.case import PROBE, STILL, AuditCase, count, distance, enough
 from attrobust.types import Flag
 
 FACTOR = 4
@@ -21,23 +21,23 @@ ALIKE = 0.9
 """Mean cosine between maps of the smoothed model and of the network below which a flag is raised."""
 
 
-def view_differs(trial: Trial) -> list[Flag]:
+def view_differs(case: AuditCase) -> list[Flag]:
     """Raised where maps of the smoothed model that attacks differentiate differ from those of the network."""
-    followed = trial.scored.followed
-    view = differentiated(trial.scored, trial.x)
+    followed = case.scored.followed
+    view = differentiated(case.scored, case.x)
     if view is followed.model:
         return []
-    cosine = 1 - distance(followed.maps(trial.x, trial.y), followed.maps(trial.x, trial.y, model=view))
+    cosine = 1 - distance(followed.maps(case.x, case.y), followed.maps(case.x, case.y, model=view))
     if cosine >= ALIKE:
         return []
     reason = f"maps of the view that attacks differentiate have a mean cosine of {cosine:.3f} with those of the network"
     return [Flag(name="view-differs", reason=reason)]
 
 
-def gradient_vanishes(trial: Trial) -> list[Flag]:
+def gradient_vanishes(case: AuditCase) -> list[Flag]:
     """Raised where the gradient that an attack would follow is zero or not finite."""
-    context = trial.attacked
-    size = followed_gradient(context, trial.x.to(context.partners), trial.y).flatten(1).abs().sum(dim=1)
+    context = case.attacked
+    size = followed_gradient(context, case.x.to(context.partners), case.y).flatten(1).abs().sum(dim=1)
     zero, not_finite = size < VANISHED, ~size.isfinite()
     if not enough(zero | not_finite):
         return []
@@ -63,25 +63,25 @@ def followed_gradient(context: Context, x: Tensor, y: Tensor) -> Tensor:
     return gradient
 
 
-def attack_does_not_help(trial: Trial) -> list[Flag]:
+def attack_does_not_help(case: AuditCase) -> list[Flag]:
     """Raised where more steps, or a larger eps, do not change the maps more.
 
     It is not raised where maps already change almost as much as between different images, which cannot be exceeded.
     """
-    threat = trial.threat
-    short = trial.moved(PROBE, threat)
-    if GAIN * short >= trial.apart:
+    threat = case.threat
+    short = case.moved(PROBE, threat)
+    if GAIN * short >= case.apart:
         return []
     flags = []
     longer = replace(PROBE, steps=FACTOR * PROBE.steps)
-    far = trial.moved(longer, threat)
+    far = case.moved(longer, threat)
     if _no_further(short, far):
         reason = f"{longer.steps} steps of the probe move the maps by {far:.3g}, {PROBE.steps} by {short:.3g}"
         flags.append(Flag(name="more-steps-do-not-help", reason=f"{reason} (one minus the mean cosine)"))
     if threat.norm == "linf" and FACTOR * threat.eps > 1:
         return flags
     wider = replace(threat, eps=FACTOR * threat.eps)
-    far = trial.moved(PROBE, wider)
+    far = case.moved(PROBE, wider)
     if _no_further(short, far):
         reason = f"within {wider} the probe moves the maps by {far:.3g}, within {threat} by {short:.3g}"
         flags.append(Flag(name="larger-eps-does-not-help", reason=f"{reason} (one minus the mean cosine)"))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from attrobust.benchmark.audit import answers, masking
-from attrobust.benchmark.audit.case import Trial
+from attrobust.benchmark.audit.case import AuditCase
 from attrobust.benchmark.evaluation.evaluate import Images, Rules
 from attrobust.explainers.base import Explainer
 from attrobust.maps.seeds import derive_seed
@@ -37,14 +37,14 @@ def probe(model: nn.Module, explainer: Explainer, images: Images, rules: Rules) 
     flags: list[Flag] = []
     with _seeded(derive_seed("audit", rules.seed)):
         try:
-            trial = Trial(model, explainer, images, rules)
-            flags += answers.stochastic_forward(trial)
+            case = AuditCase(model, explainer, images, rules)
+            flags += answers.stochastic_forward(case)
             if flags:
                 return flags
-            flags += answers.depends_on_batch(trial) + answers.constant_map(trial)
-            if trial.movable:
-                flags += masking.view_differs(trial) + masking.gradient_vanishes(trial)
-                flags += masking.attack_does_not_help(trial)
+            flags += answers.depends_on_batch(case) + answers.constant_map(case)
+            if case.movable:
+                flags += masking.view_differs(case) + masking.gradient_vanishes(case)
+                flags += masking.attack_does_not_help(case)
         except Exception as error:  # whatever networks and explainers raise
             LOG.debug("the audit failed", exc_info=True)
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]

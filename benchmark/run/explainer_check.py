@@ -1,4 +1,4 @@
-"""Explainers tried on real images before anything is trained: what fails, or is not pure, is said at once."""
+"""Explainers checked on real images before anything is trained: what fails, or is not pure, is said at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrobust.networks.smoothed import is_smooth, softplus_view
 from attrobust.places import ours
 
 
-def try_out(explainer: Explainer, network: nn.Module, images: Tensor) -> None:
+def check_explainer(explainer: Explainer, network: nn.Module, images: Tensor) -> None:
     """Explain one image; with a plug-in's explainer two, and hold it to the contract that the tests hold ours to.
 
     Args:

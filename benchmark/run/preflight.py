@@ -12,7 +12,7 @@ from tqdm import tqdm
 from attrobust.benchmark.checkpoints.source import activation_kinds
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.explainer_check import try_out
+from attrobust.benchmark.run.explainer_check import check_explainer
 from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.training.loop import fresh_network
 from attrobust.methods.base import SCRATCH, Method
@@ -66,7 +66,7 @@ def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str
     pairs = list(itertools.product(networks, explainers))
     for network, explainer in tqdm(pairs, desc="checking explainers", leave=False, disable=None):
         with _named(explainer.label):
-            try_out(explainer.item, network.eval(), images)
+            check_explainer(explainer.item, network.eval(), images)
     return sha256
 
 

@@ -21,8 +21,7 @@ from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.noise import Noise
 from attrobust.attacks.topk import TopK
 from attrobust.attacks.transfer import Transfer
-from attrobust.benchmark.audit import answers, masking
-from attrobust.benchmark.audit import case as trial
+from attrobust.benchmark.audit import answers, case, masking
 from attrobust.benchmark.audit.probe import probe
 from attrobust.benchmark.evaluation.evaluate import Images, Rules
 from attrobust.benchmark.report.beaten import beaten, yardsticks
@@ -317,12 +316,12 @@ def test_the_page_of_flags_has_every_flag_and_threshold() -> None:
     names = {name for text in sources for name in re.findall(r'name="([a-z-]+)"', text)}
     names |= {"noise-beats-attack", "transfer-beats-attack"}
     assert {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")} == names
-    assert trial.SHARE == 0.1, "a tenth"
-    steps = trial.PROBE.steps
+    assert case.SHARE == 0.1, "a tenth"
+    steps = case.PROBE.steps
     for words in (
         *(f"| below {value:g} |" for value in (masking.GAIN, masking.ALIKE, answers.FLAT)),
         f"below {masking.VANISHED:g}".replace("e-06", "e-6"),
-        f"first {trial.IMAGES} evaluated images",
+        f"first {case.IMAGES} evaluated images",
         f"{steps} steps of steepest descent, or {masking.FACTOR * steps} where it asks for more",
         f"{masking.FACTOR} eps moves maps",
         "at least a tenth of the images",
