@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrobust.benchmark.command.listing import REGISTRIES, listing
+from attrobust.benchmark.command.logs import logging_to
 from attrobust.benchmark.command.options import benchmark_parser, formats_of, report_parser, seeds_of, verify_parser
 from attrobust.benchmark.command.plugins import load_plugin, module_of
 from attrobust.benchmark.request.protocol import Protocol, load_protocol
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from attrobust.benchmark.run.runner import Runner
     from attrobust.benchmark.statistics import How
     from attrobust.benchmark.store.store import Store
-
-LOG = logging.getLogger("attrobust")
 
 # OpenMP threads that spin while they wait make torch ten times slower when another process needs a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -86,7 +83,7 @@ def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
         sys.stdout.write(_dry_run(runner))
         return 0
     store = runner.store
-    with store.locked(), _logging(store.folder / "log.txt"):
+    with store.locked(), logging_to(store.folder / "log.txt"):
         failures = runner.run()
         remove_others(store.folder, formats)
         _tables([store], store.folder, formats, options.interval, as_json=options.json)
@@ -225,34 +222,3 @@ def _tables(stores: Sequence[Store], folder: Path, formats: Sequence[str], inter
     paths = write.write(board, folder, formats)
     sys.stdout.write(write.as_json(board) if as_json else text.terminal(board))
     sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")
-
-
-class _AboveBars(logging.Handler):
-    """A log handler that writes to stderr without breaking a progress bar."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        from tqdm import tqdm
-
-        tqdm.write(self.format(record), file=sys.stderr)
-
-
-@contextmanager
-def _logging(path: Path) -> Iterator[None]:
-    """Inside the block, log messages go to stderr and, with times and tracebacks, to a file."""
-    to_file = logging.FileHandler(path, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    to_screen = _AboveBars()
-    to_screen.setLevel(logging.INFO)
-    to_screen.addFilter(lambda record: not record.exc_info and not getattr(record, "file_only", False))
-    LOG.setLevel(logging.DEBUG)
-    LOG.propagate = False
-    handlers: list[logging.Handler] = [to_file, to_screen]
-    for handler in handlers:
-        LOG.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            LOG.removeHandler(handler)
-            handler.close()

@@ -1,0 +1,42 @@
+"""Where a run says what it does: on stderr, and with times and tracebacks in a file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOG = logging.getLogger("attrobust")
+
+
+class _AboveBars(logging.Handler):
+    """A log handler that writes to stderr without breaking a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Inside the block, log messages go to stderr and, with times and tracebacks, to a file."""
+    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_screen = _AboveBars()
+    to_screen.setLevel(logging.INFO)
+    to_screen.addFilter(lambda record: not record.exc_info and not getattr(record, "file_only", False))
+    LOG.setLevel(logging.DEBUG)
+    LOG.propagate = False
+    handlers: list[logging.Handler] = [to_file, to_screen]
+    for handler in handlers:
+        LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            LOG.removeHandler(handler)
+            handler.close()
