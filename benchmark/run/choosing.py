@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from attrobust.benchmark.report.choices import reason, table
 from attrobust.benchmark.request.criterion import Criterion
 from attrobust.benchmark.run.cells import metric_facts
-from attrobust.benchmark.run.driver import Completed
+from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.subjects import Subject
 from attrobust.benchmark.store.choice import Choice, Trial, candidate
 from attrobust.benchmark.store.store import Row

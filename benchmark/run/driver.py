@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,56 +26,17 @@ from attrobust.benchmark.executors.jobs import (
     NetworkResult,
 )
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.cells import PlacedCell, rows_of, with_weights
+from attrobust.benchmark.run.cells import rows_of, with_weights
+from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.flags import facts_of, is_current
 from attrobust.benchmark.run.plan import Part, Plan
 from attrobust.benchmark.run.rows import failed_rows, scored_rows
-from attrobust.benchmark.run.subjects import Subject
 from attrobust.benchmark.store.provenance import stamp
 from attrobust.benchmark.store.store import Row, Store
 
 LOG = logging.getLogger("attrobust")
 FILE_ONLY = {"file_only": True}
 """Marks a record of the log that is not for the screen."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Completed:
-    """A row of the table whose cells are all on disk, computed or failed.
-
-    Attributes:
-        position: of the row in its plan.
-        subject: the row.
-        sha256: of its weights; empty where there are none.
-        cells: with the hashes of weights filled in.
-        failures: one line for everything that went wrong.
-        findings: what was found of a user's checkpoint, by its label.
-    """
-
-    position: int
-    subject: Subject
-    sha256: str
-    cells: tuple[PlacedCell, ...]
-    failures: list[str]
-    findings: dict[str, Any]
-
-    @property
-    def keys(self) -> list[str]:
-        """Fingerprints of its rows, in the order of the table."""
-        return [key for cell in self.cells for key, _ in rows_of(cell.job)]
-
-    @property
-    def entries(self) -> Iterator[dict[str, Any]]:
-        """Where each row stands in the table of a run: its subject's position, explainer, attack and metric."""
-        for cell in self.cells:
-            for key, facts in rows_of(cell.job):
-                yield {
-                    "subject": self.position,
-                    "explainer": cell.column,
-                    "attack": cell.job.attack.label if cell.job.attack else "",
-                    "metric": facts["label"],
-                    "row": key,
-                }
 
 
 class Driver:
