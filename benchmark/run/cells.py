@@ -135,14 +135,15 @@ def cells_of(
             code=code_digest(EVALUATION, [type(part.item) for part in (explainer, attack) if part]),
         )
         source_model = source_models.get(attack.item.donor) if attack else None
-        on_explanation = explainer is not None and attack is not None and not attack.item.on_prediction
-        audited = request.audit and on_explanation and grid.split == "test" and not subject.control
-        audit = audit_key(network, cell) if audited else ""
-        needed = [network.key, *([source_model.key] if source_model else []), *([audit] if audit else [])]
+        networks = [network.key, *([source_model.key] if source_model else [])]
         wanted = [[metric.canonical, plugin_digest(type(metric.item))] for metric in metrics]
+        # Flags warn of scores under attacks on explanations, in rows of the table that are ranked.
+        ranked = grid.split == "test" and not subject.control
+        on_explanation = explainer is not None and attack is not None and not attack.item.on_prediction
+        audit = audit_key(network, cell) if request.audit and ranked and on_explanation else ""
         job = CellJob(
-            key=fingerprint(["cell", needed[: 1 + bool(source_model)], asdict(cell), wanted]),
-            needs=tuple(needed),
+            key=fingerprint(["cell", networks, asdict(cell), wanted]),
+            needs=(*networks, *([audit] if audit else [])),
             label=f"{subject.label} / {_words(grid, metrics, explainer, attack)}",
             group=subject.label,
             counted=True,

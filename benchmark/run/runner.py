@@ -51,7 +51,7 @@ class Runner:
         self.subjects = subjects_of(request, self._data)
         self._networks = Networks(request, self._data, self.store.folder / "checkpoints")
         self._executor = executor or Serial(Worker(request, self._data))
-        self._seeds = sorted({subject.donor_seed for subject in self.subjects})
+        rows = [*self.subjects, *controls_of(request, self.subjects)]
         self.planner = Planner(
             request,
             self._data,
@@ -59,7 +59,7 @@ class Runner:
             choosing=self._choosing,
             networks=self._networks,
             external_sha256=self._external_sha256,
-            seeds=self._seeds,
+            seeds={subject.donor_seed for subject in rows},
         )
 
     def status(self) -> list[tuple[Subject, Origin, int, int]]:
@@ -81,10 +81,11 @@ class Runner:
 
     def donors(self) -> list[tuple[str, int, Origin]]:
         """For every network that attacks need beside the rows': what it is called, its seed, where its weights are."""
+        seeds = sorted({subject.donor_seed for subject in self.subjects})
         return [
             (donor.label, seed, self._networks.origin(self.planner.source_model(name, seed))[0])
             for name, donor in self.request.donors.items()
-            for seed in self._seeds
+            for seed in seeds
         ]
 
     def run(self) -> list[str]:
