@@ -40,6 +40,15 @@ def test_what_lies_outside_is_seen(norm: str, real_images: tuple[Tensor, Tensor]
 
 
 @pytest.mark.parametrize("norm", NORMS)
+def test_the_edge_of_the_ball_is_sharper_than_the_smallest_attack(norm: str) -> None:
+    """A grey image whose pixels all move alike, by a hundred-thousandth too much and too little."""
+    threat, grey = ThreatModel(norm=norm, eps=0.1), torch.full((1, 1, 28, 28), 0.5, dtype=torch.float64)  # type: ignore[arg-type]
+    change = threat.direction(torch.ones_like(grey))
+    assert not threat.contains(grey, grey + (threat.eps + 1e-5) * change).any()
+    assert threat.contains(grey, grey + (threat.eps - 1e-5) * change).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
 def test_the_direction_is_the_steepest_unit_step(norm: str) -> None:
     threat = ThreatModel(norm=norm, eps=0.1)  # type: ignore[arg-type]
     gradient = torch.randn(4, 1, 6, 6, generator=torch.Generator().manual_seed(0))
