@@ -73,8 +73,9 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     for name in ("attacks", "benchmark"):
         (tmp_path / f"{name}.py").write_text('WHOSE = "the user\'s"\n')
     (tmp_path / "mine.py").write_text(PLUGIN)
-    place = "import attrobust\nprint(attrobust.__file__)\n"
-    (tmp_path / "script.py").write_text("\n".join([CHECK, *blocks("README.md", "python"), place]))
+    examples, place = blocks("README.md", "python"), "import attrobust\nprint(attrobust.__file__)\n"
+    assert examples
+    (tmp_path / "script.py").write_text("\n".join([CHECK, *examples, place]))
     return Folder(tmp_path, request.param)
 
 
