@@ -53,6 +53,7 @@ class Driver:
         self.rows: dict[str, Row] = store.rows()
         self._results: dict[str, Result] = {}
         self._cells: dict[str, CellJob] = {}
+        self._flags: dict[str, dict[str, Any]] = {}
 
     def run(self, plan: Plan) -> Iterator[Completed]:
         """Compute what is missing of a plan; yields each row of the table as soon as all its jobs are done."""
@@ -106,15 +107,15 @@ class Driver:
         return Result()
 
     def _prepare_audit(self, job: AuditJob) -> Job | Result:
-        """Audits whose flags no row is going to carry are not made."""
-        if self._results[job.network.key].error:
+        """Nothing is audited whose flags a row carries already, or no row is going to carry."""
+        cells = [self._filled(cell) for cell in self._cells.values() if cell.audit == job.key]
+        rows = [self.rows.get(key) for cell in cells for key, _ in rows_of(cell)]
+        written = next((row for row in rows if row is not None and row["status"] == "ok" and is_current(row)), None)
+        if written is not None:
+            self._flags[job.key] = {name: written[name] for name in ("flags", "audit")}
             return Result()
-        for cell in self._cells.values():
-            if cell.audit == job.key:
-                filled = self._filled(cell)
-                if self._stale(filled) or (self.missing(filled) is not None and not self._problem(cell)):
-                    return replace(job, cell=filled.cell)
-        return Result()
+        wanted = [cell for cell in cells if self._stale(cell) or (self.missing(cell) and not self._problem(cell))]
+        return replace(job, cell=wanted[0].cell) if wanted else Result()
 
     def _prepare_claim(self, job: ClaimJob) -> Job | Result:
         accuracy = next(self._filled(self._cells[key]) for key in job.needs if key in self._cells)
@@ -136,6 +137,7 @@ class Driver:
             self._results[job.key] = Result(error=result.error)
             self._renew_flags(self._filled(self._cells[job.key]))
         elif isinstance(result, AuditResult):
+            self._flags[job.key] = facts_of(result)
             for flag in result.flags:
                 LOG.warning("%s: %s: %s", job.label, flag.name, flag.reason)
             LOG.info("%s: %.1f s", job.label, result.seconds)
@@ -148,23 +150,18 @@ class Driver:
         if result.scores is None:
             self._append(failed_rows(job, result.error, result.provenance))
             return
-        self._append(scored_rows(job, result.scores, result, self._flags(job), self._store))
+        self._append(scored_rows(job, result.scores, result, self._flags.get(job.audit, {}), self._store))
         LOG.info("%s: %.1f s", job.label, result.seconds)
 
     def _renew_flags(self, job: CellJob) -> None:
         """Write rows again whose flags are of another audit, or of none."""
         if stale := self._stale(job):
-            self._append([row | self._flags(job) for row in stale])
+            self._append([row | self._flags[job.audit] for row in stale])
 
     def _stale(self, job: CellJob) -> list[Row]:
         """Rows of a cell on disk whose flags are not those of the audit as it is now."""
         rows = [self.rows.get(key) for key, _ in rows_of(job)] if job.audit else []
         return [row for row in rows if row is not None and row["status"] == "ok" and not is_current(row)]
-
-    def _flags(self, job: CellJob) -> dict[str, Any]:
-        """What rows of a cell say of their audit; nothing where they are not audited."""
-        audit = self._results.get(job.audit)
-        return facts_of(audit) if isinstance(audit, AuditResult) else {}
 
     def _filled(self, job: CellJob) -> CellJob:
         """A cell with the hashes of the weights that were found, empty where there is no network."""

@@ -2,7 +2,8 @@
 
 A flag is no score, so the audit's sources are not among those that decide a cell: another audit computes no score
 again. But no flag outlives the audit that raised it: a row names the sources of its audit, and where they are others
-now, the network is audited again and the row written again, with its old scores and new flags.
+now, the network is audited again and the row written again, with its old scores and new flags. Flags that a row
+carries are not found again: rows computed later take them from there.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def facts_of(result: AuditResult) -> dict[str, Any]:
 
 def is_current(row: Row) -> bool:
     """Whether a row carries the flags of the audit as it is now."""
-    return bool(row.get("audit") == _sources())
+    return "flags" in row and bool(row.get("audit") == _sources())
 
 
 def _sources() -> str:

@@ -399,3 +399,17 @@ def test_a_network_is_audited_once_for_each_explainer(
     assert {(row["cell"]["attack"]["name"], "audit" in row) for row in of_maps} == {("noise", True), ("pgd", False)}
     of_accuracy = [row for row in rows(tmp_path / "run") if not row["cell"]["explainer"]]
     assert not any("audit" in row for row in of_accuracy)
+
+
+def test_a_later_run_takes_flags_from_the_rows_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--images", "6", "--explainers", "constant", "--methods", "natural", "--metrics", "cosine"]
+    words += ["--accuracy-attack", "none", "--controls", "none", "--out", str(tmp_path / "run")]
+    assert run([*words, "--attacks", "noise:draws=1"], capsys)[0] == 0
+    monkeypatch.setattr("attrobust.benchmark.executors.worker.probe", None)
+    assert run([*words, "--attacks", "noise:draws=1,noise:draws=2"], capsys)[0] == 0
+    carried = [(row["flags"], row["audit"]) for row in rows(tmp_path / "run") if row["cell"]["explainer"]]
+    assert len(carried) == 2
+    assert carried[0] == carried[1]
+    assert [flag["name"] for flag in carried[0][0]] == ["constant-map"]
