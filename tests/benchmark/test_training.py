@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.data.base import ArraySplit, Loaded
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.training import loop as training
 from attrobust.benchmark.training.loop import TrainingError, correct, fresh_network, train
@@ -29,8 +30,6 @@ RECIPE = Recipe(epochs=3, batch_size=128, learning_rate=3e-3, clip=1.0, augment=
 @pytest.fixture(scope="module")
 def part(digits: Loaded) -> Loaded:
     """A third of the training digits."""
-    from attrobust.benchmark.data.base import ArraySplit
-
     split = digits.splits["train"]
     few = ArraySplit(split.pixels(range(400)), split.labels[:400])
     return dataclasses.replace(digits, splits={**digits.splits, "train": few})
@@ -208,6 +207,39 @@ def test_the_steps_are_those_of_the_optimisers_equations(optimizer: str, part: L
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("augment", "reach", "mirrors"), [("none", 0, 1), ("flip", 0, 2), ("crop-flip", 4, 2)])
+def test_every_epoch_shows_every_image_once_in_another_order_mirrored_and_shifted_at_random(
+    augment: str, reach: int, mirrors: int, digits: Loaded, tmp_path: Path
+) -> None:
+    count, epochs, side = 24, 12, 2 * reach + 1
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(1, 256, (count, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    split = ArraySplit(pixels, torch.zeros(count, dtype=torch.int64))
+    noise = dataclasses.replace(digits, splits={**digits.splits, "train": split})
+    recipe = Recipe(epochs=epochs, batch_size=8, learning_rate=1e-3, augment=augment)  # type: ignore[arg-type]
+    method = Noted(batches=([],))
+    train(method, LeNet(width=1, hidden=1), noise, recipe, seed=0, device=CPU, resume=tmp_path / "r")
+    shown = torch.cat([x for x, _ in method.batches[0]])
+    originals = split.batch(range(count))[0]
+    variants = torch.stack(
+        [
+            F.pad(image, (reach,) * 4)[..., top : top + originals.shape[2], left : left + originals.shape[3]]
+            for image in (originals, originals.flip(3))[:mirrors]
+            for top in range(side)
+            for left in range(side)
+        ]
+    )
+    places = torch.cat([(variants == image).flatten(2).all(dim=2).nonzero() for image in shown])
+    assert len(places) == count * epochs, "every image shown is exactly one variant of one original"
+    order = places[:, 1].view(epochs, count)
+    assert torch.equal(order.sort(dim=1).values, torch.arange(count).expand(epochs, -1))
+    assert len({tuple(row.tolist()) for row in order}) == epochs
+    mirrored, top, left = (places[:, 0] // side**2, places[:, 0] // side % side, places[:, 0] % side)
+    assert set(top.tolist()) == set(left.tolist()) == set(range(side))
+    share = float(mirrored.double().mean())
+    assert 0.4 < share < 0.6 if mirrors == 2 else share == 0
 
 
 def test_a_loss_that_is_not_finite_is_an_error_with_its_epoch(part: Loaded, tmp_path: Path) -> None:
