@@ -65,8 +65,9 @@ def test_margins_are_differences_of_logits() -> None:
     assert margins(logits, torch.tensor([1, 0, 0])).tolist() == [1.5, 0.0, -2.0]
 
 
+@pytest.mark.parametrize("settings", [{}, {"halvings": 6}], ids=str)
 def test_a_retreat_ends_where_the_prediction_is_still_kept_and_nearly_as_far_as_it_can(
-    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    settings: dict[str, int], network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
     x = real_images[0][:6]
     context = make_context(network, Saliency(), x, threat=ThreatModel(eps=1.0))
@@ -74,10 +75,10 @@ def test_a_retreat_ends_where_the_prediction_is_still_kept_and_nearly_as_far_as_
     lost = context.predict(other) != predicted
     inside, outside, predicted = x[lost], other[lost], predicted[lost]
     assert len(inside)
-    found = retreat(context, inside, outside, predicted, halvings=6)
+    found = retreat(context, inside, outside, predicted, **settings)
     assert torch.equal(context.predict(found), predicted)
     share = ((found - inside).flatten(1).norm(dim=1) / (outside - inside).flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
-    beyond = torch.lerp(inside, outside, share + 2.0**-6)
+    beyond = torch.lerp(inside, outside, share + 2.0 ** -settings.get("halvings", 4))
     assert (context.predict(beyond) != predicted).all()
 
 
