@@ -15,7 +15,6 @@ from .benchmark.data.base import Loaded as Loaded
 from .benchmark.data.base import Split as Split
 from .benchmark.data.base import SplitName as SplitName
 from .benchmark.models import register_model as register_model
-from .benchmark.models.base import ImageFacts as ImageFacts
 from .benchmark.models.base import ModelFamily as ModelFamily
 from .benchmark.models.normalization import Normalization as Normalization
 from .explainers import register_explainer as register_explainer
@@ -48,6 +47,7 @@ from .threat import ThreatModel as ThreatModel
 from .types import Amount as Amount
 from .types import Card as Card
 from .types import Cost as Cost
+from .types import ImageFacts as ImageFacts
 from .types import UsageError as UsageError
 
 __version__: str
