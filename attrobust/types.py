@@ -140,7 +140,12 @@ class Card:
 
 
 class Named(TypedDict, total=False):
-    """A component: its registered name and all its settings, defaults included; empty where there is none."""
+    """A component; empty where there is none.
+
+    Attributes:
+        name: registered.
+        settings: all of them, defaults included.
+    """
 
     name: str
     settings: Settings
@@ -154,7 +159,11 @@ class DatasetFacts(Named, total=False):
 
 
 class Ball(TypedDict, total=False):
-    """What an attack may do, see ``ThreatModel``; empty where nothing attacks."""
+    """What an attack may do; empty where nothing attacks.
+
+    Attributes:
+        norm, eps, keep_prediction: see ``ThreatModel``.
+    """
 
     norm: Literal["linf", "l2"]
     eps: float

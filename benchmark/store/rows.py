@@ -79,7 +79,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RowBase(Record, frozen=True, kw_only=True, tag_field="status", omit_defaults=True):
-    """What every row has.
+    """What every row has, beside ``status``.
 
     Attributes:
         schema: version of the form of the row.

@@ -82,7 +82,7 @@ def write_run(
     store.append(rows)
     store.write_plan(
         records.plan(
-            comparison=replace(records.COMPARISON, images=IMAGES, **changes),
+            comparison=replace(records.COMPARISON, **{"images": IMAGES, **changes}),
             explainers=("saliency",),
             attacks=(records.attack("noise:draws=2", "noise"), records.attack("topk")),
             metrics=tuple(METRICS),
