@@ -40,7 +40,8 @@ def depends_on_batch(case: AuditCase) -> list[Flag]:
         "logits": relative(logits - logits_alone, logits).max(),
         "maps": relative(maps - maps_alone, maps).max(),
     }
-    parts = [f"{name} by up to {percent(float(worst), '.2g')}" for name, worst in differences.items() if worst > _rounding(maps)]
+    largest = {name: float(worst) for name, worst in differences.items() if worst > _rounding(maps)}
+    parts = [f"{name} by up to {percent(worst, '.2g')}" for name, worst in largest.items()]
     if not parts:
         return []
     reason = f"alone and among {len(case.y)}, images differ in their {' and their '.join(parts)} of the largest value"

@@ -27,7 +27,9 @@ def failed_rows(job: CellJob, reason: str, provenance: Provenance) -> list[Row]:
     return [FailedRow(**_shared(job, key, facts, provenance), error=reason) for key, facts in rows_of(job)]
 
 
-def scored_rows(job: CellJob, scores: Scores, result: CellResult, flags: tuple[Flag, ...] | None, store: Store) -> list[Row]:
+def scored_rows(
+    job: CellJob, scores: Scores, result: CellResult, flags: tuple[Flag, ...] | None, store: Store
+) -> list[Row]:
     """One row for each metric of a cell; what they are means of is written into the store.
 
     Args:
