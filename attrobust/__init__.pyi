@@ -13,9 +13,7 @@ from .benchmark.data.base import ArraySplit as ArraySplit
 from .benchmark.data.base import Dataset as Dataset
 from .benchmark.data.base import Loaded as Loaded
 from .benchmark.data.base import Split as Split
-from .benchmark.data.base import SplitName as SplitName
 from .benchmark.models import register_model as register_model
-from .benchmark.models.base import ImageFacts as ImageFacts
 from .benchmark.models.base import ModelFamily as ModelFamily
 from .benchmark.models.normalization import Normalization as Normalization
 from .explainers import register_explainer as register_explainer
@@ -35,7 +33,6 @@ from .metrics import register_metric as register_metric
 from .metrics.base import CaseMetric as CaseMetric
 from .metrics.base import Metric as Metric
 from .metrics.base import Quality as Quality
-from .metrics.base import Scope as Scope
 from .metrics.base import Similarity as Similarity
 from .metrics.base import SpatialSimilarity as SpatialSimilarity
 from .metrics.shared.case import Case as Case
@@ -48,6 +45,9 @@ from .threat import ThreatModel as ThreatModel
 from .types import Amount as Amount
 from .types import Card as Card
 from .types import Cost as Cost
+from .types import ImageFacts as ImageFacts
+from .types import Scope as Scope
+from .types import SplitName as SplitName
 from .types import UsageError as UsageError
 
 __version__: str

@@ -6,7 +6,15 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self, TypedDict
+
+Scope = Literal["attack", "map", "network", "training"]
+"""What a metric belongs to: the maps of a cell before and after an attack, the clean map, the network, or networks that
+are trained anew."""
+SplitName = Literal["train", "val", "test"]
+"""The three parts of a dataset."""
+Settings = dict[str, Any]
+"""Settings of a component or of a training by name: JSON values, as many as its class has fields."""
 
 
 class UsageError(Exception):
@@ -27,6 +35,11 @@ def parse_number(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text!r} is not a finite number")
     return value
+
+
+def percent(share: float, digits: str = ".1f") -> str:
+    """A share as people read it, ``61.2 %``, with digits in the words of ``format``."""
+    return f"{format(100 * share, digits)} %"
 
 
 @dataclass(frozen=True)
@@ -126,19 +139,84 @@ class Card:
         return {**self.settings.get(dataset, {}), **self.settings.get(f"{dataset}/{model}", {})}
 
 
+class Named(TypedDict, total=False):
+    """A component; empty where there is none.
+
+    Attributes:
+        name: registered.
+        settings: all of them, defaults included.
+    """
+
+    name: str
+    settings: Settings
+
+
+class DatasetFacts(Named, total=False):
+    """A dataset with all its settings, and the hashes of the splits that decide weights."""
+
+    train_sha256: str
+    val_sha256: str
+
+
+class Ball(TypedDict, total=False):
+    """What an attack may do; empty where nothing attacks.
+
+    Attributes:
+        norm, eps, keep_prediction: see ``ThreatModel``.
+    """
+
+    norm: Literal["linf", "l2"]
+    eps: float
+    keep_prediction: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    """What a network has to know of its images.
+
+    Attributes:
+        channels, size: of an image, C and H = W in pixels.
+        classes: number of classes.
+        mean, std: per channel, in pixel units; what the network normalises with.
+    """
+
+    channels: int
+    size: int
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFacts:
+    """What a network is, apart from its weights.
+
+    Attributes:
+        method: that trained it; None for a user's checkpoint and where nothing was trained.
+        model: its architecture.
+        plugins: of method and model, digests of their files where these are plug-ins; empty for those of this project.
+        images: that it takes.
+    """
+
+    method: Named | None
+    model: Named
+    plugins: tuple[str, ...]
+    images: ImageFacts
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One evaluation: everything that decides its scores, and nothing else. Resuming finds it by its fingerprint.
 
     Attributes:
-        subject: the network: method or checkpoint, architecture, both with all their settings.
+        subject: the network, apart from its weights.
         checkpoint_sha256: of the weights.
         dataset: name and settings.
         data_sha256: of the evaluated images, their classes and their order.
         images: number of evaluated images.
         explainer, attack: names and settings. Both are empty for clean accuracy and metrics of the network alone, the
             explainer for accuracy under attack, the attack for metrics of clean maps.
-        threat: norm, eps and whether the prediction is kept; empty without an attack.
+        threat: what the attack may do; empty without one.
         label: which class is explained, ``predicted`` or ``true``; empty for accuracy.
         reduction: channels to map; empty without an explainer.
         seed: of the evaluation.
@@ -146,25 +224,25 @@ class Cell:
         code: digest of the sources that compute the scores, and versions of the libraries; other code is another cell.
         training: the recipe of networks that a retraining metric trains; empty elsewhere.
         batch_size: for an attack whose result depends on it, else 0.
-        donor_sha256: of the weights of a transfer attack's source model; empty for other attacks.
+        source_model_sha256: of the weights of a transfer attack's source model; empty for other attacks.
     """
 
-    subject: dict[str, Any]
+    subject: NetworkFacts
     checkpoint_sha256: str
-    dataset: dict[str, Any]
+    dataset: Named
     data_sha256: str
     images: int
-    explainer: dict[str, Any]
-    attack: dict[str, Any]
+    explainer: Named
+    attack: Named
     label: str
     reduction: str
     seed: int
     protocol: str
     code: str
-    threat: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
+    threat: Ball = field(default_factory=Ball)
+    training: Settings = field(default_factory=dict)
     batch_size: int = 0
-    donor_sha256: str = ""
+    source_model_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

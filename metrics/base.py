@@ -14,8 +14,8 @@ from attrobust.maps.reduction import reduce_map
 from attrobust.maps.rows import is_finite
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.parts import in_parts
+from attrobust.types import Scope
 
-Scope = Literal["attack", "map", "network", "training"]
 ROUNDING = 1e-9
 """Tolerance for rounding when a score is held against its bounds."""
 

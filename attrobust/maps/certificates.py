@@ -11,10 +11,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import beta, norm
 
-Floats = npt.NDArray[np.float64]
+from attrobust.arrays import Floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from attrobust.naming.registry import Registry
 from attrobust.naming.spec import Spec, build, canonical, fingerprint
 from attrobust.naming.suggest import did_you_mean
-from attrobust.types import UsageError
+from attrobust.types import Named, UsageError
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Component(Generic[T]):
     label: str
 
     @property
-    def canonical(self) -> dict[str, Any]:
+    def canonical(self) -> Named:
         """Name and every setting, as JSON values."""
         return canonical(self.name, self.item)
 

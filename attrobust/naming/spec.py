@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from attrobust.naming.suggest import did_you_mean
-from attrobust.types import Amount, UsageError, parse_number
+from attrobust.types import Amount, Named, Settings, UsageError, parse_number
 
 T = TypeVar("T")
 
@@ -193,12 +193,12 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Amount) else value
 
 
-def settings_of(instance: Any) -> dict[str, Any]:
+def settings_of(instance: Any) -> Settings:
     """Every field of a settings dataclass as a JSON value."""
     return {item.name: _plain(getattr(instance, item.name)) for item in dataclasses.fields(instance)}
 
 
-def canonical(name: str, instance: Any) -> dict[str, Any]:
+def canonical(name: str, instance: Any) -> Named:
     """Name and every setting, defaults included: instances with equal canonical forms compute the same thing."""
     return {"name": name, "settings": settings_of(instance)}
 

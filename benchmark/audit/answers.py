@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attrobust.benchmark.audit.case import AuditCase, count, enough, relative
-from attrobust.types import Flag
+from attrobust.types import Flag, percent
 
 ALONE = 4
 """Number of images that are explained both alone and in the batch."""
@@ -21,7 +21,9 @@ def stochastic_forward(case: AuditCase) -> list[Flag]:
     worst = relative(first - second, first).max()
     if not worst > _rounding(first):
         return []
-    reason = f"two passes of the same images give logits that differ by up to {_percent(worst)} of the largest"
+    reason = (
+        f"two passes of the same images give logits that differ by up to {percent(float(worst), '.2g')} of the largest"
+    )
     return [Flag(name="stochastic-forward", reason=reason)]
 
 
@@ -38,7 +40,8 @@ def depends_on_batch(case: AuditCase) -> list[Flag]:
         "logits": relative(logits - logits_alone, logits).max(),
         "maps": relative(maps - maps_alone, maps).max(),
     }
-    parts = [f"{name} by up to {_percent(worst)}" for name, worst in differences.items() if worst > _rounding(maps)]
+    largest = {name: float(worst) for name, worst in differences.items() if worst > _rounding(maps)}
+    parts = [f"{name} by up to {percent(worst, '.2g')}" for name, worst in largest.items()]
     if not parts:
         return []
     reason = f"alone and among {len(case.y)}, images differ in their {' and their '.join(parts)} of the largest value"
@@ -51,14 +54,10 @@ def constant_map(case: AuditCase) -> list[Flag]:
     flat = relative((maps.amax(dim=1) - maps.amin(dim=1))[:, None], maps) < FLAT
     if not enough(flat):
         return []
-    reason = f"the values of the map of {count(flat)} differ by less than {_percent(FLAT)} of the largest"
+    reason = f"the values of the map of {count(flat)} differ by less than {percent(FLAT, '.2g')} of the largest"
     return [Flag(name="constant-map", reason=reason)]
 
 
 def _rounding(values: Tensor) -> float:
     """Relative difference that is attributed to rounding: 1.5e-8 in float64."""
     return float(torch.finfo(values.dtype).eps ** 0.5)
-
-
-def _percent(share: Tensor | float) -> str:
-    return f"{100 * float(share):.2g} %"

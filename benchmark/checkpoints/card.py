@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from attrobust.files import write_atomically
-from attrobust.types import UsageError
+from attrobust.naming import toml as settings
+from attrobust.types import DatasetFacts, ImageFacts, Named, Settings, UsageError
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -25,7 +24,7 @@ class WeightCard:
         val_accuracy: on the validation split, by which the epoch was chosen.
         licence: of the weights.
         code: digest of the training sources.
-        method, model, dataset: names, settings and, for the dataset, hashes of its splits.
+        method, model, dataset: with all their settings.
         images: facts the network was built from: channels, size, classes, normalisation.
         recipe: schedule, optimiser, augmentation.
         plugins: sha256 of the files of a method and a model that are plug-ins; empty for those of this project.
@@ -40,14 +39,14 @@ class WeightCard:
     val_accuracy: float
     licence: str
     code: str
-    method: dict[str, Any]
-    model: dict[str, Any]
-    dataset: dict[str, Any]
-    images: dict[str, Any]
-    recipe: dict[str, Any]
-    plugins: list[str]
+    method: Named
+    model: Named
+    dataset: DatasetFacts
+    images: ImageFacts
+    recipe: Settings
+    plugins: tuple[str, ...]
     versions: dict[str, str]
-    start: dict[str, Any] = field(default_factory=dict)
+    start: Named = field(default_factory=Named)
     start_sha256: str = ""
 
     def write(self, path: Path) -> None:
@@ -58,9 +57,9 @@ class WeightCard:
     def read(cls, path: Path) -> WeightCard:
         """Read a card; raises UsageError naming the file where it is damaged."""
         try:
-            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
-            raise UsageError(f"{path}: not a weight card: {error}") from error
+            return settings.read(cls, path)
+        except UsageError as error:
+            raise UsageError(f"not a weight card: {error}") from error
 
 
 def shipped() -> dict[str, Path]:
@@ -68,7 +67,7 @@ def shipped() -> dict[str, Path]:
     return {f"{path.parent.name}/{path.stem}": path for path in sorted(SHIPPED.glob("*/*.toml"))}
 
 
-def _to_toml(table: dict[str, Any], prefix: str = "") -> str:
+def _to_toml(table: Settings, prefix: str = "") -> str:
     """Nested tables of strings, numbers, booleans and lists as TOML; None, which TOML lacks, becomes ``"none"``."""
     plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
     text = "".join(f"{key} = {json.dumps('none' if value is None else value)}\n" for key, value in plain.items())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from attrobust.benchmark.checkpoints.source import Claim, activation_kinds
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.normalization import Constants, describe
 from attrobust.benchmark.statistics import wilson
+from attrobust.types import ImageFacts, Settings, percent
 
 LEVEL = 0.99
 """Confidence level of the interval around a measured accuracy; a claim outside of it gives a warning."""
@@ -45,13 +45,13 @@ class Finding:
     @property
     def line(self) -> str:
         """Accuracy, normalisation and claim in words, without the warnings."""
-        text = f"accuracy {_percent(self.accuracy)} on {self.images} test images, normalisation: {self.normalization}"
+        text = f"accuracy {percent(self.accuracy)} on {self.images} test images, normalisation: {self.normalization}"
         if self.claim is None or self.claim.accuracy is None:
             return text
-        return f"{text}; {self.claim.source} says {_percent(self.claim.accuracy)}{_where(self.claim)}"
+        return f"{text}; {self.claim.source} says {percent(self.claim.accuracy)}{_where(self.claim)}"
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Settings:
         """All fields as JSON values."""
         return asdict(self)
 
@@ -87,7 +87,7 @@ def examine(
     guessing = float(torch.bincount(labels).max() / len(labels))
     if low <= guessing + MARGIN * (1 - guessing):
         warnings.append(
-            f"accuracy {_percent(_share(hits))} is hardly better than guessing ({_percent(guessing)}): "
+            f"accuracy {percent(_share(hits))} is hardly better than guessing ({percent(guessing)}): "
             "wrong normalisation, activation or class order?"
         )
     return Finding(
@@ -108,7 +108,7 @@ def _unlike(hits: Tensor, claimed: float, source: str, where: str) -> list[str]:
     if low <= claimed <= high or abs(measured - claimed) <= TOLERANCE:
         return []
     cause = "wrong normalisation or class order?" if measured < claimed else "other images, or some it was trained on?"
-    return [f"accuracy {_percent(measured)}{where} is far from {source}'s {_percent(claimed)}: {cause}"]
+    return [f"accuracy {percent(measured)}{where} is far from {source}'s {percent(claimed)}: {cause}"]
 
 
 def _otherwise(used: Constants, stated: Constants, source: str) -> list[str]:
@@ -124,7 +124,3 @@ def _interval(hits: Tensor) -> tuple[float, float]:
 
 def _share(hits: Tensor) -> float:
     return float(hits.double().mean())
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

@@ -11,10 +11,10 @@ from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints.packages import PACKAGES
 from attrobust.benchmark.checkpoints.source import Source, WeightFile
 from attrobust.benchmark.checkpoints.state_dict import MismatchError, fitting_model
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.naming.component import Component, resolve_one
 from attrobust.naming.spec import Spec
-from attrobust.types import UsageError
+from attrobust.types import ImageFacts, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from attrobust.benchmark.checkpoints.card import WeightCard, shipped
 from attrobust.benchmark.checkpoints.source import parts_of
 from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
 from attrobust.benchmark.data.base import Loaded
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.store.provenance import versions
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import save_tensors, train
 from attrobust.files import file_sha256
 from attrobust.methods.base import Method
 from attrobust.naming.spec import fingerprint
-from attrobust.types import UsageError
+from attrobust.types import ImageFacts, Settings, UsageError
 
 LOG = logging.getLogger("attrobust")
 
@@ -92,12 +92,13 @@ def matches(card: WeightCard, job: TrainingJob) -> bool:
     """
     if card.seed != job.seed or card.plugins != job.plugins:
         return False
-    items: dict[str, Any] = {name: getattr(job, name).item for name in ("method", "model", "dataset")}
+    items: Settings = {name: getattr(job, name).item for name in ("method", "model", "dataset")}
     items |= {"recipe": job.recipe} | ({"start": job.start.item} if job.start else {})
+    written = asdict(card)
     for name, wanted in job.facts.items():
         old, new = (
             {key: _written(value) for key, value in {**part, **part.get("settings", {}), "settings": None}.items()}
-            for part in (getattr(card, name), wanted)
+            for part in (written[name], wanted)
         )
         fields = dataclasses.fields(items[name]) if name in items else ()
         defaults = {field.name: _written(field.default) for field in fields}
@@ -159,7 +160,7 @@ def train_into(
         plugins=job.plugins,
         versions=versions(),
         start_sha256="" if start is None else start.card.sha256,
-        **job.facts,
+        **{**job.facts, "images": job.images},
     )
     card.write(weights.with_suffix(".toml"))
     resume.unlink(missing_ok=True)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints.card import WeightCard
 from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
-from attrobust.benchmark.data.base import Loaded, SplitName
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.normalization import Constants
 from attrobust.files import file_sha256
 from attrobust.methods import registry as methods
@@ -23,7 +21,7 @@ from attrobust.methods.base import Method
 from attrobust.naming.component import resolve
 from attrobust.naming.spec import Spec
 from attrobust.networks.smoothed import activations
-from attrobust.types import UsageError
+from attrobust.types import ImageFacts, Named, SplitName, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +136,10 @@ def parts_of(card: WeightCard) -> tuple[Method, ModelFamily, ImageFacts]:
     """
     (method,) = resolve(methods, [_spec(card.method)], Method)
     (family,) = resolve(models.registry, [_spec(card.model)], ModelFamily)
-    images: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in card.images.items()}
-    return method.item, family.item, ImageFacts(**images)
+    return method.item, family.item, card.images
 
 
-def _spec(facts: Mapping[str, Any]) -> Spec:
+def _spec(facts: Named) -> Spec:
     return Spec(facts["name"], {key: str(value) for key, value in facts["settings"].items()})
 
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints.dialects import WRAPPERS, shared_prefix, translated, without_prefix
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.naming.spec import Spec, settings_of
-from attrobust.types import UsageError
+from attrobust.types import ImageFacts, UsageError
 
 State = Mapping[str, Tensor]
 
@@ -159,7 +159,7 @@ def state_sha256(state: State) -> str:
     """sha256 (hex) of names, dtypes, shapes and values, for weights that do not come from a file."""
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 

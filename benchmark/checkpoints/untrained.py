@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from torch import nn
 
+from attrobust.benchmark.checkpoints.state_dict import state_sha256
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.training.loop import fresh_network
@@ -28,10 +28,7 @@ class Untrained:
     def open(self, data: Loaded) -> tuple[nn.Module, str]:
         """The network, in evaluation mode, and a sha256 of its weights."""
         network = fresh_network(Natural(), self.model.item, data, self.seed).eval()
-        digest = hashlib.sha256()
-        for name, value in sorted(network.state_dict().items()):
-            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode() + value.cpu().numpy().tobytes())
-        return network, digest.hexdigest()
+        return network, state_sha256(network.state_dict())
 
 
 def check_controls(names: tuple[str, ...]) -> None:

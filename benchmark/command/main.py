@@ -20,7 +20,7 @@ from attrobust.types import UsageError
 
 if TYPE_CHECKING:
     from attrobust.benchmark.run.runner import Runner
-    from attrobust.benchmark.statistics import How
+    from attrobust.benchmark.store.schema import How
     from attrobust.benchmark.store.store import Store
 
 # OpenMP threads that spin while they wait make torch ten times slower when another process needs a core.
@@ -185,6 +185,8 @@ def _dry_run(runner: Runner) -> str:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from msgspec.structs import replace
+
     from attrobust.benchmark.store.store import Store
 
     formats = formats_of(options.export)
@@ -194,9 +196,9 @@ def _report(options: argparse.Namespace) -> int:
     own = {path.resolve() for path in options.runs}
     if options.out and (options.out / "run.json").is_file() and options.out.resolve() not in own:
         raise UsageError(f"--out {options.out} holds another run, whose tables would be lost; choose another folder")
-    interval = options.interval or stores[0].plan()["interval"]
+    interval = options.interval or stores[0].plan().interval
     if options.interval and options.out is None:
-        stores[0].write_plan(stores[0].plan() | {"interval": interval})
+        stores[0].write_plan(replace(stores[0].plan(), interval=interval))
     _tables(stores, options.out or stores[0].folder, formats, interval, as_json=options.json)
     return 0
 

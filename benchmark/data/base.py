@@ -7,15 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from attrobust.benchmark.models.base import ImageFacts
-
-SplitName = Literal["train", "val", "test"]
+from attrobust.types import ImageFacts, SplitName
 
 
 class Split(ABC):

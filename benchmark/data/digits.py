@@ -9,8 +9,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from attrobust.arrays import Bytes, Integers
 from attrobust.benchmark.data import register
-from attrobust.benchmark.data.base import ArraySplit, Dataset, Loaded, SplitName, fixed_order
+from attrobust.benchmark.data.base import ArraySplit, Dataset, Loaded, fixed_order
+from attrobust.types import SplitName
 
 SPLITS: dict[SplitName, slice] = {"train": slice(0, 1197), "val": slice(1197, 1497), "test": slice(1497, 1797)}
 
@@ -49,9 +51,7 @@ class Digits(Dataset):
         )
 
 
-def enlarge(
-    images: np.ndarray[tuple[int, ...], np.dtype[np.int64]], size: int
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def enlarge(images: Integers, size: int) -> Bytes:
     """Bilinear enlargement in integer arithmetic, which gives the same bytes on every machine.
 
     Args:

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from attrobust.arrays import Booleans, Bytes, Integers
 from attrobust.benchmark.data import register
-from attrobust.benchmark.data.base import ArraySplit, Dataset, Loaded, SplitName
+from attrobust.benchmark.data.base import ArraySplit, Dataset, Loaded
 from attrobust.benchmark.data.digits import enlarge
-
-Whole = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-Bytes = npt.NDArray[np.uint8]
+from attrobust.types import SplitName
 
 SIZES: dict[SplitName, int] = {"train": 3000, "val": 600, "test": 600}
 UNIT = 1024
@@ -88,7 +85,7 @@ class Shapes(Dataset):
             std=(0.202, 0.202, 0.202),
         )
 
-    def draw(self, stream: Sequence[int], label: int) -> tuple[Bytes, Mask]:
+    def draw(self, stream: Sequence[int], label: int) -> tuple[Bytes, Booleans]:
         """One image, 3×H×W, and the pixels that its shape paints, H×W.
 
         Args:
@@ -119,11 +116,11 @@ class Shapes(Dataset):
         )
 
 
-def _background(random: np.random.RandomState, size: int) -> tuple[Whole, Whole]:
+def _background(random: np.random.RandomState, size: int) -> tuple[Integers, Integers]:
     """A texture with two blobs and three lines, 3×H×W, and the texture's mean colour."""
     mean = random.randint(64, 192, 3)
     texture = enlarge(random.randint(0, 17, (3, 8, 8)).astype(np.int64), size).astype(np.int64)
-    image: Whole = mean[:, None, None] + (texture - 128) * 2 // 5
+    image: Integers = mean[:, None, None] + (texture - 128) * 2 // 5
     for _ in range(2):
         x, y = _offsets(size, *random.randint(0, 2 * size, 2))
         cosine, sine = _direction(random)
@@ -139,13 +136,13 @@ def _background(random: np.random.RandomState, size: int) -> tuple[Whole, Whole]
     return image, mean
 
 
-def _faint(random: np.random.RandomState, mean: Whole) -> Whole:
+def _faint(random: np.random.RandomState, mean: Integers) -> Integers:
     """A random colour blended half and half with the texture's mean, 3×1×1, to stand out less than the shape."""
-    colour: Whole = (random.randint(0, 256, 3) + mean) // 2
+    colour: Integers = (random.randint(0, 256, 3) + mean) // 2
     return colour[:, None, None]
 
 
-def _offsets(size: int, x: int, y: int) -> tuple[Whole, Whole]:
+def _offsets(size: int, x: int, y: int) -> tuple[Integers, Integers]:
     """Offsets of every pixel's centre from a point, in half pixels, 1×W and H×1."""
     centres = 2 * np.arange(size, dtype=np.int64) + 1
     return (centres - x)[None, :], (centres - y)[:, None]
@@ -160,37 +157,37 @@ def _direction(random: np.random.RandomState) -> tuple[int, int]:
             return a * UNIT // length, b * UNIT // length
 
 
-def _disc(u: Whole, v: Whole, radius: int) -> Mask:
+def _disc(u: Integers, v: Integers, radius: int) -> Booleans:
     return 100 * (u**2 + v**2) <= 64 * radius**2
 
 
-def _square(u: Whole, v: Whole, radius: int) -> Mask:
+def _square(u: Integers, v: Integers, radius: int) -> Booleans:
     return 100 * np.maximum(np.abs(u), np.abs(v)) <= 70 * radius
 
 
-def _triangle(u: Whole, v: Whole, radius: int) -> Mask:
+def _triangle(u: Integers, v: Integers, radius: int) -> Booleans:
     return (2 * v >= -radius) & (866 * np.abs(u) + 500 * v <= 500 * radius)
 
 
-def _cross(u: Whole, v: Whole, radius: int) -> Mask:
+def _cross(u: Integers, v: Integers, radius: int) -> Booleans:
     near, far = np.minimum(np.abs(u), np.abs(v)), np.maximum(np.abs(u), np.abs(v))
     return (100 * near <= 28 * radius) & (100 * far <= 95 * radius)
 
 
-def _ring(u: Whole, v: Whole, radius: int) -> Mask:
+def _ring(u: Integers, v: Integers, radius: int) -> Booleans:
     square = 100 * (u**2 + v**2)
     return (square >= 30 * radius**2) & (square <= 90 * radius**2)
 
 
-def _star(u: Whole, v: Whole, radius: int) -> Mask:
+def _star(u: Integers, v: Integers, radius: int) -> Booleans:
     """A pentagram: the points that lie beyond at most one of the five lines through its corners."""
     lines = ((0, 1000), (951, 309), (588, -809), (-588, -809), (-951, 309))
     beyond = [a * u + b * v > 309 * radius for a, b in lines]
-    mask: Mask = np.sum(beyond, axis=0) <= 1
+    mask: Booleans = np.sum(beyond, axis=0) <= 1
     return mask
 
 
-PAINTED: dict[str, Callable[[Whole, Whole, int], Mask]] = {
+PAINTED: dict[str, Callable[[Integers, Integers, int], Booleans]] = {
     "disc": _disc,
     "square": _square,
     "triangle": _triangle,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from attrobust.benchmark.data.base import Loaded, Split, SplitName
+from attrobust.benchmark.data.base import Loaded, Split
 from attrobust.benchmark.evaluation.evaluate import Rules, explained, scored_copy
 from attrobust.benchmark.store.provenance import source_digest
 from attrobust.benchmark.training.job import TrainingJob
@@ -23,6 +23,7 @@ from attrobust.files import write_atomically
 from attrobust.maps.reduction import reduce_map
 from attrobust.metrics.shared.retraining import Bench, Study
 from attrobust.naming.spec import fingerprint
+from attrobust.types import SplitName
 
 LOG = logging.getLogger("attrobust")
 

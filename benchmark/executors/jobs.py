@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from attrobust.attacks.base import Attack
 from attrobust.benchmark.checkpoints.claims import Finding
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
-from attrobust.benchmark.data.base import SplitName
 from attrobust.benchmark.evaluation.scores import Scores
 from attrobust.benchmark.executors.base import Job, Result
+from attrobust.benchmark.store.rows import Provenance
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.explainers.base import Explainer
-from attrobust.metrics.base import Metric, Scope
+from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component
-from attrobust.types import Cell, Flag
+from attrobust.types import Cell, Flag, Scope, SplitName
 
 Source = TrainingJob | ExternalCheckpoint | Untrained
 """How a network is made."""
@@ -89,7 +89,7 @@ class CellResult(Result):
 
     scores: Scores | None = None
     seconds: float
-    provenance: dict[str, Any]
+    provenance: Provenance
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +31,7 @@ from attrobust.benchmark.executors.jobs import (
 from attrobust.benchmark.executors.networks import Networks, retraining_job
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.store.provenance import stamp
+from attrobust.benchmark.store.rows import Provenance
 from attrobust.benchmark.training.loop import correct
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.shared.chunks import memory_budget
@@ -111,7 +111,7 @@ class Worker:
         network = self._network(job.network, job.cell.checkpoint_sha256)
         source_model = None
         if job.source_model is not None:
-            source_model = self._network(job.source_model, job.cell.donor_sha256)
+            source_model = self._network(job.source_model, job.cell.source_model_sha256)
         scores, problem, where = None, "", ""
         started = time.monotonic()
         try:
@@ -123,9 +123,8 @@ class Worker:
         seconds = round(time.monotonic() - started, 3)
         return CellResult(scores=scores, seconds=seconds, provenance=self._stamp(), error=problem, traceback=where)
 
-    def _stamp(self) -> dict[str, Any]:
-        found = stamp(str(self._request.device), torch.get_num_threads())
-        return {**found, "batch_size": self._request.batch_size}
+    def _stamp(self) -> Provenance:
+        return stamp(str(self._request.device), torch.get_num_threads(), self._request.batch_size)
 
     def _scores(self, job: CellJob, network: nn.Module, source_model: nn.Module | None) -> Scores:
         split = self._data.splits[job.split]

@@ -12,23 +12,7 @@ from torch import nn
 from attrobust.benchmark.models.normalization import Constants, Normalization, constants, describe
 from attrobust.networks.sizes import set_image_shape
 from attrobust.networks.smoothed import softplus_view
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageFacts:
-    """The facts of a dataset that a network is built from.
-
-    Attributes:
-        channels, size: of an image, C and H = W in pixels.
-        classes: number of classes.
-        mean, std: normalisation per channel, in pixel units.
-    """
-
-    channels: int
-    size: int
-    classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+from attrobust.types import ImageFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from attrobust.benchmark.models import register
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.networks.smoothed import Normalize
+from attrobust.types import ImageFacts
 
 
 @register("lenet")

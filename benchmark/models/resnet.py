@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from attrobust.benchmark.models import register
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.networks.smoothed import Normalize
+from attrobust.types import ImageFacts
 
 
 class BasicBlock(nn.Module):

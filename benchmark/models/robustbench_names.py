@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.normalization import Normalization
 from attrobust.benchmark.models.per_call import one_activation_per_call
-from attrobust.types import UsageError
+from attrobust.types import ImageFacts, UsageError
 
 DATASETS = {10: "cifar10", 100: "cifar100", 1000: "imagenet"}
 """RobustBench's name of a dataset, by its number of classes."""

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from torch import nn
 
 from attrobust.benchmark.models import register
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.per_call import adopted
 from attrobust.naming.suggest import did_you_mean
-from attrobust.types import UsageError
+from attrobust.types import ImageFacts, UsageError
 
 
 @register("timm")

@@ -8,9 +8,10 @@ from typing import ClassVar
 from torch import nn
 
 from attrobust.benchmark.models import register
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.per_call import adopted
 from attrobust.naming.suggest import did_you_mean
+from attrobust.types import ImageFacts
 
 AUXILIARY = ("googlenet", "inception_v3")
 """Networks with auxiliary classifiers in training that, with torchvision's weights, normalise a second time inside."""

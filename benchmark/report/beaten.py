@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from attrobust.benchmark.store.store import Floats
+from attrobust.arrays import Floats
+from attrobust.benchmark.store.plan import AttackFacts
 from attrobust.types import Flag
 
-Attacks = Sequence[Mapping[str, Any]]
-"""Those of a plan, which says ``label``, ``name`` and ``follows_gradient`` of each."""
 
-
-def yardsticks(attack: Mapping[str, Any], attacks: Attacks) -> list[tuple[str, str]]:
+def yardsticks(attack: AttackFacts, attacks: Sequence[AttackFacts]) -> list[tuple[str, str]]:
     """Name and label of every attack of a run that one of them must beat.
 
     Noise must be beaten by all, transfer by what follows the gradients of the network itself.
     """
-    names = {"noise", "transfer"} if attack.get("follows_gradient") else {"noise"}
-    if attack["name"] == "noise":
+    names = {"noise", "transfer"} if attack.follows_gradient else {"noise"}
+    if attack.name == "noise":
         return []
-    return [(other["name"], other["label"]) for other in attacks if other["name"] in names - {attack["name"]}]
+    return [(other.name, other.label) for other in attacks if other.name in names - {attack.name}]
 
 
 def beaten(attack: Floats, other: Floats, name: str, *, higher_is_better: bool) -> Flag | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from attrobust.benchmark.report.table import ALL, Leaderboard, Line, Mean, Metric, Number
+from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
+from attrobust.benchmark.report.table import ALL, Leaderboard, Metric, Number
 from attrobust.benchmark.report.words import header, method_name
 from attrobust.benchmark.statistics import OverSeeds
 
@@ -25,39 +26,29 @@ def render(board: Leaderboard) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     columns = [*SHARED, *PLACE, *VALUES, *DETAILS]
     writer.writerow(columns)
-    shared = {**{key: board.comparison[key] for key in SHARED[:-1]}, "interval": board.interval}
-    for values in _records(board):
-        writer.writerow([(shared | values).get(column, "") for column in columns])
+    shared = {**{key: getattr(board.comparison, key) for key in SHARED[:-1]}, "interval": board.interval}
+    for entry in entries(board):
+        values = shared | _place(entry) | _record(entry, board)
+        writer.writerow([values.get(column, "") for column in columns])
     return buffer.getvalue()
 
 
-def _records(board: Leaderboard) -> Iterator[dict[str, object]]:
-    first = board.groups[0]
-    for line in first.lines:
-        for metric, number in zip(board.accuracies, line.accuracies, strict=True):
-            place = {"subset": ALL, "attack": metric.attack}
-            yield _line(line, first.lines) | place | _number(metric, number, board.accuracies)
-    for mean in first.means:
-        for metric, value in zip(board.accuracies, mean.accuracies, strict=True):
-            place = {"subset": ALL, "attack": metric.attack}
-            yield _mean(mean, first.lines) | place | _over_seeds(metric, value, None, board.accuracies)
-    for group in board.groups:
-        place = {"subset": group.subset, "scope": group.scope, "explainer": group.explainer, "attack": group.attack}
-        for line in group.lines:
-            for metric, number in zip(group.metrics, line.numbers, strict=True):
-                yield _line(line, first.lines) | place | _number(metric, number, group.metrics)
-        for mean in group.means:
-            for metric, value, rank in zip(group.metrics, mean.numbers, mean.ranks, strict=True):
-                yield _mean(mean, first.lines) | place | _over_seeds(metric, value, rank, group.metrics)
+def _place(entry: LineEntry | MeanEntry) -> dict[str, object]:
+    group = entry.group
+    if group is None:
+        return {"subset": ALL, "attack": entry.metric.attack}
+    return {"subset": group.subset, "scope": group.scope, "explainer": group.explainer, "attack": group.attack}
 
 
-def _line(line: Line, lines: Sequence[Line]) -> dict[str, object]:
+def _record(entry: LineEntry | MeanEntry, board: Leaderboard) -> dict[str, object]:
+    lines, others = board.groups[0].lines, entry.group.metrics if entry.group else board.accuracies
+    if isinstance(entry, MeanEntry):
+        named = {"method": method_name(entry.mean, lines), "control": False}
+        return named | _over_seeds(entry.metric, entry.value, entry.rank, others)
+    line = entry.line
     seed = "" if line.seed is None else line.seed
-    return {"method": method_name(line, lines), "seed": seed, "checkpoint": line.sha256[:12], "control": line.control}
-
-
-def _mean(mean: Mean, lines: Sequence[Line]) -> dict[str, object]:
-    return {"method": method_name(mean, lines), "control": False}
+    named = {"method": method_name(line, lines), "seed": seed, "checkpoint": line.sha256[:12], "control": line.control}
+    return named | _number(entry.metric, entry.number, others)
 
 
 def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[str, object]:

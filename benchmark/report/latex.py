@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from attrobust.benchmark.report.choices import note as chosen
+from attrobust.benchmark.report.entries import printed_rows
 from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
-from attrobust.benchmark.report.words import caption, header, legend, mean_name, name, subset_title
+from attrobust.benchmark.report.words import caption, header, legend, subset_title
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.schema import SCOPES
+from attrobust.types import Scope
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"
 SPECIAL = {
@@ -27,7 +29,7 @@ def escape(text: str) -> str:
     return "".join(SPECIAL.get(char, char) for char in text)
 
 
-def _table(board: Leaderboard, subset: str, scope: str) -> str:
+def _table(board: Leaderboard, subset: str, scope: Scope) -> str:
     groups = board.subset(subset, scope)
     shown = (*board.accuracies, *groups[0].metrics)
     columns = 1 + len(shown)
@@ -52,15 +54,8 @@ def _table(board: Leaderboard, subset: str, scope: str) -> str:
 
 
 def _rows(board: Leaderboard, group: Group) -> list[str]:
-    shown, rows = (*board.accuracies, *group.metrics), []
-    for line in group.lines:
-        pairs = zip(shown, (*line.accuracies, *line.numbers), strict=True)
-        rows.append(" & ".join([escape(name(line, board)), *(_entry(*pair) for pair in pairs)]) + " \\\\")
-    for mean in group.means:
-        ranks = (*(None for _ in board.accuracies), *mean.ranks)
-        found = zip(shown, (*mean.accuracies, *mean.numbers), ranks, strict=True)
-        rows.append(" & ".join([escape(mean_name(mean, group)), *(_over_seeds(*item) for item in found)]) + " \\\\")
-    return rows
+    rows = printed_rows(board, group, _entry, _over_seeds)
+    return [" & ".join([escape(name), *numbers]) + " \\\\" for name, *numbers in rows]
 
 
 def _entry(metric: Metric, number: Number) -> str:

@@ -8,16 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from attrobust.arrays import Booleans
 from attrobust.benchmark.report.beaten import beaten
 from attrobust.benchmark.report.ranking import methods_of, rank
 from attrobust.benchmark.report.records import Network, Place, Run, Scored
 from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Line, Mean, Metric, Number
-from attrobust.benchmark.statistics import How, OverSeeds, estimate, over_seeds, spread
-from attrobust.benchmark.store.choice import Choice
-from attrobust.benchmark.store.schema import SCOPES
-from attrobust.benchmark.store.store import Booleans, Store
+from attrobust.benchmark.statistics import OverSeeds, estimate, over_seeds, spread
+from attrobust.benchmark.store.schema import SCOPES, How
+from attrobust.benchmark.store.store import Store
 from attrobust.naming.spec import fingerprint
-from attrobust.types import Flag, UsageError
+from attrobust.naming.validate import as_json
+from attrobust.types import Flag, Scope, UsageError
 
 
 def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
@@ -38,8 +39,8 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
         run.check_comparable(first)
     networks: dict[str, tuple[Run, int]] = {}
     for run in runs:
-        for position, subject in enumerate(run.plan["subjects"]):
-            networks.setdefault(fingerprint(subject), (run, position))
+        for position, subject in enumerate(run.plan.subjects):
+            networks.setdefault(subject.key, (run, position))
     rows = [Network(run, position) for run, position in networks.values()]
     known = [row.correct for row in rows if row.correct is not None and not row.control]
     common = np.logical_and.reduce(known) if known else np.zeros(first.images, dtype=np.bool_)
@@ -47,9 +48,9 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
     tables = [_table(rows, first, subset, mask, how) for subset, mask in subsets.items()]
     if not any(tables):
         raise UsageError(f"{first.folder}/run.json has no columns; run the benchmark again")
-    choices = {fingerprint(choice): Choice.read(choice) for run in runs for choice in run.plan.get("choices", [])}
+    choices = {fingerprint(as_json(choice)): choice for run in runs for choice in run.plan.choices}
     return Leaderboard(
-        comparison=first.plan["comparison"],
+        comparison=first.plan.comparison,
         accuracies=tuple(first.accuracies),
         groups=tuple(itertools.chain.from_iterable(tables)),
         common=int(common.sum()),
@@ -61,8 +62,8 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
 
 def _places(run: Run, subset: str) -> list[Place]:
     """Every group of a table; networks trained anew are tried on the whole test split, of which there is no subset."""
-    explainers, attacks = run.plan["explainers"], [item["label"] for item in run.plan["attacks"]]
-    found = {
+    explainers, attacks = run.plan.explainers, [item.label for item in run.plan.attacks]
+    found: dict[Scope, list[tuple[str, str]]] = {
         "attack": [(explainer, attack) for explainer in explainers for attack in attacks],
         "map": [(explainer, "") for explainer in explainers],
         "network": [("", "")],
@@ -113,11 +114,11 @@ def _table(networks: Sequence[Network], run: Run, subset: str, mask: Booleans, h
 
 def _line(network: Network, place: Place, numbers: Sequence[Number]) -> Line:
     return Line(
-        label=network.subject["label"],
-        seed=network.subject["seed"],
-        sha256=network.subject["sha256"],
+        label=network.subject.label,
+        seed=network.subject.seed,
+        sha256=network.subject.sha256,
         method=network.method,
-        key=fingerprint(network.subject),
+        key=network.subject.key,
         accuracies=network.accuracies,
         numbers=tuple(numbers),
         flags=network.flags(place),

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from attrobust.arrays import Floats
 from attrobust.benchmark.report.records import Network, Scored
 from attrobust.benchmark.statistics import Column, compare
-from attrobust.benchmark.store.store import Floats
 
 Method = tuple[int, ...]
 """Positions of the networks that one method trained, one for each seed."""
@@ -26,7 +26,7 @@ def methods_of(networks: Sequence[Network]) -> list[Method]:
             named.setdefault(network.method, []).append(index)
     methods: list[Method] = []
     for members in named.values():
-        seeds = {networks[index].subject["seed"] for index in members}
+        seeds = {networks[index].subject.seed for index in members}
         methods += [tuple(members)] if len(seeds) == len(members) else [(index,) for index in members]
     return methods
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from attrobust.arrays import Booleans, Floats
 from attrobust.benchmark.report.beaten import yardsticks
 from attrobust.benchmark.report.table import Metric, Number
 from attrobust.benchmark.statistics import estimate
-from attrobust.benchmark.store.store import Booleans, Floats, Row, Store
-from attrobust.naming.spec import fingerprint
-from attrobust.types import Flag, UsageError
+from attrobust.benchmark.store.rows import FailedRow, Row, ScoredRow
+from attrobust.benchmark.store.store import Store
+from attrobust.types import Flag, Scope, UsageError
 
 UNREADABLE = ("accuracy_attack", "attacks", "code", "data_sha256", "explainers")
 """Facts of a comparison that are too long to quote."""
-ACCURACY = Metric(label="accuracy", title="accuracy (%)", higher_is_better=True, scale=100.0, decimals=1, unit=True)
+ACCURACY = Metric(
+    label="accuracy",
+    title="accuracy (%)",
+    higher_is_better=True,
+    scale=100.0,
+    decimals=1,
+    unit=True,
+    scope="accuracy",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +32,11 @@ class Place:
     """Where a group of rows stands in a table.
 
     Attributes:
-        scope: what its metrics belong to, one of SCOPES.
+        scope: what its metrics belong to.
         explainer, attack: as typed; empty where there is none.
     """
 
-    scope: str
+    scope: Scope
     explainer: str
     attack: str
 
@@ -53,36 +61,36 @@ class Run:
 
     def __init__(self, store: Store) -> None:
         self.plan = store.plan()
-        self.images: int = self.plan["comparison"]["images"]
-        self.metrics = [Metric.of(item, scope=item["scope"]) for item in self.plan["metrics"]]
+        self.images = self.plan.comparison.images
+        self.metrics = [Metric.of(item) for item in self.plan.metrics]
         self.accuracies = [ACCURACY]
-        if robust := self.plan.get("accuracy_attack"):
-            self.accuracies.append(Metric.of(robust["metric"], attack=robust["label"]))
-        self.yardsticks = {item["label"]: yardsticks(item, self.plan["attacks"]) for item in self.plan["attacks"]}
+        if robust := self.plan.accuracy_attack:
+            self.accuracies.append(Metric.of(robust.metric, attack=robust.label))
+        self.yardsticks = {item.label: yardsticks(item, self.plan.attacks) for item in self.plan.attacks}
         self.folder, self._store = store.folder, store
         rows = store.rows()
         self._rows: dict[tuple[int, str, str, str], Row] = {}
-        for entry in self.plan["entries"]:
-            if entry["row"] not in rows:
+        for entry in self.plan.entries:
+            if entry.row not in rows:
                 raise UsageError(f"{store.folder}/rows.jsonl lacks a row of its plan; run the benchmark again")
-            place = (entry["subject"], entry["explainer"], entry["attack"], entry["metric"])
-            self._rows[place] = rows[entry["row"]]
+            self._rows[entry.subject, entry.explainer, entry.attack, entry.metric] = rows[entry.row]
         self._scores: dict[str, tuple[Floats, Booleans]] = {}
 
-    def of(self, scope: str) -> list[Metric]:
+    def of(self, scope: Scope) -> list[Metric]:
         """The metrics of a scope."""
         return [metric for metric in self.metrics if metric.scope == scope]
 
     def check_comparable(self, other: Run) -> None:
         """Raise UsageError where a number of this run would not mean what it means in the other."""
-        mine, theirs = self.plan["comparison"], other.plan["comparison"]
-        for key in sorted({*mine, *theirs}):
-            if mine.get(key) == theirs.get(key):
+        mine, theirs = self.plan.comparison, other.plan.comparison
+        for key in sorted(mine.__struct_fields__):
+            ours, others = getattr(mine, key), getattr(theirs, key)
+            if ours == others:
                 continue
-            values = f": {mine.get(key)} against {theirs.get(key)}" if key not in UNREADABLE else ""
+            values = f": {ours} against {others}" if key not in UNREADABLE else ""
             raise UsageError(f"{self._store.folder} does not compare with {other._store.folder}: other {key}{values}")
         for key in ("explainers", "attacks", "metrics"):
-            if self.plan[key] != other.plan[key]:
+            if getattr(self.plan, key) != getattr(other.plan, key):
                 raise UsageError(f"{self._store.folder} has other {key} than {other._store.folder}")
 
     def row(self, subject: int, explainer: str, attack: str, metric: str) -> Row:
@@ -95,24 +103,21 @@ class Run:
     def scores(self, subject: int, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
         """Per-image scores and legality; None where the cell failed."""
         row = self.row(subject, explainer, attack, metric)
-        if row["status"] != "ok":
+        if isinstance(row, FailedRow):
             return None
-        if row["fingerprint"] not in self._scores:
-            self._scores[row["fingerprint"]] = self._store.load_scores(row)
-        return self._scores[row["fingerprint"]]
+        if row.fingerprint not in self._scores:
+            self._scores[row.fingerprint] = self._store.load_scores(row)
+        return self._scores[row.fingerprint]
 
 
 class Network:
-    """One network of a run, with its clean accuracy.
-
-    ``method`` is a fingerprint of everything that makes it the network it is beside the training seed.
-    """
+    """One network of a run, with its clean accuracy."""
 
     def __init__(self, run: Run, position: int) -> None:
         self._run, self._position = run, position
-        self.subject: dict[str, Any] = run.plan["subjects"][position]
-        self.control: bool = self.subject["control"]
-        self.method = fingerprint({key: self.subject[key] for key in self.subject.keys() - {"seed", "sha256"}})
+        self.subject = run.plan.subjects[position]
+        self.control = self.subject.baseline
+        self.method = self.subject.kind
         found = run.scores(position, "", "", ACCURACY.label)
         self.correct: Booleans | None = None if found is None else found[0][: run.images] > 0.5
         self.accuracies = tuple(self._accuracy(metric) for metric in run.accuracies)
@@ -123,10 +128,10 @@ class Network:
         plan, attacked = self._run.plan, self._run.of("attack")
         if self.control or not attacked:
             return True
-        name, labels = attacked[0].label, [attack["label"] for attack in plan["attacks"]]
+        name, labels = attacked[0].label, [attack.label for attack in plan.attacks]
         return all(
-            any("audit" in row or row["status"] != "ok" for row in rows)
-            for explainer in plan["explainers"]
+            any(isinstance(row, FailedRow) or row.audit is not None for row in rows)
+            for explainer in plan.explainers
             if (rows := [self._run.row(self._position, explainer, label, name) for label in labels])
         )
 
@@ -148,9 +153,8 @@ class Network:
 
     def is_own_donor(self, explainer: str, attack: str) -> bool:
         """Whether the other network that an attack follows is this one."""
-        cell = self._run.row(self._position, explainer, attack, self._run.of("attack")[0].label)["cell"]
-        donor: str = cell.get("donor_sha256", "")
-        return donor != "" and donor == cell["checkpoint_sha256"]
+        cell = self._run.row(self._position, explainer, attack, self._run.of("attack")[0].label).cell
+        return cell.source_model_sha256 != "" and cell.source_model_sha256 == cell.checkpoint_sha256
 
     def flags(self, place: Place) -> tuple[Flag, ...]:
         """What the audit found, told by the rows of every metric; the same of each attack on the explanation."""
@@ -158,7 +162,7 @@ class Network:
             return ()
         metrics = self._run.of("attack")
         rows = [self._run.row(self._position, place.explainer, place.attack, metric.label) for metric in metrics]
-        return tuple(dict.fromkeys(Flag(**flag) for row in rows for flag in row.get("flags", [])))
+        return tuple(dict.fromkeys(flag for row in rows if isinstance(row, ScoredRow) for flag in row.flags or ()))
 
     def _accuracy(self, metric: Metric) -> Number:
         """Over the whole test split or, under an attack, over all attacked images."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from attrobust.benchmark.statistics import Estimate, How, OverSeeds, Spread
+from attrobust.benchmark.statistics import Estimate, OverSeeds, Spread
 from attrobust.benchmark.store.choice import Choice
-from attrobust.benchmark.store.schema import FACTS
-from attrobust.types import Flag
+from attrobust.benchmark.store.plan import Comparison
+from attrobust.benchmark.store.rows import MetricFacts
+from attrobust.benchmark.store.schema import How
+from attrobust.types import Flag, Scope
 
 ALL, COMMON = "all", "common"
 """Subsets of the images: every one, or those that every evaluated network classifies correctly."""
@@ -27,7 +28,7 @@ class Metric:
         higher_is_better: whether a larger value speaks for the model.
         scale, decimals: a value is printed times ``scale`` with so many digits after the point.
         unit: whether the smallest and the largest possible value are 0 and 1.
-        scope: what it belongs to, one of SCOPES; of accuracy nothing.
+        scope: what it belongs to.
         attack: for accuracy, the attack it is measured under; empty where that is none, or the group's.
     """
 
@@ -37,13 +38,22 @@ class Metric:
     scale: float
     decimals: int
     unit: bool
-    scope: str = ""
+    scope: Scope | Literal["accuracy"]
     attack: str = ""
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any], *, scope: str = "", attack: str = "") -> Metric:
+    def of(cls, facts: MetricFacts, attack: str = "") -> Metric:
         """From the facts that a run records."""
-        return cls(**{key: facts[key] for key in FACTS}, scope=scope, attack=attack)
+        return cls(
+            label=facts.label,
+            title=facts.title,
+            higher_is_better=facts.higher_is_better,
+            scale=facts.scale,
+            decimals=facts.decimals,
+            unit=facts.unit,
+            scope=facts.scope,
+            attack=attack,
+        )
 
     def text(self, value: float, digits: int = 0) -> str:
         """The digits every table shows for a value, and so many more; empty where it is undefined."""
@@ -128,7 +138,7 @@ class Group:
     Attributes:
         subset: of the images.
         images: how many.
-        scope: what its metrics belong to, one of SCOPES.
+        scope: what its metrics belong to.
         explainer, attack: as typed; empty where there is none.
         metrics: its columns.
         lines: its rows.
@@ -137,7 +147,7 @@ class Group:
 
     subset: str
     images: int
-    scope: str
+    scope: Scope
     explainer: str
     attack: str
     metrics: tuple[Metric, ...]
@@ -167,7 +177,7 @@ class Leaderboard:
         audited: whether every network and explainer was tried out for flags.
     """
 
-    comparison: dict[str, Any]
+    comparison: Comparison
     accuracies: tuple[Metric, ...]
     groups: tuple[Group, ...]
     common: int
@@ -175,9 +185,9 @@ class Leaderboard:
     choices: tuple[Choice, ...] = ()
     audited: bool = True
 
-    def subset(self, name: str, scope: str = "") -> list[Group]:
+    def subset(self, name: str, scope: Scope | None = None) -> list[Group]:
         """The groups over one subset, of one scope where one is given."""
-        return [group for group in self.groups if group.subset == name and scope in ("", group.scope)]
+        return [group for group in self.groups if group.subset == name and scope in (None, group.scope)]
 
     def notes(self) -> list[str]:
         """One line for every flag, and for every cell in which attacks broke the rules, over all images."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from attrobust.benchmark.report.choices import note as chosen
+from attrobust.benchmark.report.entries import printed_rows
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Metric, Number
-from attrobust.benchmark.report.words import SPREAD, caption, header, legend, mean_name, name, subset_title
+from attrobust.benchmark.report.words import SPREAD, caption, header, legend, name, subset_title
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.schema import SCOPES
 
@@ -35,7 +37,7 @@ def terminal(board: Leaderboard) -> str:
 
 def markdown(board: Leaderboard) -> str:
     """All groups as Markdown tables, best and ties in bold, and how scores are spread over the images."""
-    parts = [f"# {board.comparison['protocol']}", "", caption(board), legend(board), ""]
+    parts = [f"# {board.comparison.protocol}", "", caption(board), legend(board), ""]
     for subset, groups in itertools.groupby(board.groups, key=lambda group: group.subset):
         shown = list(groups)
         parts += [f"## {subset_title(subset, shown[0].images)}", ""]
@@ -56,15 +58,7 @@ def _head(metrics: Sequence[Metric]) -> list[str]:
 
 
 def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str]) -> Cells:
-    rows, shown = [], (*board.accuracies, *group.metrics)
-    for line in group.lines:
-        pairs = zip(shown, (*line.accuracies, *line.numbers), strict=True)
-        rows.append([name(line, board), *(_entry(metric, number, mark) for metric, number in pairs)])
-    for mean in group.means:
-        ranks = (*(None for _ in board.accuracies), *mean.ranks)
-        found = zip(shown, (*mean.accuracies, *mean.numbers), ranks, strict=True)
-        rows.append([mean_name(mean, group), *(_over_seeds(*item, mark) for item in found)])
-    return rows
+    return printed_rows(board, group, partial(_entry, mark), partial(_over_seeds, mark))
 
 
 def _spreads(board: Leaderboard, group: Group) -> Cells:
@@ -80,7 +74,7 @@ def _spreads(board: Leaderboard, group: Group) -> Cells:
     return rows
 
 
-def _entry(metric: Metric, number: Number, mark: Callable[[str], str]) -> str:
+def _entry(mark: Callable[[str], str], metric: Metric, number: Number) -> str:
     estimate = number.estimate
     if estimate is None:
         return "failed"
@@ -94,7 +88,7 @@ def _entry(metric: Metric, number: Number, mark: Callable[[str], str]) -> str:
     return (mark(mean) if number.best else mean) + interval + missing + flag
 
 
-def _over_seeds(metric: Metric, value: OverSeeds | None, rank: int | None, mark: Callable[[str], str]) -> str:
+def _over_seeds(mark: Callable[[str], str], metric: Metric, value: OverSeeds | None, rank: int | None) -> str:
     if value is None:
         return "failed"
     mean = metric.text(value.mean) or "undefined"

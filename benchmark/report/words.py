@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric
+from attrobust.benchmark.store.schema import How
 
-INTERVALS = {"percentile": "bootstrap", "bca": "BCa bootstrap"}
+INTERVALS: dict[How, str] = {"percentile": "bootstrap", "bca": "BCa bootstrap"}
 SEEDS = "; of several training seeds the mean and ± its standard error over the seeds"
 SPREAD = "Worst image / 5 % quantile / median, over all images"
 
@@ -14,12 +15,12 @@ SPREAD = "Worst image / 5 % quantile / median, over all images"
 def caption(board: Leaderboard) -> str:
     """What the rows have in common, in one sentence."""
     facts = board.comparison
-    explained = "the model's own prediction" if facts["label"] == "predicted" else "the true class"
+    explained = "the model's own prediction" if facts.label == "predicted" else "the true class"
     audited = "" if board.audited else ", not audited"
-    kept = ", prediction kept" if facts["keep_prediction"] else ""
+    kept = ", prediction kept" if facts.keep_prediction else ""
     return (
-        f"Protocol {facts['protocol']}: {facts['dataset']}, {facts['model']}, {facts['images']} test images, "
-        f"{facts['threat']} in pixel units{kept}, {facts['reduction']} maps of {explained}{audited}."
+        f"Protocol {facts.protocol}: {facts.dataset}, {facts.model}, {facts.images} test images, "
+        f"{facts.threat} in pixel units{kept}, {facts.reduction} maps of {explained}{audited}."
     )
 
 

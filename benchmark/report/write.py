@@ -6,13 +6,15 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from attrobust.benchmark.report import csv, latex, text
-from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number
-from attrobust.benchmark.statistics import OverSeeds
+from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
+from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Metric
 from attrobust.files import write_atomically
+from attrobust.naming.validate import as_json as plain
 from attrobust.types import UsageError
+
+Json = dict[str, object]
 
 FORMATS: dict[str, tuple[str, Callable[[Leaderboard], str]]] = {
     "csv": ("csv", csv.render),
@@ -50,26 +52,24 @@ def remove_others(folder: Path, formats: Sequence[str]) -> None:
 
 def as_json(board: Leaderboard) -> str:
     """Every number of the leaderboard with all its digits, as a JSON document; undefined numbers are null."""
-    first, records, seeds = board.groups[0], [], []
-    for line in first.lines:
-        pairs = zip(board.accuracies, line.accuracies, strict=True)
-        records += [_record(None, line, metric, number) for metric, number in pairs]
-    for mean in first.means:
-        pairs_over = zip(board.accuracies, mean.accuracies, strict=True)
-        seeds += [_over_seeds(None, mean, metric, value, None) for metric, value in pairs_over]
-    for group in board.groups:
-        for line in group.lines:
-            pairs = zip(group.metrics, line.numbers, strict=True)
-            records += [_record(group, line, metric, number) for metric, number in pairs]
-        for mean in group.means:
-            found = zip(group.metrics, mean.numbers, mean.ranks, strict=True)
-            seeds += [_over_seeds(group, mean, metric, value, rank) for metric, value, rank in found]
-    choices = [choice.as_json() for choice in board.choices]
-    whole = {"comparison": board.comparison, "interval": board.interval, "choices": choices}
-    return json.dumps(whole | {"rows": records, "over_seeds": seeds}, indent=2) + "\n"
+    rows: list[Json] = []
+    over_seeds: list[Json] = []
+    for entry in entries(board):
+        if isinstance(entry, LineEntry):
+            rows.append(_record(entry))
+        else:
+            over_seeds.append(_over_seeds(entry))
+    whole = {
+        "comparison": plain(board.comparison),
+        "interval": board.interval,
+        "choices": [plain(choice.settled()) for choice in board.choices],
+        "rows": rows,
+        "over_seeds": over_seeds,
+    }
+    return json.dumps(whole, indent=2) + "\n"
 
 
-def _place(group: Group | None, metric: Metric) -> dict[str, Any]:
+def _place(group: Group | None, metric: Metric) -> Json:
     return {
         "subset": group.subset if group else ALL,
         "scope": group.scope if group else "accuracy",
@@ -80,7 +80,8 @@ def _place(group: Group | None, metric: Metric) -> dict[str, Any]:
     }
 
 
-def _record(group: Group | None, line: Line, metric: Metric, number: Number) -> dict[str, Any]:
+def _record(entry: LineEntry) -> Json:
+    line, number = entry.line, entry.number
     values, found = number.estimate, number.spread
     spread = found and {
         "worst": _finite(found.worst),
@@ -94,7 +95,7 @@ def _record(group: Group | None, line: Line, metric: Metric, number: Number) -> 
         "seed": line.seed,
         "checkpoint_sha256": line.sha256,
         "control": line.control,
-        **_place(group, metric),
+        **_place(entry.group, entry.metric),
         "mean": _finite(values.mean) if values else None,
         "ci": [_finite(values.low), _finite(values.high)] if values else None,
         "images": values.n if values else None,
@@ -108,18 +109,17 @@ def _record(group: Group | None, line: Line, metric: Metric, number: Number) -> 
     }
 
 
-def _over_seeds(
-    group: Group | None, mean: Mean, metric: Metric, value: OverSeeds | None, rank: int | None
-) -> dict[str, Any]:
+def _over_seeds(entry: MeanEntry) -> Json:
+    value = entry.value
     return {
-        "method": mean.label,
-        "method_key": mean.method,
-        **_place(group, metric),
+        "method": entry.mean.label,
+        "method_key": entry.mean.method,
+        **_place(entry.group, entry.metric),
         "mean": _finite(value.mean) if value else None,
         "standard_error": _finite(value.error) if value else None,
         "seeds": value.count if value else None,
-        "rank": rank,
-        "best": rank == 1,
+        "rank": entry.rank,
+        "best": entry.rank == 1,
         "status": "ok" if value else "failed",
     }
 

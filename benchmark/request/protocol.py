@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attrobust.naming import toml as settings
+from attrobust.naming.validate import check_types
 from attrobust.threat import ThreatModel
 from attrobust.types import UsageError, parse_number
 
@@ -58,7 +59,7 @@ class Protocol:
     modified: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        settings.check_types(self)
+        check_types(self)
         if self.images < 1:
             raise ValueError(f"images={self.images} must be at least 1")
         for name in ("explainers", "attacks", "metrics", "seeds"):

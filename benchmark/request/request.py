@@ -19,7 +19,7 @@ from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.request.criterion import Criterion, make_criterion
 from attrobust.benchmark.request.methods import Defaults, resolve_donors, resolve_methods, resolve_starts
 from attrobust.benchmark.request.protocol import Protocol
-from attrobust.benchmark.statistics import How
+from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.training.recipe import Recipe, load_recipe
 from attrobust.explainers.base import Explainer
 from attrobust.methods.base import Method

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+
+from msgspec import structs
 
 from attrobust.attacks.base import Attack
 from attrobust.benchmark.data.base import Loaded, image_facts
@@ -14,26 +15,28 @@ from attrobust.benchmark.run.flags import audit_key
 from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.run.subjects import Subject
 from attrobust.benchmark.store.provenance import EVALUATION, code_digest, plugin_digest
-from attrobust.benchmark.store.store import row_fingerprint
+from attrobust.benchmark.store.rows import MetricFacts, row_fingerprint
 from attrobust.explainers.base import Explainer
 from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component
-from attrobust.naming.spec import fingerprint
-from attrobust.types import Cell
+from attrobust.naming.spec import fingerprint, settings_of
+from attrobust.naming.validate import as_json
+from attrobust.types import Cell, Named, Settings
 
-ACCURACY = {
-    "label": "accuracy",
-    "name": "accuracy",
-    "settings": {},
-    "plugin": "",
-    "title": "accuracy (%)",
-    "higher_is_better": True,
-    "scale": 100.0,
-    "decimals": 1,
-    "unit": True,
-}
+ACCURACY = MetricFacts(
+    name="accuracy",
+    settings={},
+    plugin="",
+    label="accuracy",
+    title="accuracy (%)",
+    higher_is_better=True,
+    scale=100.0,
+    decimals=1,
+    unit=True,
+    scope="accuracy",
+)
 """Clean accuracy, described like a metric."""
-ROBUST_ACCURACY = ACCURACY | {"label": "robust-accuracy", "name": "robust-accuracy"}
+ROBUST_ACCURACY = structs.replace(ACCURACY, label="robust-accuracy", name="robust-accuracy")
 """Accuracy under an attack on the prediction, which its title is to name."""
 
 
@@ -50,41 +53,42 @@ class PlacedCell:
     job: CellJob
 
 
-def accuracy_facts(attack: Component[Attack]) -> dict[str, Any]:
+def accuracy_facts(attack: Component[Attack]) -> MetricFacts:
     """Accuracy under an attack, described like a metric."""
-    return ROBUST_ACCURACY | {"title": f"under {attack.name} (%)"}
+    return structs.replace(ROBUST_ACCURACY, title=f"under {attack.name} (%)")
 
 
-def metric_facts(metric: Component[Metric]) -> dict[str, Any]:
+def metric_facts(metric: Component[Metric]) -> MetricFacts:
     """What decides a metric's value, and what a table has to know of it."""
     kind = type(metric.item)
-    return {
-        **metric.canonical,
-        "plugin": plugin_digest(kind),
-        "label": metric.label,
-        "title": " ".join(f"{metric.item.title} {metric.item.convention}".split()),
-        "higher_is_better": kind.higher_is_better,
-        "scale": kind.scale,
-        "decimals": kind.decimals,
-        "unit": kind.bounds == (0.0, 1.0),
-        "scope": kind.scope,
-    }
+    return MetricFacts(
+        name=metric.name,
+        settings=settings_of(metric.item),
+        plugin=plugin_digest(kind),
+        label=metric.label,
+        title=" ".join(f"{metric.item.title} {metric.item.convention}".split()),
+        higher_is_better=kind.higher_is_better,
+        scale=kind.scale,
+        decimals=kind.decimals,
+        unit=kind.bounds == (0.0, 1.0),
+        scope=kind.scope,
+    )
 
 
-def rows_of(job: CellJob) -> list[tuple[str, dict[str, Any]]]:
+def rows_of(job: CellJob) -> list[tuple[str, MetricFacts]]:
     """Fingerprint and facts of every row of a cell, one per metric; final once the hashes of weights are filled in."""
     if job.metrics:
         facts = [metric_facts(metric) for metric in job.metrics]
     else:
         facts = [accuracy_facts(job.attack) if job.attack else ACCURACY]
     cell = asdict(job.cell)
-    return [(row_fingerprint(cell, item), item) for item in facts]
+    return [(row_fingerprint(cell, as_json(item)), item) for item in facts]
 
 
 def with_weights(job: CellJob, sha256: str, source_model_sha256: str) -> CellJob:
     """A cell of networks with these weights; without any, and of no source model either, where there is no network."""
     lent = source_model_sha256 if sha256 else ""
-    return replace(job, cell=replace(job.cell, checkpoint_sha256=sha256, donor_sha256=lent))
+    return replace(job, cell=replace(job.cell, checkpoint_sha256=sha256, source_model_sha256=lent))
 
 
 def cells_of(
@@ -105,8 +109,8 @@ def cells_of(
         source_models: the networks that attacks need, by name, as far as there are any.
     """
     protocol, split = request.protocol, data.splits[grid.split]
-    shared: dict[str, Any] = {
-        "subject": {**subject.facts, "images": asdict(image_facts(data))},
+    shared: Settings = {
+        "subject": subject.facts(image_facts(data)),
         "checkpoint_sha256": "",
         "dataset": request.dataset.canonical,
         "data_sha256": grid.data_sha256,
@@ -119,17 +123,17 @@ def cells_of(
         metrics: Sequence[Component[Metric]],
         column: Component[Explainer] | None = None,
         attack: Component[Attack] | None = None,
-        facts: Mapping[str, Any] | None = None,
+        facts: Settings | None = None,
     ) -> PlacedCell:
         explainer = subject.explainer if column and subject.explainer else column
-        attacked: dict[str, Any] = {}
+        attacked: Settings = {}
         if attack:
             attacked["threat"] = asdict(protocol.threat if explainer else protocol.accuracy_threat)
             attacked["batch_size"] = request.batch_size if attack.item.batch_dependent else 0
         cell = Cell(
             **{**shared, **attacked, **(facts or {})},
-            explainer=explainer.canonical if explainer else {},
-            attack=attack.canonical if attack else {},
+            explainer=explainer.canonical if explainer else Named(),
+            attack=attack.canonical if attack else Named(),
             label=protocol.label if metrics else "",
             reduction=protocol.reduction if explainer else "",
             code=code_digest(EVALUATION, [type(part.item) for part in (explainer, attack) if part]),

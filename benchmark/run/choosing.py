@@ -13,7 +13,7 @@ from attrobust.benchmark.run.cells import metric_facts
 from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.subjects import Subject
 from attrobust.benchmark.store.choice import Choice, Trial, candidate
-from attrobust.benchmark.store.store import Row
+from attrobust.benchmark.store.rows import Row
 
 LOG = logging.getLogger("attrobust")
 
@@ -100,11 +100,11 @@ def _choice(
         images=images,
         floor=criterion.floor,
         candidates=tuple(candidates),
-    )
+    ).settled()
 
 
 def _rows_of(choice: Choice, members: Sequence[Subject]) -> list[Subject]:
-    if choice.chosen is None:
+    if choice.best is None:
         first = replace(members[0], label=choice.sweep, seed=None, candidate_of="", unchosen=reason(choice))
         return [first]
-    return [replace(item, candidate_of="") for item in members if item.label == choice.chosen.label]
+    return [replace(item, candidate_of="") for item in members if item.label == choice.best.label]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from attrobust.benchmark.run.cells import PlacedCell, rows_of
 from attrobust.benchmark.run.subjects import Subject
+from attrobust.benchmark.store.plan import Entry
+from attrobust.types import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Completed:
     sha256: str
     cells: tuple[PlacedCell, ...]
     failures: list[str]
-    findings: dict[str, Any]
+    findings: dict[str, Settings]
 
     @property
     def keys(self) -> list[str]:
@@ -36,14 +37,14 @@ class Completed:
         return [key for cell in self.cells for key, _ in rows_of(cell.job)]
 
     @property
-    def entries(self) -> Iterator[dict[str, Any]]:
+    def entries(self) -> Iterator[Entry]:
         """Where each row stands in the table of a run: its subject's position, explainer, attack and metric."""
         for cell in self.cells:
             for key, facts in rows_of(cell.job):
-                yield {
-                    "subject": self.position,
-                    "explainer": cell.column,
-                    "attack": cell.job.attack.label if cell.job.attack else "",
-                    "metric": facts["label"],
-                    "row": key,
-                }
+                yield Entry(
+                    subject=self.position,
+                    explainer=cell.column,
+                    attack=cell.job.attack.label if cell.job.attack else "",
+                    metric=facts.label,
+                    row=key,
+                )

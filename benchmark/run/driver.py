@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -28,11 +27,13 @@ from attrobust.benchmark.executors.jobs import (
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.cells import rows_of, with_weights
 from attrobust.benchmark.run.completed import Completed
-from attrobust.benchmark.run.flags import facts_of, is_current
+from attrobust.benchmark.run.flags import audited, is_current
 from attrobust.benchmark.run.plan import Part, Plan
 from attrobust.benchmark.run.rows import failed_rows, scored_rows
 from attrobust.benchmark.store.provenance import stamp
-from attrobust.benchmark.store.store import Row, Store
+from attrobust.benchmark.store.rows import FailedRow, Provenance, Row, ScoredRow
+from attrobust.benchmark.store.store import Store
+from attrobust.types import Flag
 
 LOG = logging.getLogger("attrobust")
 FILE_ONLY = {"file_only": True}
@@ -53,7 +54,7 @@ class Driver:
         self.rows: dict[str, Row] = store.rows()
         self._results: dict[str, Result] = {}
         self._cells: dict[str, CellJob] = {}
-        self._flags: dict[str, dict[str, Any]] = {}
+        self._flags: dict[str, tuple[Flag, ...]] = {}
 
     def run(self, plan: Plan) -> Iterator[Completed]:
         """Compute what is missing of a plan; yields each row of the table as soon as all its jobs are done."""
@@ -71,7 +72,7 @@ class Driver:
     def missing(self, job: CellJob) -> CellJob | None:
         """The cell with only those metrics whose row is absent, failed or without scores; None where all is done."""
         rows = [self.rows.get(key) for key, _ in rows_of(job)]
-        wanted = [row is None or row["status"] != "ok" or not self._store.has_scores(row) for row in rows]
+        wanted = [not isinstance(row, ScoredRow) or not self._store.has_scores(row) for row in rows]
         if not any(wanted):
             return None
         return replace(job, metrics=tuple(itertools.compress(job.metrics, wanted)))
@@ -110,9 +111,9 @@ class Driver:
         """Nothing is audited whose flags a row carries already, or no row is going to carry."""
         cells = [self._filled(cell) for cell in self._cells.values() if cell.audit == job.key]
         rows = [self.rows.get(key) for cell in cells for key, _ in rows_of(cell)]
-        written = next((row for row in rows if row is not None and row["status"] == "ok" and is_current(row)), None)
+        written = next((row for row in rows if isinstance(row, ScoredRow) and is_current(row)), None)
         if written is not None:
-            self._flags[job.key] = {name: written[name] for name in ("flags", "audit")}
+            self._flags[job.key] = written.flags or ()
             return Result()
         wanted = [cell for cell in cells if self._stale(cell) or (self.missing(cell) and not self._problem(cell))]
         return replace(job, cell=wanted[0].cell) if wanted else Result()
@@ -120,7 +121,7 @@ class Driver:
     def _prepare_claim(self, job: ClaimJob) -> Job | Result:
         accuracy = next(self._filled(self._cells[key]) for key in job.needs if key in self._cells)
         row = self.rows[rows_of(accuracy)[0][0]]
-        if row["status"] != "ok":
+        if isinstance(row, FailedRow):
             return Result()
         return replace(job, hits=tuple((self._store.load_scores(row)[0] > 0).tolist()))
 
@@ -137,7 +138,7 @@ class Driver:
             self._results[job.key] = Result(error=result.error)
             self._renew_flags(self._filled(self._cells[job.key]))
         elif isinstance(result, AuditResult):
-            self._flags[job.key] = facts_of(result)
+            self._flags[job.key] = result.flags
             for flag in result.flags:
                 LOG.warning("%s: %s: %s", job.label, flag.name, flag.reason)
             LOG.info("%s: %.1f s", job.label, result.seconds)
@@ -150,18 +151,18 @@ class Driver:
         if result.scores is None:
             self._append(failed_rows(job, result.error, result.provenance))
             return
-        self._append(scored_rows(job, result.scores, result, self._flags.get(job.audit, {}), self._store))
+        self._append(scored_rows(job, result.scores, result, self._flags.get(job.audit), self._store))
         LOG.info("%s: %.1f s", job.label, result.seconds)
 
     def _renew_flags(self, job: CellJob) -> None:
         """Write rows again whose flags are of another audit, or of none."""
         if stale := self._stale(job):
-            self._append([row | self._flags[job.audit] for row in stale])
+            self._append([audited(row, self._flags[job.audit]) for row in stale])
 
-    def _stale(self, job: CellJob) -> list[Row]:
+    def _stale(self, job: CellJob) -> list[ScoredRow]:
         """Rows of a cell on disk whose flags are not those of the audit as it is now."""
         rows = [self.rows.get(key) for key, _ in rows_of(job)] if job.audit else []
-        return [row for row in rows if row is not None and row["status"] == "ok" and not is_current(row)]
+        return [row for row in rows if isinstance(row, ScoredRow) and not is_current(row)]
 
     def _filled(self, job: CellJob) -> CellJob:
         """A cell with the hashes of the weights that were found, empty where there is no network."""
@@ -201,10 +202,9 @@ class Driver:
             findings=findings,
         )
 
-    def _append(self, rows: list[Row]) -> None:
+    def _append(self, rows: Sequence[Row]) -> None:
         self._store.append(rows)
-        self.rows |= {row["fingerprint"]: row for row in rows}
+        self.rows |= {row.fingerprint: row for row in rows}
 
-    def _stamp(self) -> dict[str, Any]:
-        found = stamp(str(self._request.device), torch.get_num_threads())
-        return {**found, "batch_size": self._request.batch_size}
+    def _stamp(self) -> Provenance:
+        return stamp(str(self._request.device), torch.get_num_threads(), self._request.batch_size)

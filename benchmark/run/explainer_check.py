@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from attrobust.attacks.base import HOOKS
 from attrobust.explainers.base import Explainer
 from attrobust.networks.smoothed import is_smooth, softplus_view
-from attrobust.places import ours
 
 
 def check_explainer(explainer: Explainer, network: nn.Module, images: Tensor) -> None:
@@ -25,7 +24,8 @@ def check_explainer(explainer: Explainer, network: nn.Module, images: Tensor) ->
         ValueError: the explainer cannot explain the network, or is not what the contract asks for.
     """
     target = torch.zeros(len(images), dtype=torch.int64)
-    if ours(type(explainer)):
+    own = type(explainer).__module__.partition(".")[0] == "explainers"
+    if own:
         explainer(network, images[:1], target[:1])
         return
     before, given = copy.deepcopy(network.state_dict()), images.clone()

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
-from attrobust.benchmark.executors.jobs import AuditJob, AuditResult, CellJob, NetworkJob
+from msgspec.structs import replace
+
+from attrobust.benchmark.executors.jobs import AuditJob, CellJob, NetworkJob
 from attrobust.benchmark.store.provenance import source_digest
-from attrobust.benchmark.store.store import Row
+from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.naming.spec import fingerprint
-from attrobust.types import Cell
+from attrobust.types import Cell, Flag
 
 DECISIVE = ("subject", "data_sha256", "explainer", "threat", "label", "reduction", "seed")
 """What of a cell decides its flags, the network and the sources apart."""
@@ -49,14 +50,14 @@ def audit_of(job: CellJob, networks: Sequence[NetworkJob]) -> AuditJob | None:
     )
 
 
-def facts_of(result: AuditResult) -> dict[str, Any]:
-    """What every row of a cell says of its audit: ``flags`` and the sources, ``audit``."""
-    return {"flags": [asdict(flag) for flag in result.flags], "audit": _sources()}
+def audited(row: ScoredRow, flags: tuple[Flag, ...]) -> ScoredRow:
+    """A row with what its audit found."""
+    return replace(row, flags=flags, audit=_sources())
 
 
-def is_current(row: Row) -> bool:
+def is_current(row: ScoredRow) -> bool:
     """Whether a row carries the flags of the audit as it is now."""
-    return "flags" in row and bool(row.get("audit") == _sources())
+    return row.flags is not None and row.audit == _sources()
 
 
 def _sources() -> str:

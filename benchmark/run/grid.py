@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attrobust.attacks.base import Attack
-from attrobust.benchmark.data.base import Loaded, SplitName, evaluation_sha256
+from attrobust.benchmark.data.base import Loaded, evaluation_sha256
 from attrobust.benchmark.request.criterion import Criterion
 from attrobust.benchmark.request.request import Request
 from attrobust.explainers.base import Explainer
-from attrobust.metrics.base import Metric, Scope
+from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component
+from attrobust.types import Scope, SplitName
 
 
 @dataclass(frozen=True, kw_only=True)

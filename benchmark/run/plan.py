@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
@@ -142,7 +141,7 @@ class Planner:
     def _key(self, source: Source) -> str:
         if isinstance(source, TrainingJob):
             return source.key
-        facts: dict[str, Any] = {"model": source.model.canonical, "plugin": plugin_digest(type(source.model.item))}
+        facts = {"model": source.model.canonical, "plugin": plugin_digest(type(source.model.item))}
         if isinstance(source, Untrained):
             return fingerprint(["untrained", facts, source.seed])
         return fingerprint(["file", facts, source.name, self._external_sha256[source.name]])

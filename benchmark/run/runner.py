@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
-from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.executors.base import Executor
 from attrobust.benchmark.executors.networks import Networks, Origin
 from attrobust.benchmark.executors.serial import Serial
@@ -18,7 +16,7 @@ from attrobust.benchmark.run.driver import Driver
 from attrobust.benchmark.run.grid import choosing_grid, table_grid
 from attrobust.benchmark.run.plan import Planner
 from attrobust.benchmark.run.preflight import check_fit
-from attrobust.benchmark.run.record import record_of
+from attrobust.benchmark.run.record import comparison_of, record_of
 from attrobust.benchmark.run.subjects import Subject, controls_of, subjects_of
 from attrobust.benchmark.store.store import Store
 from attrobust.types import UsageError
@@ -95,20 +93,11 @@ class Runner:
         rows = [*selection.subjects, *controls_of(self.request, selection.subjects)]
         plan = self.planner.plan(rows)
         completed = sorted(driver.run(plan), key=lambda done: done.position)
-        failures = [*selection.failures]
-        entries: list[dict[str, Any]] = []
-        subjects: list[dict[str, Any]] = []
-        findings: dict[str, Any] = {}
-        for subject, done in zip(rows, completed, strict=True):
-            failures += done.failures
-            findings |= done.findings
-            entries += done.entries
-            named = {"label": subject.label, "seed": subject.seed, "sha256": done.sha256, "control": subject.control}
-            subjects.append(named | {"training": subject.training} | subject.facts)
-        record = record_of(self.request, self._table.data_sha256, subjects, entries, self._argv)
-        choices = [choice.as_json() for choice in selection.choices]
-        self.store.write_plan(record | {"choices": choices, "checkpoints": findings})
-        return failures
+        comparison = comparison_of(self.request, self._table.data_sha256)
+        images = image_facts(self._data)
+        record = record_of(self.request, comparison, images, completed, selection.choices, self._argv)
+        self.store.write_plan(record)
+        return [*selection.failures, *(line for done in completed for line in done.failures)]
 
     def _choose(self, driver: Driver) -> Selection:
         """Measure the candidates of all sweeps and choose among them; without a criterion all subjects are rows."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from attrobust import explainers
 from attrobust.benchmark.checkpoints.untrained import CONTROLS, Untrained
@@ -17,6 +16,7 @@ from attrobust.benchmark.training.job import TrainingJob
 from attrobust.explainers.base import Explainer
 from attrobust.naming.component import Component, resolve_one
 from attrobust.naming.spec import fingerprint
+from attrobust.types import ImageFacts, Named, NetworkFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +52,16 @@ class Subject:
         source = self.source
         return fingerprint([source.facts, source.plugins]) if isinstance(source, TrainingJob) else ""
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the network is, apart from its weights."""
+    def facts(self, images: ImageFacts) -> NetworkFacts:
+        """What the network is, apart from its weights; of images that it takes."""
         model = self.source.model
-        if not isinstance(self.source, TrainingJob):
-            return {"method": None, "model": model.canonical, "plugins": [plugin_digest(type(model.item))]}
-        method = self.source.method
-        plugins = [plugin_digest(type(method.item)), plugin_digest(type(model.item))]
-        known = {"name": method.name, "settings": {"sweep": self.label}} if self.unchosen else method.canonical
-        return {"method": known, "model": model.canonical, "plugins": plugins}
+        method: Named | None = None
+        plugins: tuple[str, ...] = (plugin_digest(type(model.item)),)
+        if isinstance(self.source, TrainingJob):
+            trained = self.source.method
+            plugins = (plugin_digest(type(trained.item)), *plugins)
+            method = Named(name=trained.name, settings={"sweep": self.label}) if self.unchosen else trained.canonical
+        return NetworkFacts(method=method, model=model.canonical, plugins=plugins, images=images)
 
 
 def subjects_of(request: Request, data: Loaded) -> list[Subject]:

@@ -1,14 +1,13 @@
 """What per-image scores say together: intervals, spreads, and which rows can be told apart; no torch."""
 
 from attrobust.benchmark.statistics.comparison import Column, compare
-from attrobust.benchmark.statistics.intervals import Estimate, How, estimate, wilson
+from attrobust.benchmark.statistics.intervals import Estimate, estimate, wilson
 from attrobust.benchmark.statistics.seeds import OverSeeds, over_seeds
 from attrobust.benchmark.statistics.spread import Spread, shares, spread
 
 __all__ = [
     "Column",
     "Estimate",
-    "How",
     "OverSeeds",
     "Spread",
     "compare",

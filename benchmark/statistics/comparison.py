@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 
+from attrobust.arrays import Booleans, Floats
 from attrobust.benchmark.statistics.intervals import LEVEL
 from attrobust.benchmark.statistics.signflip import sign_flip
-from attrobust.benchmark.store.store import Booleans, Floats
 
 FEWEST = 5
 """Images that rows must have in common to be ranked."""

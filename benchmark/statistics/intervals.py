@@ -5,18 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import scipy.stats
 
-from attrobust.benchmark.store.store import Floats
+from attrobust.arrays import Floats
+from attrobust.benchmark.store.schema import How
 
 RESAMPLES = 2000
 LEVEL = 0.95
 NORMAL = float(scipy.stats.norm.ppf((1 + LEVEL) / 2))
-
-How = Literal["percentile", "bca"]
 
 
 @dataclass(frozen=True, kw_only=True)

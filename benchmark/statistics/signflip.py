@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attrobust.benchmark.store.store import Booleans, Floats
+from attrobust.arrays import Booleans, Floats
 
 FLIPS = 9_999
 EXACT = FLIPS.bit_length() - 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attrobust.benchmark.store.store import Floats, Integers
+from attrobust.arrays import Floats, Integers
 
 TAIL = 0.05
 

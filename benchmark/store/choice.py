@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
-from attrobust.benchmark.store.store import Row
-from attrobust.types import UsageError
+from msgspec.structs import replace
+
+from attrobust.benchmark.store.rows import FailedRow, MetricFacts, Record, Row
 
 MARGIN = 0.02
 """How far below its most accurate member a sweep's own floor lies."""
@@ -17,8 +15,7 @@ SLACK = 1e-9
 """Rounding of a mean that is exactly the floor."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
+class Trial(Record, frozen=True, kw_only=True):
     """A candidate with one training seed.
 
     Attributes:
@@ -33,15 +30,14 @@ class Trial:
     score: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
+class Candidate(Record, frozen=True, kw_only=True):
     """A member of a sweep with what was measured of it.
 
     Attributes:
         label: as the table would print it.
         trials: one for each training seed.
-        accuracy: clean, on the whole validation split, mean over seeds; None where it could not be measured.
-        score: the criterion's mean over images, then over seeds; None where it could not be measured.
+        accuracy: clean, on the whole validation split, mean over seeds; null where it could not be measured.
+        score: the criterion's mean over images, then over seeds; null where it could not be measured.
         problem: why it cannot be chosen, whatever the floor.
     """
 
@@ -74,34 +70,36 @@ def _means(rows: Sequence[Row | None]) -> tuple[list[float], str]:
     for row in rows:
         if row is None:
             return [], "its row is missing"
-        if row["status"] != "ok":
-            return [], str(row["error"])
-        if 2 * row["n_defined"] < row["n"] or row["mean"] is None:
-            return [], f"undefined on {row['n'] - row['n_defined']} of {row['n']} images"
-        found.append(float(row["mean"]))
+        if isinstance(row, FailedRow):
+            return [], row.error
+        if 2 * row.n_defined < row.n or row.mean is None:
+            return [], f"undefined on {row.n - row.n_defined} of {row.n} images"
+        found.append(row.mean)
     return found, ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice:
+class Choice(Record, frozen=True, kw_only=True):
     """A sweep, what its members were compared by, and what came of it.
 
     Attributes:
         sweep: as typed.
-        metric: facts of the metric, as rows have them.
+        metric: whose mean decides.
         attack, explainer: labels.
         images: how many of the validation split were attacked.
         floor: the accuracy asked for; None for ``MARGIN`` below the most accurate candidate.
         candidates: in the order typed.
+        chosen: label of the best candidate as it was written; null where there is none. Nothing is read from it but
+            by ``verify``: who is the best is decided anew.
     """
 
     sweep: str
-    metric: dict[str, Any]
+    metric: MetricFacts
     attack: str
     explainer: str
     images: int
     floor: float | None
     candidates: tuple[Candidate, ...]
+    chosen: str | None = None
 
     @property
     def least(self) -> float | None:
@@ -112,9 +110,9 @@ class Choice:
         return max(0.0, max(known) - MARGIN) if known else None
 
     @property
-    def chosen(self) -> Candidate | None:
+    def best(self) -> Candidate | None:
         """The best candidate at or above the floor, the first typed among equals; None where there is none."""
-        sign = 1 if self.metric["higher_is_better"] else -1
+        sign = 1 if self.metric.higher_is_better else -1
         allowed = [
             (sign * item.score, item) for item in self.candidates if item.score is not None and self.allows(item)
         ]
@@ -126,22 +124,6 @@ class Choice:
             return False
         return item.accuracy >= self.least - SLACK
 
-    def as_json(self) -> dict[str, Any]:
-        """As ``run.json`` holds it."""
-        return dataclasses.asdict(self) | {"chosen": self.chosen.label if self.chosen else None}
-
-    @classmethod
-    def read(cls, value: Mapping[str, Any]) -> Choice:
-        """The inverse of ``as_json``; who is said there to be chosen is decided anew.
-
-        Raises:
-            UsageError: something else.
-        """
-        try:
-            candidates = tuple(
-                Candidate(**{**item, "trials": tuple(Trial(**trial) for trial in item["trials"])})
-                for item in value["candidates"]
-            )
-            return cls(**{**{key: item for key, item in value.items() if key != "chosen"}, "candidates": candidates})
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"a choice in run.json is damaged ({error}); run the benchmark again") from error
+    def settled(self) -> Choice:
+        """With ``chosen`` as the candidates have it."""
+        return replace(self, chosen=self.best.label if self.best else None)

@@ -11,9 +11,9 @@ import subprocess
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from attrobust import __version__
+from attrobust.benchmark.store.rows import Provenance
 from attrobust.places import CORE, ours, sources
 
 TRAINING = (
@@ -80,23 +80,29 @@ def _version(name: str) -> str:
 
 
 @functools.cache
-def commit() -> dict[str, Any]:
-    """The git commit of our checkout and whether it had changes; empty when installed elsewhere or without git."""
+def commit() -> tuple[str | None, bool | None]:
+    """The git commit of our checkout and whether it had changes; None when installed elsewhere or without git."""
     try:
         if Path(_git("rev-parse", "--show-toplevel")).resolve() != CORE.parent:
-            return {}
-        revision = _git("rev-parse", "HEAD")
-        dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
+            return None, None
+        return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"commit": revision, "dirty": dirty}
+        return None, None
 
 
-def stamp(device: str, threads: int) -> dict[str, Any]:
+def stamp(device: str, threads: int, batch_size: int) -> Provenance:
     """What is written beside every row: commit, versions, device and the time in UTC."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    machine = f"{platform.system()} {platform.machine()}"
-    return {**commit(), "versions": versions(), "device": device, "threads": threads, "machine": machine, "utc": now}
+    revision, dirty = commit()
+    return Provenance(
+        commit=revision,
+        dirty=dirty,
+        versions=versions(),
+        device=device,
+        threads=threads,
+        machine=f"{platform.system()} {platform.machine()}",
+        utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        batch_size=batch_size,
+    )
 
 
 def _git(*words: str) -> str:

@@ -13,33 +13,19 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from attrobust.benchmark.store.schema import PLAN, RESULT, ROW, SCHEMA, misfits
+from attrobust.arrays import Booleans, Floats, Integers
+from attrobust.benchmark.store.plan import Plan
+from attrobust.benchmark.store.rows import Row, ScoredRow, row_fingerprint
+from attrobust.benchmark.store.schema import SCHEMA
+from attrobust.benchmark.store.upgrade import OtherVersionError, feasible_of, read_plan, read_row
 from attrobust.files import UNFINISHED, file_sha256, write_atomically
-from attrobust.naming.spec import fingerprint
+from attrobust.naming.validate import MisfitError, as_json, parsed
 from attrobust.types import UsageError
 
 TABLES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex")
 AGAIN = "delete it or choose another --out, and run the benchmark again"
 ROW_START = b'{"cell":'
 """How every line of rows starts, its keys being sorted."""
-
-Row = dict[str, Any]
-"""One metric of one cell, as JSON; ``docs/results.md`` lists its keys."""
-
-Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-Booleans = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-
-
-def _misfit(row: Any) -> str:
-    """The first place where something is no row; empty where it is one."""
-    found = next(misfits(row, ROW), "")
-    return found or (next(misfits(row, RESULT), "") if row["status"] == "ok" else "")
-
-
-def row_fingerprint(cell: dict[str, Any], metric: dict[str, Any]) -> str:
-    """The key of one metric of one cell."""
-    return fingerprint([cell, {key: metric[key] for key in ("name", "settings", "plugin")}])
 
 
 class Store:
@@ -71,29 +57,39 @@ class Store:
             lock.release()
 
     def rows(self) -> dict[str, Row]:
-        """All whole rows by fingerprint; where one was written again, the newest."""
-        path = self.folder / "rows.jsonl"
-        if not path.is_file():
-            return {}
+        """All whole rows by fingerprint, of every schema that is read; where one was written again, the newest."""
         found: dict[str, Row] = {}
-        for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        for where, value in self._lines():
             try:
-                row = json.loads(line)
+                row = read_row(value)
             except ValueError as error:
-                raise UsageError(
-                    f"{path} line {number} is damaged ({error}); remove that line to recompute it"
-                ) from error
-            if wrong := _misfit(row):
-                raise UsageError(
-                    f"{path} line {number} is no row of schema {SCHEMA} ({wrong}); remove that line to recompute it"
-                )
-            found[row["fingerprint"]] = row
+                other = isinstance(error, OtherVersionError)
+                hint = "choose another --out" if other else "remove that line to recompute it"
+                raise UsageError(f"{where} is no row of schema {SCHEMA} ({error}); {hint}") from error
+            found[row.fingerprint] = row
         return found
+
+    def misnamed(self) -> set[str]:
+        """Fingerprints of rows that are not those of their cell and metric, word for word as they are written."""
+        lines = {value["fingerprint"]: value for _, value in self._lines()}
+        return {key for key, value in lines.items() if row_fingerprint(value["cell"], value["metric"]) != key}
+
+    def _lines(self) -> Iterator[tuple[str, Any]]:
+        """Where every whole line of the rows stands, and what it holds."""
+        path = self.folder / "rows.jsonl"
+        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+        for number, line in enumerate(lines, start=1):
+            where = f"{path} line {number}"
+            try:
+                value = parsed(line)
+            except ValueError as error:
+                raise UsageError(f"{where} is damaged ({error}); remove that line to recompute it") from error
+            yield where, value
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows at the end; they have reached the disk when this returns, and none is left when it fails."""
         path = self.folder / "rows.jsonl"
-        data = b"".join(json.dumps(row, sort_keys=True, allow_nan=False).encode() + b"\n" for row in rows)
+        data = b"".join(json.dumps(as_json(row), sort_keys=True, allow_nan=False).encode() + b"\n" for row in rows)
         with path.open("ab") as file:
             length = file.tell()
             try:
@@ -108,7 +104,7 @@ class Store:
         self,
         fingerprint: str,
         scores: Floats,
-        legal: Booleans,
+        feasible: Booleans,
         worst: Integers | None = None,
         members: Sequence[str] = (),
     ) -> str:
@@ -117,11 +113,11 @@ class Store:
         Args:
             fingerprint: of the row.
             scores: one for each image.
-            legal: whether the attack obeyed the rules.
+            feasible: whether the attack obeyed the rules.
             worst: which of ``members`` each score comes from, -1 for none of them; None where nothing attacked.
             members: names of what the attack is made of.
         """
-        arrays: dict[str, np.ndarray[Any, Any]] = {"scores": scores, "legal": legal}
+        arrays: dict[str, np.ndarray[Any, Any]] = {"scores": scores, "feasible": feasible}
         if worst is not None:
             arrays |= {"worst": worst, "members": np.array(members, dtype=np.str_)}
         buffer = io.BytesIO()
@@ -130,16 +126,16 @@ class Store:
         write_atomically(path, buffer.getvalue())
         return file_sha256(path)
 
-    def load_scores(self, row: Row) -> tuple[Floats, Booleans]:
-        """Per-image scores and legality of a row.
+    def load_scores(self, row: ScoredRow) -> tuple[Floats, Booleans]:
+        """Per-image scores of a row, and whether the attack on each image obeyed the rules.
 
         Raises:
             UsageError: the file is missing or is not the one the row was written with.
         """
         arrays = self._arrays(row)
-        return arrays["scores"], arrays["legal"]
+        return arrays["scores"], feasible_of(arrays)
 
-    def load_worst(self, row: Row) -> tuple[Integers, list[str]]:
+    def load_worst(self, row: ScoredRow) -> tuple[Integers, list[str]]:
         """The member behind each score of a row, an index or -1, and the members' names; empty where nobody wrote them.
 
         Raises:
@@ -150,39 +146,41 @@ class Store:
             return np.zeros(0, dtype=np.int64), []
         return arrays["worst"], arrays["members"].tolist()
 
-    def has_scores(self, row: Row) -> bool:
+    def has_scores(self, row: ScoredRow) -> bool:
         """Whether the scores of a row are on disk, unchanged."""
-        path = self._scores_path(row["fingerprint"])
-        return path.is_file() and file_sha256(path) == row["scores_sha256"]
+        path = self._scores_path(row.fingerprint)
+        return path.is_file() and file_sha256(path) == row.scores_sha256
 
-    def write_plan(self, plan: dict[str, Any]) -> None:
+    def write_plan(self, plan: Plan) -> None:
         """Record what was asked for last; the tables of the run show this."""
-        write_atomically(self.folder / "run.json", json.dumps(plan, indent=2, sort_keys=True) + "\n")
+        write_atomically(self.folder / "run.json", json.dumps(as_json(plan), indent=2, sort_keys=True) + "\n")
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self) -> Plan:
         """What was asked for last; raises UsageError where the folder holds no run."""
         path = self.folder / "run.json"
         if not path.is_file():
             raise UsageError(f"{self.folder} holds no run: there is no {path.name} in it")
         try:
-            plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            value = parsed(path.read_bytes())
         except ValueError as error:
             raise UsageError(f"{path} is damaged ({error}); {AGAIN}") from error
-        wrong = next(misfits(plan, PLAN), "")
-        if wrong == "schema" and isinstance(plan.get("schema"), int):
-            other = f"of another version (schema {plan['schema']}, not {SCHEMA})"
-            raise UsageError(f"{path} is {other}; run the benchmark again with another --out")
-        if not wrong and any(entry["subject"] not in range(len(plan["subjects"])) for entry in plan["entries"]):
-            wrong = "entries of no subject"
-        if wrong:
-            raise UsageError(f"{path} is no plan ({wrong}); {AGAIN}")
+        try:
+            plan = read_plan(value)
+        except OtherVersionError as error:
+            raise UsageError(
+                f"{path} is of another version ({error}); run the benchmark again with another --out"
+            ) from error
+        except MisfitError as error:
+            raise UsageError(f"{path} is no plan ({error}); {AGAIN}") from error
+        if any(entry.subject not in range(len(plan.subjects)) for entry in plan.entries):
+            raise UsageError(f"{path} is no plan (entries of no subject); {AGAIN}")
         return plan
 
-    def _arrays(self, row: Row) -> dict[str, np.ndarray[Any, Any]]:
-        path = self._scores_path(row["fingerprint"])
+    def _arrays(self, row: ScoredRow) -> dict[str, np.ndarray[Any, Any]]:
+        path = self._scores_path(row.fingerprint)
         if not path.is_file():
             raise UsageError(f"{path} is missing: run the benchmark again to recompute it")
-        if file_sha256(path) != row["scores_sha256"]:
+        if file_sha256(path) != row.scores_sha256:
             raise UsageError(f"{path} is not the file its row was written with: delete it and run the benchmark again")
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)

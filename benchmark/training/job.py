@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 
 from attrobust.benchmark.data.base import Dataset, Loaded, image_facts
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.store.provenance import TRAINING, code_digest, plugin_digest
 from attrobust.benchmark.training.recipe import Recipe
 from attrobust.methods.base import Method
 from attrobust.naming.component import Component
 from attrobust.naming.spec import fingerprint
+from attrobust.types import ImageFacts, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class TrainingJob:
         return None if self.start is None else dataclasses.replace(self, method=self.start, start=None)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Settings:
         """Method, model, dataset, images, recipe and start as JSON values."""
         splits = {"train_sha256": self.train_sha256, "val_sha256": self.val_sha256}
         return {
@@ -87,10 +88,10 @@ class TrainingJob:
         return (self.recipe.tuning() if self.start else self.recipe).epochs
 
     @property
-    def plugins(self) -> list[str]:
+    def plugins(self) -> tuple[str, ...]:
         """Digests of the files of method, model, dataset and start that are plug-ins, empty for ours."""
         items = [self.method.item, self.model.item, self.dataset.item, *([self.start.item] if self.start else [])]
-        return [plugin_digest(type(item)) for item in items]
+        return tuple(plugin_digest(type(item)) for item in items)
 
     @property
     def key(self) -> str:

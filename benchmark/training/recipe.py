@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from attrobust.naming import toml as settings
-from attrobust.types import UsageError
+from attrobust.naming.validate import check_types
+from attrobust.types import Settings, UsageError
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -46,16 +47,13 @@ class Recipe:
     methods: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        settings.check_types(self)
+        check_types(self)
         if min(self.epochs, self.batch_size) < 1 or not self.learning_rate > 0:
             raise ValueError("epochs and batch_size must be at least 1 and learning_rate above 0")
         if min(self.weight_decay, self.clip) < 0:
             raise ValueError("weight_decay and clip must not be negative")
         if not (0 < self.tuning_epochs <= 1 and 0 < self.tuning_rate <= 1):
             raise ValueError("tuning_epochs and tuning_rate must be above 0 and at most 1")
-        for method, values in self.methods.items():
-            if not isinstance(values, Mapping) or not all(isinstance(value, str) for value in values.values()):
-                raise ValueError(f"methods.{method} must map settings to text, as typed on the command line")
 
     def rate(self, progress: float) -> float:
         """The learning rate after a share ``progress`` of all steps, in [0, 1)."""
@@ -76,7 +74,7 @@ class Recipe:
             learning_rate=self.tuning_rate * self.learning_rate,
         )
 
-    def shared(self, *, tuning: bool = True) -> dict[str, Any]:
+    def shared(self, *, tuning: bool = True) -> Settings:
         """The fields that hold for every method, as JSON values; without those of tuning where ``tuning`` is False."""
         values = dataclasses.asdict(self)
         for key in ("methods",) if tuning else ("methods", "tuning_epochs", "tuning_rate"):

@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from skimage.segmentation import felzenszwalb, quickshift, slic
 from torch import Tensor
+
+from attrobust.arrays import Floats, Integers
 
 Kind = Literal["grid", "slic", "felzenszwalb", "quickshift"]
 
@@ -65,9 +66,9 @@ def draw(labels: Tensor, samples: int, generator: torch.Generator) -> Tensor:
     return numbers[:, : missing.shape[1]].expand(len(labels), -1, -1).masked_fill(missing[:, None], torch.inf)
 
 
-def _superpixels(image: NDArray[np.float64], kind: Kind, size: int) -> NDArray[np.int64]:
+def _superpixels(image: Floats, kind: Kind, size: int) -> Integers:
     """Labels of an H×W×3 image; the settings give superpixels of about size² pixels from 28×28 to 224×224 images."""
-    labels: NDArray[np.int64]
+    labels: Integers
     if kind == "slic":
         pixels = image.shape[0] * image.shape[1]
         labels = slic(image, n_segments=max(1, round(pixels / size**2)), compactness=10, start_label=0)

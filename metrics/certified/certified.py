@@ -10,15 +10,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attrobust.maps.certificates import Floats, certify_top_k, check_promise, gaussian_cosine
+from attrobust.arrays import Floats
+from attrobust.maps.certificates import certify_top_k, check_promise, gaussian_cosine
 from attrobust.maps.lengths import PIXELS, unit
 from attrobust.maps.ranks import top_mask
 from attrobust.metrics import register
-from attrobust.metrics.base import Quality, Scope
+from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.derivatives import gradient
 from attrobust.naming.checks import above_zero, at_least
-from attrobust.types import Amount
+from attrobust.types import Amount, Scope
 
 
 @dataclass(frozen=True, kw_only=True)

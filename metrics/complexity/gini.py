@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.base import Quality, Scope
+from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
+from attrobust.types import Scope
 
 
 @register("gini")

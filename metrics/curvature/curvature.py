@@ -10,10 +10,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.base import Quality, Scope
+from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.derivatives import Objective, check_objective, largest_curvature, length, second_order
 from attrobust.naming.checks import at_least
+from attrobust.types import Scope
 
 DAMPING = 1e-6
 """The ε of the definition, in units of the gradient's norm."""

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.base import Quality, Scope
+from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.derivatives import (
     Objective,
@@ -21,6 +21,7 @@ from attrobust.metrics.shared.derivatives import (
     second_order,
 )
 from attrobust.naming.checks import at_least
+from attrobust.types import Scope
 
 
 @register("hessian-norm")

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.base import Quality, Scope
+from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
 from attrobust.naming.checks import above_zero, at_least
 from attrobust.networks.smoothed import input_mean
+from attrobust.types import Scope
 
 
 @register("infidelity")

@@ -9,9 +9,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.base import Scope
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.curve import Curve
+from attrobust.types import Scope
 
 
 @register("insertion")

@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.base import Quality, Scope
+from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
+from attrobust.types import Scope
 
 
 @register("localization")

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.base import Quality, Scope
+from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
 from attrobust.naming.checks import above_zero, at_least, in_pixel_units
 from attrobust.threat import format_eps
+from attrobust.types import Scope
 
 
 @dataclass(frozen=True, kw_only=True)

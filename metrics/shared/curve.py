@@ -11,10 +11,11 @@ from scipy import ndimage, signal
 from torch import Tensor
 from torch.nn import functional as F
 
-from attrobust.metrics.base import Quality, Scope
+from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
 from attrobust.naming.checks import at_least
 from attrobust.networks.smoothed import input_mean
+from attrobust.types import Scope
 
 
 @dataclass(frozen=True, kw_only=True)

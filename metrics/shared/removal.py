@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from attrobust.maps.seeds import ImageStreams, derive_seed
-from attrobust.metrics.shared.retraining import Bench, SplitName, Study
+from attrobust.metrics.shared.retraining import Bench, Study
 from attrobust.naming.checks import at_least
-from attrobust.types import Amount, parse_number
+from attrobust.types import Amount, SplitName, parse_number
 
 First = Literal["largest", "smallest"]
 CHUNK = 1024

@@ -5,14 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from attrobust.metrics.base import Metric, Scope
-
-SplitName = Literal["train", "val", "test"]
+from attrobust.metrics.base import Metric
+from attrobust.types import Scope, SplitName
 
 
 @dataclass(frozen=True, kw_only=True)

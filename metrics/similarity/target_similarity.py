@@ -8,12 +8,13 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.base import Quality, Scope, Similarity
+from attrobust.metrics.base import Quality, Similarity
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.metrics.similarity.pearson import Pearson
 from attrobust.metrics.similarity.spearman import Spearman
 from attrobust.metrics.similarity.ssim import SSIM
+from attrobust.types import Scope
 
 
 @register("target-similarity")

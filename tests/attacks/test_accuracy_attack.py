@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from attrobust import load
@@ -19,12 +21,13 @@ from attrobust.attacks.base import Attack, Context, Results
 from attrobust.attacks.pgd import Pgd
 from attrobust.benchmark.evaluation.evaluate import Images, Rules, accuracy_under_attack
 from attrobust.benchmark.statistics import wilson
+from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map
 from attrobust.threat import ThreatModel
 
-from helpers.runs import FAST, run
+from helpers.runs import FAST, run, write_plan, written_plan, written_rows
 
 Capture = pytest.CaptureFixture[str]
 
@@ -106,14 +109,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_is_a_cell_of_its_own_on_the_attacked_images(finished: Path) -> None:
-    rows = [row for row in Store(finished).rows().values() if row["metric"]["name"] == "robust-accuracy"]
+    rows = [row for row in written_rows(finished).values() if row["metric"]["name"] == "robust-accuracy"]
     assert len(rows) == 2
     for row in rows:
         cell = row["cell"]
         assert cell["explainer"] == {}
         assert cell["attack"] == {"name": "pgd", "settings": {"steps": 5, "step": 0.1}}
         assert cell["threat"] == {"norm": "linf", "eps": 16 / 255, "keep_prediction": False}
-        assert cell["images"] == row["n"] == row["n_legal"] == 20
+        assert cell["images"] == row["n"] == row["n_feasible"] == 20
         assert row["ci"] == pytest.approx(list(wilson(round(20 * row["mean"]), 20)))
     assert rows[0]["mean"] < rows[1]["mean"]
 
@@ -121,7 +124,7 @@ def test_it_is_a_cell_of_its_own_on_the_attacked_images(finished: Path) -> None:
 def test_every_table_has_the_column_beside_clean_accuracy(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     code, out, _ = run(["report", finished, "--out", tmp_path], capsys)
     assert code == 0
-    rows = [row for row in Store(finished).rows().values() if row["metric"]["name"] == "robust-accuracy"]
+    rows = [row for row in written_rows(finished).values() if row["metric"]["name"] == "robust-accuracy"]
     shown = [f"{100 * row['mean']:.1f}" for row in rows]
     assert "accuracy (%) ↑" in out
     assert out.index("accuracy (%) ↑") < out.index("under pgd (%) ↑") < out.index("Cosine ↑")
@@ -142,13 +145,13 @@ def test_every_table_has_the_column_beside_clean_accuracy(finished: Path, tmp_pa
 
 def test_verify_holds_the_column_to_its_rows(finished: Path, capsys: Capture) -> None:
     assert run(["verify", finished], capsys)[0] == 0
-    plan = Store(finished).plan()
-    changed = json.loads(json.dumps(plan))
+    plan = written_plan(finished)
+    changed = copy.deepcopy(plan)
     changed["comparison"]["accuracy_attack"]["settings"]["steps"] = 50
     changed["accuracy_attack"]["metric"]["title"] = "under everything (%)"
-    Store(finished).write_plan(changed)
+    write_plan(finished, changed)
     out = run(["verify", finished], capsys)[1]
-    Store(finished).write_plan(plan)
+    write_plan(finished, plan)
     assert "run.json does not say what the rows say: accuracy_attack" in out
     assert "run.json does not say what the rows say: metric" in out
 
@@ -156,10 +159,11 @@ def test_verify_holds_the_column_to_its_rows(finished: Path, capsys: Capture) ->
 def test_attacks_that_broke_the_rules_are_counted_in_the_notes(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     shutil.copytree(finished, tmp_path / "copy")
     store = Store(tmp_path / "copy")
-    row = next(row for row in store.rows().values() if row["metric"]["name"] == "robust-accuracy")
-    scores, legal = store.load_scores(row)
-    sha256 = store.save_scores(row["fingerprint"], scores, legal & (np.arange(20) > 2))
-    store.append([row | {"scores_sha256": sha256}])
+    row = next(row for row in store.rows().values() if row.metric.name == "robust-accuracy")
+    assert isinstance(row, ScoredRow)
+    scores, feasible = store.load_scores(row)
+    sha256 = store.save_scores(row.fingerprint, scores, feasible & (np.arange(20) > 2))
+    store.append([replace(row, scores_sha256=sha256)])
     out = run(["report", store.folder], capsys)[1]
     assert "! natural, pgd:steps=5: 3 of 20 attacks were not legal and count as no attack" in out
 

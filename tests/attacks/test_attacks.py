@@ -17,7 +17,6 @@ from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.engine.descent import GradientAttack
 from attrobust.attacks.noise import Noise
 from attrobust.benchmark.data.base import Loaded
-from attrobust.benchmark.models.base import ImageFacts
 from attrobust.benchmark.models.resnet import ResNet18
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.controls import Edges
@@ -26,6 +25,7 @@ from attrobust.explainers.saliency import Saliency
 from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.threat import ThreatModel
+from attrobust.types import ImageFacts
 
 ContextMaker = Callable[..., Context]
 STEPS = 8

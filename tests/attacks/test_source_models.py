@@ -15,13 +15,12 @@ from attrobust import attacks, load, methods
 from attrobust.attacks.base import Attack, Context
 from attrobust.benchmark.checkpoints.card import WeightCard, shipped
 from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
-from attrobust.benchmark.store.store import Store
 from attrobust.explainers.saliency import Saliency
 from attrobust.methods.base import Method
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.threat import ThreatModel
 
-from helpers.runs import FAST, run
+from helpers.runs import FAST, run, written_rows
 
 Capture = pytest.CaptureFixture[str]
 WORDS = [*FAST[:-1], "borrow,noise:draws=1", "--metrics", "cosine", "--accuracy-attack", "none"]
@@ -72,9 +71,9 @@ def shipped_sha256(name: str) -> str:
 def donors_of(folder: Path) -> dict[tuple[str, str], str]:
     """By subject and attack, the donor of every cell."""
     found = {}
-    for row in Store(folder).rows().values():
+    for row in written_rows(folder).values():
         method = (row["cell"]["subject"]["method"] or {"name": "mine"})["name"]
-        found[method, row["cell"]["attack"].get("name", "")] = row["cell"]["donor_sha256"]
+        found[method, row["cell"]["attack"].get("name", "")] = row["cell"]["source_model_sha256"]
     return found
 
 
@@ -165,7 +164,7 @@ def test_without_its_donor_an_attack_fails_and_the_others_do_not(tmp_path: Path,
     assert code == 1
     problem = "donor hopeless: training failed: TrainingError: the loss became nan in epoch 1"
     assert f"failed: {problem}" in err.splitlines()
-    failed = {row["cell"]["attack"].get("name"): row["error"] for row in Store(tmp_path).rows().values()}
+    failed = {row["cell"]["attack"].get("name"): row["error"] for row in written_rows(tmp_path).values()}
     assert failed == {None: "", "borrow": problem, "noise": ""}
 
 
@@ -197,5 +196,5 @@ def test_a_network_is_no_yardstick_for_attacks_on_itself(tmp_path: Path, capsys:
         if "transfer-beats-attack" in line["flags"]
     }
     assert "natural" not in flagged, out
-    scores = {row["cell"]["subject"]["method"]["name"]: row for row in Store(tmp_path).rows().values()}
+    scores = {row["cell"]["subject"]["method"]["name"]: row for row in written_rows(tmp_path).values()}
     assert set(scores) == {"natural", "aga"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 
 from attrobust import attacks, load
@@ -19,6 +19,7 @@ from attrobust.attacks.topk import TopK
 from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
 from attrobust.benchmark.evaluation.scores import worst_result
 from attrobust.benchmark.statistics import shares
+from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.explainers.saliency import Saliency
 from attrobust.metrics.base import Metric
@@ -27,7 +28,7 @@ from attrobust.metrics.similarity.normalized_l2 import NormalizedL2
 from attrobust.metrics.similarity.spearman import Spearman
 from attrobust.threat import ThreatModel
 
-from helpers.runs import FAST, run
+from helpers.runs import FAST, run, write_plan, written_plan, written_rows
 
 Capture = pytest.CaptureFixture[str]
 METRICS: list[Metric] = [Cosine(), NormalizedL2(), Spearman()]
@@ -160,15 +161,18 @@ def test_a_run_records_the_shares_of_members_and_verify_recomputes_them(
     words = ["--methods", "aga", *FAST[:-1], "several,topk:steps=2", "--metrics", "cosine"]
     assert run([*words, "--accuracy-attack", "none", "--out", folder], capsys)[0] == 0
     store = Store(folder)
-    rows = {row["cell"]["attack"].get("name", ""): row for row in store.rows().values()}
-    assert ["members" in rows[name] for name in ("", "topk", "several")] == [False, False, True]
+    rows = {row.cell.attack.get("name", ""): row for row in store.rows().values() if isinstance(row, ScoredRow)}
+    assert [rows[name].members is not None for name in ("", "topk", "several")] == [False, False, True]
+    written = {row["cell"]["attack"].get("name", "") for row in written_rows(folder).values() if "members" in row}
+    assert written == {"several"}
+    shares_of = rows["several"].members or {}
     worst, members = store.load_worst(rows["several"])
-    assert rows["several"]["members"] == {name: np.mean(worst == index) for index, name in enumerate(NAMES)}
+    assert shares_of == {name: np.mean(worst == index) for index, name in enumerate(NAMES)}
     assert members == [*NAMES]
-    assert sum(rows["several"]["members"].values()) == pytest.approx(1)
+    assert sum(shares_of.values()) == pytest.approx(1)
     assert run(["verify", folder], capsys)[0] == 0
     for spoilt in ({"one": 1.0, "three": 0.0, "two": 0.0}, {}):
-        store.append([rows["several"] | {"members": spoilt}])
+        store.append([structs.replace(rows["several"], members=spoilt)])
         code, out, _ = run(["verify", folder], capsys)
         assert code == 1
         assert f"members are stored as {spoilt}" in out
@@ -182,12 +186,16 @@ def test_a_run_from_before_there_were_members_is_still_read(tmp_path: Path, caps
     store = Store(old)
     rows = []
     for row in store.rows().values():
-        sha256 = store.save_scores(row["fingerprint"], *store.load_scores(row))
-        rows.append(row | {"scores_sha256": sha256})
-    (old / "rows.jsonl").write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
-    plan = store.plan()
+        assert isinstance(row, ScoredRow)
+        sha256 = store.save_scores(row.fingerprint, *store.load_scores(row))
+        rows.append(structs.replace(row, scores_sha256=sha256))
+    (old / "rows.jsonl").unlink()
+    store.append(rows)
+    plan = written_plan(old) | {"schema": 2}
+    for subject in plan["subjects"]:
+        subject["control"] = subject.pop("baseline")
     del plan["accuracy_attack"], plan["comparison"]["accuracy_attack"]
-    store.write_plan(plan)
+    write_plan(old, plan)
     assert all(store.load_worst(row)[1] == [] for row in rows)
     assert run(["verify", old], capsys)[0] == 0
     assert run(["report", old], capsys)[0] == 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from attrobust.attacks.topk import TopK
 from attrobust.benchmark.checkpoints.card import WeightCard
@@ -22,7 +22,7 @@ from attrobust.benchmark.run.choosing import Selection
 from attrobust.benchmark.run.driver import Driver
 from attrobust.benchmark.run.runner import Runner
 from attrobust.benchmark.store.choice import Candidate, Choice, Trial, candidate
-from attrobust.benchmark.store.store import Store
+from attrobust.benchmark.store.rows import MetricFacts, Row
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.saliency import Saliency
 from attrobust.methods.aga import AGA
@@ -30,22 +30,24 @@ from attrobust.metrics.base import Metric
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.metrics.similarity.topk import TopK as TopKOverlap
 from attrobust.naming.component import Component
+from attrobust.naming.validate import as_json, validated
 from attrobust.threat import ThreatModel
 
-from helpers.runs import FAST, run
+from helpers.records import GINI, failed, scored
+from helpers.runs import FAST, run, write_plan, written_plan, written_rows
 
 Capture = pytest.CaptureFixture[str]
 SHORT = [*FAST, "--epochs", "2", "--metrics", "topk:k=10%,cosine"]
 WORDS = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", *SHORT]
-BETTER = {"label": "topk:k=10%", "title": "top-10% (%)", "higher_is_better": True, "scale": 100.0, "decimals": 1}
-WORSE = BETTER | {"higher_is_better": False}
+BETTER = structs.replace(GINI, label="topk:k=10%", title="top-10% (%)", scale=100.0, decimals=1, scope="attack")
+WORSE = structs.replace(BETTER, higher_is_better=False)
 
 
 def made(label: str, accuracy: float | None, score: float | None, problem: str = "") -> Candidate:
     return Candidate(label=label, trials=(), accuracy=accuracy, score=score, problem=problem)
 
 
-def choice(*candidates: Candidate, floor: float | None = None, metric: dict[str, Any] = BETTER) -> Choice:
+def choice(*candidates: Candidate, floor: float | None = None, metric: MetricFacts = BETTER) -> Choice:
     return Choice(
         sweep="m:a={1,2,3}",
         metric=metric,
@@ -57,8 +59,8 @@ def choice(*candidates: Candidate, floor: float | None = None, metric: dict[str,
     )
 
 
-def chosen(*candidates: Candidate, floor: float | None = None, metric: dict[str, Any] = BETTER) -> str | None:
-    best = choice(*candidates, floor=floor, metric=metric).chosen
+def chosen(*candidates: Candidate, floor: float | None = None, metric: MetricFacts = BETTER) -> str | None:
+    best = choice(*candidates, floor=floor, metric=metric).best
     return best.label if best else None
 
 
@@ -89,8 +91,8 @@ def test_a_member_that_failed_is_out() -> None:
     assert chosen(made("a", None, None, "training failed")) is None
 
 
-def row(mean: float | None, n: int = 6, defined: int = 6, **changes: Any) -> dict[str, Any]:
-    return {"status": "ok", "error": "", "mean": mean, "n": n, "n_defined": defined} | changes
+def row(mean: float | None, defined: int = 6) -> Row:
+    return scored("a", mean=mean, n=6, n_defined=defined)
 
 
 def test_a_candidate_is_the_mean_over_seeds() -> None:
@@ -100,17 +102,17 @@ def test_a_candidate_is_the_mean_over_seeds() -> None:
     assert (found.accuracy, found.score, found.problem) == (0.95, 0.5, "")
     assert candidate("m", trials, rows | {"s1": row(0.7, defined=3)}).problem == ""
     assert candidate("m", trials, rows | {"s1": row(0.7, defined=2)}).problem == "undefined on 4 of 6 images"
-    failed = candidate("m", trials, rows | {"a1": row(None, status="failed", error="the loss became nan")})
-    assert (failed.accuracy, failed.problem) == (None, "the loss became nan")
+    spoilt = candidate("m", trials, rows | {"a1": failed("a1", error="the loss became nan")})
+    assert (spoilt.accuracy, spoilt.problem) == (None, "the loss became nan")
     assert candidate("m", trials, {}).problem == "its row is missing"
 
 
 def test_what_is_written_is_read_back() -> None:
     trial = Trial(seed=0, sha256="ab", accuracy="a", score="s")
-    told = choice(replace(made("a", 0.97, 0.9), trials=(trial,)), made("b", 0.9, 0.95))
-    text = json.loads(json.dumps(told.as_json()))
+    told = choice(structs.replace(made("a", 0.97, 0.9), trials=(trial,)), made("b", 0.9, 0.95)).settled()
+    text = json.loads(json.dumps(as_json(told)))
     assert text["chosen"] == "a"
-    assert Choice.read(text) == told
+    assert validated(text, Choice) == told
 
 
 def columns(*items: tuple[str, Any, str]) -> list[Component[Any]]:
@@ -159,10 +161,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_only_the_chosen_member_meets_the_test_split(finished: Path) -> None:
-    (told,) = Store(finished).plan()["choices"]
-    labels = [subject["label"] for subject in Store(finished).plan()["subjects"]]
+    (told,) = written_plan(finished)["choices"]
+    labels = [subject["label"] for subject in written_plan(finished)["subjects"]]
     assert labels == ["natural", told["chosen"]]
-    rows = Store(finished).rows().values()
+    rows = written_rows(finished).values()
     candidates = {trial["sha256"]: item["label"] for item in told["candidates"] for trial in item["trials"]}
     measured = {(row["split"], candidates.get(row["cell"]["checkpoint_sha256"], "natural")) for row in rows}
     assert measured == {("val", "aga:cosd=0.1"), ("val", "aga:cosd=1"), ("test", "natural"), ("test", told["chosen"])}
@@ -173,7 +175,7 @@ def test_candidates_have_the_numbers_of_the_validation_split(finished: Path, dig
     x, y = val.batch(range(6))
     images = Images(x=x, y=y, partners=val.batch(partners(val, 6))[0])
     rules = Rules(threat=ThreatModel(eps=16 / 255), reduction="abs-sum", label="predicted", seed=0, batch_size=64)
-    (told,) = Store(finished).plan()["choices"]
+    (told,) = written_plan(finished)["choices"]
     scores = {}
     for item, cosd in zip(told["candidates"], (0.1, 1.0), strict=True):
         (trial,) = item["trials"]
@@ -209,7 +211,7 @@ def test_the_same_command_again_computes_nothing(finished: Path, capsys: Capture
 def test_every_table_says_what_was_chosen(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     code, out, _ = run(["report", finished, "--out", tmp_path], capsys)
     assert code == 0
-    (told,) = Store(finished).plan()["choices"]
+    (told,) = written_plan(finished)["choices"]
     least = 100 * (max(item["accuracy"] for item in told["candidates"]) - 0.02)
     note = (
         f"{told['chosen']} was chosen from the 2 of aga:cosd={{0.1,1}} on the validation split: best topk:k=10% under "
@@ -224,7 +226,7 @@ def test_every_table_says_what_was_chosen(finished: Path, tmp_path: Path, capsys
 
 def test_candidates_are_shown_with_their_numbers_while_they_are_compared(finished: Path, capsys: Capture) -> None:
     _, _, err = run([*WORDS, "--out", finished], capsys)
-    (told,) = Store(finished).plan()["choices"]
+    (told,) = written_plan(finished)["choices"]
     for item in told["candidates"]:
         (line,) = (line for line in err.splitlines() if line.startswith(f"  {item['label']} "))
         assert line.split()[1:4] == [f"{100 * item['accuracy']:.2f}", "%", f"{100 * item['score']:.1f}"]
@@ -247,7 +249,7 @@ def test_a_sweep_that_misses_the_floor_is_a_failed_row_that_names_the_accuracies
 ) -> None:
     copied = tmp_path / "copy"
     shutil.copytree(finished, copied)
-    (told,) = Store(copied).plan()["choices"]
+    (told,) = written_plan(copied)["choices"]
     code, out, err = run([*WORDS, "--accuracy-floor", "99.9%", "--out", copied], capsys)
     assert code == 1
     first, second = (f"{item['label']} {100 * item['accuracy']:.2f} %" for item in told["candidates"])
@@ -273,8 +275,8 @@ def test_a_sweep_that_misses_the_floor_is_a_failed_row_that_names_the_accuracies
         (lambda told: told["candidates"][0]["trials"][0].update(sha256="0" * 64), "names other weights than its rows"),
         (lambda told: told["candidates"][0]["trials"][0].update(score="0" * 64), "is not what its rows say"),
         (lambda told: told["metric"].update(label="topk:k=5"), "rests on rows of something else than topk:k=5"),
-        (lambda told: told.update(more=1), "a choice in run.json is damaged"),
-        (lambda told: told.pop("sweep"), "(choices.0.sweep); delete it or choose another --out"),
+        (lambda told: told.update(more=1), "(choices.0.more is not known); delete it or choose another --out"),
+        (lambda told: told.pop("sweep"), "(choices.0.sweep is missing); delete it or choose another --out"),
     ],
 )
 def test_verify_finds_a_choice_that_its_rows_do_not_lead_to(
@@ -282,9 +284,9 @@ def test_verify_finds_a_choice_that_its_rows_do_not_lead_to(
 ) -> None:
     copied = tmp_path / "copy"
     shutil.copytree(finished, copied)
-    plan = Store(copied).plan()
+    plan = written_plan(copied)
     spoil(plan["choices"][0])
-    Store(copied).write_plan(plan)
+    write_plan(copied, plan)
     code, out, err = run(["verify", copied], capsys)
     assert code in (1, 2)
     assert message in out + err
@@ -305,7 +307,7 @@ def test_the_choice_is_made_on_the_mean_over_seeds_and_every_seed_is_a_row(tmp_p
     words = ["--methods", "softplus:beta={3,30}", "--choose", "cosine", "--seeds", "0,1", *FAST, "--epochs", "1"]
     code, _, err = run([*words, "--out", tmp_path], capsys)
     assert code == 0, err
-    plan, rows = Store(tmp_path).plan(), Store(tmp_path).rows()
+    plan, rows = written_plan(tmp_path), written_rows(tmp_path)
     (told,) = plan["choices"]
     assert [(subject["label"], subject["seed"]) for subject in plan["subjects"]] == [
         (told["chosen"], 0),

@@ -12,7 +12,8 @@ import torch
 from attrobust import load
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.statistics import Column, compare, over_seeds, wilson
-from attrobust.benchmark.statistics.intervals import How, bootstrap
+from attrobust.benchmark.statistics.intervals import bootstrap
+from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.store.store import Floats
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map

@@ -17,10 +17,11 @@ from attrobust import UsageError, load
 from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints.dialects import WRAPPERS
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint, parse_external
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.store.store import Store
 from attrobust.naming.component import resolve_one
 from attrobust.networks.smoothed import softplus_view
+from attrobust.types import ImageFacts
 
 from helpers.foreign import AgaLeNet, KuangliuResNet
 from helpers.runs import FAST, run

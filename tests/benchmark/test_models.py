@@ -8,8 +8,9 @@ import torchvision
 from torch import nn
 
 from attrobust.benchmark.models import registry
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.networks.smoothed import Normalize, softplus_view
+from attrobust.types import ImageFacts
 
 FACTS = ImageFacts(channels=3, size=32, classes=7, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
 

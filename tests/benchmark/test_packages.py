@@ -21,11 +21,12 @@ from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint, parse_external
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models import robustbench_names
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.normalization import name_of
 from attrobust.explainers.guided import GuidedBackprop
 from attrobust.naming.component import resolve_one
 from attrobust.networks.smoothed import activations, softplus_view
+from attrobust.types import ImageFacts
 
 from helpers.runs import FAST, run
 

@@ -12,45 +12,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from attrobust.benchmark.report import csv, latex, text, words
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.table import ALL, COMMON, Leaderboard, Metric
+from attrobust.benchmark.run.cells import ACCURACY
 from attrobust.benchmark.statistics import estimate
-from attrobust.benchmark.store.schema import SCHEMA
+from attrobust.benchmark.store.plan import Entry
+from attrobust.benchmark.store.rows import Row, ScoredRow
 from attrobust.benchmark.store.store import Store
-from attrobust.types import UsageError
+from attrobust.types import Named, UsageError
+
+from helpers import records
+from helpers.records import GINI
 
 IMAGES = 40
-METRICS: list[dict[str, Any]] = [
-    {"label": "topk", "title": "top-10% (%)", "name": "topk", "higher_is_better": True, "scale": 100.0, "decimals": 1},
-    {"label": "l2", "title": "l2 (l2-norm.)", "name": "l2", "higher_is_better": False, "scale": 1.0, "decimals": 3},
+METRICS = [
+    replace(GINI, label="topk", title="top-10% (%)", name="topk", scale=100.0, decimals=1, unit=True, scope="attack"),
+    replace(GINI, label="l2", title="l2 (l2-norm.)", name="l2", higher_is_better=False, scope="attack"),
 ]
-for metric in METRICS:
-    metric |= {"scope": "attack", "unit": metric["name"] == "topk", "settings": {}, "plugin": ""}
-ACCURACY = {
-    "label": "accuracy",
-    "title": "accuracy (%)",
-    "name": "accuracy",
-    "higher_is_better": True,
-    "scale": 100.0,
-    "decimals": 1,
-    "unit": True,
-    "settings": {},
-    "plugin": "",
-}
-COMPARISON = {
-    "protocol": "quick v1",
-    "dataset": "digits",
-    "model": "lenet",
-    "images": IMAGES,
-    "seed": 0,
-    "threat": "linf 16/255",
-    "label": "predicted",
-    "reduction": "abs-sum",
-    "data_sha256": "d",
-    "keep_prediction": True,
-}
 
 
 def scores_of(method: str, attack: str, metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -81,36 +62,33 @@ def write_run(
     failed: tuple[str, str] | None = None,
     sha256: str = "ab" * 32,
     seed: int = 0,
-    **changes: object,
+    **changes: Any,
 ) -> Store:
     store = Store(folder)
-    entries, rows = [], []
+    entries: list[Entry] = []
+    rows: list[Row] = []
     places = [("", "", ACCURACY)] + [("saliency", attack, m) for attack in ("noise:draws=2", "topk") for m in METRICS]
     for subject, method in enumerate(methods):
         for explainer, attack, metric in places:
-            key = f"{method}-{attack}-{metric['name']}".replace("/", "")
-            label = str(metric["label"])
-            entries.append({"subject": subject, "explainer": explainer, "attack": attack, "metric": label, "row": key})
-            row = {"schema": SCHEMA, "fingerprint": key, "metric": metric, "status": "ok", "cell": {}, "error": ""}
-            row |= {"mean": None, "ci": [None, None], "n": IMAGES, "n_defined": IMAGES, "n_legal": IMAGES}
+            key = f"{method}-{attack}-{metric.name}".replace("/", "")
+            entries.append(Entry(subject=subject, explainer=explainer, attack=attack, metric=metric.label, row=key))
             if failed == (method, attack):
-                rows.append({**row, "status": "failed", "error": "out of luck"})
+                rows.append(records.failed(key, metric=metric))
                 continue
-            values = scores_of(method, attack.partition(":")[0], label)
-            row["scores_sha256"] = store.save_scores(key, values, np.ones(len(values), dtype=bool))
-            rows.append(row)
+            values = scores_of(method, attack.partition(":")[0], metric.label)
+            sha256_of_scores = store.save_scores(key, values, np.ones(len(values), dtype=bool))
+            counts = dict.fromkeys(("n", "n_defined", "n_feasible"), IMAGES)
+            rows.append(records.scored(key, metric=metric, mean=None, scores_sha256=sha256_of_scores, **counts))
     store.append(rows)
     store.write_plan(
-        {
-            "schema": SCHEMA,
-            "comparison": COMPARISON | changes,
-            "explainers": ["saliency"],
-            "attacks": [{"label": "noise:draws=2", "name": "noise"}, {"label": "topk", "name": "topk"}],
-            "metrics": METRICS,
-            "subjects": [{"label": method, "seed": seed, "sha256": sha256, "control": False} for method in methods],
-            "entries": entries,
-            "interval": "percentile",
-        }
+        records.plan(
+            comparison=replace(records.COMPARISON, **{"images": IMAGES, **changes}),
+            explainers=("saliency",),
+            attacks=(records.attack("noise:draws=2", "noise"), records.attack("topk")),
+            metrics=tuple(METRICS),
+            subjects=tuple(records.subject(method, seed=seed, sha256=sha256) for method in methods),
+            entries=tuple(entries),
+        )
     )
     return store
 
@@ -165,7 +143,12 @@ def test_runs_are_merged_once_and_twins_are_told_apart_by_their_weights(tmp_path
     assert len(set(names)) == 3
 
 
-@pytest.mark.parametrize("change", [{"threat": "linf 8/255"}, {"code": "other"}, {"attacks": ["other"]}, {"images": 5}])
+OTHER_ATTACKS = (Named(name="other", settings={}),)
+
+
+@pytest.mark.parametrize(
+    "change", [{"threat": "linf 8/255"}, {"code": "other"}, {"attacks": OTHER_ATTACKS}, {"images": 5}]
+)
 def test_runs_that_do_not_compare_are_refused(change: dict[str, object], tmp_path: Path) -> None:
     stores = [write_run(tmp_path / "a", ["better"]), write_run(tmp_path / "b", ["twin"], **change)]
     with pytest.raises(UsageError, match=f"does not compare with .*{next(iter(change))}"):
@@ -178,8 +161,8 @@ def test_seeds_of_different_trainings_have_no_common_mean(tmp_path: Path) -> Non
     assert together.seeds == 4
     for seed, store in enumerate(seeds):
         plan = store.plan()
-        plan["subjects"][0]["training"] = "of two epochs" if seed > 1 else "of twenty epochs"
-        store.write_plan(plan)
+        trained = replace(plan.subjects[0], training="of two epochs" if seed > 1 else "of twenty epochs")
+        store.write_plan(replace(plan, subjects=(trained,)))
     board = build(seeds)
     assert [mean.seeds for mean in board.groups[0].means] == [2, 2]
     lines = [words.name(line, board) for line in board.groups[0].lines]
@@ -194,7 +177,9 @@ def test_seeds_of_different_trainings_have_no_common_mean(tmp_path: Path) -> Non
 
 def test_columns_of_one_title_are_told_apart_by_what_was_typed() -> None:
     metrics = [
-        Metric(label=f"mine:p={p}", title="Mine", higher_is_better=True, scale=1, decimals=1, unit=False)
+        Metric(
+            label=f"mine:p={p}", title="Mine", higher_is_better=True, scale=1, decimals=1, unit=False, scope="attack"
+        )
         for p in (1, 2)
     ]
     assert [words.header(metric, metrics) for metric in metrics] == ["mine:p=1", "mine:p=2"]
@@ -209,10 +194,11 @@ def test_noise_is_never_flagged_for_being_noise(tmp_path: Path) -> None:
 def test_attacks_that_broke_the_rules_are_counted_in_the_notes(tmp_path: Path) -> None:
     store = write_run(tmp_path, ["better"])
     for metric in METRICS:
-        key = f"better-topk-{metric['name']}"
-        values = scores_of("better", "topk", str(metric["label"]))
+        key = f"better-topk-{metric.name}"
+        values = scores_of("better", "topk", metric.label)
         row = store.rows()[key]
-        store.append([row | {"scores_sha256": store.save_scores(key, values, np.arange(IMAGES) >= 3)}])
+        assert isinstance(row, ScoredRow)
+        store.append([replace(row, scores_sha256=store.save_scores(key, values, np.arange(IMAGES) >= 3))])
     board = build([store])
     assert board.notes() == [f"better, saliency, topk: 3 of {IMAGES} attacks were not legal and count as no attack"]
     for table in (text.terminal(board), text.markdown(board), latex.render(board)):

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from attrobust.benchmark.store.schema import misfits
-
+from helpers.edits import EDITS, edited, places
 from helpers.runs import FAST, run
 
 Capture = pytest.CaptureFixture[str]
-Keys = tuple[str | int, ...]
-GONE = object()
-EDITS: list[object] = [GONE, None, "x", 12345, [], {}, True]
 TRIED = 120
-
-
-def places(value: Any, keys: Keys = ()) -> Iterator[Keys]:
-    """Of everything in a JSON value; of a list its first two."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
-    for key, item in inner:
-        yield (*keys, key)
-        yield from places(item, (*keys, key))
-
-
-def edited(value: Any, keys: Keys, new: object) -> Any:
-    """A copy with something else at a place, or without it."""
-    found = inner = copy.deepcopy(value)
-    for key in keys[:-1]:
-        inner = inner[key]
-    if new is GONE:
-        del inner[keys[-1]]
-    else:
-        inner[keys[-1]] = new
-    return found
 
 
 def test_whatever_is_edited_report_and_verify_end_in_words(tmp_path: Path, capsys: Capture) -> None:
@@ -67,19 +40,3 @@ def test_whatever_is_edited_report_and_verify_end_in_words(tmp_path: Path, capsy
             assert code != 2 or (err.startswith("error: ") and err.count("\n") == 1), err
             codes.add((command, code))
     assert codes == {("verify", 0), ("verify", 1), ("verify", 2), ("report", 0), ("report", 2)}
-
-
-@pytest.mark.parametrize(
-    ("value", "wrong"),
-    [
-        ({"a": [1], "b": "x", "pair": [1, None]}, []),
-        ({"a": [], "b": "y", "pair": [1, 2.5], "may": True}, []),
-        ({"a": [1, True, "2"], "b": "x", "pair": [1]}, ["a.1", "a.2", "pair"]),
-        ({"b": "z", "pair": "no", "may": 1}, ["a", "b", "pair", "may"]),
-        ([], ["the whole"]),
-    ],
-)
-def test_every_place_that_does_not_fit_is_named(value: object, wrong: list[str]) -> None:
-    number = (int, float, type(None))
-    shape = {"a": [(int,)], "b": {"x", "y"}, "pair": [number, number], "may?": (bool, {"inner": (str,)})}
-    assert list(misfits(value, shape)) == wrong

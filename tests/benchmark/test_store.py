@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.benchmark.store.store import Store
 from attrobust.files import UNFINISHED, write_atomically
+from attrobust.naming.validate import as_json
 from attrobust.types import UsageError
 
+from helpers.records import plan, scored
 
-def row(key: str, **values: Any) -> dict[str, Any]:
-    result = {"mean": 0.5, "ci": [0.4, 0.6], "n": 3, "n_defined": 3, "n_legal": 3, "scores_sha256": ""}
-    metric = {"label": "gini", "name": "gini", "unit": False, "settings": {}, "plugin": ""}
-    known = {"cell": {}, "metric": metric, "status": "ok", "error": "", **result}
-    return {"schema": SCHEMA, "fingerprint": key, **known, **values}
+
+def write(store: Store, values: list[dict[str, Any]]) -> None:
+    (store.folder / "rows.jsonl").write_text("".join(json.dumps(value, sort_keys=True) + "\n" for value in values))
 
 
 @pytest.fixture
@@ -32,24 +34,24 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_rows_come_back_and_the_newest_wins(store: Store) -> None:
-    store.append([row("a", mean=1.0), row("b", mean=None)])
-    store.append([row("a", mean=2.0)])
-    assert {key: value["mean"] for key, value in store.rows().items()} == {"a": 2.0, "b": None}
+    store.append([scored("a", mean=1.0), scored("b", mean=None)])
+    store.append([scored("a", mean=2.0)])
+    assert {key: row.mean for key, row in store.rows().items() if isinstance(row, ScoredRow)} == {"a": 2.0, "b": None}
 
 
 def test_a_torn_last_line_is_no_row_and_does_not_spoil_the_next(store: Store) -> None:
-    store.append([row("a")])
+    store.append([scored("a")])
     path = store.folder / "rows.jsonl"
     path.write_bytes(path.read_bytes() + b'{"cell": {}, "finge')
     assert list(store.rows()) == ["a"]
     with store.locked():
-        store.append([row("b")])
+        store.append([scored("b")])
     assert list(store.rows()) == ["a", "b"]
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
 def test_a_full_disk_leaves_no_torn_row(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.append([row("a")])
+    store.append([scored("a")])
 
     def full(*_: object) -> None:
         raise OSError("no space left")
@@ -57,33 +59,42 @@ def test_a_full_disk_leaves_no_torn_row(store: Store, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr("attrobust.benchmark.store.store.os.fsync", full)
         with pytest.raises(OSError, match="no space"):
-            store.append([row("b")])
-    store.append([row("c")])
+            store.append([scored("b")])
+    store.append([scored("c")])
     assert list(store.rows()) == ["a", "c"]
 
 
 def test_damage_in_the_middle_is_named_not_skipped(store: Store) -> None:
-    store.append([row("a"), row("b")])
+    store.append([scored("a"), scored("b")])
     path = store.folder / "rows.jsonl"
     path.write_text(path.read_text().replace("fingerprint", 'finger"print', 1))
     with pytest.raises(UsageError, match="line 1 is damaged"):
         store.rows()
 
 
-def test_rows_of_another_schema_are_refused(store: Store) -> None:
-    store.append([row("a") | {"schema": 99}])
-    with pytest.raises(UsageError, match=f"is no row of schema {SCHEMA}"):
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        (99, rf"line 1 is no row of schema {SCHEMA} \(schema 99, of a newer version; this one reads 2 to {SCHEMA}\)"),
+        (1, rf"line 1 is no row of schema {SCHEMA} \(schema 1, of an older version"),
+        ("3", r"\(schema must be int, not '3'\); remove that line"),
+        (True, r"\(schema must be int, not True\); remove that line"),
+    ],
+)
+def test_rows_of_another_schema_are_refused(schema: object, said: str, store: Store) -> None:
+    write(store, [as_json(scored("a")) | {"schema": schema}])
+    with pytest.raises(UsageError, match=said):
         store.rows()
 
 
 def test_scores_are_checked_against_the_hash_of_their_row(store: Store) -> None:
-    scores, legal = np.array([0.1, np.nan, 1.0]), np.array([True, False, True])
-    good = row("a", scores_sha256=store.save_scores("a", scores, legal))
+    scores, feasible = np.array([0.1, np.nan, 1.0]), np.array([True, False, True])
+    good = scored("a", scores_sha256=store.save_scores("a", scores, feasible))
     loaded = store.load_scores(good)
     assert np.array_equal(loaded[0], scores, equal_nan=True)
-    assert np.array_equal(loaded[1], legal)
+    assert np.array_equal(loaded[1], feasible)
     assert store.has_scores(good)
-    store.save_scores("a", scores + 1, legal)
+    store.save_scores("a", scores + 1, feasible)
     assert not store.has_scores(good)
     with pytest.raises(UsageError, match="is not the file its row was written with"):
         store.load_scores(good)
@@ -93,8 +104,8 @@ def test_scores_are_checked_against_the_hash_of_their_row(store: Store) -> None:
 
 
 def test_the_same_scores_are_the_same_bytes(store: Store) -> None:
-    scores, legal = np.arange(5.0), np.ones(5, dtype=bool)
-    assert store.save_scores("a", scores, legal) == store.save_scores("b", scores, legal)
+    scores, feasible = np.arange(5.0), np.ones(5, dtype=bool)
+    assert store.save_scores("a", scores, feasible) == store.save_scores("b", scores, feasible)
 
 
 def hold(folder: str, ready: Any, done: Any) -> None:
@@ -152,41 +163,58 @@ def test_a_folder_without_a_run_and_a_file_in_its_place_are_named(tmp_path: Path
         pass
 
 
-@pytest.mark.parametrize("lost", ["status", "cell", "ci", "scores_sha256"])
+@pytest.mark.parametrize("lost", ["status", "cell", "ci", "scores_sha256", "cell.subject.model", "metric.unit"])
 def test_a_row_that_lacks_something_is_named(lost: str, store: Store) -> None:
-    store.append([{key: value for key, value in row("a").items() if key != lost}])
-    with pytest.raises(UsageError, match="line 1 is no row"):
+    value = inner = as_json(scored("a"))
+    *path, last = lost.split(".")
+    for key in path:
+        inner = inner[key]
+    del inner[last]
+    write(store, [value])
+    with pytest.raises(UsageError, match=rf"line 1 is no row of schema {SCHEMA} \({re.escape(lost)} is missing\)"):
         store.rows()
+
+
+def test_a_row_with_something_that_no_row_has_is_named(store: Store) -> None:
+    write(store, [as_json(scored("a")) | {"flagz": []}])
+    with pytest.raises(UsageError, match=r"\(flagz is not known\)"):
+        store.rows()
+
+
+ENTRY = {"subject": 0, **dict.fromkeys(("explainer", "attack", "metric", "row"), "")}
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": SCHEMA - 1}, rf"another version \(schema {SCHEMA - 1}, not {SCHEMA}\).* with another --out"),
-        ({"schema": "2"}, r"\(schema\); delete it or choose another --out, and run"),
-        ({"interval": "wilson"}, r"\(interval\); delete it"),
-        ({"entries": "none"}, r"\(entries\); delete it"),
-        ({"entries": [{"subject": 0, **dict.fromkeys(("explainer", "attack", "metric", "row"), "")}]}, "of no subject"),
+        ({"schema": 1}, rf"another version \(schema 1, of an older.* reads 2 to {SCHEMA}\).* with another --out"),
+        ({"schema": 99}, rf"another version \(schema 99, of a newer.* reads 2 to {SCHEMA}\).* with another --out"),
+        ({"schema": "3"}, r"\(schema must be int, not '3'\); delete it or choose another --out, and run"),
+        ({"interval": "wilson"}, r"\(interval 'wilson' is not one of percentile, bca\); delete it"),
+        ({"entries": "none"}, r"\(entries must be list, not 'none'\); delete it"),
+        ({"entries": [ENTRY]}, "of no subject"),
+        ({"entries": [ENTRY | {"subject": "0"}]}, r"\(entries\.0\.subject must be int, not '0'\); delete it"),
+        ({"checkpoints": {"mine": 3}}, r"\(checkpoints\.mine must be dict, not 3\); delete it"),
     ],
 )
 def test_a_plan_of_another_shape_is_named(change: dict[str, object], said: str, store: Store) -> None:
-    texts = ("protocol", "dataset", "model", "threat", "label", "reduction", "data_sha256")
-    plan = {
-        "schema": SCHEMA,
-        "comparison": {**dict.fromkeys(texts, ""), "images": 3, "keep_prediction": True},
-        **{key: [] for key in ("explainers", "attacks", "metrics", "subjects", "entries")},
-        "interval": "percentile",
-    }
     path = store.folder / "run.json"
-    path.write_text(json.dumps(plan))
-    assert store.plan() == plan
-    path.write_text(json.dumps(plan | change))
+    store.write_plan(plan())
+    assert store.plan() == plan()
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UsageError, match=said):
         store.plan()
 
 
+def test_a_plan_that_is_no_json_is_damaged(store: Store) -> None:
+    for text in (b"{", b"\xff", b"[" * 100_000, b'{"schema": NaN}'):
+        (store.folder / "run.json").write_bytes(text)
+        with pytest.raises(UsageError, match="is damaged"):
+            store.plan()
+
+
 def test_a_run_that_lost_its_plan_goes_on(store: Store) -> None:
-    store.append([row("a")])
+    store.append([scored("a")])
     (store.folder / "leaderboard.csv").write_text("")
     with store.locked():
         assert list(store.rows()) == ["a"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,23 @@ def run(words: Sequence[str | Path], capsys: pytest.CaptureFixture[str]) -> tupl
     code = main([str(word) for word in words])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
+
+
+def written_plan(folder: Path) -> dict[str, Any]:
+    """``run.json`` as it lies on disk."""
+    plan: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return plan
+
+
+def write_plan(folder: Path, plan: dict[str, Any]) -> None:
+    """Put other words in its place."""
+    (folder / "run.json").write_text(json.dumps(plan))
+
+
+def written_rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """``rows.jsonl`` as it lies on disk, by fingerprint."""
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    return {row["fingerprint"]: row for row in rows}
 
 
 def start(words: Sequence[str | Path]) -> subprocess.Popen[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.benchmark.data.base import Loaded
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.models.resnet import ResNet18
 from attrobust.benchmark.training.loop import fresh_network
@@ -25,7 +25,7 @@ from attrobust.methods.feature_smoothing import FeatureSmoothing
 from attrobust.methods.pgd_at import PgdAt
 from attrobust.networks.passes import counted
 from attrobust.networks.smoothing import Blur, Median, SmoothingBlock
-from attrobust.types import Cost
+from attrobust.types import Cost, ImageFacts
 
 FACTS = ImageFacts(channels=3, size=32, classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)
 FAMILIES: list[ModelFamily] = [LeNet(width=4, hidden=8), ResNet18()]

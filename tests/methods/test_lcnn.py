@@ -15,7 +15,7 @@ from attrobust.attacks.base import Context
 from attrobust.attacks.topk import TopK
 from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
 from attrobust.benchmark.data.base import Loaded
-from attrobust.benchmark.models.base import ImageFacts, ModelFamily
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.models.resnet import ResNet18
 from attrobust.benchmark.training.loop import fresh_network, save_tensors
@@ -30,7 +30,7 @@ from attrobust.methods.lcnn import LCNN, sharpness, slope
 from attrobust.networks.low_curvature import CentredSoftplus, LipschitzBatchNorm, SpectralNorm
 from attrobust.networks.passes import counted
 from attrobust.networks.smoothed import is_smooth, shared_copy
-from attrobust.types import Cost
+from attrobust.types import Cost, ImageFacts
 
 from helpers.vectors import tiny_network, vectors
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.benchmark.data.base import ArraySplit, Loaded
-from attrobust.benchmark.models.base import ImageFacts
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.training.loop import correct, fresh_network
 from attrobust.benchmark.training.recipe import load_recipe
@@ -22,6 +21,7 @@ from attrobust.methods import registry
 from attrobust.methods.base import SCRATCH, Batch, Method
 from attrobust.naming.spec import Spec, build
 from attrobust.networks.passes import counted
+from attrobust.types import ImageFacts
 
 from helpers.light import light, trained
 

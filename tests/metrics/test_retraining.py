@@ -37,11 +37,11 @@ from attrobust.metrics.retraining.roar import ROAR
 from attrobust.metrics.shared import removal
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.removal import RemovalStudy, removed
-from attrobust.metrics.shared.retraining import Bench, SplitName, Study
+from attrobust.metrics.shared.retraining import Bench, Study
 from attrobust.naming.component import Component
 from attrobust.naming.spec import Spec, build
 from attrobust.threat import ThreatModel
-from attrobust.types import UsageError
+from attrobust.types import SplitName, UsageError
 
 CPU = torch.device("cpu")
 RULES = Rules(threat=ThreatModel(eps=16 / 255), reduction="abs-sum", label="predicted", seed=0, batch_size=5)

@@ -1,0 +1,161 @@
+"""The contents of ``run.json``: what was asked for last, and where every stored row stands in the table."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from attrobust.benchmark.store.choice import Choice
+from attrobust.benchmark.store.rows import MetricFacts, Record
+from attrobust.benchmark.store.schema import How
+from attrobust.naming.spec import fingerprint
+from attrobust.types import Named, Settings
+
+
+class Comparison(Record, frozen=True, kw_only=True):
+    """What all rows of a table share; runs that differ in any of it do not compare.
+
+    Attributes:
+        protocol: name and version, with the fields that a command line changed.
+        dataset, model: as typed.
+        images: how many are attacked.
+        data_sha256: of these images.
+        threat: norm and radius.
+        keep_prediction: whether an attack must keep the prediction.
+        label: which class is explained, ``predicted`` or ``true``.
+        reduction: channels to map.
+        seed: of the evaluation.
+        explainers, attacks: with all their settings.
+        accuracy_attack: on the prediction, under which accuracy is measured too; null where there is none.
+        code: digest of the sources that compute the scores, and versions of the libraries.
+    """
+
+    protocol: str
+    dataset: str
+    model: str
+    images: int
+    data_sha256: str
+    threat: str
+    keep_prediction: bool
+    label: str
+    reduction: str
+    seed: int
+    explainers: tuple[Named, ...]
+    attacks: tuple[Named, ...]
+    accuracy_attack: Named | None
+    code: str
+
+
+class AttackFacts(Record, frozen=True, kw_only=True):
+    """What tables have to know of an attack.
+
+    Attributes:
+        label: as typed.
+        name: registered.
+        follows_gradient: whether the gradients it follows are the attacked network's own.
+    """
+
+    label: str
+    name: str
+    follows_gradient: bool
+
+
+class AccuracyAttack(Record, frozen=True, kw_only=True):
+    """The column of accuracy under an attack.
+
+    Attributes:
+        label: of the attack, as typed.
+        metric: accuracy, described like a metric.
+    """
+
+    label: str
+    metric: MetricFacts
+
+
+class SubjectEntry(Record, frozen=True, kw_only=True):
+    """A row of the table: a network, whose explanations are attacked.
+
+    Attributes:
+        label: as the table prints it.
+        seed: of training; null for a user's checkpoint.
+        sha256: of the weights; empty where training failed.
+        baseline: whether it is a sanity check: a row that no table should be led by, neither ranked nor flagged.
+        training: fingerprint of all that decides the weights beside the seed; empty where nothing was trained here.
+        method, model, plugins: see ``NetworkFacts``.
+    """
+
+    label: str
+    seed: int | None
+    sha256: str
+    baseline: bool
+    training: str
+    method: Named | None
+    model: Named
+    plugins: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """Fingerprint of everything that makes it the network it is beside seed and weights.
+
+        Tables print it where it tells rows apart, so it is made of the words of schema 2 whatever the schema.
+        """
+        return fingerprint(self._facts())
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of all of it, as ``kind`` is made."""
+        return fingerprint({**self._facts(), "seed": self.seed, "sha256": self.sha256})
+
+    def _facts(self) -> Settings:
+        facts = {name: getattr(self, name) for name in ("label", "training", "method", "model", "plugins")}
+        return {**facts, "control": self.baseline}
+
+
+class Entry(Record, frozen=True, kw_only=True):
+    """Where a stored row stands in the table.
+
+    Attributes:
+        subject: position of the network among the plan's subjects.
+        explainer, attack, metric: labels; empty where there is none.
+        row: fingerprint of the row.
+    """
+
+    subject: int
+    explainer: str
+    attack: str
+    metric: str
+    row: str
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """Everything that tables are made from, beside the rows.
+
+    Attributes:
+        schema: version of the form of the plan.
+        comparison: what all rows share.
+        explainers: labels of the columns.
+        attacks, metrics: of the columns.
+        accuracy_attack: of the column of accuracy under attack; null where there is none.
+        subjects: the rows of the table.
+        entries: where every stored row stands in it.
+        interval: how intervals over images are computed.
+        recipe: how missing networks were trained.
+        argv: as typed.
+        choices: how members of sweeps were chosen on the validation split.
+        checkpoints: what was found of a user's checkpoints, by label.
+    """
+
+    schema: Literal[3]
+    comparison: Comparison
+    explainers: tuple[str, ...]
+    attacks: tuple[AttackFacts, ...]
+    metrics: tuple[MetricFacts, ...]
+    accuracy_attack: AccuracyAttack | None = None
+    subjects: tuple[SubjectEntry, ...]
+    entries: tuple[Entry, ...]
+    interval: How
+    recipe: Settings
+    argv: tuple[str, ...]
+    choices: tuple[Choice, ...] = ()
+    checkpoints: dict[str, Settings] = msgspec.field(default_factory=dict)

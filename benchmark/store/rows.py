@@ -1,0 +1,144 @@
+"""The lines of ``rows.jsonl``: one metric of one cell each, with the facts that decide it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from attrobust.naming.spec import fingerprint
+from attrobust.types import Cell, Flag, Scope, Settings, SplitName
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What files of a run are made of; a key that no field stands for is an error."""
+
+
+class MetricFacts(Record, frozen=True, kw_only=True):
+    """What decides a metric's value, and what a table has to know of it.
+
+    Attributes:
+        name, settings: with the settings of every field, defaults included.
+        plugin: digest of its file where it is a plug-in; empty for those of this project.
+        label: as typed, e.g. ``topk:k=10%``; unique in a run.
+        title: what a header says.
+        higher_is_better: whether a larger value speaks for the model.
+        scale, decimals: a value is printed times ``scale`` with so many digits after the point.
+        unit: whether the smallest and the largest possible value are 0 and 1.
+        scope: what a value belongs to; accuracy is the network's on the whole split.
+    """
+
+    name: str
+    settings: Settings
+    plugin: str
+    label: str
+    title: str
+    higher_is_better: bool
+    scale: float
+    decimals: int
+    unit: bool
+    scope: Scope | Literal["accuracy"]
+
+
+class PassCounts(Record, frozen=True, kw_only=True):
+    """Numbers of images that an attack sent through the network.
+
+    Attributes:
+        forward: evaluations of the network.
+        backward: gradients pulled back to the input.
+        double_backward: gradients of such a gradient, of whatever order.
+    """
+
+    forward: int
+    backward: int
+    double_backward: int
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which code, versions and machine wrote a row; decides no number, and later versions may say more.
+
+    Attributes:
+        commit, dirty: of the checkout and whether it had changes; absent where the package is installed.
+        versions: of this package, of Python and of the libraries that compute.
+        device: as torch calls it.
+        threads: of torch.
+        machine: operating system and processor.
+        utc: when, in ISO 8601.
+        batch_size: images attacked together.
+    """
+
+    commit: str | None = None
+    dirty: bool | None = None
+    versions: dict[str, str]
+    device: str
+    threads: int
+    machine: str
+    utc: str
+    batch_size: int
+
+
+class RowBase(Record, frozen=True, kw_only=True, tag_field="status", omit_defaults=True):
+    """What every row has, beside ``status``.
+
+    Attributes:
+        schema: version of the form of the row.
+        fingerprint: the key of cell and metric.
+        cell: everything that decides the scores.
+        split: whose images; ``val`` for what choosing from a sweep measured.
+        metric: which score.
+        error: what went wrong; empty unless the row failed.
+        provenance: who computed it.
+    """
+
+    schema: Literal[3]
+    fingerprint: str
+    cell: Cell
+    split: SplitName
+    metric: MetricFacts
+    error: str
+    provenance: Provenance
+
+
+class ScoredRow(RowBase, frozen=True, kw_only=True, tag="ok", omit_defaults=True):
+    """A metric that was computed; its per-image scores are in ``scores/FINGERPRINT.npz``.
+
+    Attributes:
+        mean: over the images with a defined score; null where there is none.
+        ci: 95 % percentile bootstrap interval of the mean, or Wilson's; null where there is none.
+        n: images asked for.
+        n_defined: images with a score.
+        n_feasible: images whose attack obeyed the rules; all where nothing attacked.
+        passes: what the attack cost.
+        seconds: that all metrics of the cell took together.
+        scores_sha256: of the file with the per-image scores.
+        repeats: for a metric that trains networks anew, the mean over images of every repeat.
+        members: for an attack of several members, the share of images on which each is the worst.
+        flags: what the audit found of the network and its explainer; absent where nothing was audited.
+        audit: digest of the sources that looked for flags; absent where nothing was audited.
+    """
+
+    mean: float | None
+    ci: tuple[float | None, float | None]
+    n: int
+    n_defined: int
+    n_feasible: int
+    passes: PassCounts
+    seconds: float
+    scores_sha256: str
+    repeats: tuple[float | None, ...] | None = None
+    members: dict[str, float] | None = None
+    flags: tuple[Flag, ...] | None = None
+    audit: str | None = None
+
+
+class FailedRow(RowBase, frozen=True, kw_only=True, tag="failed", omit_defaults=True):
+    """A metric that could not be computed; ``error`` says why."""
+
+
+Row = ScoredRow | FailedRow
+
+
+def row_fingerprint(cell: Mapping[str, Any], metric: Mapping[str, Any]) -> str:
+    """The key of one metric of one cell, both as JSON values."""
+    return fingerprint([cell, {key: metric[key] for key in ("name", "settings", "plugin")}])

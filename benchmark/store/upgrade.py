@@ -1,0 +1,98 @@
+"""What older versions wrote, in the form of today: done in memory when a file is read, never on disk.
+
+Schema 2 had other words, and left out what could be told from the rest. A row's fingerprint is that of its cell as
+written, so it is held against the line itself, see ``Store.misnamed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from attrobust.benchmark.store.plan import Plan
+from attrobust.benchmark.store.rows import Row
+from attrobust.benchmark.store.schema import SCHEMA
+from attrobust.naming.validate import MisfitError, validated
+from attrobust.types import Settings
+
+T = TypeVar("T")
+
+OLDEST = 2
+"""The first schema that is still read."""
+RENAMED = {"n_feasible": "n_legal", "source_model_sha256": "donor_sha256", "baseline": "control"}
+"""Keys of today and what schema 2 called them."""
+
+
+class OtherVersionError(ValueError):
+    """A row or a plan of a version that this one does not read."""
+
+
+def read_row(value: Any) -> Row:
+    """A line of ``rows.jsonl``, of any schema that is read.
+
+    Raises:
+        MisfitError: it is none; says where, in the words of its schema.
+        OtherVersionError: it is of another schema.
+    """
+    row: Row = _read(value, Row, _upgraded_row)
+    return row
+
+
+def read_plan(value: Any) -> Plan:
+    """The contents of ``run.json``, of any schema that is read; raises as ``read_row`` does."""
+    plan: Plan = _read(value, Plan, _upgraded_plan)
+    return plan
+
+
+def _read(value: Any, kind: Any, upgraded: Callable[[Settings], Settings]) -> Any:
+    schema = value.get("schema", 0) if isinstance(value, dict) else SCHEMA
+    if type(schema) is int and not OLDEST <= schema <= SCHEMA and "schema" in value:
+        age = "a newer" if schema > SCHEMA else "an older"
+        raise OtherVersionError(f"schema {schema}, of {age} version; this one reads {OLDEST} to {SCHEMA}")
+    old = schema in range(OLDEST, SCHEMA)
+    try:
+        return validated(upgraded(value) if old else value, kind)
+    except MisfitError as error:
+        words = RENAMED if old else {}
+        place = ".".join(words.get(part, part) for part in error.place.split("."))
+        raise MisfitError(place, error.problem) from error
+
+
+def feasible_of(arrays: Mapping[str, T]) -> T:
+    """Whether the attack on each image obeyed the rules, from a file of scores of any version."""
+    return arrays["feasible"] if "feasible" in arrays else arrays["legal"]
+
+
+def _upgraded_row(row: Settings) -> Settings:
+    """What does not fit is left for the validator."""
+    new: Settings = _renamed(row, "n_feasible") | {"schema": SCHEMA}
+    if "cell" in row:
+        new["cell"] = _renamed(row["cell"], "source_model_sha256")
+    if "metric" in row:
+        new["metric"] = _filled(row["metric"], scope="accuracy")
+    return new
+
+
+def _upgraded_plan(plan: Settings) -> Settings:
+    """What does not fit is left for the validator."""
+    new = plan | {"schema": SCHEMA}
+    subjects, robust = plan.get("subjects"), plan.get("accuracy_attack")
+    if "comparison" in plan:
+        new["comparison"] = _filled(plan["comparison"], accuracy_attack=None)
+    if isinstance(subjects, list):
+        new["subjects"] = [_filled(_renamed(subject, "baseline"), training="") for subject in subjects]
+    if isinstance(robust, dict) and "metric" in robust:
+        new["accuracy_attack"] = {**robust, "metric": _filled(robust["metric"], scope="accuracy")}
+    return new
+
+
+def _renamed(value: Any, name: str) -> Any:
+    old = RENAMED[name]
+    if not isinstance(value, dict) or old not in value:
+        return value
+    return {name if key == old else key: item for key, item in value.items()}
+
+
+def _filled(value: Any, **defaults: str | None) -> Any:
+    """With what runs of schema 2 did not say yet."""
+    return {**defaults, **value} if isinstance(value, dict) else value
