@@ -216,12 +216,6 @@ def make_out_of_place(model: nn.Module) -> None:
             vars(module)["inplace"] = False
 
 
-def replace_relu(model: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
-    """Replace, in place, every ``nn.ReLU`` below ``model`` by a new ``make()``; returns ``model``."""
-    replace_modules(model, lambda module: make() if isinstance(module, nn.ReLU) else None)
-    return model
-
-
 def replace_modules(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> None:
     """Replace, in place, every module below ``model`` for which ``make`` returns another, under all of its names.
 
