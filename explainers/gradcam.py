@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attrobust.explainers import register
-from attrobust.explainers.captum_engine.private_copy import one_module_per_call
 from attrobust.explainers.captum_engine.rectifiers import with_rectifiers
 from attrobust.explainers.shared.from_captum import CaptumExplainer
 from attrobust.naming.suggest import did_you_mean
+from attrobust.networks.private_copy import one_module_per_call
 from attrobust.networks.smoothed import shared_copy
 
 

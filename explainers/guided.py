@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from attrobust.explainers import register
 from attrobust.explainers.base import UnderivedExplainer
-from attrobust.explainers.captum_engine.private_copy import one_module_per_call
 from attrobust.explainers.captum_engine.rectifiers import with_rectifiers
 from attrobust.explainers.shared.from_captum import CaptumExplainer
+from attrobust.networks.private_copy import one_module_per_call
 
 
 @register("guided-backprop")

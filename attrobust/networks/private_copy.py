@@ -65,7 +65,7 @@ class Network(nn.Module):
         """B×C×H×W pixels to logits, which are stored in ``output``, detached."""
         with nullcontext() if self.mode is None else self.mode.network():
             output: Tensor = self.network(x)
-        self.output = output.detach()
+            self.output = output.detach()
         return output
 
 

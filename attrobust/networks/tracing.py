@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
+from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.probe import check_same, probe_for
 from attrobust.networks.smoothed import OPERATIONS, make_out_of_place, shared_copy
 
@@ -167,19 +167,13 @@ class _Tracer(fx.Tracer):
         return get
 
 
-class _NoSwitches(TorchFunctionMode):
+class _NoSwitches(FunctionMode):
     """Raises where a network switches gradients on or off, which torch.fx does not record."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         if func is torch._C._set_grad_enabled:
             raise ValueError("it switches gradients on or off; use detach()")
-        return func(*args, **(kwargs or {}))
+        return func(*args, **settings)
 
 
 def _forward_hooks(model: nn.Module) -> dict[str, Any]:

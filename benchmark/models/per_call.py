@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from attrobust.explainers.captum_engine.private_copy import one_module_per_call
+from attrobust.networks.private_copy import one_module_per_call
 from attrobust.networks.smoothed import Normalize, make_out_of_place
 from attrobust.networks.tracing import traced
 from attrobust.types import ImageFacts

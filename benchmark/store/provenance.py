@@ -23,8 +23,6 @@ TRAINING = (
     "benchmark/models",
     "benchmark/training/loop.py",
     "benchmark/training/recipe.py",
-    "explainers/captum_engine/graph.py",
-    "explainers/captum_engine/private_copy.py",
 )
 """Sources that decide a checkpoint's weights."""
 EVALUATION = (*TRAINING, "explainers", "attacks", "metrics", "benchmark/evaluation")

@@ -14,7 +14,7 @@ from captum.attr import DeepLift, DeepLiftShap
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attrobust.explainers.captum_engine.private_copy import CALLED_ONCE, POOLS
+from attrobust.networks.private_copy import CALLED_ONCE, POOLS
 
 _POOLING = {
     nn.MaxPool1d: functional.max_pool1d,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
@@ -19,7 +19,7 @@ from attrobust.explainers.captum_engine.deeplift_rules import (
     check_complete,
 )
 from attrobust.explainers.captum_engine.graph import GraphMode
-from attrobust.explainers.captum_engine.private_copy import CALLED_ONCE, Network, one_module_per_call, private_copy
+from attrobust.networks.private_copy import CALLED_ONCE, Network, one_module_per_call, private_copy
 from attrobust.networks.smoothed import replace_modules
 
 _FORWARD_ONLY = (
@@ -188,7 +188,7 @@ def _gradcam(explainer: Any, image: Tensor, mode: GraphMode | None) -> Any:
             "LayerGradCam needs the network itself, an nn.Module, where Captum also takes a function of it"
         )
     network = private_copy(explainer.forward_func, image)
-    network.mode = mode
+    network.around = _around(mode)
     return attr.LayerGradCam(network, _same_layer(explainer.forward_func, explainer.layer, network))
 
 
@@ -200,8 +200,13 @@ def _guided_gradcam(explainer: Any, image: Tensor, mode: GraphMode | None) -> An
 
 def _network(model: nn.Module, image: Tensor, mode: GraphMode | None) -> Network:
     network = one_module_per_call(model, image)
-    network.mode = mode
+    network.around = _around(mode)
     return network
+
+
+def _around(mode: GraphMode | None) -> Callable[[], AbstractContextManager[None]]:
+    """What a network's own forward pass runs in."""
+    return nullcontext if mode is None else mode.network
 
 
 def _rectified(model: nn.Module, image: Tensor, mode: GraphMode | None) -> Network:

@@ -8,16 +8,17 @@ the derivative is exact. The network's own forward pass is not affected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+
+from attrobust.networks.function_mode import FunctionMode
 
 
-class GraphMode(TorchFunctionMode):
+class GraphMode(FunctionMode):
     """While active on this thread, ``autograd.grad`` creates graphs, and nothing detaches or switches gradients off.
 
     Hooks that are set on tensors meanwhile fire until ``close`` is called.
@@ -41,15 +42,8 @@ class GraphMode(TorchFunctionMode):
         finally:
             self._depth -= 1
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         """Run every call, with the changes above."""
-        settings = dict(kwargs or {})
         if func is Tensor.register_hook:
             tensor, hook = args
             return func(tensor, lambda gradient: hook(gradient) if self._open else None)
