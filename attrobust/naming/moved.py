@@ -42,7 +42,7 @@ MOVED = {f"{old}.{name}": f"{new}.{name}" for (old, new), names in _BY_FOLDER.it
     "attrobust.types.ThreatModel": "attrobust.threat.ThreatModel",
     "attrobust.types.format_eps": "attrobust.threat.format_eps",
     "explainers.captum": "attrobust.explainers.shared.from_captum",
-    "explainers.network_view": "attrobust.explainers.captum_engine.private_copy",
+    "explainers.network_view": "attrobust.networks.private_copy",
     "attacks.views": "attrobust.attacks.engine.differentiated",
     "metrics.study": "attrobust.metrics.shared.retraining",
     "benchmark.components": "attrobust.naming.component",

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
-from attrobust.explainers.captum_engine.graph import GraphMode
+from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.probe import check_same, probe_for
 from attrobust.networks.smoothed import KINKED, SMOOTH, make_out_of_place, shared_copy
 from attrobust.networks.tracing import traced
@@ -53,17 +52,22 @@ _OTHERS = {
 
 
 class Network(nn.Module):
-    """The root module of a private copy; suspends the graph mode during the network's forward pass."""
+    """The root module of a private copy of a network.
+
+    Attributes:
+        around: makes the context of the forward pass, in which a graph mode is suspended.
+        output: logits of the last forward pass, detached; None before one.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.mode: GraphMode | None = None
+        self.around: Callable[[], AbstractContextManager[None]] = nullcontext
         self.output: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """B×C×H×W pixels to logits, which are stored in ``output``, detached."""
-        with nullcontext() if self.mode is None else self.mode.network():
+        with self.around():
             output: Tensor = self.network(x)
             self.output = output.detach()
         return output
@@ -149,7 +153,7 @@ def hidden_calls(network: nn.Module, image: Tensor) -> list[str]:
     return [f"function {name} is called" for name in watch.seen] + reused
 
 
-class _Watch(TorchFunctionMode):
+class _Watch(FunctionMode):
     """Records which nonlinear functions are called outside activation modules."""
 
     def __init__(self) -> None:
@@ -157,17 +161,11 @@ class _Watch(TorchFunctionMode):
         self.inside = 0
         self.seen: list[str] = []
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         """Run every call."""
         if not self.inside and (func in _MODULES or func in _OTHERS):
             self.seen.append(getattr(func, "__name__", str(func)))
-        return func(*args, **(kwargs or {}))
+        return func(*args, **settings)
 
 
 def _rewritten(graph: fx.GraphModule) -> fx.GraphModule:

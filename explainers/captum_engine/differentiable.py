@@ -56,7 +56,7 @@ def differentiable(explainer: CaptumExplainer[A]) -> Differentiable[A]:
     Values differ from Captum 0.9's only where those are wrong: GuidedBackprop, Deconvolution, GuidedGradCam and
     DeepLift miss functional activations; DeepLift ignores max-pooling next to an activation, overwrites overlapping
     pooling windows, and takes a fallback of max-pooling from the batch's first image; LRP mishandles ``+=``. Networks
-    with hidden activations are rewritten, see ``explainers.captum_engine.private_copy``.
+    with hidden activations are rewritten, see ``attrobust.networks.private_copy``.
 
     Captum sums Occlusion, FeatureAblation and ShapleyValueSampling in float32, so that central differences of their
     maps are exact to three or four digits only. In a network that must be rewritten, the layer of GuidedGradCam must
