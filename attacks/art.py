@@ -61,9 +61,9 @@ class Art(OnPath):
         super().__post_init__()
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Published.idle``."""
-        return super().idle | (frozenset({"points"}) if self.loss == "alignment" else frozenset())
+    def without_effect(self) -> frozenset[str]:
+        """See ``Published.without_effect``."""
+        return super().without_effect | (frozenset({"points"}) if self.loss == "alignment" else frozenset())
 
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
         """Kendall's tau-b on the clean map's top k, or cosine with the image there."""
@@ -96,7 +96,7 @@ class Art(OnPath):
             y: classes.
             start: points of the ball, B×C×H×W.
         """
-        view = self.differentiated(self.situation(context), x).network
+        smoothed = self.differentiated(self.situation(context), x).network
 
         def gradients(network: torch.nn.Module, attached: Tensor) -> Iterator[Tensor]:
             """Gradients of both logits, each B×D."""
@@ -113,7 +113,7 @@ class Art(OnPath):
         for _ in range(self.steps):
             attached = current.detach().requires_grad_()
             image = _normalised(context, attached).flatten(1).gather(1, top)
-            near, far = (1 - F.cosine_similarity(image, g.gather(1, top), dim=1) for g in gradients(view, attached))
+            near, far = (1 - F.cosine_similarity(image, g.gather(1, top), dim=1) for g in gradients(smoothed, attached))
             (ascent,) = torch.autograd.grad(F.softplus(near - far).sum(), attached)
             current = context.threat.project(x, current + self.step * ascent.sign())
             yield current

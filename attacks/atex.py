@@ -34,7 +34,8 @@ class Atex(OnLoss):
         k: pixels of the map, a count or a percentage; of the official map, of its pixels in all channels.
         steps: iterations; the official code has 200.
         step: largest change of a pixel by one step of the official code.
-        view, sharpness, beta, pool, growth: see ``GradientAttack``; without effect on the official code.
+        differentiate, inverse_temperature, beta, pool, growth: see ``GradientAttack``; without effect on the official
+            code.
         variant: ``corrected``, or ``paper`` for the official behaviour.
     """
 

@@ -94,7 +94,7 @@ class Auto(Attack):
         team.work("noise", None, Noise(draws=DRAWS).run)
         by_noise = team.board.value["cosine"].clone()
         for score in SCORES:
-            attack = Direct(score=score, steps=STEPS, view=team.view)
+            attack = Direct(score=score, steps=STEPS, differentiate=team.differentiate)
             team.work(score, team.board.value[score] > attack.floor, attack.run)
         most_robust = team.most_robust_score()
         for number, score in enumerate(SCORES):
@@ -116,7 +116,7 @@ class _Team:
         self._scores = {score: Direct(score=score).measure for score in TRACKED}
         self.board = Board(context, x, y, self._scores)
         self._context = replace(context, observer=self.board)
-        self.view = _view(context, x)
+        self.differentiate = _differentiate(context, x)
         self._members: list[str] = []
         self._results: list[Tensor] = []
 
@@ -133,7 +133,9 @@ class _Team:
 
     def onward(self, score: Score) -> Work:
         """A descent on a score from the worst images so far, with smaller steps and a lower temperature."""
-        attack = Direct(score=score, steps=STEPS, view=self.view, sharpness=1.0, first_step=0.5)
+        attack = Direct(
+            score=score, steps=STEPS, differentiate=self.differentiate, inverse_temperature=1.0, first_step=0.5
+        )
 
         def run(context: Context, x: Tensor, y: Tensor) -> Tensor:
             return attack.descend(context, x, y, self.board.x[score][self.board.rows(context)]).x
@@ -162,7 +164,7 @@ class _Team:
         return Results(images=[*by_score, *self._results], members=tuple(self._members), sources=torch.stack(sources))
 
 
-def _view(context: Context, x: Tensor) -> Literal["auto", "own"]:
+def _differentiate(context: Context, x: Tensor) -> Literal["auto", "own"]:
     """``auto``, or ``own`` where the network cannot be smoothed."""
     try:
         # With fixed temperatures no activation displacement is measured.

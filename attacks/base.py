@@ -20,7 +20,7 @@ class Explain(Protocol):
     """The interface of an explainer that attacks use; see ``explainers.base.Explainer``."""
 
     stochastic: ClassVar[bool]
-    curved: ClassVar[bool]
+    varies_within_region: ClassVar[bool]
     ignores_image: ClassVar[bool]
 
     @property
@@ -42,7 +42,7 @@ class Explain(Protocol):
 class Observer(Protocol):
     """A callback that receives the iterates of attacks."""
 
-    def __call__(self, context: Context, x: Tensor, maps: Tensor, legal: Tensor) -> None:
+    def __call__(self, context: Context, x: Tensor, maps: Tensor, feasible: Tensor) -> None:
         """Take images B×C×H×W of the context's ids, their scored maps B×H×W, and which are feasible, bool[B]."""
 
 
@@ -59,8 +59,8 @@ class Context:
         partners: for every image another one of the list, of another class, B×C×H×W; targets are made of them.
         seed: of the evaluation.
         surrogate: where the scored explainer has no derivative, the explainer that is differentiated instead.
-        donor: the source model of a transfer attack, a network for the same images and classes; set for attacks that
-            name one by ``Attack.donor``.
+        source_model: the source model of a transfer attack, a network for the same images and classes; set for attacks
+            that name one by ``Attack.source_model``.
         observer: called with the iterates whose scored maps an attack has computed; an ensemble collects its members'
             iterates so.
     """
@@ -73,7 +73,7 @@ class Context:
     partners: Tensor
     seed: int = 0
     surrogate: Explain | None = None
-    donor: nn.Module | None = None
+    source_model: nn.Module | None = None
     observer: Observer | None = None
 
     @property
@@ -145,7 +145,7 @@ class AttackOutput:
     Attributes:
         x: images, B×C×H×W, each finite, inside the ball and the pixel box, and with its prediction kept where the
             threat model requires that.
-        legal: feasible, bool[B]: whether the attack's result, projected onto ball and box, was finite and kept its
+        feasible: feasible, bool[B]: whether the attack's result, projected onto ball and box, was finite and kept its
             prediction where required; where not, ``x`` is the clean image.
         passes: images sent through the network.
         others: further results, N×B×C×H×W, checked alike; every metric is scored on whichever result is worst for the
@@ -156,7 +156,7 @@ class AttackOutput:
     """
 
     x: Tensor
-    legal: Tensor
+    feasible: Tensor
     passes: Passes
     others: Tensor
     members: tuple[str, ...]
@@ -206,8 +206,8 @@ class Attack(ABC):
         return False
 
     @property
-    def donor(self) -> str:
-        """Name of the training method of the source model, ``Context.donor``; empty where the attack needs none."""
+    def source_model(self) -> str:
+        """Training method of the source model, ``Context.source_model``; empty where the attack needs none."""
         return ""
 
     @abstractmethod
@@ -238,7 +238,7 @@ class Attack(ABC):
             TypeError, ValueError: ``run`` did not return a tensor shaped like the images.
         """
         self.check_threat(context.threat)
-        networks = [context.model] if context.donor is None else [context.model, context.donor]
+        networks = [context.model] if context.source_model is None else [context.model, context.source_model]
         with ExitStack() as stack:
             for network in networks:
                 stack.enter_context(_untouched(network))
@@ -257,7 +257,7 @@ class Attack(ABC):
         images = torch.stack([images for images, _ in checked])
         return AttackOutput(
             x=images[0],
-            legal=checked[0][1],
+            feasible=checked[0][1],
             passes=passes,
             others=images[1:],
             members=results.members,
@@ -279,10 +279,10 @@ class Attack(ABC):
             raise ValueError(f"{type(self).__name__}.run returned {tuple(result.shape)} for {tuple(x.shape)}")
         finite = result.flatten(1).isfinite().all(dim=1)
         candidate = context.threat.project(x, torch.where(finite.view(-1, 1, 1, 1), result, x))
-        legal = finite & context.threat.contains(x, candidate)
+        feasible = finite & context.threat.contains(x, candidate)
         if context.threat.keep_prediction:
-            legal &= context.predict(candidate) == predicted
-        return torch.where(legal.view(-1, 1, 1, 1), candidate, x), legal
+            feasible &= context.predict(candidate) == predicted
+        return torch.where(feasible.view(-1, 1, 1, 1), candidate, x), feasible
 
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -49,9 +49,9 @@ class Frame(LastIterate):
             raise ValueError(f"gamma={self.gamma:g} must be above 0 and at most 1")
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Published.idle``."""
-        return super().idle | (frozenset({"gamma"}) if self.variant == "corrected" else frozenset())
+    def without_effect(self) -> frozenset[str]:
+        """See ``Published.without_effect``."""
+        return super().without_effect | (frozenset({"gamma"}) if self.variant == "corrected" else frozenset())
 
     @property
     def batch_dependent(self) -> bool:

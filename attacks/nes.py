@@ -11,7 +11,7 @@ from tqdm import trange
 
 from attrobust.attacks import register
 from attrobust.attacks.base import Context
-from attrobust.attacks.engine.feasible import BestLegal, defined_score
+from attrobust.attacks.engine.feasible import BestFeasible, defined_score
 from attrobust.attacks.engine.scored import Scored
 from attrobust.naming.checks import above_zero, at_least
 
@@ -51,7 +51,7 @@ class Nes(Scored):
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Attack.run``."""
         threat, score = context.threat, self.objective(context, x, y)
-        best, streams = BestLegal(context, x, y, score), context.streams("nes")
+        best, streams = BestFeasible(context, x, y, score), context.streams("nes")
         spread = self.sigma * threat.eps / (math.sqrt(x[0].numel()) if threat.norm == "l2" else 1)
 
         def ask(point: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attrobust.attacks import register
 from attrobust.attacks.base import Attack, Context
-from attrobust.attacks.engine.feasible import BestLegal, Objective
+from attrobust.attacks.engine.feasible import BestFeasible, Objective
 from attrobust.attacks.objectives.scores import cosine
 from attrobust.naming.checks import at_least
 
@@ -31,7 +31,7 @@ class Noise(Attack):
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Attack.run``."""
-        best = BestLegal(context, x, y, self.score(context.maps(x, y)))
+        best = BestFeasible(context, x, y, self.score(context.maps(x, y)))
         for candidate in self.candidates(context, x):
             best.offer(candidate)
         return best.x

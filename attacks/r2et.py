@@ -45,7 +45,8 @@ class R2ET(OnLoss):
         steps: iterations; the official code has 100.
         step: l2 length of the official code's steps, in normalised units.
         stop: whether the official code stops an image where its prediction changes.
-        view, sharpness, beta, pool, growth: see ``GradientAttack``; without effect on the official code.
+        differentiate, inverse_temperature, beta, pool, growth: see ``GradientAttack``; without effect on the official
+            code.
         variant: ``corrected``, or ``paper`` for the official behaviour.
     """
 

@@ -44,7 +44,7 @@ class RandomSign(Noise):
         above_zero(self, "step")
 
     @property
-    def idle(self) -> frozenset[str]:
+    def without_effect(self) -> frozenset[str]:
         """Settings without effect: those of the official walk, in the corrected form."""
         return frozenset({"step", "k"}) if self.variant == "corrected" else frozenset()
 

@@ -11,7 +11,7 @@ from tqdm import trange
 
 from attrobust.attacks import register
 from attrobust.attacks.base import Context
-from attrobust.attacks.engine.feasible import BestLegal
+from attrobust.attacks.engine.feasible import BestFeasible
 from attrobust.attacks.engine.scored import Scored
 from attrobust.naming.checks import at_least
 from attrobust.threat import ThreatModel
@@ -48,7 +48,7 @@ class Square(Scored):
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         """See ``Attack.run``."""
         threat, streams = context.threat, context.streams("square")
-        best = BestLegal(context, x, y, self.objective(context, x, y))
+        best = BestFeasible(context, x, y, self.objective(context, x, y))
         stripes = streams.uniform(x[:, :, :1]).sign().expand_as(x)
         best.offer(threat.scatter(x, stripes))
         for query in trange(1, self.queries, desc="queries", leave=False, disable=None):

@@ -17,7 +17,7 @@ from attrobust.attacks.engine.feasible import Objective
 from attrobust.attacks.published.maps import OfPredicted, RightIG
 from attrobust.attacks.published.variants import LastIterate, by_variant
 from attrobust.naming.checks import above_zero
-from attrobust.networks.smoothed import input_mean, input_scale, is_smooth, softplus_view
+from attrobust.networks.smoothed import input_mean, input_scale, is_smooth, softplus_model
 
 MAP_WEIGHT, OUTPUT_WEIGHT = 1e11, 1e6
 REFERENCE_BETA = 1000.0
@@ -36,8 +36,9 @@ class Target(LastIterate):
     returns the last iterate. Only the penalty keeps the softmax probabilities p; pixels are clamped to [0, 1], and the
     harness projects the result onto the ball. The temperature of its softplus falls, ``beta growth^(t/T)``; the map of
     x_T and p(x) are those of a softplus of beta 1000. With ``growth=1`` both are of the network that is differentiated;
-    ``view=own`` is the official code without beta growth, on a ReLU network, whose gradient maps have no derivative to
-    descend. The class explained is the one that the differentiated network predicts for x' at each iteration.
+    ``differentiate=own`` is the official code without beta growth, on a ReLU network, whose gradient maps have no
+    derivative to descend. The class explained is the one that the differentiated network predicts for x' at each
+    iteration.
 
     Attributes:
         steps: iterations; the official code has 1500.
@@ -60,9 +61,11 @@ class Target(LastIterate):
         above_zero(self, "lr")
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Published.idle``."""
-        return super().idle | (frozenset({"lr", "explanation"}) if self.variant == "corrected" else frozenset())
+    def without_effect(self) -> frozenset[str]:
+        """See ``Published.without_effect``."""
+        return super().without_effect | (
+            frozenset({"lr", "explanation"}) if self.variant == "corrected" else frozenset()
+        )
 
     @property
     def floor(self) -> float:
@@ -73,10 +76,10 @@ class Target(LastIterate):
         """Squared distance to the other image's map."""
         return self._distance(context.maps(context.partners, context.predict(context.partners)))
 
-    def sharpening(self, iteration: int) -> float:
-        """See ``GradientAttack.sharpening``; the official code stops one iteration before the full ``growth``."""
+    def cooling(self, iteration: int) -> float:
+        """See ``GradientAttack.cooling``; the official code stops one iteration before the full ``growth``."""
         if self.variant == "corrected":
-            return super().sharpening(iteration)
+            return super().cooling(iteration)
         return float(self.growth ** (iteration / self.steps))
 
     def trajectory(self, context: Context, x: Tensor, y: Tensor) -> Iterator[Tensor]:
@@ -89,7 +92,7 @@ class Target(LastIterate):
         source = replace(source, explainer=OfPredicted(explainer), observer=None)  # type: ignore[arg-type]
         reference = self.differentiated(source, x).network
         if reference is not source.model and self.growth != 1:
-            reference = source.model if is_smooth(source.model) else softplus_view(source.model, REFERENCE_BETA)
+            reference = source.model if is_smooth(source.model) else softplus_model(source.model, REFERENCE_BETA)
         distance = self._distance(source.maps(source.partners, y, model=reference))
         with torch.no_grad():
             clean = reference(x).softmax(dim=1)

@@ -19,12 +19,12 @@ class Transfer(Direct):
     """
 
     @property
-    def donor(self) -> str:
+    def source_model(self) -> str:
         """``natural``: the source model is trained without a defence."""
         return "natural"
 
     def source(self, context: Context) -> Context:
         """The context with the source model as network; raises ValueError where it has none."""
-        if context.donor is None:
-            raise ValueError("transfer needs another network to follow, and the context has no donor")
-        return replace(context.followed, model=context.donor)
+        if context.source_model is None:
+            raise ValueError("transfer needs another network to follow, and the context has no source model")
+        return replace(context.followed, model=context.source_model)

@@ -36,11 +36,11 @@ from .metrics.base import Quality as Quality
 from .metrics.base import Similarity as Similarity
 from .metrics.base import SpatialSimilarity as SpatialSimilarity
 from .metrics.shared.case import Case as Case
-from .metrics.shared.retraining import Bench as Bench
-from .metrics.shared.retraining import Study as Study
+from .metrics.shared.retraining import RetrainingContext as RetrainingContext
+from .metrics.shared.retraining import RetrainingMetric as RetrainingMetric
 from .networks.passes import Passes as Passes
 from .networks.smoothed import Normalize as Normalize
-from .networks.smoothed import softplus_view as softplus_view
+from .networks.smoothed import softplus_model as softplus_model
 from .threat import ThreatModel as ThreatModel
 from .types import Amount as Amount
 from .types import Card as Card
@@ -57,7 +57,6 @@ __all__ = [
     "Attack",
     "AttackOutput",
     "Batch",
-    "Bench",
     "CaptumExplainer",
     "Card",
     "Case",
@@ -81,12 +80,13 @@ __all__ = [
     "Quality",
     "Reduction",
     "Results",
+    "RetrainingContext",
+    "RetrainingMetric",
     "Scope",
     "Similarity",
     "SpatialSimilarity",
     "Split",
     "SplitName",
-    "Study",
     "ThreatModel",
     "UnderivedExplainer",
     "UsageError",
@@ -100,5 +100,5 @@ __all__ = [
     "register_method",
     "register_metric",
     "register_model",
-    "softplus_view",
+    "softplus_model",
 ]

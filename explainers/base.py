@@ -24,14 +24,14 @@ class Explainer(ABC):
     Attributes:
         stochastic: whether the map depends on ``generator``.
         ignores_image: whether every image has the same map; such an explainer is not attacked.
-        curved: whether the map varies within a linear region of a ReLU network, because it is made of outputs, of
-            finite differences or of relevances. False for maps made of gradients, which are constant there: attacks
-            differentiate those in a smoothed model.
+        varies_within_region: whether the map varies within a linear region of a ReLU network, because it is made of
+            outputs, of finite differences or of relevances. False for maps made of gradients, which are constant there:
+            attacks differentiate those in a smoothed model.
     """
 
     stochastic: ClassVar[bool] = False
     ignores_image: ClassVar[bool] = False
-    curved: ClassVar[bool] = False
+    varies_within_region: ClassVar[bool] = False
 
     @property
     def differentiable(self) -> bool:

@@ -27,7 +27,7 @@ class DeepLift(CaptumExplainer):
         baseline: grey level of x0 in pixel units; 0 is black.
     """
 
-    curved: ClassVar[bool] = True
+    varies_within_region: ClassVar[bool] = True
 
     baseline: float = 0.0
 
@@ -55,7 +55,7 @@ class DeepLiftShap(Explainer):
         references: number of references.
     """
 
-    curved: ClassVar[bool] = True
+    varies_within_region: ClassVar[bool] = True
 
     references: int = 5
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from attrobust.explainers import register
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.captum_engine.lrp_rules import Layer, box_rule, epsilon_rule, gamma_rule, plus_rule, shared
-from attrobust.networks.smoothed import KINKED, SMOOTH, Normalize
+from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, Normalize
 from attrobust.networks.tracing import Pass
 
 Rule = Literal["epsilon", "epsilon-plus", "gamma", "box"]
@@ -52,7 +52,7 @@ class LRP(Explainer):
         gamma: products with the sign of their output are multiplied by ``1 + gamma``.
     """
 
-    curved: ClassVar[bool] = True
+    varies_within_region: ClassVar[bool] = True
 
     rule: Rule = "epsilon-plus"
     epsilon: float = 1e-6
@@ -90,7 +90,7 @@ WEIGHTED = (nn.Conv2d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 UNCHANGING = (Normalize, nn.Identity, nn.Flatten)
 RESHAPES = _operations("flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous")
-PASSED = (Normalize, nn.Identity, nn.Dropout, nn.Dropout2d, *KINKED, *SMOOTH)
+PASSED = (Normalize, nn.Identity, nn.Dropout, nn.Dropout2d, *PIECEWISE_LINEAR, *SMOOTH)
 PASSED_OPERATIONS = _operations(
     *("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "tanh"),
     *("sigmoid", "hardtanh", "hardswish", "hardsigmoid", "dropout", "dropout2d"),

@@ -85,8 +85,8 @@ class AdvGrad(Activated):
             raise ValueError("penalty=harmonized has no training=iterative")
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Method.idle``: settings of other penalties and of the other training."""
+    def without_effect(self) -> frozenset[str]:
+        """See ``Method.without_effect``: settings of other penalties and of the other training."""
         without_effect = set() if self.penalty == "elastic" else {"eps2"}
         without_effect |= set() if self.penalty == "group" else {"patch"}
         return frozenset(without_effect | (set() if self.training == "iterative" else {"steps", "step"}))

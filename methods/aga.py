@@ -34,7 +34,7 @@ class AGA(Softplus):
             or its sign (``grad-sign``), both with l2 norm eps per image in normalised units, as the official code has
             them.
         detach: whether the gradient at x is a constant target; the official code detaches it.
-        beta: softplus sharpness.
+        beta: softplus inverse temperature.
     """
 
     eps: float = 4 / 255

@@ -16,7 +16,7 @@ from attrobust.methods.losses.draws import uniform
 from attrobust.methods.losses.gradients import differentiable, evaluating
 from attrobust.methods.pgd_at import runner_up
 from attrobust.naming.checks import above_zero, at_least, not_negative
-from attrobust.networks.smoothed import input_mean, input_scale, is_smooth, softplus_view
+from attrobust.networks.smoothed import input_mean, input_scale, is_smooth, softplus_model
 from attrobust.threat import ThreatModel
 from attrobust.types import Amount, Card, Cost
 
@@ -85,12 +85,12 @@ class Art(Activated):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Cross-entropy plus lam times the triplet loss; a scalar."""
-        view = model if is_smooth(model) else softplus_view(model, self.beta)
-        moved = self.adversarial(model, view, x, y, generator)
-        triplet = self.triplet(view, torch.cat([x, moved]), y.repeat(2))
+        smoothed = model if is_smooth(model) else softplus_model(model, self.beta)
+        moved = self.adversarial(model, smoothed, x, y, generator)
+        triplet = self.triplet(smoothed, torch.cat([x, moved]), y.repeat(2))
         return F.cross_entropy(model(moved), y) + self.lam * triplet
 
-    def triplet(self, view: nn.Module, pairs: Tensor, y: Tensor) -> Tensor:
+    def triplet(self, smoothed: nn.Module, pairs: Tensor, y: Tensor) -> Tensor:
         """The triplet loss; a scalar.
 
         Args:
@@ -99,8 +99,8 @@ class Art(Activated):
             y: classes, int64[2B].
         """
         pairs = differentiable(pairs)
-        own, other = (gradient * input_scale(view) for gradient in _gradients(view, pairs, y))
-        images = _normalised(view, pairs.detach())
+        own, other = (gradient * input_scale(smoothed) for gradient in _gradients(smoothed, pairs, y))
+        images = _normalised(smoothed, pairs.detach())
         # [2, B, D]: copy, image, coordinate; then distances [copy of the image, copy of the gradient, image].
         images, own, other = (values.reshape(2, len(y) // 2, -1) for values in (images, own, other))
         near, far = (1 - F.cosine_similarity(images[:, None], maps[None], dim=3, eps=1e-12) for maps in (own, other))
@@ -108,14 +108,14 @@ class Art(Activated):
         return triplet
 
     def adversarial(
-        self, model: nn.Module, view: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator
+        self, model: nn.Module, smoothed: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Images of the ball that are poorly aligned with their gradients, B×C×H×W."""
         ball = ThreatModel(eps=self.eps)
         with ExitStack() as stack:
             if self.variant == "corrected":
                 stack.enter_context(evaluating(model))
-                stack.enter_context(evaluating(view))
+                stack.enter_context(evaluating(smoothed))
             current = (x + self.eps * (2 * uniform(x, generator) - 1)).clamp(0, 1)
             start = differentiable(current)
             (gradient,) = torch.autograd.grad(model(start).gather(1, y[:, None]).sum(), start)
@@ -123,8 +123,8 @@ class Art(Activated):
             top = size.abs().topk(self.k.of(size.shape[1]), dim=1).indices
             for _ in range(self.steps):
                 current = differentiable(current)
-                own, other = _gradients(view, current, y)
-                image = _normalised(view, current)
+                own, other = _gradients(smoothed, current, y)
+                image = _normalised(smoothed, current)
                 at_top = [values.flatten(1).gather(1, top) for values in (image, own, other)]
                 near, far = (1 - F.cosine_similarity(at_top[0], maps, dim=1) for maps in at_top[1:])
                 (direction,) = torch.autograd.grad(F.softplus(near - far).sum(), current)
@@ -132,9 +132,9 @@ class Art(Activated):
         return current
 
 
-def _gradients(view: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _gradients(smoothed: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients g_y and g_r in pixel units, with a graph, each B×C×H×W."""
-    logits = view(x)
+    logits = smoothed(x)
     scores = (logits.gather(1, y[:, None]).sum(), runner_up(logits, y).sum())
     own, other = (torch.autograd.grad(score, x, create_graph=True)[0] for score in scores)
     return own, other

@@ -60,7 +60,7 @@ class Method(ABC):
         return SCRATCH
 
     @property
-    def idle(self) -> frozenset[str]:
+    def without_effect(self) -> frozenset[str]:
         """Settings without effect beside the others as they are; typing one of them is an error."""
         return frozenset()
 

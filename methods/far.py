@@ -59,8 +59,8 @@ class Far(Adversarial):
             raise ValueError("attribution=gradient needs softplus=3 or so: a ReLU network's gradient has no derivative")
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Method.idle``: a plain gradient has no path."""
+    def without_effect(self) -> frozenset[str]:
+        """See ``Method.without_effect``: a plain gradient has no path."""
         return frozenset() if self.attribution == "ig" else frozenset({"points"})
 
     def cost(self, classes: int) -> Cost:

@@ -57,9 +57,9 @@ class FeatureSmoothing(PgdAt):
         above_zero(self, "sigma")
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Method.idle``: only the Gaussian has a ``sigma``."""
-        return super().idle | (frozenset() if self.filter == "gaussian" else frozenset({"sigma"}))
+    def without_effect(self) -> frozenset[str]:
+        """See ``Method.without_effect``: only the Gaussian has a ``sigma``."""
+        return super().without_effect | (frozenset() if self.filter == "gaussian" else frozenset({"sigma"}))
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The network with a new smoothing block; a network that has one already is returned as it is.

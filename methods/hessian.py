@@ -27,7 +27,7 @@ class Hessian(Softplus):
 
     Attributes:
         lam: weight of the penalty; the AGA paper uses 1e-3 for LeNet and 1e-4 for ResNet-18 on CIFAR-10.
-        beta: softplus sharpness.
+        beta: softplus inverse temperature.
     """
 
     lam: float = 1e-3

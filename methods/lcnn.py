@@ -16,7 +16,7 @@ from attrobust.methods.losses.gradients import differentiable, loss_gradient
 from attrobust.naming.checks import above_zero, not_negative
 from attrobust.networks.low_curvature import CentredSoftplus, LipschitzBatchNorm, SpectralNorm
 from attrobust.networks.sizes import input_shapes
-from attrobust.networks.smoothed import KINKED, input_scale, replace_modules, shared_copy
+from attrobust.networks.smoothed import PIECEWISE_LINEAR, input_scale, replace_modules, shared_copy
 from attrobust.types import Card, Cost
 
 PAPER_BATCH = 128
@@ -28,7 +28,7 @@ PAPER_BATCH = 128
 class LCNN(Method):
     """Low-curvature network: layers with learned bounds of curvature and slope, and a penalty on the bounds.
 
-    ``prepare`` makes every ReLU a centred softplus of learned sharpness β, divides every convolution's weight by the
+    ``prepare`` makes every ReLU a centred softplus of learned inverse temperature β, divides every convolution's weight by the
     spectral norm of the convolution, and makes every batch normalisation one without weights whose slope is at most a
     learned γ (see ``attrobust.networks.low_curvature``). The network's curvature is then bounded by a sum of the β,
     each times slopes of the layers around it, and the loss is::
@@ -91,9 +91,9 @@ class LCNN(Method):
         """
         if any(isinstance(module, CentredSoftplus) for module in model.modules()):
             return model
-        kinked = [module for module in model.modules() if isinstance(module, KINKED)]
-        if not kinked or not all(isinstance(module, nn.ReLU) for module in kinked):
-            names = ", ".join(sorted({type(module).__name__ for module in kinked})) or "none"
+        piecewise_linear = [module for module in model.modules() if isinstance(module, PIECEWISE_LINEAR)]
+        if not piecewise_linear or not all(isinstance(module, nn.ReLU) for module in piecewise_linear):
+            names = ", ".join(sorted({type(module).__name__ for module in piecewise_linear})) or "none"
             raise ValueError(f"lcnn needs nn.ReLU activations; those of the model that are not smooth: {names}")
         network = shared_copy(model)
         replace_modules(network, self._in_place_of)
@@ -119,7 +119,7 @@ class LCNN(Method):
         """Cross-entropy and the terms above; a scalar."""
         x = differentiable(x)
         logits = model(x)
-        loss = F.cross_entropy(logits, y) + self.lam_beta * sharpness(model) + self.lam_gamma * slope(model)
+        loss = F.cross_entropy(logits, y) + self.lam_beta * inverse_temperature(model) + self.lam_gamma * slope(model)
         if not self._gradient_weight:
             return loss
         gradient = loss_gradient(logits, x, y, create_graph=True) * input_scale(model)
@@ -137,7 +137,7 @@ class LCNN(Method):
         return size * 1e5 / len(gradient) ** 2 if self.variant == "paper" else size
 
 
-def sharpness(model: nn.Module) -> Tensor | float:
+def inverse_temperature(model: nn.Module) -> Tensor | float:
     """``Σ β`` over the centred softplus of a network, a scalar."""
     return sum(module.beta for module in model.modules() if isinstance(module, CentredSoftplus))
 

@@ -59,8 +59,8 @@ class PgdAt(AdversarialLoss):
             self.check_reach()
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Method.idle``: only the margin loss has a ``confidence``."""
+    def without_effect(self) -> frozenset[str]:
+        """See ``Method.without_effect``: only the margin loss has a ``confidence``."""
         return frozenset() if self.objective == "cw" else frozenset({"confidence"})
 
     def cost(self, classes: int) -> Cost:

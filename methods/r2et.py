@@ -69,8 +69,8 @@ class R2ET(Activated):
         at_least(1, self, "pairs")
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Method.idle``: only the ranking term has ``k`` and ``pairs``."""
+    def without_effect(self) -> frozenset[str]:
+        """See ``Method.without_effect``: only the ranking term has ``k`` and ``pairs``."""
         return frozenset() if self.lam and self.penalty != "none" else frozenset({"k", "pairs"})
 
     def check_images(self, *, channels: int, size: int, classes: int, gaze: bool) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from attrobust.methods import register
 from attrobust.methods.natural import Natural
 from attrobust.naming.checks import above_zero
-from attrobust.networks.smoothed import is_smooth, softplus_view
+from attrobust.networks.smoothed import is_smooth, softplus_model
 from attrobust.types import Card
 
 
@@ -20,7 +20,7 @@ class Softplus(Natural):
     """Cross-entropy on clean images, with softplus in place of every ReLU.
 
     Attributes:
-        beta: sharpness, ``log(1 + exp(beta z)) / beta``; the AGA paper trains every network with 3.
+        beta: inverse temperature, ``log(1 + exp(beta z)) / beta``; the AGA paper trains every network with 3.
     """
 
     beta: float = 3.0
@@ -38,4 +38,4 @@ class Softplus(Natural):
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The network with softplus activations; a smooth network is returned as it is."""
-        return model if is_smooth(model) else softplus_view(model, self.beta)
+        return model if is_smooth(model) else softplus_model(model, self.beta)

@@ -22,7 +22,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(ABC):
-    """A number for every image. Metrics derive from ``Similarity``, ``Quality`` or ``Study``.
+    """A number for every image. Metrics derive from ``Similarity``, ``Quality`` or ``RetrainingMetric``.
 
     Attributes:
         higher_is_better: whether a larger value is better for the model.
@@ -62,7 +62,7 @@ class Metric(ABC):
         return ""
 
     @property
-    def idle(self) -> frozenset[str]:
+    def without_effect(self) -> frozenset[str]:
         """Settings without effect beside the others as they are; typing one of them is an error."""
         return frozenset()
 

@@ -54,7 +54,7 @@ def make_case(network: nn.Module, real_images: tuple[Tensor, Tensor]) -> MakeCas
 
 @pytest.fixture(scope="session")
 def make_context() -> Callable[..., Context]:
-    donor = load("digits/natural")
+    source_model = load("digits/natural")
 
     def make(model: nn.Module, explainer: object, x: Tensor, **changes: object) -> Context:
         settings: dict[str, object] = {
@@ -64,7 +64,7 @@ def make_context() -> Callable[..., Context]:
             "threat": ThreatModel(eps=16 / 255),
             "ids": range(len(x)),
             "partners": x.roll(1, 0),
-            "donor": donor,
+            "source_model": source_model,
         }
         return Context(**(settings | changes))  # type: ignore[arg-type]
 

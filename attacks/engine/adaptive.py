@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import trange
 
 from attrobust.attacks.base import Context
-from attrobust.attacks.engine.feasible import BestLegal
+from attrobust.attacks.engine.feasible import BestFeasible
 from attrobust.attacks.engine.walk import Point, Walk, Walking
 from attrobust.naming.checks import above_zero
 from attrobust.threat import ThreatModel
@@ -47,7 +47,7 @@ class AdaptiveDescent(Walking):
         """Lower bound of the objective; an image that reaches it is finished."""
         return -math.inf
 
-    def descend(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> BestLegal:
+    def descend(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> BestFeasible:
         """See ``Walking.descend``."""
         walk = Walk(self, context, x, y)
         whole, rows, checkpoints = walk.best, torch.arange(len(x), device=x.device), schedule(self.steps)

@@ -53,10 +53,10 @@ class Board:
             self._last_objectives = key, {name: measure(self.clean[place]) for name, measure in self._scores.items()}
         return self._last_objectives[1]
 
-    def __call__(self, context: Context, x: Tensor, maps: Tensor, legal: Tensor) -> None:
+    def __call__(self, context: Context, x: Tensor, maps: Tensor, feasible: Tensor) -> None:
         """See ``attacks.base.Observer``."""
         rows = self.rows(context)
-        for part in _without_repetition(rows, legal.cpu()):
+        for part in _without_repetition(rows, feasible.cpu()):
             place, images, their_maps = rows[part], x[part], maps[part]
             for name, objective in self._objectives(place).items():
                 value = defined_score(objective, their_maps).nan_to_num(nan=torch.inf)
@@ -67,13 +67,13 @@ class Board:
                 self.source[name][improved] = self.member
 
 
-def _without_repetition(rows: Tensor, legal: Tensor) -> Iterator[Tensor]:
+def _without_repetition(rows: Tensor, feasible: Tensor) -> Iterator[Tensor]:
     """Positions of the feasible images, in parts in which no image occurs twice."""
     seen: dict[int, int] = {}
     turn = torch.zeros_like(rows)
     for position, row in enumerate(rows.tolist()):
         turn[position] = seen[row] = seen.get(row, -1) + 1
     for number in range(int(turn.max()) + 1 if len(turn) else 0):
-        part = (legal & (turn == number)).nonzero().flatten()
+        part = (feasible & (turn == number)).nonzero().flatten()
         if len(part):
             yield part

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import trange
 
 from attrobust.attacks.base import Attack, Context
-from attrobust.attacks.engine.differentiated import View, reach_of, smooth_view
+from attrobust.attacks.engine.differentiated import SmoothedModel, activation_displacements, smoothed_model
 from attrobust.attacks.engine.feasible import Objective, along_boundary
 from attrobust.naming.checks import above_zero, at_least
 
@@ -32,25 +32,25 @@ class GradientAttack(Attack):
 
     The second derivative of a ReLU network is zero, and max-pooling hides part of it. So a smoothed model is
     differentiated instead, which has softplus and log-sum-exp pooling in their place and shares all weights. Maps that
-    vary within a linear region (``Explainer.curved``) are differentiated in the network itself. An explainer without a
-    derivative is attacked by transfer: the surrogate's maps are differentiated. Scores, prediction and the choice of
-    the best iterate are always those of the unmodified network and the scored explainer.
+    vary within a linear region (``Explainer.varies_within_region``) are differentiated in the network itself. An
+    explainer without a derivative is attacked by transfer: the surrogate's maps are differentiated. Scores, prediction
+    and the choice of the best iterate are always those of the unmodified network and the scored explainer.
 
     Attributes:
         steps: iterations.
-        view: ``auto`` differentiates the smoothed model as described; ``own`` always the network itself.
-        sharpness: one over the temperature of softplus and pooling at the first iteration, in units of one over the
-            activation displacement of each layer, see ``reach_of``.
+        differentiate: ``auto`` differentiates the smoothed model as described; ``own`` always the network itself.
+        inverse_temperature: one over the temperature of softplus and pooling at the first iteration, in units of one
+            over the activation displacement of each layer, see ``activation_displacements``.
         growth: factor by which the temperature falls from the first to the last iteration, geometrically.
-        beta: one over the temperature of every softplus, in place of ``sharpness``, where it is not ``none``; a network
-            without ReLUs keeps its activations.
+        beta: one over the temperature of every softplus, in place of ``inverse_temperature``, where it is not ``none``;
+            a network without ReLUs keeps its activations.
         pool: the same of every log-sum-exp pooling, where it is not ``none``; 0 keeps max-pooling.
         draws: of a stochastic explainer, averaged over for each gradient; new ones at every iteration.
     """
 
     steps: int = 50
-    view: Literal["auto", "own"] = "auto"
-    sharpness: float = 0.3
+    differentiate: Literal["auto", "own"] = "auto"
+    inverse_temperature: float = 0.3
     growth: float = 10.0
     beta: float | None = None
     pool: float | None = None
@@ -58,20 +58,20 @@ class GradientAttack(Attack):
 
     def __post_init__(self) -> None:
         at_least(1, self, "steps", "draws")
-        above_zero(self, "sharpness", "growth", "beta")
-        # Published attacks have defaults for these, which view=own ignores without complaint.
+        above_zero(self, "inverse_temperature", "growth", "beta")
+        # Published attacks have defaults for these, which differentiate=own ignores without complaint.
         typed = [
             name for name in ("beta", "pool") if getattr(type(self), name) is None and getattr(self, name) is not None
         ]
-        if self.view == "own" and typed:
-            raise ValueError(f"{typed[0]} has no effect with view=own, which replaces nothing")
+        if self.differentiate == "own" and typed:
+            raise ValueError(f"{typed[0]} has no effect with differentiate=own, which replaces nothing")
         if self.pool is not None and not self.pool >= 0:
             raise ValueError(f"pool must be 0 (max-pooling) or above, not {self.pool:g}")
 
     @property
     def follows_gradient(self) -> bool:
         """True unless the gradients are those of a source model."""
-        return not self.donor
+        return not self.source_model
 
     @abstractmethod
     def objective(self, context: Context, x: Tensor, y: Tensor) -> Objective:
@@ -85,7 +85,7 @@ class GradientAttack(Attack):
         """The context whose maps are differentiated: network and explainer are the scored ones or stand in for them."""
         return context.followed
 
-    def differentiated(self, context: Context, x: Tensor) -> View:
+    def differentiated(self, context: Context, x: Tensor) -> SmoothedModel:
         """The network that the attack differentiates, at the temperature of the first iteration.
 
         Args:
@@ -93,13 +93,15 @@ class GradientAttack(Attack):
             x: images, B×C×H×W; only their size matters.
         """
         source = self.source(context)
-        if self.view == "own" or source.explainer.curved:
-            return View(source.model, {})
+        if self.differentiate == "own" or source.explainer.varies_within_region:
+            return SmoothedModel(source.model, {})
         absolute = self.beta is not None and self.pool is not None
-        reach = {} if absolute else reach_of(source.model, context.threat, x.shape[1:], x)
-        return smooth_view(source.model, reach, beta=self.beta, pool=self.pool, sharpness=self.sharpness)
+        displacements = {} if absolute else activation_displacements(source.model, context.threat, x.shape[1:], x)
+        return smoothed_model(
+            source.model, displacements, beta=self.beta, pool=self.pool, inverse_temperature=self.inverse_temperature
+        )
 
-    def sharpening(self, iteration: int) -> float:
+    def cooling(self, iteration: int) -> float:
         """The temperature of the first iteration divided by that of ``iteration``."""
         factor: float = self.growth ** (iteration / max(1, self.steps - 1))
         return factor
@@ -155,9 +157,9 @@ class Slope:
     def __init__(self, attack: GradientAttack, context: Context, x: Tensor, y: Tensor, loss: Loss) -> None:
         self._attack, self._y, self._loss = attack, y, loss
         self._followed = attack.source(context)
-        self._view = attack.differentiated(context, x)
+        self._smoothed = attack.differentiated(context, x)
         self._draws = attack.draws if self._followed.explainer.stochastic else 0
-        self.scores = self._view.network is context.model and self._followed is context and not self._draws
+        self.scores = self._smoothed.network is context.model and self._followed is context and not self._draws
         """Whether an evaluation also gives the maps and logits that are scored."""
 
     def __call__(self, x: Tensor, iteration: int, guard: Guard | None = None) -> Evaluation:
@@ -168,14 +170,14 @@ class Slope:
             iteration: decides the temperature of the smoothed model and the draws of a stochastic explainer.
             guard: gives, of the logits, the margins that descent must not lower, float[B], or None if there are none.
         """
-        self._view.sharpen(self._attack.sharpening(iteration))
+        self._smoothed.cool(self._attack.cooling(iteration))
         attached = x.detach().requires_grad_()
         # Draw 0 is the one that iterates are scored with.
         draws = range(1 + iteration * self._draws, 1 + (iteration + 1) * self._draws) if self._draws else [0]
         gradient, toward, maps, logits = torch.zeros_like(x), None, x, x
         for number in draws:
             maps, logits = self._followed.maps_and_logits(
-                attached, self._y, model=self._view.network, create_graph=True, draw=number
+                attached, self._y, model=self._smoothed.network, create_graph=True, draw=number
             )
             value = self._loss(maps, logits).sum()
             guarded = guard(logits) if guard is not None and toward is None else None

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from attrobust.networks.kinks import SmoothActivation
 from attrobust.networks.pooling import LogSumExpPool
-from attrobust.networks.smoothed import KINKED, is_smooth, smooth_activation_view, smooth_pooling_view
+from attrobust.networks.smoothed import PIECEWISE_LINEAR, is_smooth, smooth_activation_model, smooth_pooling_model
 from attrobust.threat import ThreatModel
 
 PROBES = 8
 """Number of random images that activation displacements are measured with."""
 
 
-class View:
+class SmoothedModel:
     """A network to be differentiated; where it is a smoothed model, its temperatures can be lowered.
 
     Attributes:
@@ -27,31 +27,36 @@ class View:
         self.network = network
         self._replaced = replaced
 
-    def sharpen(self, factor: float) -> None:
+    def cool(self, factor: float) -> None:
         """Divide the first temperature of every smoothed module by ``factor``."""
         for module, first in self._replaced.items():
             if isinstance(module, LogSumExpPool):
-                module.sharpness = factor * first
+                module.inverse_temperature = factor * first
             elif isinstance(module, (nn.Softplus, SmoothActivation)):
                 module.beta = factor * first
 
 
-def smooth_view(
-    model: nn.Module, reach: dict[str, float], *, beta: float | None, pool: float | None, sharpness: float
-) -> View:
+def smoothed_model(
+    model: nn.Module,
+    displacements: dict[str, float],
+    *,
+    beta: float | None,
+    pool: float | None,
+    inverse_temperature: float,
+) -> SmoothedModel:
     """A smoothed model: softplus for ReLU, sums of softplus for its like, and log-sum-exp for max-pooling.
 
     Args:
         model: a network whose activations are modules; smooth ones are kept.
-        reach: activation displacement by name of module, see ``reach_of``.
-        beta: one over the temperature of the softplus; None for ``sharpness / reach`` of each layer.
+        reach: activation displacement by name of module, see ``activation_displacements``.
+        beta: one over the temperature of the softplus; None for ``inverse_temperature / reach`` of each layer.
         pool: the same for log-sum-exp; 0 keeps max-pooling.
-        sharpness: one over the temperature, in units of one over the activation displacement.
+        inverse_temperature: one over the temperature, in units of one over the activation displacement.
     """
-    network = model if is_smooth(model) else smooth_activation_view(model, 1.0)
-    network = network if pool == 0 else smooth_pooling_view(network, 1.0)
+    network = model if is_smooth(model) else smooth_activation_model(model, 1.0)
+    network = network if pool == 0 else smooth_pooling_model(network, 1.0)
     if network is model:
-        return View(model, {})
+        return SmoothedModel(model, {})
     before = dict(model.named_modules(remove_duplicate=False))
     replaced: dict[nn.Module, float] = {}
     for name, module in network.named_modules(remove_duplicate=False):
@@ -60,13 +65,15 @@ def smooth_view(
         fixed = pool if isinstance(module, LogSumExpPool) else beta
         if isinstance(module, (LogSumExpPool, nn.Softplus, SmoothActivation)):
             # A module that is never called has no activation displacement; any temperature will do.
-            replaced[module] = sharpness / reach.get(name, 1.0) if fixed is None else fixed
-    view = View(network, replaced)
-    view.sharpen(1.0)
-    return view
+            replaced[module] = inverse_temperature / displacements.get(name, 1.0) if fixed is None else fixed
+    smoothed = SmoothedModel(network, replaced)
+    smoothed.cool(1.0)
+    return smoothed
 
 
-def reach_of(model: nn.Module, threat: ThreatModel, shape: torch.Size, like: Tensor) -> dict[str, float]:
+def activation_displacements(
+    model: nn.Module, threat: ThreatModel, shape: torch.Size, like: Tensor
+) -> dict[str, float]:
     """Activation displacement: root mean square change of each activation's input under random perturbations, by name.
 
     A kink is best smoothed over about the distance that an attacker can move its input: at lower temperatures descent
@@ -84,7 +91,7 @@ def reach_of(model: nn.Module, threat: ThreatModel, shape: torch.Size, like: Ten
     clean, noise = (torch.rand(PROBES, *shape, generator=generator, dtype=torch.float64).to(like) for _ in range(2))
     entered: dict[str, list[Tensor]] = defaultdict(list)
     names: dict[nn.Module, str] = {
-        module: name for name, module in model.named_modules() if isinstance(module, (*KINKED, nn.MaxPool2d))
+        module: name for name, module in model.named_modules() if isinstance(module, (*PIECEWISE_LINEAR, nn.MaxPool2d))
     }
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -18,7 +18,7 @@ HALVINGS = 4
 """Bisections that shorten a step which leaves the decision region."""
 
 
-class BestLegal:
+class BestFeasible:
     """The iterate of lowest score, image by image, among those that are feasible.
 
     A point is feasible if it lies in ball and box and, where the threat model requires it, keeps the prediction of the
@@ -60,13 +60,13 @@ class BestLegal:
         if maps is None or logits is None:
             maps, logits = context.maps_and_logits(x, self._y)
         maps = maps.detach()
-        legal = context.threat.contains(self._origin, x)
+        feasible = context.threat.contains(self._origin, x)
         if context.threat.keep_prediction:
-            legal &= logits.argmax(dim=1) == self.predicted
+            feasible &= logits.argmax(dim=1) == self.predicted
         if context.observer is not None:
-            context.observer(context, x, maps, legal)
+            context.observer(context, x, maps, feasible)
         score = defined_score(self._of, maps).nan_to_num(nan=torch.inf)
-        score = score.masked_fill(~legal, torch.inf)
+        score = score.masked_fill(~feasible, torch.inf)
         better = score < self.score
         self.x = torch.where(better.view(-1, 1, 1, 1), x.detach(), self.x)
         self.score = torch.where(better, score, self.score)

@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import trange
 
 from attrobust.attacks.base import Context
-from attrobust.attacks.engine.feasible import BestLegal
+from attrobust.attacks.engine.feasible import BestFeasible
 from attrobust.attacks.engine.walk import Walk, Walking
 from attrobust.naming.checks import above_zero
 
@@ -27,7 +27,7 @@ class SignedDescent(Walking):
         super().__post_init__()
         above_zero(self, "step")
 
-    def descend(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> BestLegal:
+    def descend(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> BestFeasible:
         """See ``Walking.descend``."""
         threat, walk = context.threat, Walk(self, context, x, y)
         point = walk.visit(x, start, 0)

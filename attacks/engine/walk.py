@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attrobust.attacks.base import Context
 from attrobust.attacks.engine.descent import GradientAttack, Slope
-from attrobust.attacks.engine.feasible import BestLegal, margins, retreat
+from attrobust.attacks.engine.feasible import BestFeasible, margins, retreat
 from attrobust.naming.checks import at_least
 
 GUARD = 0.2
@@ -64,7 +64,7 @@ class Walking(GradientAttack):
         return best.over_restarts(self.restarts)
 
     @abstractmethod
-    def descend(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> BestLegal:
+    def descend(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> BestFeasible:
         """Descend from ``start`` and return the best iterates.
 
         Args:
@@ -93,7 +93,7 @@ class Walk:
         if source is not context:
             differentiated = attack.guide(source, x, y) or attack.objective(source, x, y)
         self._slope = Slope(attack, context, x, y, lambda maps, _: differentiated(maps))
-        self.best = BestLegal(context, x, y, score)
+        self.best = BestFeasible(context, x, y, score)
 
     def visit(self, inside: Tensor, proposal: Tensor, iteration: int | None) -> Point:
         """Evaluate the proposed points, or points on the way to them where they change the prediction.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from attrobust.attacks.base import Context
-from attrobust.attacks.engine.feasible import BestLegal, Objective
+from attrobust.attacks.engine.feasible import BestFeasible, Objective
 from attrobust.attacks.published.variants import Published, always_kept, by_variant
 from attrobust.naming.checks import above_zero
 
@@ -37,9 +37,9 @@ class Ghorbani(Published):
         above_zero(self, "step")
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Published.idle``; the corrected form has adaptive steps."""
-        return super().idle | (frozenset({"step"}) if self.variant == "corrected" else frozenset())
+    def without_effect(self) -> frozenset[str]:
+        """See ``Published.without_effect``; the corrected form has adaptive steps."""
+        return super().without_effect | (frozenset({"step"}) if self.variant == "corrected" else frozenset())
 
     def situation(self, context: Context) -> Context:
         """The context of the official code, which always keeps the prediction."""
@@ -61,7 +61,7 @@ class Ghorbani(Published):
         """See ``Published.official``."""
         paper_context = self.situation(context)
         descended = self.descended(self.source(paper_context), x, y)
-        best = BestLegal(paper_context, x, y, self.measure(paper_context, x, y))
+        best = BestFeasible(paper_context, x, y, self.measure(paper_context, x, y))
 
         def update(current: Tensor, gradient: Tensor, _iteration: int) -> Tensor:
             return paper_context.threat.project(x, current - self.step * gradient.sign())

@@ -17,7 +17,7 @@ class OfGradients(ABC):
     """Base class of maps made of gradients: deterministic and differentiable."""
 
     stochastic: ClassVar[bool] = False
-    curved: ClassVar[bool] = False
+    varies_within_region: ClassVar[bool] = False
     ignores_image: ClassVar[bool] = False
     differentiable = True
 
@@ -93,9 +93,9 @@ class OfPredicted:
         return self.explainer.stochastic
 
     @property
-    def curved(self) -> bool:
+    def varies_within_region(self) -> bool:
         """Of the wrapped explainer."""
-        return self.explainer.curved
+        return self.explainer.varies_within_region
 
     @property
     def ignores_image(self) -> bool:

@@ -20,11 +20,12 @@ class OnLoss(LastIterate):
 
     Attributes:
         step: size of the official code's steps.
-        view, sharpness, beta, pool, growth: see ``GradientAttack``; without effect on the official code.
+        differentiate, inverse_temperature, beta, pool, growth: see ``GradientAttack``; without effect on the official
+            code.
     """
 
     step: float
-    view: Literal["auto", "own"] = by_variant(corrected="auto", paper="own")
+    differentiate: Literal["auto", "own"] = by_variant(corrected="auto", paper="own")
 
     official_only: ClassVar[frozenset[str]] = frozenset({"step"})
     """Settings without effect on the corrected form."""
@@ -34,11 +35,11 @@ class OnLoss(LastIterate):
         above_zero(self, "step")
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Published.idle``."""
+    def without_effect(self) -> frozenset[str]:
+        """See ``Published.without_effect``."""
         if self.variant == "corrected":
-            return super().idle | self.official_only
-        return super().idle | {"view", "sharpness", "beta", "pool", "growth", "draws"}
+            return super().without_effect | self.official_only
+        return super().without_effect | {"differentiate", "inverse_temperature", "beta", "pool", "growth", "draws"}
 
     def situation(self, context: Context, reduce: Callable[[Tensor], Tensor]) -> Context:
         """The context of the official code, whose map is ``reduce`` of ``∇_x CE(f(x), y)``."""

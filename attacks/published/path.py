@@ -46,9 +46,9 @@ class OnPath(Ghorbani):
         at_least(1, self, "points")
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Published.idle``; only the official map has ``points``."""
-        return super().idle | (frozenset({"points"}) if self.variant == "corrected" else frozenset())
+    def without_effect(self) -> frozenset[str]:
+        """See ``Published.without_effect``; only the official map has ``points``."""
+        return super().without_effect | (frozenset({"points"}) if self.variant == "corrected" else frozenset())
 
     def check_size(self, height: int, width: int) -> None:
         """Raise ValueError where k is more than the pixels of a map."""

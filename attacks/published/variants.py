@@ -41,7 +41,7 @@ class HasVariants(Protocol):
         """``corrected`` or ``paper``."""
 
     @property
-    def idle(self) -> frozenset[str]:
+    def without_effect(self) -> frozenset[str]:
         """Settings without effect in this variant."""
 
 
@@ -59,7 +59,7 @@ def settle(attack: HasVariants) -> None:
             default = getattr(default, attack.variant)
             value = default if isinstance(value, ByVariant) else value
             object.__setattr__(attack, item.name, value)
-        if item.name in attack.idle and value != default:
+        if item.name in attack.without_effect and value != default:
             raise ValueError(f"{item.name} has no effect with variant={attack.variant}")
 
 
@@ -88,7 +88,7 @@ class Published(AdaptiveDescent):
         super().__post_init__()
 
     @property
-    def idle(self) -> frozenset[str]:
+    def without_effect(self) -> frozenset[str]:
         """Settings without effect in this variant; official codes have one start."""
         return frozenset({"restarts"}) if self.variant == "paper" else frozenset()
 

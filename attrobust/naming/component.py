@@ -86,18 +86,18 @@ def _unfolded(cls: type[Any], spec: Spec, silent: dict[str, str]) -> tuple[Spec,
     return Spec(spec.name, rest), {**silent, **presets[name]}
 
 
-class Idle(Protocol):
+class SettingsWithoutEffect(Protocol):
     """An item some of whose settings may have no effect beside the others."""
 
     @property
-    def idle(self) -> frozenset[str]:
+    def without_effect(self) -> frozenset[str]:
         """Names of the settings without effect."""
 
 
-def refuse_idle(item: Idle, spec: Spec) -> None:
+def refuse_without_effect(item: SettingsWithoutEffect, spec: Spec) -> None:
     """Raise UsageError where the spec has a setting without effect."""
     for key in spec.settings:
-        if key in item.idle:
+        if key in item.without_effect:
             raise UsageError(f"{spec}: {key} changes nothing beside the other settings; leave it out")
 
 

@@ -40,6 +40,10 @@ _BY_FOLDER = {
 MOVED = {f"{old}.{name}": f"{new}.{name}" for (old, new), names in _BY_FOLDER.items() for name in names.split()} | {
     "attrobust.views": "attrobust.networks.smoothed",
     "attrobust.types.ThreatModel": "attrobust.threat.ThreatModel",
+    "attrobust.Study": "attrobust.RetrainingMetric",
+    "attrobust.Bench": "attrobust.RetrainingContext",
+    "attrobust.softplus_view": "attrobust.softplus_model",
+    "explainers.baselines": "attrobust.explainers.baselines",
     "attrobust.types.format_eps": "attrobust.threat.format_eps",
     "explainers.captum": "attrobust.explainers.shared.from_captum",
     "explainers.network_view": "attrobust.networks.private_copy",

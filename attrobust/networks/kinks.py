@@ -19,21 +19,23 @@ class SmoothActivation(nn.Module):
     """An activation written as a sum of ramps, each of which is a softplus: ``log(1 + exp(beta x)) / beta``.
 
     Args:
-        kinked: the piecewise linear activation, of a type in ``RAMPS``; its parameters are shared.
+        piecewise_linear: the piecewise linear activation, of a type in ``RAMPS``; its parameters are shared.
         beta: one over the temperature, above 0.
     """
 
-    def __init__(self, kinked: nn.Module, beta: float) -> None:
+    def __init__(self, piecewise_linear: nn.Module, beta: float) -> None:
         super().__init__()
         self.beta = beta
-        self.inplace = bool(getattr(kinked, "inplace", False))
-        self.kinked = (kinked,)
+        self.inplace = bool(getattr(piecewise_linear, "inplace", False))
+        self.piecewise_linear = (piecewise_linear,)
         """In a tuple, so that it is not a submodule and is not found among the network's activations."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
-        (kinked,) = self.kinked
-        y = RAMPS[type(kinked)](kinked, x.clone() if self.inplace else x, lambda t: F.softplus(t, beta=self.beta))
+        (piecewise_linear,) = self.piecewise_linear
+        y = RAMPS[type(piecewise_linear)](
+            piecewise_linear, x.clone() if self.inplace else x, lambda t: F.softplus(t, beta=self.beta)
+        )
         return x.copy_(y) if self.inplace else y
 
 

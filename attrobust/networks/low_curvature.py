@@ -13,13 +13,13 @@ INITIAL_ITERATIONS = 15
 
 
 class CentredSoftplus(nn.Module):
-    """``s(x) = (softplus(b x) - log 2) / b`` with ``b = β + 1e-3``: a softplus that is 0 at 0, of learned sharpness.
+    """``s(x) = (softplus(b x) - log 2) / b`` with ``b = β + 1e-3``: a softplus that is 0 at 0, of learned inverse temperature.
 
     Its slope is at most 1 and its second derivative at most b/4; as β goes to 0 it becomes the line x/2. Like torch's
     softplus it is linear where b x is above 20.
 
     Args:
-        beta: initial sharpness, above 0; the parameter is its logarithm.
+        beta: initial inverse temperature, above 0; the parameter is its logarithm.
     """
 
     def __init__(self, beta: float = 5.0) -> None:
@@ -28,14 +28,14 @@ class CentredSoftplus(nn.Module):
 
     @property
     def beta(self) -> Tensor:
-        """The sharpness β that is penalised, a scalar."""
+        """The inverse temperature β that is penalised, a scalar."""
         return self.log_beta.exp()
 
     def forward(self, x: Tensor) -> Tensor:
         """``s(x)``, of any shape."""
         # The constant keeps the divisor above 0 where training drives β to 0.
-        sharpness = self.beta + 1e-3
-        return (F.softplus(sharpness * x) - math.log(2)) / sharpness
+        inverse_temperature = self.beta + 1e-3
+        return (F.softplus(inverse_temperature * x) - math.log(2)) / inverse_temperature
 
 
 class LipschitzBatchNorm(nn.BatchNorm2d):

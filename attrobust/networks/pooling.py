@@ -15,16 +15,18 @@ class LogSumExpPool(nn.Module):
 
     Args:
         pool: the max-pooling whose windows are used.
-        sharpness: s, one over the temperature, above 0.
+        inverse_temperature: s, one over the temperature, above 0.
     """
 
-    def __init__(self, pool: nn.MaxPool2d, sharpness: float) -> None:
+    def __init__(self, pool: nn.MaxPool2d, inverse_temperature: float) -> None:
         super().__init__()
-        if not sharpness > 0:
-            raise ValueError(f"the sharpness of a smooth pooling must be above 0, not {sharpness:g}")
+        if not inverse_temperature > 0:
+            raise ValueError(
+                f"the inverse temperature of a smooth pooling must be above 0, not {inverse_temperature:g}"
+            )
         if pool.return_indices:
             raise ValueError("a max-pooling that returns indices has no smooth counterpart")
-        self.sharpness = sharpness
+        self.inverse_temperature = inverse_temperature
         self.ceil_mode = pool.ceil_mode
         self.kernel, self.padding, self.dilation = (_pair(x) for x in (pool.kernel_size, pool.padding, pool.dilation))
         self.stride = _pair(pool.stride)
@@ -34,13 +36,15 @@ class LogSumExpPool(nn.Module):
         plans = [self._plan(x.shape[axis - 2], axis) for axis in (0, 1)]
         if any(before or after for before, after, _ in plans):
             # Not minus infinity: second derivatives would multiply it by 0, which is NaN.
-            lowest = torch.finfo(x.dtype).min / (4 * max(1.0, self.sharpness))
+            lowest = torch.finfo(x.dtype).min / (4 * max(1.0, self.inverse_temperature))
             x = F.pad(x, [*plans[1][:2], *plans[0][:2]], value=lowest)
         # One strided slice for each offset in a window: several times faster than gathering the windows.
         rows, columns = ([self._places(axis, i, plans[axis][2]) for i in range(self.kernel[axis])] for axis in (0, 1))
         values = torch.stack([x[:, :, row, column] for row in rows for column in columns])
         largest = values.detach().amax(dim=0)
-        return largest + (self.sharpness * (values - largest)).exp().sum(dim=0).log() / self.sharpness
+        return (
+            largest + (self.inverse_temperature * (values - largest)).exp().sum(dim=0).log() / self.inverse_temperature
+        )
 
     def _places(self, axis: int, offset: int, count: int) -> slice:
         """The slice of an axis with the value at ``offset`` of each of ``count`` windows."""

@@ -20,11 +20,11 @@ from torch.nn import functional
 
 from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.probe import check_same, probe_for
-from attrobust.networks.smoothed import KINKED, SMOOTH, make_out_of_place, shared_copy
+from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, make_out_of_place, shared_copy
 from attrobust.networks.tracing import traced
 
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-CALLED_ONCE = (*KINKED, *SMOOTH, *POOLS)
+CALLED_ONCE = (*PIECEWISE_LINEAR, *SMOOTH, *POOLS)
 """Modules that explainers have special rules for; each call needs its own module."""
 
 _RELU = {functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}

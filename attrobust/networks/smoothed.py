@@ -65,7 +65,17 @@ def _normalization(model: nn.Module) -> Normalize | None:
     return next((module for module in model.modules() if isinstance(module, Normalize)), None)
 
 
-KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Threshold)
+PIECEWISE_LINEAR = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.RReLU,
+    nn.Hardtanh,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Threshold,
+)
 SMOOTH = (
     *(nn.Softplus, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.ELU, nn.CELU, nn.SELU, nn.Softsign),
     *(CentredSoftplus, SmoothActivation),
@@ -94,15 +104,15 @@ def is_smooth(model: nn.Module) -> bool:
     kinds = activations(model)
     if not kinds:
         raise ValueError("the model has no activation modules; write its activations as nn.ReLU modules")
-    return not any(isinstance(module, KINKED) for module in kinds)
+    return not any(isinstance(module, PIECEWISE_LINEAR) for module in kinds)
 
 
 def activations(model: nn.Module) -> list[nn.Module]:
     """The activation modules of a model, piecewise linear and smooth."""
-    return [module for module in model.modules() if isinstance(module, (*KINKED, *SMOOTH))]
+    return [module for module in model.modules() if isinstance(module, (*PIECEWISE_LINEAR, *SMOOTH))]
 
 
-def softplus_view(model: nn.Module, beta: float) -> nn.Module:
+def softplus_model(model: nn.Module, beta: float) -> nn.Module:
     """A smoothed model: a copy of ``model`` with softplus for every ReLU, sharing all parameters and buffers.
 
     The model itself is unchanged, and training one trains the other.
@@ -117,17 +127,17 @@ def softplus_view(model: nn.Module, beta: float) -> nn.Module:
     """
     if not beta > 0:
         raise ValueError(f"softplus beta must be above 0, not {beta:g}")
-    kinked = [module for module in model.modules() if isinstance(module, KINKED)]
-    if not kinked or any(not isinstance(module, nn.ReLU) for module in kinked):
-        names = ", ".join(sorted({type(module).__name__ for module in kinked})) or "none"
-        raise ValueError(f"a softplus view needs nn.ReLU activations; those of the model that are not smooth: {names}")
-    view = shared_copy(model)
-    replace_modules(view, lambda module: _softplus(module, beta) if isinstance(module, nn.ReLU) else None)
-    return view
+    piecewise_linear = [module for module in model.modules() if isinstance(module, PIECEWISE_LINEAR)]
+    if not piecewise_linear or any(not isinstance(module, nn.ReLU) for module in piecewise_linear):
+        names = ", ".join(sorted({type(module).__name__ for module in piecewise_linear})) or "none"
+        raise ValueError(f"a softplus model needs nn.ReLU activations; those of the model that are not smooth: {names}")
+    smoothed = shared_copy(model)
+    replace_modules(smoothed, lambda module: _softplus(module, beta) if isinstance(module, nn.ReLU) else None)
+    return smoothed
 
 
-def smooth_activation_view(model: nn.Module, beta: float) -> nn.Module:
-    """As ``softplus_view``, for networks with any piecewise linear activations; shares all tensors.
+def smooth_activation_model(model: nn.Module, beta: float) -> nn.Module:
+    """As ``softplus_model``, for networks with any piecewise linear activations; shares all tensors.
 
     Args:
         model: any network; one without such activations is returned as it is.
@@ -136,33 +146,37 @@ def smooth_activation_view(model: nn.Module, beta: float) -> nn.Module:
     Raises:
         ValueError: an activation is discontinuous, or a class of the network's author.
     """
-    if not any(isinstance(module, KINKED) for module in model.modules()):
+    if not any(isinstance(module, PIECEWISE_LINEAR) for module in model.modules()):
         return model
-    view = shared_copy(model)
-    replace_modules(view, lambda module: _smoothed(module, beta) if isinstance(module, KINKED) else None)
-    return view
+    smoothed = shared_copy(model)
+    replace_modules(smoothed, lambda module: _smoothed(module, beta) if isinstance(module, PIECEWISE_LINEAR) else None)
+    return smoothed
 
 
 def _smoothed(module: nn.Module, beta: float) -> nn.Module:
     if isinstance(module, nn.ReLU):
         return _softplus(module, beta)
     if type(module) not in RAMPS:
-        raise ValueError(f"an activation {type(module).__name__} has no smooth counterpart; attack with view=own")
+        raise ValueError(
+            f"an activation {type(module).__name__} has no smooth counterpart; attack with differentiate=own"
+        )
     return SmoothActivation(module, beta)
 
 
-def smooth_pooling_view(model: nn.Module, sharpness: float) -> nn.Module:
+def smooth_pooling_model(model: nn.Module, inverse_temperature: float) -> nn.Module:
     """A smoothed model: a copy of ``model`` with log-sum-exp pooling for every ``nn.MaxPool2d``; shares all tensors.
 
     Args:
         model: any network; one without such a pooling is returned as it is.
-        sharpness: one over the temperature; see ``attrobust.networks.pooling.LogSumExpPool``.
+        inverse_temperature: one over the temperature; see ``attrobust.networks.pooling.LogSumExpPool``.
     """
     if not any(_smoothable(module) for module in model.modules()):
         return model
-    view = shared_copy(model)
-    replace_modules(view, lambda module: LogSumExpPool(module, sharpness) if _smoothable(module) else None)
-    return view
+    smoothed = shared_copy(model)
+    replace_modules(
+        smoothed, lambda module: LogSumExpPool(module, inverse_temperature) if _smoothable(module) else None
+    )
+    return smoothed
 
 
 def _smoothable(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:

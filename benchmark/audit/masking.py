@@ -24,14 +24,16 @@ ALIKE = 0.9
 def view_differs(case: AuditCase) -> list[Flag]:
     """Raised where maps of the smoothed model that attacks differentiate differ from those of the network."""
     followed = case.scored.followed
-    view = differentiated(case.scored, case.x)
-    if view is followed.model:
+    smoothed = differentiated(case.scored, case.x)
+    if smoothed is followed.model:
         return []
-    cosine = 1 - distance(followed.maps(case.x, case.y), followed.maps(case.x, case.y, model=view))
+    cosine = 1 - distance(followed.maps(case.x, case.y), followed.maps(case.x, case.y, model=smoothed))
     if cosine >= ALIKE:
         return []
-    reason = f"maps of the view that attacks differentiate have a mean cosine of {cosine:.3f} with those of the network"
-    return [Flag(name="view-differs", reason=reason)]
+    reason = (
+        f"maps of the smoothed model that attacks differentiate have a mean cosine of {cosine:.3f} with the network's"
+    )
+    return [Flag(name="smoothed-differs", reason=reason)]
 
 
 def gradient_vanishes(case: AuditCase) -> list[Flag]:
@@ -49,17 +51,19 @@ def gradient_vanishes(case: AuditCase) -> list[Flag]:
 
 def differentiated(context: Context, x: Tensor) -> nn.Module:
     """The network that the probe differentiates, at the temperature of its last iteration, the lowest."""
-    view = PROBE.differentiated(context, x)
-    view.sharpen(PROBE.growth)
-    return view.network
+    smoothed = PROBE.differentiated(context, x)
+    smoothed.cool(PROBE.growth)
+    return smoothed.network
 
 
 def followed_gradient(context: Context, x: Tensor, y: Tensor) -> Tensor:
     """The gradient of the probe's objective at its first point, B×C×H×W, with values that are not finite kept."""
-    followed, view = context.followed, differentiated(context, x)
+    followed, smoothed = context.followed, differentiated(context, x)
     objective = PROBE.objective(followed, x, y)
     start = context.threat.scatter(x, context.streams("start").uniform(x)).requires_grad_()
-    (gradient,) = torch.autograd.grad(objective(followed.maps(start, y, model=view, create_graph=True)).sum(), start)
+    (gradient,) = torch.autograd.grad(
+        objective(followed.maps(start, y, model=smoothed, create_graph=True)).sum(), start
+    )
     return gradient
 
 

@@ -14,7 +14,7 @@ from attrobust.methods.natural import Natural
 from attrobust.naming.component import Component
 from attrobust.types import UsageError
 
-CONTROLS = {"constant-map": "constant", "random-map": "random", "untrained": ""}
+BASELINES = {"constant-map": "constant", "random-map": "random", "untrained": ""}
 """By name, the explainer in place of every column's; empty where the network is the baseline and not its maps."""
 
 
@@ -31,10 +31,10 @@ class Untrained:
         return network, state_sha256(network.state_dict())
 
 
-def check_controls(names: tuple[str, ...]) -> None:
+def check_baselines(names: tuple[str, ...]) -> None:
     """Raise UsageError where a name is not that of a sanity-check baseline, or occurs twice."""
     for name in names:
-        if name not in CONTROLS:
-            raise UsageError(f"--controls: unknown control {name!r}; use {', '.join(CONTROLS)} or none")
+        if name not in BASELINES:
+            raise UsageError(f"--baselines: unknown sanity-check baseline {name!r}; use {', '.join(BASELINES)} or none")
     if len(set(names)) < len(names):
-        raise UsageError(f"--controls {','.join(names)} names a control twice")
+        raise UsageError(f"--baselines {','.join(names)} names a sanity-check baseline twice")

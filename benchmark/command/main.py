@@ -138,7 +138,7 @@ def _protocol(options: argparse.Namespace) -> Protocol:
         attacks=listed(options.attacks, "--attacks"),
         metrics=listed(options.metrics, "--metrics"),
         accuracy_attack=_accuracy_attack(options.accuracy_attack),
-        controls=_listed(options.controls),
+        baselines=_listed(options.baselines),
         norm=options.norm,
         eps=options.eps,
         keep_prediction=False if options.allow_flips else None,
@@ -179,8 +179,8 @@ def _dry_run(runner: Runner) -> str:
         seed = "" if subject.seed is None else subject.seed
         role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
         lines.append(f"{subject.label:<24} {seed:>4}  {origin:<9} {f'{done}/{total}':>10}{role}")
-    for label, seed, origin in runner.donors():
-        lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  donor of attacks")
+    for label, seed, origin in runner.source_models():
+        lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  source model of attacks")
     return "\n".join(lines) + "\n"
 
 

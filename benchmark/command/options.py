@@ -103,7 +103,7 @@ def benchmark_parser() -> Parser:
         help="attack on the prediction under which accuracy is measured too, in the same ball; none for no such column",
     )
     add(
-        "--controls",
+        "--baselines",
         metavar="NAMES|none",
         help="rows that explain nothing: constant-map, random-map, untrained (default: the protocol's)",
     )

@@ -58,7 +58,7 @@ def evaluate(
     images: Images,
     rules: Rules,
     *,
-    donor: nn.Module | None = None,
+    source_model: nn.Module | None = None,
     progress: str = "attack",
 ) -> Scores:
     """Attack every image's explanation and score the maps of the clean and the attacked images.
@@ -73,13 +73,13 @@ def evaluate(
         model: in evaluation mode, on any device.
         explainer, attack, metrics: of the cell.
         images, rules: shared by all cells.
-        donor: source model of a transfer attack, see ``Attack.donor``.
+        source_model: source model of a transfer attack, see ``Attack.source_model``.
         progress: label of the progress bar.
     """
     scored = scored_copy(model)
     higher_is_better = [type(metric).higher_is_better for metric in metrics]
     batches = []
-    for context, x, y in _contexts(model, explainer, images, rules, donor, progress):
+    for context, x, y in _contexts(model, explainer, images, rules, source_model, progress):
         output = attack(context, x, y)
         clean = _case(scored, explainer, images, context, x, y)
         cases = [replace(clean, attacked=result.to(clean.clean)) for result in (output.x, *output.others)]
@@ -120,7 +120,7 @@ def accuracy_under_attack(
     images: Images,
     rules: Rules,
     *,
-    donor: nn.Module | None = None,
+    source_model: nn.Module | None = None,
     progress: str = "attack",
 ) -> Scores:
     """Attack every image's prediction; the score is 1 where the clean and all attacked images are classified correctly.
@@ -132,12 +132,12 @@ def accuracy_under_attack(
         attack: on the prediction.
         images: with their true classes.
         rules: with a threat model that does not keep the prediction.
-        donor: source model of a transfer attack, see ``Attack.donor``.
+        source_model: source model of a transfer attack, see ``Attack.source_model``.
         progress: label of the progress bar.
     """
     batches = []
     rules = replace(rules, label="true")
-    for context, x, y in _contexts(model, Saliency(), images, rules, donor, progress):
+    for context, x, y in _contexts(model, Saliency(), images, rules, source_model, progress):
         output = attack(context, x, y)
         clean = context.predict(x) == y
         correct = [clean & (context.predict(result) == y) for result in (output.x, *output.others)]
@@ -183,14 +183,14 @@ def _contexts(
     explainer: Explainer,
     images: Images,
     rules: Rules,
-    donor: nn.Module | None,
+    source_model: nn.Module | None,
     progress: str,
 ) -> Iterator[tuple[Context, Tensor, Tensor]]:
     """The attack context, clean images and explained classes of every batch."""
     # Copies, so that a plug-in that changes a network affects no other cell.
     model = copy.deepcopy(model)
     like = next(model.parameters())
-    donor = None if donor is None else copy.deepcopy(donor).to(like).eval()
+    source_model = None if source_model is None else copy.deepcopy(source_model).to(like).eval()
     count = len(images.y)
     starts = range(0, count, rules.batch_size)
     for start in tqdm(starts, desc=progress, unit="batch", leave=False, disable=None if len(starts) > 1 else True):
@@ -205,7 +205,7 @@ def _contexts(
             partners=images.partners[rows].to(like.device),
             seed=rules.seed,
             surrogate=None if explainer.differentiable else Saliency(),
-            donor=donor,
+            source_model=source_model,
         )
         y = context.predict(x) if rules.label == "predicted" else images.y[rows].to(like.device)
         yield context, x, y

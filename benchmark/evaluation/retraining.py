@@ -21,7 +21,7 @@ from attrobust.benchmark.training.loop import correct, train
 from attrobust.explainers.base import Explainer
 from attrobust.files import write_atomically
 from attrobust.maps.reduction import reduce_map
-from attrobust.metrics.shared.retraining import Bench, Study
+from attrobust.metrics.shared.retraining import RetrainingContext, RetrainingMetric
 from attrobust.naming.spec import fingerprint
 from attrobust.types import SplitName
 
@@ -155,15 +155,15 @@ def split_maps(model: nn.Module, explainer: Explainer, images: Tensor, rules: Ru
     return torch.cat(parts)
 
 
-def conduct(
+def evaluate_retraining(
     model: nn.Module,
     explainer: Explainer,
-    studies: Sequence[Study],
+    retraining_metrics: Sequence[RetrainingMetric],
     data: Loaded,
     rules: Rules,
     retrain: Callable[[Mapping[SplitName, Tensor], int], Tensor],
     *,
-    progress: str = "studies",
+    progress: str = "retrainings",
 ) -> list[Tensor]:
     """Evaluate retraining metrics of an explainer and its network.
 
@@ -173,7 +173,7 @@ def conduct(
         studies: the retraining metrics.
         data: the dataset whose images are changed.
         rules: reduction, seed and batch size of the maps.
-        retrain: see ``Bench.retrain``; a ``Retraining``.
+        retrain: see ``RetrainingContext.retrain``; a ``Retraining``.
         progress: label of the progress bar, which counts trainings, cached ones included.
 
     Returns:
@@ -181,7 +181,7 @@ def conduct(
     """
     images = {name: split.batch(range(len(split)))[0] for name, split in data.splits.items()}
     maps = functools.cache(lambda name: split_maps(model, explainer, images[name], rules))
-    total = sum(study.trainings for study in studies)
+    total = sum(retraining_metric.trainings for retraining_metric in retraining_metrics)
     with tqdm(total=total, desc=progress, unit="training", leave=False, disable=None) as bar:
 
         def counted(changed: Mapping[SplitName, Tensor], seed: int) -> Tensor:
@@ -189,5 +189,7 @@ def conduct(
             bar.update()
             return hits
 
-        bench = Bench(images=images, maps=maps, mean=torch.tensor(data.mean), seed=rules.seed, retrain=counted)
-        return [study.score(bench) for study in studies]
+        context = RetrainingContext(
+            images=images, maps=maps, mean=torch.tensor(data.mean), seed=rules.seed, retrain=counted
+        )
+        return [retraining_metric.score(context) for retraining_metric in retraining_metrics]

@@ -21,7 +21,7 @@ class Scores:
         worst: one int64[B] for each metric: index in ``members`` of the member with that result; the first among
             equals, -1 where the score is undefined or no member improved on the clean image.
         members: names of an ensemble's attacks.
-        legal: feasible, bool[B]: whether the attack's result obeyed the threat model; where not, the clean image was
+        feasible: feasible, bool[B]: whether the attack's result obeyed the threat model; where not, the clean image was
             scored. True where there was no attack.
         passes: images the attack sent through the network.
         repeats: for each retraining metric, the mean over images of every repeat.
@@ -30,7 +30,7 @@ class Scores:
     values: list[Tensor]
     worst: list[Tensor]
     members: tuple[str, ...]
-    legal: Tensor
+    feasible: Tensor
     passes: Passes
     repeats: tuple[tuple[float, ...], ...] = ()
 
@@ -41,7 +41,7 @@ def unattacked(values: list[Tensor]) -> Scores:
         values=values,
         worst=[torch.full(scores.shape, -1) for scores in values],
         members=(),
-        legal=torch.ones(len(values[0]), dtype=torch.bool),
+        feasible=torch.ones(len(values[0]), dtype=torch.bool),
         passes=Passes(),
     )
 
@@ -56,7 +56,7 @@ def worst_of(output: AttackOutput, by_metric: Sequence[Tensor], higher_is_better
         values=[values for values, _ in worst],
         worst=[members for _, members in worst],
         members=output.members,
-        legal=output.legal.cpu(),
+        feasible=output.feasible.cpu(),
         passes=output.passes,
     )
 
@@ -70,7 +70,7 @@ def joined(batches: Sequence[Scores]) -> Scores:
         values=[torch.cat(parts) for parts in zip(*(batch.values for batch in batches), strict=True)],
         worst=[torch.cat(parts) for parts in zip(*(batch.worst for batch in batches), strict=True)],
         members=batches[0].members,
-        legal=torch.cat([batch.legal for batch in batches]),
+        feasible=torch.cat([batch.feasible for batch in batches]),
         passes=Passes(
             forward=sum(batch.passes.forward for batch in batches),
             backward=sum(batch.passes.backward for batch in batches),

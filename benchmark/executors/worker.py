@@ -14,7 +14,7 @@ from attrobust.benchmark.audit.probe import probe
 from attrobust.benchmark.checkpoints.claims import examine
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.evaluation.evaluate import Rules, accuracy_under_attack, evaluate, judge
-from attrobust.benchmark.evaluation.retraining import Retraining, conduct
+from attrobust.benchmark.evaluation.retraining import Retraining, evaluate_retraining
 from attrobust.benchmark.evaluation.scores import Scores, unattacked
 from attrobust.benchmark.executors.base import Job, Result
 from attrobust.benchmark.executors.inputs import images_of, rules_of
@@ -36,7 +36,7 @@ from attrobust.benchmark.training.loop import correct
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.shared.chunks import memory_budget
 from attrobust.metrics.base import CaseMetric
-from attrobust.metrics.shared.retraining import Study
+from attrobust.metrics.shared.retraining import RetrainingMetric
 from attrobust.networks.passes import Passes
 from attrobust.types import UsageError
 
@@ -137,23 +137,29 @@ class Worker:
         metrics = [metric.item for metric in job.metrics if isinstance(metric.item, CaseMetric)]
         with memory_budget(self._request.memory):
             if job.scope == "training" and explainer:
-                return self._studied(job, network, explainer, rules)
+                return self._retrained(job, network, explainer, rules)
             if attack is None:
                 return judge(network, explainer, metrics, images, rules, progress=job.label)
             if explainer is None:
-                return accuracy_under_attack(network, attack, images, rules, donor=source_model, progress=job.label)
-            return evaluate(network, explainer, attack, metrics, images, rules, donor=source_model, progress=job.label)
+                return accuracy_under_attack(
+                    network, attack, images, rules, source_model=source_model, progress=job.label
+                )
+            return evaluate(
+                network, explainer, attack, metrics, images, rules, source_model=source_model, progress=job.label
+            )
 
-    def _studied(self, job: CellJob, network: nn.Module, explainer: Explainer, rules: Rules) -> Scores:
+    def _retrained(self, job: CellJob, network: nn.Module, explainer: Explainer, rules: Rules) -> Scores:
         """What networks learn that are trained anew on images changed according to the maps of one."""
-        studies = [metric.item for metric in job.metrics if isinstance(metric.item, Study)]
+        retraining_metrics = [metric.item for metric in job.metrics if isinstance(metric.item, RetrainingMetric)]
         retrain = Retraining(
             job=retraining_job(self._request, self._data, job.network.source.model),
             data=self._data,
             device=self._request.device,
-            folder=self._request.out / "studies",
+            folder=self._request.out / "retrainings",
         )
-        found = conduct(network, explainer, studies, self._data, rules, retrain, progress=job.label)
+        found = evaluate_retraining(
+            network, explainer, retraining_metrics, self._data, rules, retrain, progress=job.label
+        )
         repeats = tuple(tuple(scores.nanmean(dim=1).tolist()) for scores in found)
         return replace(unattacked([scores.mean(dim=0) for scores in found]), repeats=repeats)
 

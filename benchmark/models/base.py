@@ -11,7 +11,7 @@ from torch import nn
 
 from attrobust.benchmark.models.normalization import Constants, Normalization, constants, describe
 from attrobust.networks.sizes import set_image_shape
-from attrobust.networks.smoothed import softplus_view
+from attrobust.networks.smoothed import softplus_model
 from attrobust.types import ImageFacts
 
 
@@ -25,7 +25,7 @@ class ModelFamily(ABC):
     Attributes:
         activation: ``softplus`` replaces every ReLU, for a checkpoint that was trained so; a training method that needs
             other activations replaces them itself.
-        beta: sharpness of the softplus, ``log(1 + exp(beta z)) / beta``.
+        beta: inverse temperature of the softplus, ``log(1 + exp(beta z)) / beta``.
         normalize: constants of the normalisation: ``data``, those of the dataset, or those that a checkpoint was
             trained with: ``imagenet``, ``cifar10``, ``half`` (mean and std 0.5) or ``none``.
         package: the distribution that provides the networks; empty for those of this project.
@@ -59,7 +59,7 @@ class ModelFamily(ABC):
         mean, std = self.constants(facts)
         network = self.network(replace(facts, mean=mean, std=std))
         set_image_shape(network, facts.channels, facts.size)
-        return softplus_view(network, self.beta) if self.activation == "softplus" else network
+        return softplus_model(network, self.beta) if self.activation == "softplus" else network
 
     def suited_to(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:  # noqa: ARG002
         """This architecture with the settings, such as width, that fit weights of these names and shapes.

@@ -12,8 +12,8 @@ from attrobust.benchmark.report.words import header, method_name
 from attrobust.benchmark.statistics import OverSeeds
 
 SHARED = ["protocol", "dataset", "model", "threat", "interval"]
-PLACE = ["subset", "method", "seed", "checkpoint", "control", "scope", "explainer", "attack", "metric"]
-VALUES = ["higher_is_better", "images", "undefined", "legal", "mean", "ci_low", "ci_high", "seeds", "seed_error"]
+PLACE = ["subset", "method", "seed", "checkpoint", "baseline", "scope", "explainer", "attack", "metric"]
+VALUES = ["higher_is_better", "images", "undefined", "feasible", "mean", "ci_low", "ci_high", "seeds", "seed_error"]
 DETAILS = ["worst", "worst_5_percent", "median", "best_5_percent", "rank", "best", "flags", "status"]
 
 
@@ -43,11 +43,16 @@ def _place(entry: LineEntry | MeanEntry) -> dict[str, object]:
 def _record(entry: LineEntry | MeanEntry, board: Leaderboard) -> dict[str, object]:
     lines, others = board.groups[0].lines, entry.group.metrics if entry.group else board.accuracies
     if isinstance(entry, MeanEntry):
-        named = {"method": method_name(entry.mean, lines), "control": False}
+        named = {"method": method_name(entry.mean, lines), "baseline": False}
         return named | _over_seeds(entry.metric, entry.value, entry.rank, others)
     line = entry.line
     seed = "" if line.seed is None else line.seed
-    named = {"method": method_name(line, lines), "seed": seed, "checkpoint": line.sha256[:12], "control": line.control}
+    named = {
+        "method": method_name(line, lines),
+        "seed": seed,
+        "checkpoint": line.sha256[:12],
+        "baseline": line.baseline,
+    }
     return named | _number(entry.metric, entry.number, others)
 
 
@@ -61,7 +66,7 @@ def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[st
         **named,
         "images": estimate.n,
         "undefined": estimate.n - estimate.defined,
-        "legal": "" if number.legal is None else number.legal,
+        "feasible": "" if number.feasible is None else number.feasible,
         "mean": metric.text(estimate.mean),
         "ci_low": metric.text(estimate.low),
         "ci_high": metric.text(estimate.high),

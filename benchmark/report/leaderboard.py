@@ -42,7 +42,7 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
         for position, subject in enumerate(run.plan.subjects):
             networks.setdefault(subject.key, (run, position))
     rows = [Network(run, position) for run, position in networks.values()]
-    known = [row.correct for row in rows if row.correct is not None and not row.control]
+    known = [row.correct for row in rows if row.correct is not None and not row.baseline]
     common = np.logical_and.reduce(known) if known else np.zeros(first.images, dtype=np.bool_)
     subsets = {ALL: np.ones(first.images, dtype=np.bool_), COMMON: common}
     tables = [_table(rows, first, subset, mask, how) for subset, mask in subsets.items()]
@@ -122,7 +122,7 @@ def _line(network: Network, place: Place, numbers: Sequence[Number]) -> Line:
         accuracies=network.accuracies,
         numbers=tuple(numbers),
         flags=network.flags(place),
-        control=network.control,
+        baseline=network.baseline,
     )
 
 
@@ -157,11 +157,11 @@ def _column(
         if found is None:
             column.append(Number(estimate=None))
             continue
-        flags = [] if network.control else [*network.flags(place), *_beaten(network, found, run, place, metric)]
+        flags = [] if network.baseline else [*network.flags(place), *_beaten(network, found, run, place, metric)]
         column.append(
             Number(
                 estimate=estimate(found.values, how, unit=metric.unit),
-                legal=int(found.legal.sum()) if place.attack else None,
+                feasible=int(found.feasible.sum()) if place.attack else None,
                 spread=spread(found.values, higher_is_better=metric.higher_is_better),
                 flags=tuple(flags),
             )
@@ -174,7 +174,7 @@ def _beaten(network: Network, found: Scored, run: Run, place: Place, metric: Met
     flags: dict[str, Flag] = {}
     for name, label in run.yardsticks.get(place.attack, []):
         other = network.masked(replace(place, attack=label), metric, found.mask)
-        if other is None or network.is_own_donor(place.explainer, label):
+        if other is None or network.is_own_source_model(place.explainer, label):
             continue
         flag = beaten(found.values, other.values, name, higher_is_better=metric.higher_is_better)
         if flag is not None:

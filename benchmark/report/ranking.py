@@ -15,14 +15,14 @@ Method = tuple[int, ...]
 
 
 def methods_of(networks: Sequence[Network]) -> list[Method]:
-    """What competes: networks that differ in nothing but the training seed together, every other one alone, no control.
+    """What is ranked: networks that differ only in the training seed together, any other alone, no sanity-check baseline.
 
     Args:
         networks: all rows of a table.
     """
     named: dict[str, list[int]] = {}
     for index, network in enumerate(networks):
-        if not network.control:
+        if not network.baseline:
             named.setdefault(network.method, []).append(index)
     methods: list[Method] = []
     for members in named.values():

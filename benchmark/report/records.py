@@ -47,12 +47,12 @@ class Scored:
 
     Attributes:
         values: scores of the images that ``mask`` keeps.
-        legal: whether the attack on each obeyed the rules.
+        feasible: whether the attack on each obeyed the rules.
         mask: of all the cell's images.
     """
 
     values: Floats
-    legal: Booleans
+    feasible: Booleans
     mask: Booleans
 
 
@@ -101,7 +101,7 @@ class Run:
         return row
 
     def scores(self, subject: int, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
-        """Per-image scores and legality; None where the cell failed."""
+        """Per-image scores and feasibility; None where the cell failed."""
         row = self.row(subject, explainer, attack, metric)
         if isinstance(row, FailedRow):
             return None
@@ -116,7 +116,7 @@ class Network:
     def __init__(self, run: Run, position: int) -> None:
         self._run, self._position = run, position
         self.subject = run.plan.subjects[position]
-        self.control = self.subject.baseline
+        self.baseline = self.subject.baseline
         self.method = self.subject.kind
         found = run.scores(position, "", "", ACCURACY.label)
         self.correct: Booleans | None = None if found is None else found[0][: run.images] > 0.5
@@ -126,7 +126,7 @@ class Network:
     def audited(self) -> bool:
         """Whether all of its explainers were tried out, where anything was attacked of them."""
         plan, attacked = self._run.plan, self._run.of("attack")
-        if self.control or not attacked:
+        if self.baseline or not attacked:
             return True
         name, labels = attacked[0].label, [attack.label for attack in plan.attacks]
         return all(
@@ -149,9 +149,9 @@ class Network:
             raise UsageError(
                 f"{self._run.folder}/run.json tells of other images than its rows; run the benchmark again"
             )
-        return Scored(values=found[0][mask], legal=found[1][mask], mask=mask)
+        return Scored(values=found[0][mask], feasible=found[1][mask], mask=mask)
 
-    def is_own_donor(self, explainer: str, attack: str) -> bool:
+    def is_own_source_model(self, explainer: str, attack: str) -> bool:
         """Whether the other network that an attack follows is this one."""
         cell = self._run.row(self._position, explainer, attack, self._run.of("attack")[0].label).cell
         return cell.source_model_sha256 != "" and cell.source_model_sha256 == cell.checkpoint_sha256
@@ -170,5 +170,5 @@ class Network:
         if found is None:
             return Number(estimate=None)
         return Number(
-            estimate=estimate(found[0], unit=metric.unit), legal=int(found[1].sum()) if metric.attack else None
+            estimate=estimate(found[0], unit=metric.unit), feasible=int(found[1].sum()) if metric.attack else None
         )

@@ -69,14 +69,14 @@ class Number:
 
     Attributes:
         estimate: mean and interval over images; None where the cell failed.
-        legal: images whose attack obeyed the rules; None where nothing attacked.
+        feasible: images whose attack obeyed the rules; None where nothing attacked.
         rank: one more than the rows of the group that are better and can be told from it; None where it is not ranked.
         spread: quantiles and the worst image; None where there are none.
         flags: reasons not to trust it.
     """
 
     estimate: Estimate | None
-    legal: int | None = None
+    feasible: int | None = None
     rank: int | None = None
     spread: Spread | None = None
     flags: tuple[Flag, ...] = ()
@@ -98,7 +98,7 @@ class Line:
         key: fingerprint of all of that.
         accuracies, numbers: its entries.
         flags: of the network and the explainer, which ``numbers`` have too.
-        control: whether it is a row that no table should be led by; such a row has no ranks.
+        baseline: whether it is a row that no table should be led by; such a row has no ranks.
     """
 
     label: str
@@ -109,7 +109,7 @@ class Line:
     accuracies: tuple[Number, ...]
     numbers: tuple[Number, ...]
     flags: tuple[Flag, ...] = ()
-    control: bool = False
+    baseline: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,14 +194,16 @@ class Leaderboard:
         found = []
         for line in self.groups[0].lines:
             for metric, number in zip(self.accuracies, line.accuracies, strict=True):
-                if number.estimate and number.legal is not None and number.legal < number.estimate.n:
-                    found.append(_broken(f"{line.label}, {metric.attack}", number.legal, number.estimate.n))
+                if number.estimate and number.feasible is not None and number.feasible < number.estimate.n:
+                    found.append(_broken(f"{line.label}, {metric.attack}", number.feasible, number.estimate.n))
         for group in self.subset(ALL, "attack"):
             for line in group.lines:
                 where = f"{line.label}, {group.title}"
-                legal = next((number.legal for number in line.numbers if number.legal is not None), group.images)
-                if legal < group.images:
-                    found.append(_broken(where, legal, group.images))
+                feasible = next(
+                    (number.feasible for number in line.numbers if number.feasible is not None), group.images
+                )
+                if feasible < group.images:
+                    found.append(_broken(where, feasible, group.images))
                 for metric, number in zip(group.metrics, line.numbers, strict=True):
                     own = [flag for flag in number.flags if flag not in line.flags]
                     found += [f"{where}, {metric.title}: {flag.name}: {flag.reason}" for flag in own]
@@ -210,5 +212,5 @@ class Leaderboard:
         return list(dict.fromkeys(found))
 
 
-def _broken(where: str, legal: int, images: int) -> str:
-    return f"{where}: {images - legal} of {images} attacks were not legal and count as no attack"
+def _broken(where: str, feasible: int, images: int) -> str:
+    return f"{where}: {images - feasible} of {images} attacks were not feasible and count as no attack"

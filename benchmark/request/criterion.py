@@ -10,7 +10,7 @@ from attrobust import attacks, explainers, metrics
 from attrobust.attacks.base import Attack
 from attrobust.explainers.base import Explainer
 from attrobust.metrics.base import Metric
-from attrobust.naming.component import Component, refuse_idle, resolve_one
+from attrobust.naming.component import Component, refuse_without_effect, resolve_one
 from attrobust.naming.registry import Registry
 from attrobust.naming.spec import Spec
 from attrobust.types import UsageError, parse_number
@@ -58,7 +58,7 @@ def make_criterion(
     if len(parts) < 2 and not strong:
         raise UsageError(f"--choose {text}: noise is the only attack; name another, {text}@ATTACK")
     chosen = _find(metrics.registry, parts[0], metric, Metric)
-    refuse_idle(chosen.item, Spec.parse(parts[0]))
+    refuse_without_effect(chosen.item, Spec.parse(parts[0]))
     if type(chosen.item).scope != "attack":
         raise UsageError(f"--choose {text}: sweeps are chosen by what an attack does to maps; {chosen.name} sees none")
     return Criterion(

@@ -10,7 +10,7 @@ from attrobust.attacks.base import Attack
 from attrobust.benchmark.training.recipe import Recipe
 from attrobust.methods import registry
 from attrobust.methods.base import SCRATCH, Method
-from attrobust.naming.component import Component, refuse_idle, resolve
+from attrobust.naming.component import Component, refuse_without_effect, resolve
 from attrobust.naming.spec import Spec
 from attrobust.types import Card, UsageError
 
@@ -56,7 +56,7 @@ def resolve_methods(specs: Sequence[Spec], defaults: Defaults) -> list[Component
         fields = {item.name for item in dataclasses.fields(component.item)}
         if spec.settings.get("norm") == "l2" and "eps" in fields and "eps" not in spec.settings:
             raise UsageError(f"{component.label}: type eps too; that of linf, per pixel, is no radius for norm=l2")
-        refuse_idle(component.item, spec)
+        refuse_without_effect(component.item, spec)
     return components
 
 
@@ -81,19 +81,19 @@ def resolve_starts(components: Sequence[Component[Method]], defaults: Defaults) 
     return starts
 
 
-def resolve_donors(components: Sequence[Component[Attack]], defaults: Defaults) -> dict[str, Component[Method]]:
+def resolve_source_models(components: Sequence[Component[Attack]], defaults: Defaults) -> dict[str, Component[Method]]:
     """By name, the methods that train the source models of transfer attacks.
 
     Raises:
         UsageError: no such method; names the attack.
     """
-    donors: dict[str, Component[Method]] = {}
+    source_models: dict[str, Component[Method]] = {}
     for component in components:
-        name = component.item.donor
-        if not name or name in donors:
+        name = component.item.source_model
+        if not name or name in source_models:
             continue
         try:
-            (donors[name],) = resolve_methods([Spec.parse(name)], defaults)
+            (source_models[name],) = resolve_methods([Spec.parse(name)], defaults)
         except UsageError as error:
-            raise UsageError(f"{component.label}: donor {name}: {error}") from error
-    return donors
+            raise UsageError(f"{component.label}: source model {name}: {error}") from error
+    return source_models

@@ -26,7 +26,7 @@ class Protocol:
         dataset, model: specs, e.g. ``lenet:width=16``.
         images: number of images of the fixed test list that are attacked.
         methods, explainers, attacks, metrics: specs of the rows and columns.
-        controls: names of the sanity-check baselines among the rows, see ``checkpoints.untrained``.
+        baselines: names of the sanity-check baselines among the rows, see ``checkpoints.untrained``.
         accuracy_attack: spec of the attack on the prediction for accuracy under attack; empty for none.
         reduction: channels to map, see ``attrobust.maps.reduction.reduce_map``.
         label: the class explained: ``predicted`` is the model's own clean prediction, ``true`` the dataset's.
@@ -47,7 +47,7 @@ class Protocol:
     explainers: tuple[str, ...]
     attacks: tuple[str, ...]
     metrics: tuple[str, ...]
-    controls: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
     accuracy_attack: str = ""
     reduction: Literal["abs-sum", "sum", "abs-max"] = "abs-sum"
     label: Literal["predicted", "true"] = "predicted"
@@ -93,7 +93,7 @@ class Protocol:
         """
         changed = {key: value for key, value in values.items() if value is not None and value != getattr(self, key)}
         # Choosing the rows of a table does not change how a row is evaluated.
-        modified = sorted({*self.modified, *changed} - {"methods", "seeds", "controls"})
+        modified = sorted({*self.modified, *changed} - {"methods", "seeds", "baselines"})
         try:
             return dataclasses.replace(self, **changed, modified=tuple(modified))
         except ValueError as error:

@@ -13,18 +13,18 @@ from attrobust import attacks, explainers, methods, metrics
 from attrobust.attacks.base import Attack
 from attrobust.benchmark import data, models
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint, parse_external
-from attrobust.benchmark.checkpoints.untrained import check_controls
+from attrobust.benchmark.checkpoints.untrained import check_baselines
 from attrobust.benchmark.data.base import Dataset
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.request.criterion import Criterion, make_criterion
-from attrobust.benchmark.request.methods import Defaults, resolve_donors, resolve_methods, resolve_starts
+from attrobust.benchmark.request.methods import Defaults, resolve_methods, resolve_source_models, resolve_starts
 from attrobust.benchmark.request.protocol import Protocol
 from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.training.recipe import Recipe, load_recipe
 from attrobust.explainers.base import Explainer
 from attrobust.methods.base import Method
 from attrobust.metrics.base import Metric
-from attrobust.naming.component import Component, refuse_idle, resolve, resolve_one
+from attrobust.naming.component import Component, refuse_without_effect, resolve, resolve_one
 from attrobust.naming.spec import Sweep, parse_specs, parse_sweeps
 from attrobust.types import UsageError, parse_number
 
@@ -39,8 +39,8 @@ class Request:
         methods, checkpoints: the rows.
         sweeps: the specs of methods that list values in braces.
         criterion: by which the best member of a sweep is chosen; None where every member is a row.
-        starts: by name, the methods whose trained weights some of ``methods`` and ``donors`` start from.
-        donors: by name, the methods that train the source models of transfer attacks.
+        starts: by name, the methods whose trained weights some of ``methods`` and ``source_models`` start from.
+        source_models: by name, the methods that train the source models of transfer attacks.
         explainers, attacks, metrics: the columns.
         accuracy_attack: attack on the prediction, for the column of accuracy under attack; None where there is none.
         recipe: of training, for missing checkpoints.
@@ -62,7 +62,7 @@ class Request:
     sweeps: list[Sweep]
     criterion: Criterion | None
     starts: dict[str, Component[Method]]
-    donors: dict[str, Component[Method]]
+    source_models: dict[str, Component[Method]]
     checkpoints: list[ExternalCheckpoint]
     explainers: list[Component[Explainer]]
     attacks: list[Component[Attack]]
@@ -106,7 +106,7 @@ def make_request(
             raise UsageError(f"recipe {recipe or type(dataset.item).recipe}: {error}") from error
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
-    check_controls(protocol.controls)
+    check_baselines(protocol.baselines)
     external = [parse_external(text, model) for text in checkpoints]
     sweeps = parse_sweeps(",".join(protocol.methods), "--methods") if protocol.methods else []
     defaults = Defaults(recipe=chosen, dataset=dataset.name, model=model.name)
@@ -128,7 +128,7 @@ def make_request(
     columns = parse_specs(",".join(protocol.metrics), "--metrics")
     shown_metrics = resolve(metrics.registry, columns, Metric)
     for metric, spec in zip(shown_metrics, columns, strict=True):
-        refuse_idle(metric.item, spec)
+        refuse_without_effect(metric.item, spec)
     accuracy_attack = _accuracy_attack(protocol.accuracy_attack) if protocol.accuracy_attack else None
     criterion = None
     if choose is not None:
@@ -139,7 +139,7 @@ def make_request(
         raise UsageError("--accuracy-floor is for choosing from sweeps; give --choose METRIC too")
     attacking = [*shown_attacks, *([accuracy_attack] if accuracy_attack else [])]
     attacking += [criterion.attack] if criterion else []
-    donors = resolve_donors(attacking, defaults)
+    source_models = resolve_source_models(attacking, defaults)
     return Request(
         protocol=protocol,
         dataset=dataset,
@@ -148,8 +148,8 @@ def make_request(
         methods=resolved,
         sweeps=[sweep for sweep in sweeps if sweep.is_swept],
         criterion=criterion,
-        starts=resolve_starts([*resolved, *donors.values()], defaults),
-        donors=donors,
+        starts=resolve_starts([*resolved, *source_models.values()], defaults),
+        source_models=source_models,
         checkpoints=external,
         explainers=shown_explainers,
         attacks=shown_attacks,

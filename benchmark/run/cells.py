@@ -45,7 +45,7 @@ class PlacedCell:
     """A cell where it stands in the table.
 
     Attributes:
-        column: the explainer as the table's column calls it; that of a control is another one.
+        column: the explainer as the table's column calls it; that of a sanity-check baseline is another one.
         job: what computes it.
     """
 
@@ -138,11 +138,11 @@ def cells_of(
             reduction=protocol.reduction if explainer else "",
             code=code_digest(EVALUATION, [type(part.item) for part in (explainer, attack) if part]),
         )
-        source_model = source_models.get(attack.item.donor) if attack else None
+        source_model = source_models.get(attack.item.source_model) if attack else None
         networks = [network.key, *([source_model.key] if source_model else [])]
         wanted = [[metric.canonical, plugin_digest(type(metric.item))] for metric in metrics]
         # Flags warn of scores under attacks on explanations, in rows of the table that are ranked.
-        ranked = grid.split == "test" and not subject.control
+        ranked = grid.split == "test" and not subject.baseline
         on_explanation = explainer is not None and attack is not None and not attack.item.on_prediction
         audit = audit_key(network, cell) if request.audit and ranked and on_explanation else ""
         job = CellJob(
@@ -171,13 +171,17 @@ def cells_of(
         cells += [placed(metrics, explainer) for explainer in grid.explainers]
     if metrics := grid.of("network"):
         cells.append(placed(metrics))
-    if studies := grid.of("training"):
+    if retraining_metrics := grid.of("training"):
         anew = {
             "data_sha256": fingerprint({name: part.sha256 for name, part in data.splits.items()}),
             "images": len(split),
             "training": request.recipe.shared(tuning=False),
         }
-        cells += [placed([study], explainer, facts=anew) for explainer in grid.explainers for study in studies]
+        cells += [
+            placed([retraining_metric], explainer, facts=anew)
+            for explainer in grid.explainers
+            for retraining_metric in retraining_metrics
+        ]
     return cells
 
 

@@ -177,7 +177,7 @@ class Driver:
         if error := self._network(job.network).error:
             return f"{job.group}: {error}"
         error = self._network(job.source_model).error
-        return f"donor {job.attack.item.donor}: {error}" if error and job.attack else ""
+        return f"source model {job.attack.item.source_model}: {error}" if error and job.attack else ""
 
     def _completed(self, part: Part) -> Completed:
         subject, network = part.subject, self._network(part.network)
@@ -186,7 +186,7 @@ class Driver:
             failures.append(f"{subject.label}: {network.error}")
         else:
             found = {name: self._network(job).error for name, job in part.source_models.items()}
-            failures += [f"donor {name}: {error}" for name, error in found.items() if error]
+            failures += [f"source model {name}: {error}" for name, error in found.items() if error]
         for cell in part.cells:
             if error := self._results[cell.job.key].error:
                 failures.append(f"{cell.job.label}: {error}")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from attrobust.attacks.base import HOOKS
 from attrobust.explainers.base import Explainer
-from attrobust.networks.smoothed import is_smooth, softplus_view
+from attrobust.networks.smoothed import is_smooth, softplus_model
 
 
 def check_explainer(explainer: Explainer, network: nn.Module, images: Tensor) -> None:
@@ -46,8 +46,8 @@ def check_explainer(explainer: Explainer, network: nn.Module, images: Tensor) ->
     if not torch.allclose(together, alone, rtol=0, atol=1e-3 * float(together.abs().max())):
         raise ValueError("an image's map depends on its batch or on global random numbers; draw from generator, once")
     if explainer.differentiable:
-        view = network if is_smooth(network) else softplus_view(network, 10.0)
-        explainer(view, images.clone().requires_grad_(), target, create_graph=True)
+        smoothed = network if is_smooth(network) else softplus_model(network, 10.0)
+        explainer(smoothed, images.clone().requires_grad_(), target, create_graph=True)
 
 
 def _hooks(network: nn.Module) -> int:

@@ -39,10 +39,12 @@ class Grid:
         return [metric for metric in self.metrics if type(metric.item).scope == scope]
 
     @property
-    def donors(self) -> list[str]:
+    def source_models(self) -> list[str]:
         """Names of the methods whose networks the attacks need."""
         attacks = [self.accuracy_attack, *(self.attacks if self.of("attack") else [])]
-        return list(dict.fromkeys(attack.item.donor for attack in attacks if attack and attack.item.donor))
+        return list(
+            dict.fromkeys(attack.item.source_model for attack in attacks if attack and attack.item.source_model)
+        )
 
 
 def table_grid(request: Request, data: Loaded) -> Grid:

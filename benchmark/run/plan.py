@@ -86,7 +86,7 @@ class Planner:
         self._table, self._choosing = table, choosing
         self._networks, self._external_sha256 = networks, external_sha256
         self._known: dict[str, list[NetworkJob]] = {}
-        self._lent = {self._key(self.source_model(name, seed)) for name in request.donors for seed in seeds}
+        self._lent = {self._key(self.source_model(name, seed)) for name in request.source_models for seed in seeds}
 
     def plan(self, subjects: Sequence[Subject]) -> Plan:
         """The plan for some rows or candidates, in their order."""
@@ -94,15 +94,15 @@ class Planner:
 
     def source_model(self, name: str, seed: int) -> TrainingJob:
         """The network that attacks call ``name``, of the run's model, dataset and recipe."""
-        return job_of(self._request, self._data, self._request.donors[name], seed)
+        return job_of(self._request, self._data, self._request.source_models[name], seed)
 
     def _part(self, position: int, subject: Subject) -> Part:
         grid = self._choosing if subject.candidate_of and self._choosing else self._table
         source_models: dict[str, NetworkJob] = {}
         networks = [self._none(subject)] if subject.unchosen else self._with_start(subject.source, subject.label)
         jobs: list[Job] = [*networks]
-        for name in [] if subject.unchosen else grid.donors:
-            lent = self._with_start(self.source_model(name, subject.donor_seed), f"donor {name}")
+        for name in [] if subject.unchosen else grid.source_models:
+            lent = self._with_start(self.source_model(name, subject.source_model_seed), f"source model {name}")
             source_models[name] = lent[-1]
             jobs += lent
         network = networks[-1]

@@ -45,9 +45,9 @@ def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str
         with _named(f"--accuracy-attack {request.accuracy_attack.label}"):
             request.accuracy_attack.item.check_size(facts.size, facts.size)
             request.accuracy_attack.item.check_threat(request.protocol.accuracy_threat)
-    for name, donor in request.donors.items():
-        with _named(f"donor {name}"):
-            _network(donor, request, data)
+    for name, source_model in request.source_models.items():
+        with _named(f"source model {name}"):
+            _network(source_model, request, data)
     for metric in (item for grid in grids for item in grid.metrics):
         with _named(metric.label):
             metric.item.check_size(facts.size, facts.size)

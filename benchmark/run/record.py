@@ -86,7 +86,7 @@ def _subject_entry(done: Completed, images: ImageFacts) -> SubjectEntry:
         label=subject.label,
         seed=subject.seed,
         sha256=done.sha256,
-        baseline=subject.control,
+        baseline=subject.baseline,
         training=subject.training,
         method=facts.method,
         model=facts.model,

@@ -40,7 +40,7 @@ def scored_rows(
         store: of the run.
     """
     rows: list[Row] = []
-    feasible = scores.legal.numpy()
+    feasible = scores.feasible.numpy()
     for (key, facts), tensor, members in zip(rows_of(job), scores.values, scores.worst, strict=True):
         values, worst = tensor.numpy(), members.numpy()
         estimate = statistics.estimate(values, unit=facts.unit)

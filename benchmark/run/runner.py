@@ -17,7 +17,7 @@ from attrobust.benchmark.run.grid import choosing_grid, table_grid
 from attrobust.benchmark.run.plan import Planner
 from attrobust.benchmark.run.preflight import check_fit
 from attrobust.benchmark.run.record import comparison_of, record_of
-from attrobust.benchmark.run.subjects import Subject, controls_of, subjects_of
+from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.store.store import Store
 from attrobust.types import UsageError
 
@@ -49,7 +49,7 @@ class Runner:
         self.subjects = subjects_of(request, self._data)
         self._networks = Networks(request, self._data, self.store.folder / "checkpoints")
         self._executor = executor or Serial(Worker(request, self._data))
-        rows = [*self.subjects, *controls_of(request, self.subjects)]
+        rows = [*self.subjects, *baselines_of(request, self.subjects)]
         self.planner = Planner(
             request,
             self._data,
@@ -57,14 +57,14 @@ class Runner:
             choosing=self._choosing,
             networks=self._networks,
             external_sha256=self._external_sha256,
-            seeds={subject.donor_seed for subject in rows},
+            seeds={subject.source_model_seed for subject in rows},
         )
 
     def status(self) -> list[tuple[Subject, Origin, int, int]]:
         """For every row and candidate: where its weights come from, how many of its cells are done, of how many."""
         driver = Driver(self.request, self.store, self._executor)
         found = []
-        for part in self.planner.plan([*self.subjects, *controls_of(self.request, self.subjects)]).parts:
+        for part in self.planner.plan([*self.subjects, *baselines_of(self.request, self.subjects)]).parts:
             origin, sha256 = self._weights(part.subject)
             lent = {job.key: self._networks.origin(job.source)[1] for job in part.source_models.values()}
             known = {key: item.card.sha256 for key, item in lent.items() if item}
@@ -77,12 +77,12 @@ class Runner:
             found.append((part.subject, origin, done, len(cells)))
         return found
 
-    def donors(self) -> list[tuple[str, int, Origin]]:
+    def source_models(self) -> list[tuple[str, int, Origin]]:
         """For every network that attacks need beside the rows': what it is called, its seed, where its weights are."""
-        seeds = sorted({subject.donor_seed for subject in self.subjects})
+        seeds = sorted({subject.source_model_seed for subject in self.subjects})
         return [
-            (donor.label, seed, self._networks.origin(self.planner.source_model(name, seed))[0])
-            for name, donor in self.request.donors.items()
+            (source_model.label, seed, self._networks.origin(self.planner.source_model(name, seed))[0])
+            for name, source_model in self.request.source_models.items()
             for seed in seeds
         ]
 
@@ -90,7 +90,7 @@ class Runner:
         """Compute what is missing and record what was asked for; returns one line for every failure."""
         driver = Driver(self.request, self.store, self._executor)
         selection = self._choose(driver)
-        rows = [*selection.subjects, *controls_of(self.request, selection.subjects)]
+        rows = [*selection.subjects, *baselines_of(self.request, selection.subjects)]
         plan = self.planner.plan(rows)
         completed = sorted(driver.run(plan), key=lambda done: done.position)
         comparison = comparison_of(self.request, self._table.data_sha256)

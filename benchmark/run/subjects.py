@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from attrobust import explainers
-from attrobust.benchmark.checkpoints.untrained import CONTROLS, Untrained
+from attrobust.benchmark.checkpoints.untrained import BASELINES, Untrained
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.executors.jobs import Source
 from attrobust.benchmark.executors.networks import job_of
@@ -27,8 +27,8 @@ class Subject:
         label: as the table prints it.
         seed: of training; None for a user's checkpoint.
         source: how its network is made.
-        explainer: of a control, what stands for every column's explainer; None where nothing does.
-        control: whether it is a row that no table should be led by: it is neither ranked nor flagged.
+        explainer: of a sanity-check baseline, what stands for every column's explainer; None where nothing does.
+        baseline: whether it is a row that no table should be led by: it is neither ranked nor flagged.
         candidate_of: the sweep it is to be chosen from, as typed; until then it is measured on the validation split.
         unchosen: why no member of a sweep could be chosen; the row then stands for the sweep and has no network.
     """
@@ -37,12 +37,12 @@ class Subject:
     seed: int | None
     source: Source
     explainer: Component[Explainer] | None = None
-    control: bool = False
+    baseline: bool = False
     candidate_of: str = ""
     unchosen: str = ""
 
     @property
-    def donor_seed(self) -> int:
+    def source_model_seed(self) -> int:
         """Of the training of the networks that attacks on this one need."""
         return self.seed or 0
 
@@ -76,8 +76,8 @@ def subjects_of(request: Request, data: Loaded) -> list[Subject]:
     return found + [Subject(label=item.name, seed=None, source=item) for item in request.checkpoints]
 
 
-def controls_of(request: Request, subjects: Sequence[Subject]) -> list[Subject]:
-    """The rows of the controls: maps that explain nothing of the first network, and a network that was not trained.
+def baselines_of(request: Request, subjects: Sequence[Subject]) -> list[Subject]:
+    """The rows of the sanity-check baselines: maps that say nothing about the first network, and an untrained network.
 
     Args:
         request: of the run.
@@ -85,11 +85,11 @@ def controls_of(request: Request, subjects: Sequence[Subject]) -> list[Subject]:
     """
     first = next((subject for subject in subjects if not subject.candidate_of and not subject.unchosen), None)
     found = []
-    for name in request.protocol.controls:
-        if not CONTROLS[name]:
+    for name in request.protocol.baselines:
+        if not BASELINES[name]:
             source = Untrained(model=request.model, seed=request.protocol.seeds[0])
-            found.append(Subject(label=name, seed=None, source=source, control=True))
+            found.append(Subject(label=name, seed=None, source=source, baseline=True))
         elif first is not None:
-            stand_in = resolve_one(explainers.registry, CONTROLS[name], Explainer)
-            found.append(replace(first, label=f"{name} of {first.label}", explainer=stand_in, control=True))
+            stand_in = resolve_one(explainers.registry, BASELINES[name], Explainer)
+            found.append(replace(first, label=f"{name} of {first.label}", explainer=stand_in, baseline=True))
     return found

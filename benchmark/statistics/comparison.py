@@ -23,7 +23,7 @@ class Column:
 
     Attributes:
         rows: per-image scores, N or, for a row that was trained with several seeds, S×N; NaN or infinite where
-            undefined. None where a row is not to be ranked: it failed, or is a control.
+            undefined. None where a row is not to be ranked: it failed, or is a sanity-check baseline.
         higher_is_better: of the metric.
     """
 

@@ -109,7 +109,7 @@ class SubjectEntry(Record, frozen=True, kw_only=True):
 
     def _facts(self) -> Settings:
         facts = {name: getattr(self, name) for name in ("label", "training", "method", "model", "plugins")}
-        return {**facts, "control": self.baseline}
+        return {**facts, "baseline": self.baseline}
 
 
 class Entry(Record, frozen=True, kw_only=True):

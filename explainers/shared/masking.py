@@ -27,7 +27,7 @@ class MaskingExplainer(Explainer):
         baseline: grey level of masked pixels in pixel units; 0 is black.
     """
 
-    curved: ClassVar[bool] = True
+    varies_within_region: ClassVar[bool] = True
 
     baseline: float = 0.0
 

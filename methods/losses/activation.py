@@ -8,7 +8,7 @@ from torch import nn
 
 from attrobust.methods.base import Method
 from attrobust.naming.checks import above_zero
-from attrobust.networks.smoothed import is_smooth, softplus_view
+from attrobust.networks.smoothed import is_smooth, softplus_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,4 +27,4 @@ class Activated(Method):
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The network with softplus activations if the setting says so; a smooth network is returned as it is."""
-        return model if self.softplus is None or is_smooth(model) else softplus_view(model, self.softplus)
+        return model if self.softplus is None or is_smooth(model) else softplus_model(model, self.softplus)

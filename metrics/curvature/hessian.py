@@ -66,8 +66,8 @@ class HessianNorm(Quality):
         return f"{self.by} norm of the {self.of}'s Hessian"
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Metric.idle``."""
+    def without_effect(self) -> frozenset[str]:
+        """See ``Metric.without_effect``."""
         return frozenset({"samples" if self.by == "spectral" else "iterations"})
 
     def judge(self, case: Case) -> Tensor:

@@ -94,8 +94,8 @@ class Infidelity(Quality):
         return f"infidelity ({self.perturbation}, {self.factor})"
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Metric.idle``."""
+    def without_effect(self) -> frozenset[str]:
+        """See ``Metric.without_effect``."""
         return frozenset({"noise": {"side", "fill"}, "baseline": {"side"}, "square": {"sigma"}}[self.perturbation])
 
     def check_size(self, height: int, width: int) -> None:

@@ -8,13 +8,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.shared.removal import RemovalStudy
-from attrobust.metrics.shared.retraining import Bench
+from attrobust.metrics.shared.removal import RemovalMetric
+from attrobust.metrics.shared.retraining import RetrainingContext
 
 
 @register("diffroar")
 @dataclass(frozen=True, kw_only=True)
-class DiffROAR(RemovalStudy):
+class DiffROAR(RemovalMetric):
     """Accuracy after retraining without the least important pixels minus that without the most important ones.
 
     ``acc(least important removed) - acc(most important removed)``, mean over the levels (arXiv 2102.12781).
@@ -35,7 +35,7 @@ class DiffROAR(RemovalStudy):
         """``DiffROAR (%)``: points of accuracy."""
         return "DiffROAR (%)"
 
-    def conduct(self, bench: Bench) -> Tensor:
-        """See ``Study.conduct``."""
-        difference = self.hits(bench, bench.maps, "smallest") - self.hits(bench, bench.maps, "largest")
-        return self.where_defined(difference.mean(dim=1), bench)
+    def evaluate(self, context: RetrainingContext) -> Tensor:
+        """See ``RetrainingMetric.evaluate``."""
+        difference = self.hits(context, context.maps, "smallest") - self.hits(context, context.maps, "largest")
+        return self.where_defined(difference.mean(dim=1), context)

@@ -9,13 +9,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.shared.removal import RemovalStudy, area
-from attrobust.metrics.shared.retraining import Bench
+from attrobust.metrics.shared.removal import RemovalMetric, area
+from attrobust.metrics.shared.retraining import RetrainingContext
 
 
 @register("kar")
 @dataclass(frozen=True, kw_only=True)
-class KAR(RemovalStudy):
+class KAR(RemovalMetric):
     """Keep and retrain: ``AUC_t(acc_map - acc_random)``, smallest values removed first (arXiv 1903.11626).
 
     At every level t two networks are trained from scratch, on images without the least important pixels and on images
@@ -27,7 +27,7 @@ class KAR(RemovalStudy):
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     presets: ClassVar[Mapping[str, Mapping[str, str]]] = {"kim": {"levels": "10/30/50/70/90", "repeats": "3"}}
 
-    def conduct(self, bench: Bench) -> Tensor:
-        """See ``Study.conduct``."""
-        difference = self.hits(bench, bench.maps, "smallest") - self.random_hits(bench)
-        return self.where_defined(area(difference, self.shares), bench)
+    def evaluate(self, context: RetrainingContext) -> Tensor:
+        """See ``RetrainingMetric.evaluate``."""
+        difference = self.hits(context, context.maps, "smallest") - self.random_hits(context)
+        return self.where_defined(area(difference, self.shares), context)

@@ -9,13 +9,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from attrobust.metrics import register
-from attrobust.metrics.shared.removal import RemovalStudy, area
-from attrobust.metrics.shared.retraining import Bench
+from attrobust.metrics.shared.removal import RemovalMetric, area
+from attrobust.metrics.shared.retraining import RetrainingContext
 
 
 @register("roar")
 @dataclass(frozen=True, kw_only=True)
-class ROAR(RemovalStudy):
+class ROAR(RemovalMetric):
     """Remove and retrain: ``AUC_t(acc_random - acc_map)``, largest values removed first (arXiv 1806.10758).
 
     As scored by Kim, Seo and Jeon (arXiv 1903.11626): at every level t two networks are trained from scratch, on images
@@ -28,7 +28,7 @@ class ROAR(RemovalStudy):
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     presets: ClassVar[Mapping[str, Mapping[str, str]]] = {"kim": {"levels": "10/30/50/70/90", "repeats": "3"}}
 
-    def conduct(self, bench: Bench) -> Tensor:
-        """See ``Study.conduct``."""
-        difference = self.random_hits(bench) - self.hits(bench, bench.maps, "largest")
-        return self.where_defined(area(difference, self.shares), bench)
+    def evaluate(self, context: RetrainingContext) -> Tensor:
+        """See ``RetrainingMetric.evaluate``."""
+        difference = self.random_hits(context) - self.hits(context, context.maps, "largest")
+        return self.where_defined(area(difference, self.shares), context)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from attrobust.maps.seeds import ImageStreams, derive_seed
-from attrobust.metrics.shared.retraining import Bench, Study
+from attrobust.metrics.shared.retraining import RetrainingContext, RetrainingMetric
 from attrobust.naming.checks import at_least
 from attrobust.types import Amount, SplitName, parse_number
 
@@ -21,7 +21,7 @@ CHUNK = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemovalStudy(Study, kind=True):
+class RemovalMetric(RetrainingMetric, kind=True):
     """Removes a share of the pixels of every training, validation and test image and trains the same network again.
 
     A removed pixel gets the mean colour in all channels. Pixels of equal value are removed in the order of a random
@@ -47,7 +47,7 @@ class RemovalStudy(Study, kind=True):
 
     @property
     def trainings(self) -> int:
-        """See ``Study.trainings``: two orders of removal are compared."""
+        """See ``RetrainingMetric.trainings``: two orders of removal are compared."""
         return 2 * self.repeats * len(self._percents)
 
     @property
@@ -62,7 +62,7 @@ class RemovalStudy(Study, kind=True):
             pixels = f"of {height}×{width} pixels"
             raise ValueError(f"levels={self.levels}: {pixels} every level must remove a number of its own, and not all")
 
-    def hits(self, bench: Bench, maps: Callable[[SplitName], Tensor], first: First) -> Tensor:
+    def hits(self, context: RetrainingContext, maps: Callable[[SplitName], Tensor], first: First) -> Tensor:
         """Which changed test images the networks trained on changed images classify correctly.
 
         Args:
@@ -73,24 +73,24 @@ class RemovalStudy(Study, kind=True):
         Returns:
             float64 repeats×levels×N, 1 where the changed test image is classified correctly, else 0.
         """
-        seeds = [derive_seed("retraining", bench.seed, repeat) for repeat in range(self.repeats)]
-        maps_of = {split: maps(split) for split in bench.images}
+        seeds = [derive_seed("retraining", context.seed, repeat) for repeat in range(self.repeats)]
+        maps_of = {split: maps(split) for split in context.images}
         by_level = []
         for count in self._counts(maps_of["test"][0].numel()):
             changed = {
-                split: removed(images, maps_of[split], count, first, bench.mean, bench.seed, split)
-                for split, images in bench.images.items()
+                split: removed(images, maps_of[split], count, first, context.mean, context.seed, split)
+                for split, images in context.images.items()
             }
-            by_level.append(torch.stack([bench.retrain(changed, seed) for seed in seeds]))
+            by_level.append(torch.stack([context.retrain(changed, seed) for seed in seeds]))
         return torch.stack(by_level, dim=1).double()
 
-    def random_hits(self, bench: Bench) -> Tensor:
+    def random_hits(self, context: RetrainingContext) -> Tensor:
         """See ``hits``, with pixels removed at random, as for constant maps."""
-        return self.hits(bench, lambda split: torch.zeros_like(bench.images[split][:, 0]), "largest")
+        return self.hits(context, lambda split: torch.zeros_like(context.images[split][:, 0]), "largest")
 
-    def where_defined(self, scores: Tensor, bench: Bench) -> Tensor:
+    def where_defined(self, scores: Tensor, context: RetrainingContext) -> Tensor:
         """Scores repeats×N with NaN for test images whose map is not finite."""
-        return scores.masked_fill(~defined(bench.maps("test")), float("nan"))
+        return scores.masked_fill(~defined(context.maps("test")), float("nan"))
 
     def _counts(self, pixels: int) -> list[int]:
         return [Amount(percent, percent=True).of(pixels) for percent in self._percents]

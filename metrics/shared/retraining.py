@@ -15,7 +15,7 @@ from attrobust.types import Scope, SplitName
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class RetrainingContext:
     """The context of a retraining metric.
 
     Attributes:
@@ -37,13 +37,13 @@ class Bench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study(Metric, kind=True):
+class RetrainingMetric(Metric, kind=True):
     """A retraining metric: scores an explainer by training other networks. Subclasses are frozen dataclasses."""
 
     scope: ClassVar[Scope] = "training"
 
     @abstractmethod
-    def conduct(self, bench: Bench) -> Tensor:
+    def evaluate(self, context: RetrainingContext) -> Tensor:
         """Evaluate the metric, which an author writes.
 
         Returns:
@@ -54,17 +54,17 @@ class Study(Metric, kind=True):
     @property
     @abstractmethod
     def trainings(self) -> int:
-        """Number of networks that ``conduct`` trains."""
+        """Number of networks that ``evaluate`` trains."""
 
     @final
-    def score(self, bench: Bench) -> Tensor:
+    def score(self, context: RetrainingContext) -> Tensor:
         """The metric's checked result; called by the harness.
 
         Returns:
             float64 repeats×N, on the CPU; NaN where undefined.
 
         Raises:
-            ValueError: ``conduct`` returned something else.
+            ValueError: ``evaluate`` returned something else.
         """
-        count = len(bench.images["test"])
-        return torch.stack([self._checked(row, count, "conduct").cpu() for row in self.conduct(bench)])
+        count = len(context.images["test"])
+        return torch.stack([self._checked(row, count, "evaluate").cpu() for row in self.evaluate(context)])

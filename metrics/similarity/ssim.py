@@ -81,8 +81,8 @@ class SSIM(SpatialSimilarity):
         return "SSIM" if self.window == "uniform" and self.size == SIZE else f"SSIM ({self.window} {self.size})"
 
     @property
-    def idle(self) -> frozenset[str]:
-        """See ``Metric.idle``."""
+    def without_effect(self) -> frozenset[str]:
+        """See ``Metric.without_effect``."""
         found = frozenset() if self.range == "value" else frozenset({"value"})
         return found | (frozenset() if self.window == "gaussian" else frozenset({"sigma"}))
 

@@ -165,7 +165,7 @@ def test_attacks_that_broke_the_rules_are_counted_in_the_notes(finished: Path, t
     sha256 = store.save_scores(row.fingerprint, scores, feasible & (np.arange(20) > 2))
     store.append([replace(row, scores_sha256=sha256)])
     out = run(["report", store.folder], capsys)[1]
-    assert "! natural, pgd:steps=5: 3 of 20 attacks were not legal and count as no attack" in out
+    assert "! natural, pgd:steps=5: 3 of 20 attacks were not feasible and count as no attack" in out
 
 
 def test_none_leaves_the_column_out(finished: Path, tmp_path: Path, capsys: Capture) -> None:

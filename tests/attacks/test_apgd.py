@@ -190,7 +190,7 @@ def test_the_papers_algorithm_written_out_here_goes_where_the_official_code_goes
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_the_attack_on_predictions_takes_the_steps_of_the_algorithm(norm: Norm, make_context: ContextMaker) -> None:
     network, x = CoupledBowl().eval(), images()
-    context = make_context(network, Saliency(), x, threat=free(norm), donor=None)
+    context = make_context(network, Saliency(), x, threat=free(norm), source_model=None)
     seen = watched(network)
     Apgd(steps=STEPS, loss="ce").run(context, x, torch.zeros(len(x), dtype=torch.int64))
     walked = np.stack(seen[1:])  # After the clean images.
@@ -230,11 +230,11 @@ def test_the_attack_on_maps_takes_the_steps_of_the_algorithm(norm: Norm, make_co
     network, x = CubicBowl().eval(), images()
     visited: list[Array] = []
 
-    def note(_context: Context, points: Tensor, _maps: Tensor, _legal: Tensor) -> None:
+    def note(_context: Context, points: Tensor, _maps: Tensor, _feasible: Tensor) -> None:
         visited.append(points.flatten(1).numpy().copy())
 
-    context = make_context(network, Saliency(), x, threat=free(norm), donor=None, observer=note)
-    LeastMass(steps=STEPS, view="own").run(context, x, torch.zeros(len(x), dtype=torch.int64))
+    context = make_context(network, Saliency(), x, threat=free(norm), source_model=None, observer=note)
+    LeastMass(steps=STEPS, differentiate="own").run(context, x, torch.zeros(len(x), dtype=torch.int64))
     walked = np.stack(visited)
     assert len(walked) == 1 + STEPS
     assert np.abs(walked - ours(minus_mass, walked, norm)).max() < 1e-9

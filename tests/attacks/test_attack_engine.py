@@ -15,8 +15,8 @@ from attrobust import load
 from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.direct import Direct
 from attrobust.attacks.engine.adaptive import AdaptiveDescent, Control, schedule
-from attrobust.attacks.engine.differentiated import reach_of, smooth_view
-from attrobust.attacks.engine.feasible import BestLegal, Objective, along_boundary, margins, retreat
+from attrobust.attacks.engine.differentiated import activation_displacements, smoothed_model
+from attrobust.attacks.engine.feasible import BestFeasible, Objective, along_boundary, margins, retreat
 from attrobust.attacks.engine.walk import Point
 from attrobust.attacks.topk import TopK
 from attrobust.explainers import registry as explainers
@@ -94,15 +94,15 @@ def test_along_the_boundary_a_step_does_not_lower_the_margin() -> None:
     assert torch.equal(turned[free], gradient[free])
 
 
-def test_only_legal_iterates_are_kept(
+def test_only_feasible_iterates_are_kept(
     network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
     x = real_images[0][:3]
     context = make_context(network, Saliency(), x, threat=ThreatModel(eps=0.1))
     y = context.predict(x)
     seen: list[Tensor] = []
-    watched = replace(context, observer=lambda _context, _x, _maps, legal: seen.append(legal))
-    best = BestLegal(watched, x, y, lambda maps: -maps.flatten(1).sum(dim=1))
+    watched = replace(context, observer=lambda _context, _x, _maps, feasible: seen.append(feasible))
+    best = BestFeasible(watched, x, y, lambda maps: -maps.flatten(1).sum(dim=1))
     offered = torch.stack([x[0], (x[1] + 0.3).clamp(0, 1), x[2]])
     maps, logits = (part.clone() for part in context.maps_and_logits(offered, y))
     maps *= 100
@@ -123,7 +123,7 @@ def test_a_map_about_which_no_score_says_anything_is_not_kept(
     maps[0], maps[1] = 0.0, 1.0
     maps[2, 0, 0] = torch.nan
     for attack in (TopK(), Direct(score="topk"), Direct(score="ssim"), Direct(score="cosine")):
-        best = BestLegal(context, x, y, attack.objective(context, x, y))
+        best = BestFeasible(context, x, y, attack.objective(context, x, y))
         assert best.offer(x, maps, logits).isinf().all()
     assert torch.equal(best.x, x)
 
@@ -131,9 +131,9 @@ def test_a_map_about_which_no_score_says_anything_is_not_kept(
 def test_what_is_never_called_does_not_disturb_a_view() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten()).eval()
     network[0].unused, network[0].pool = nn.ReLU(), nn.MaxPool2d(2)  # type: ignore[assignment]
-    reach = reach_of(network, ThreatModel(eps=0.1), torch.Size([1, 8, 8]), torch.zeros(1))
-    view = smooth_view(network, reach, beta=None, pool=None, sharpness=1.0)
-    assert view.network[1].beta == pytest.approx(1 / reach["1"])
+    displacements = activation_displacements(network, ThreatModel(eps=0.1), torch.Size([1, 8, 8]), torch.zeros(1))
+    smoothed = smoothed_model(network, displacements, beta=None, pool=None, inverse_temperature=1.0)
+    assert smoothed.network[1].beta == pytest.approx(1 / displacements["1"])
 
 
 def test_the_schedule_is_apgds() -> None:
@@ -202,23 +202,25 @@ def test_how_far_the_ball_moves_a_layer_is_measured_as_it_is() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2)).double().eval()
     eps = 0.02
-    reach = reach_of(network, ThreatModel(eps=eps), torch.Size([1, 64, 64]), torch.zeros(1, dtype=torch.float64))
+    displacements = activation_displacements(
+        network, ThreatModel(eps=eps), torch.Size([1, 64, 64]), torch.zeros(1, dtype=torch.float64)
+    )
     weight = network[0].weight.flatten(1)
     wanted = float((weight.detach().square().sum(dim=1).mean() * eps**2 / 3).sqrt())
-    assert reach["1"] == pytest.approx(wanted, rel=0.03)
-    assert 0 < reach["2"] < reach["1"]
+    assert displacements["1"] == pytest.approx(wanted, rel=0.03)
+    assert 0 < displacements["2"] < displacements["1"]
 
 
 def test_a_view_replaces_kinks_only_and_sharpens_only_what_it_replaced() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Softplus(beta=3), nn.Flatten()).eval()
-    view = smooth_view(network, {"1": 0.1, "2": 0.2}, beta=None, pool=None, sharpness=0.5)
-    softplus, pool, own = (view.network[index] for index in (1, 2, 3))
+    smoothed = smoothed_model(network, {"1": 0.1, "2": 0.2}, beta=None, pool=None, inverse_temperature=0.5)
+    softplus, pool, own = (smoothed.network[index] for index in (1, 2, 3))
     assert isinstance(softplus, nn.Softplus)
     assert isinstance(pool, LogSumExpPool)
-    assert (softplus.beta, pool.sharpness, own.beta) == (5.0, 2.5, 3)
-    view.sharpen(10.0)
-    assert (softplus.beta, pool.sharpness, own.beta) == (50.0, 25.0, 3)
-    fixed = smooth_view(network, {}, beta=7.0, pool=0.0, sharpness=0.5).network
+    assert (softplus.beta, pool.inverse_temperature, own.beta) == (5.0, 2.5, 3)
+    smoothed.cool(10.0)
+    assert (softplus.beta, pool.inverse_temperature, own.beta) == (50.0, 25.0, 3)
+    fixed = smoothed_model(network, {}, beta=7.0, pool=0.0, inverse_temperature=0.5).network
     assert fixed[1].beta == 7.0
     assert fixed[2] is network[2] or isinstance(fixed[2], nn.MaxPool2d)
     assert isinstance(network[1], nn.ReLU)
@@ -243,8 +245,8 @@ def test_maps_that_bend_by_themselves_are_differentiated_in_the_network_itself(
 ) -> None:
     model, x = load("digits/natural"), real_images[0][:2]
     attack = TopK()
-    curved, straight = (make_context(model, explainer, x) for explainer in (Occlusion(), Saliency()))
-    assert attack.differentiated(curved, x).network is model
+    varies_within_region, straight = (make_context(model, explainer, x) for explainer in (Occlusion(), Saliency()))
+    assert attack.differentiated(varies_within_region, x).network is model
     assert attack.differentiated(straight, x).network is not model
 
 

@@ -19,7 +19,7 @@ from attrobust.attacks.noise import Noise
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.resnet import ResNet18
 from attrobust.explainers.base import Explainer
-from attrobust.explainers.controls import Edges
+from attrobust.explainers.baselines import Edges
 from attrobust.explainers.guided import Deconvolution
 from attrobust.explainers.saliency import Saliency
 from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
@@ -59,7 +59,7 @@ DRAWS = 12
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_results_are_legal_and_finite_whatever_is_drawn(
+def test_results_are_feasible_and_finite_whatever_is_drawn(
     name: str, network: nn.Module, digits: Loaded, make_context: ContextMaker
 ) -> None:
     """Real images beside a black and a saturated one, alone and in batches, in balls of every size and both norms."""
@@ -90,7 +90,7 @@ def test_results_are_legal_and_finite_whatever_is_drawn(
             assert name in FLIPPING or torch.equal(network(images).argmax(dim=1), predicted)
             if eps == 0:
                 assert torch.equal(images, x)
-        assert torch.equal(output.x[~output.legal], x[~output.legal])
+        assert torch.equal(output.x[~output.feasible], x[~output.feasible])
 
 
 @pytest.mark.parametrize("name", registry.names())
@@ -172,7 +172,7 @@ def test_more_steps_do_not_help_the_model(
 
 @dataclass(frozen=True, kw_only=True)
 class Rogue(Attack):
-    """Returns what it is told to, legal or not, and leaves traces in the model."""
+    """Returns what it is told to, feasible or not, and leaves traces in the model."""
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         result = x.clone()
@@ -197,7 +197,9 @@ def test_what_an_author_gets_wrong_is_repaired_and_reported(
     output = Rogue()(make_context(network, Saliency(), x, threat=threat), x, y)
     brightened = threat.project(x, x + 5.0)[1]
     kept = bool(network(brightened[None]).argmax() == y[1])
-    assert output.legal.tolist() == [False, kept, False, True], "not finite, projected, the partner's class, untouched"
+    assert output.feasible.tolist() == [False, kept, False, True], (
+        "not finite, projected, the partner's class, untouched"
+    )
     assert torch.equal(output.x[1], brightened if kept else x[1])
     assert torch.equal(output.x[[0, 2, 3]], x[[0, 2, 3]])
 
@@ -208,7 +210,7 @@ def test_what_lies_outside_is_projected_not_forgiven(
     x = real_images[0][:4]
     threat = ThreatModel(eps=1 / 255)
     output = Rogue()(make_context(network, Saliency(), x, threat=threat), x, network(x).argmax(dim=1))
-    assert output.legal.tolist() == [False, True, True, True]
+    assert output.feasible.tolist() == [False, True, True, True]
     assert torch.equal(output.x[1], threat.project(x, x + 5.0)[1])
 
 
@@ -294,9 +296,9 @@ def test_a_relu_network_has_no_gradient_of_its_own_to_follow(
     context = make_context(model, Saliency(), x)
     clean = context.maps(x, y)
     means = {}
-    for view in ("own", "auto"):
-        moved = context.maps(registry.get("topk")(steps=STEPS, view=view)(context, x, y).x, y)  # type: ignore[call-arg]
-        means[view] = float(F.cosine_similarity(clean.flatten(1), moved.flatten(1)).mean())
+    for smoothed in ("own", "auto"):
+        moved = context.maps(registry.get("topk")(steps=STEPS, differentiate=smoothed)(context, x, y).x, y)  # type: ignore[call-arg]
+        means[smoothed] = float(F.cosine_similarity(clean.flatten(1), moved.flatten(1)).mean())
     assert means["auto"] < means["own"]
 
 

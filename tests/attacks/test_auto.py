@@ -73,9 +73,9 @@ def test_for_what_it_tracks_it_is_as_strong_as_every_iterate_of_its_members(
     clean = context.maps(x, y)
     board = Board(context, x, y, {"cosine": Direct(score="cosine").measure, "topk": Direct(score="topk").measure})
 
-    def both(part: Context, images: Tensor, maps: Tensor, legal: Tensor) -> None:
-        board(part, images, maps, legal)
-        seen.extend((torch.tensor(number), m, ok) for number, m, ok in zip(part.ids, maps, legal, strict=True))
+    def both(part: Context, images: Tensor, maps: Tensor, feasible: Tensor) -> None:
+        board(part, images, maps, feasible)
+        seen.extend((torch.tensor(number), m, ok) for number, m, ok in zip(part.ids, maps, feasible, strict=True))
 
     Direct(score="cosine", steps=5, restarts=2)(replace(context, observer=both), x, y)
     for score in ("cosine", "topk"):
@@ -86,7 +86,7 @@ def test_for_what_it_tracks_it_is_as_strong_as_every_iterate_of_its_members(
             assert board.value[score][row] == pytest.approx(float(values.min()), abs=1e-6)  # type: ignore[index]
 
 
-def test_every_result_is_legal_and_says_who_found_it(
+def test_every_result_is_feasible_and_says_who_found_it(
     network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
     x = real_images[0][:4]

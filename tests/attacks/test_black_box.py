@@ -16,11 +16,11 @@ from attrobust.attacks.nes import Nes
 from attrobust.attacks.noise import Noise
 from attrobust.attacks.square import Square, change
 from attrobust.explainers.base import Explainer
-from attrobust.explainers.controls import Edges
+from attrobust.explainers.baselines import Edges
 from attrobust.explainers.guided import Deconvolution
 from attrobust.explainers.saliency import Saliency
 from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
-from attrobust.networks.smoothed import smooth_pooling_view
+from attrobust.networks.smoothed import smooth_pooling_model
 from attrobust.threat import ThreatModel
 
 ContextMaker = Callable[..., Context]
@@ -115,13 +115,13 @@ def test_an_estimate_points_along_the_gradient(real_images: tuple[Tensor, Tensor
     """Inside the ball, where nothing is cut off, a step by many pairs goes down the gradient of a smooth network."""
     x = 0.2 + 0.6 * real_images[0][:6]
     # Maps of a network with max-pooling jump, however small the differences are.
-    model = smooth_pooling_view(load("digits/aga"), 5.0)
+    model = smooth_pooling_model(load("digits/aga"), 5.0)
     context = make_context(model, Saliency(), x, threat=ThreatModel(eps=0.1))
     y = context.predict(x)
     score = Nes().objective(context, x, y)
     pairs, moves = 400, list[Tensor]()
 
-    def watch(_context: Context, seen: Tensor, _maps: Tensor, _legal: Tensor) -> None:
+    def watch(_context: Context, seen: Tensor, _maps: Tensor, _feasible: Tensor) -> None:
         moves.append(seen)
 
     attack = Nes(queries=2 * pairs + 2, pairs=pairs, sigma=0.02, step=0.1)

@@ -63,7 +63,7 @@ def test_the_stand_in_of_a_score_lowers_it_more_than_the_published_objective(
 def test_what_is_kept_is_the_best_by_the_score_that_the_metric_measures(
     network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    """Of all legal iterates, which an observer sees, none has a lower intersection than what comes out."""
+    """Of all feasible iterates, which an observer sees, none has a lower intersection than what comes out."""
     x = real_images[0][:6]
     lowest = torch.full((len(x),), torch.inf, dtype=torch.float64)
     k = Amount(40, percent=False)
@@ -72,9 +72,9 @@ def test_what_is_kept_is_the_best_by_the_score_that_the_metric_measures(
     y = whole.predict(x)
     clean = whole.maps(x, y)
 
-    def watch(context: Context, _x: Tensor, maps: Tensor, legal: Tensor) -> None:
+    def watch(context: Context, _x: Tensor, maps: Tensor, feasible: Tensor) -> None:
         seen = metric(clean[list(context.ids)], maps)  # type: ignore[operator]
-        for image, value, allowed in zip(context.ids, seen, legal, strict=True):
+        for image, value, allowed in zip(context.ids, seen, feasible, strict=True):
             if allowed:
                 lowest[image] = min(lowest[image], value)
 
@@ -136,7 +136,7 @@ def test_settings_that_make_no_sense_for_a_size_are_refused() -> None:
         ({"k": Amount(5, percent=False)}, "k has no effect with score=cosine; it is of score=topk"),
         ({"by": "max"}, "by has no effect with score=cosine; it is of score=normalized-l2"),
         ({"temperature": 2.0}, "temperature has no effect with score=cosine"),
-        ({"view": "own", "beta": 9.0}, "beta has no effect with view=own"),
+        ({"differentiate": "own", "beta": 9.0}, "beta has no effect with differentiate=own"),
     ],
 )
 def test_settings_without_effect_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -144,18 +144,18 @@ def test_settings_without_effect_are_refused(settings: dict[str, Any], message: 
         Direct(**settings)
 
 
-def test_transfer_follows_the_donor_and_keeps_what_hurts_the_scored_network(
+def test_transfer_follows_the_source_model_and_keeps_what_hurts_the_scored_network(
     real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
     x = real_images[0]
-    scored, donor = load("digits/pgd-at"), load("digits/natural")
-    context = make_context(scored, Saliency(), x, donor=donor)
+    scored, source_model = load("digits/pgd-at"), load("digits/natural")
+    context = make_context(scored, Saliency(), x, source_model=source_model)
     y = context.predict(x)
     attack = Transfer(steps=STEPS)
     output = attack(context, x, y)
     score = attack.objective(context, x, y)
     before, after = score(context.maps(x, y)), score(context.maps(output.x, y))
-    assert output.legal.all()
+    assert output.feasible.all()
     assert (after <= before).all()
     noisy = score(context.maps(context.threat.scatter(x, context.streams("start").uniform(x)), y))
     assert after.mean() < noisy.mean()
@@ -165,7 +165,7 @@ def test_transfer_from_the_network_itself_is_the_direct_attack(
     network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
     x = real_images[0][:4]
-    context = make_context(network, Saliency(), x, donor=network)
+    context = make_context(network, Saliency(), x, source_model=network)
     y = context.predict(x)
     direct, transferred = (attack(context, x, y).x for attack in (Direct(steps=5), Transfer(steps=5)))
     assert torch.equal(direct, transferred)
@@ -177,9 +177,9 @@ def test_transfer_takes_no_second_derivative_of_the_scored_network(
     """A network whose gradients are shattered is attacked as if it had them."""
     x = real_images[0][:4]
     scored = load("digits/natural")
-    context = make_context(scored, Saliency(), x, donor=load("digits/aga"))
-    output = Transfer(steps=STEPS, view="own")(context, x, context.predict(x))
-    own = Direct(steps=STEPS, view="own")(context, x, context.predict(x))
+    context = make_context(scored, Saliency(), x, source_model=load("digits/aga"))
+    output = Transfer(steps=STEPS, differentiate="own")(context, x, context.predict(x))
+    own = Direct(steps=STEPS, differentiate="own")(context, x, context.predict(x))
     assert output.passes.double_backward == STEPS * len(x)
     assert own.passes.double_backward < output.passes.double_backward, "without gradients images leave the batch"
     score = Direct().objective(context, x, context.predict(x))
@@ -187,9 +187,11 @@ def test_transfer_takes_no_second_derivative_of_the_scored_network(
     assert after[0] < after[1]
 
 
-def test_transfer_needs_a_donor(real_images: tuple[Tensor, Tensor], make_context: ContextMaker) -> None:
+def test_transfer_needs_a_source_model(real_images: tuple[Tensor, Tensor], make_context: ContextMaker) -> None:
     x, y = (part[:2] for part in real_images)
-    context = make_context(load("digits/aga"), Saliency(), x, donor=None)
-    assert Transfer().donor == "natural"
-    with pytest.raises(ValueError, match="transfer needs another network to follow, and the context has no donor"):
+    context = make_context(load("digits/aga"), Saliency(), x, source_model=None)
+    assert Transfer().source_model == "natural"
+    with pytest.raises(
+        ValueError, match="transfer needs another network to follow, and the context has no source model"
+    ):
         Transfer()(context, x, y)

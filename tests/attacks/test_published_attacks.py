@@ -126,14 +126,14 @@ def test_correction_makes_every_attack_stronger(
     clean = score(context.maps(x, y))
     outputs = [attack(context, x, y) for attack in (corrected, paper)]
     ours, theirs = (score(context.maps(output.x, y)) for output in outputs)
-    assert outputs[0].legal.all()
+    assert outputs[0].feasible.all()
     assert (ours < clean).all()
     assert ours.mean() < theirs.mean()
 
 
 @pytest.mark.parametrize("case", [*CORRECTED, "random-sign"])
 @pytest.mark.parametrize("threat", [ThreatModel(eps=0), ThreatModel(norm="l2", eps=0.5), ThreatModel(eps=1.0)], ids=str)
-def test_results_of_paper_forms_are_legal(
+def test_results_of_paper_forms_are_feasible(
     case: str, threat: ThreatModel, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
     x = real_images[0][:4].clone()
@@ -198,7 +198,7 @@ def test_each_variant_has_defaults_of_its_own_and_what_is_typed_stays() -> None:
     assert typed("art:variant=paper")["steps"] == 50
     assert typed("art:variant=paper,loss=alignment")["steps"] == 3
     assert typed("art:variant=paper,loss=alignment,steps=7")["steps"] == 7
-    assert typed("r2et:variant=paper")["view"] == "own"
+    assert typed("r2et:variant=paper")["differentiate"] == "own"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from attrobust.attacks.published.maps import OfPredicted
 from attrobust.attacks.random_sign import RandomSign
 from attrobust.attacks.target import Target
 from attrobust.explainers.saliency import Saliency
-from attrobust.networks.smoothed import softplus_view
+from attrobust.networks.smoothed import softplus_model
 from attrobust.threat import ThreatModel
 
 ContextMaker = Callable[..., Context]
@@ -78,7 +78,7 @@ def test_the_paper_form_takes_ghorbanis_steps(
     context = make_context(model, Saliency(), images, threat=ThreatModel(eps=6 / 255, keep_prediction=False))
     attack = registry.get(case)(variant="paper", steps=8, step=1.5 / 255)  # type: ignore[call-arg]
     found = attack.run(context, images, labels)
-    view = softplus_view(model, 1.0)
+    smoothed = softplus_model(model, 1.0)
     for image, y, ours in zip(images, labels.tolist(), found, strict=True):
         clean = gradient_map(model, image.clone().requires_grad_(), y)
         objective = official_objective(case, clean)
@@ -86,7 +86,7 @@ def test_the_paper_form_takes_ghorbanis_steps(
         current, best, lowest = image, image, measure(clean)
         for _ in range(8):
             attached = current.clone().requires_grad_()
-            (slope,) = torch.autograd.grad(objective(gradient_map(view, attached, y, graph=True)), attached)
+            (slope,) = torch.autograd.grad(objective(gradient_map(smoothed, attached, y, graph=True)), attached)
             current = (image + (current - 1.5 / 255 * slope.sign() - image).clamp(-6 / 255, 6 / 255)).clamp(0, 1)
             if int(model(current[None]).argmax()) != y:
                 continue
@@ -133,7 +133,7 @@ def test_the_paper_form_takes_steps_on_the_path_of_integrated_gradients(
     starts = attack.start(context, images)  # type: ignore[attr-defined]
     assert torch.equal(starts, images) == (name == "ifia")
     found = attack.run(context, images, labels)
-    view = softplus_view(model, beta)
+    smoothed = softplus_model(model, beta)
 
     def integrated(network: nn.Module, path: list[Tensor], factor: Tensor, y: int, *, graph: bool = False) -> Tensor:
         slopes = [torch.autograd.grad(network(p[None])[0, y], p, create_graph=graph)[0] for p in path]
@@ -160,7 +160,7 @@ def test_the_paper_form_takes_steps_on_the_path_of_integrated_gradients(
             if iteration == steps:
                 break
             path = points(current)
-            maps = integrated(view, path, current, y, graph=True).flatten()
+            maps = integrated(smoothed, path, current, y, graph=True).flatten()
             loss = (maps / maps.sum())[torch.from_numpy(mask) > 0].sum()
             slopes = torch.autograd.grad(loss, path)
             slope = sum(k / m * part for k, part in enumerate(slopes, start=1))
@@ -224,7 +224,7 @@ def test_the_official_random_signs_walk_and_keep_the_smallest_intersection(
     found = context.maps(attack.run(context, x, y), y).flatten(1).topk(K, dim=1).indices
     for image in range(len(x)):
         shared = [len(set(tops[0, image].tolist()) & set(top[image].tolist())) for top in tops]
-        lowest = min(size for size, legal in zip(shared, kept[:, image].tolist(), strict=True) if legal)
+        lowest = min(size for size, feasible in zip(shared, kept[:, image].tolist(), strict=True) if feasible)
         assert len(set(tops[0, image].tolist()) & set(found[image].tolist())) == lowest
 
 
@@ -239,7 +239,7 @@ def test_the_official_codes_that_keep_no_ball_are_projected_and_those_that_flip_
     assert float((raw - x).abs().max()) > 2 * context.threat.eps
     assert context.threat.contains(x, output.x).all()
     flipped = model(context.threat.project(x, raw)).argmax(dim=1) != y
-    assert torch.equal(output.legal, ~flipped)
+    assert torch.equal(output.feasible, ~flipped)
 
 
 def test_a_relu_network_gives_the_official_target_attack_without_growth_nothing_to_follow(
@@ -249,8 +249,8 @@ def test_a_relu_network_gives_the_official_target_attack_without_growth_nothing_
     y = model(x).argmax(dim=1)
     goals = [make_context(model, Saliency(), x, partners=x.roll(shift, 0)) for shift in (1, 2)]
     own, grown = (
-        [Target(variant="paper", steps=3, view=view).run(context, x, y) for context in goals]  # type: ignore[arg-type]
-        for view in ("own", "auto")
+        [Target(variant="paper", steps=3, differentiate=smoothed).run(context, x, y) for context in goals]  # type: ignore[arg-type]
+        for smoothed in ("own", "auto")
     )
     # The map of a ReLU network has no derivative: which map is to be drawn changes no bit of where it goes.
     assert torch.equal(*own)

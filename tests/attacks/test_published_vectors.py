@@ -19,7 +19,7 @@ from attrobust.attacks.target import Target
 from attrobust.explainers.input_x_gradient import InputXGradient
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map
-from attrobust.networks.smoothed import Normalize, softplus_view
+from attrobust.networks.smoothed import Normalize, softplus_model
 from attrobust.threat import ThreatModel
 from attrobust.types import Amount
 
@@ -57,11 +57,11 @@ def test_the_frame_attack_takes_the_official_steps(case: str) -> None:
     close(points[10], data[f"{case}_x_adv"])
     assert torch.equal(attack.run(context, x, data["y"]), points[10])
     close(model(x), data[f"{case}_yhat"])
-    view = softplus_view(model, 20.0) if relu else model
+    smoothed = softplus_model(model, 20.0) if relu else model
     distances, changes = [], []
     for point in points[:-1]:
-        changes.append(F.mse_loss(view(point), data[f"{case}_yhat"]))
-        maps = Saliency()(view, point, data["y"]).abs().sum(dim=1)
+        changes.append(F.mse_loss(smoothed(point), data[f"{case}_yhat"]))
+        maps = Saliency()(smoothed, point, data["y"]).abs().sum(dim=1)
         distances.append((maps / maps.amax(dim=(1, 2), keepdim=True) - data["h_t"]).square().sum() / len(x))
     close(torch.stack(distances), data[f"{case}_loss_expl"])
     close(torch.stack(changes), data[f"{case}_loss_output"])
@@ -91,10 +91,10 @@ def test_the_target_attack_takes_the_official_steps(case: str, settings: dict[st
         return
     distances, changes = [], []
     for iteration, point in enumerate(points[:-1]):
-        view = softplus_view(model, 10 * 10 ** (iteration / 6) if case == "g_grow" else 3.0)
-        logits = view(point)
+        smoothed = softplus_model(model, 10 * 10 ** (iteration / 6) if case == "g_grow" else 3.0)
+        logits = smoothed(point)
         changes.append(F.mse_loss(logits.softmax(dim=1), data[f"{case}_org_prob"]))
-        maps = explainer(view, point, logits.argmax(dim=1)).abs().sum(dim=1)
+        maps = explainer(smoothed, point, logits.argmax(dim=1)).abs().sum(dim=1)
         distances.append(F.mse_loss(maps / maps.sum(), data[f"{case}_target_map"]))
     close(torch.stack(distances), expl)
     close(torch.stack(changes), output)

@@ -38,14 +38,14 @@ class Borrow(Attack):
     whose: str = "natural"
 
     @property
-    def donor(self) -> str:
+    def source_model(self) -> str:
         return self.whose
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
-        LENT.append(context.donor)
-        assert context.donor is not None
+        LENT.append(context.source_model)
+        assert context.source_model is not None
         attached = x.requires_grad_()
-        (gradient,) = torch.autograd.grad(F.cross_entropy(context.donor(attached), y), attached)
+        (gradient,) = torch.autograd.grad(F.cross_entropy(context.source_model(attached), y), attached)
         return x.detach() + context.threat.eps * context.threat.direction(gradient)
 
 
@@ -68,8 +68,8 @@ def shipped_sha256(name: str) -> str:
     return WeightCard.read(shipped()[f"digits/{name}"]).sha256
 
 
-def donors_of(folder: Path) -> dict[tuple[str, str], str]:
-    """By subject and attack, the donor of every cell."""
+def source_models_of(folder: Path) -> dict[tuple[str, str], str]:
+    """By subject and attack, the source model of every cell."""
     found = {}
     for row in written_rows(folder).values():
         method = (row["cell"]["subject"]["method"] or {"name": "mine"})["name"]
@@ -77,34 +77,36 @@ def donors_of(folder: Path) -> dict[tuple[str, str], str]:
     return found
 
 
-def test_the_donor_is_a_copy_in_evaluation_mode_and_in_the_attacks_precision(
+def test_the_source_model_is_a_copy_in_evaluation_mode_and_in_the_attacks_precision(
     real_images: tuple[Tensor, Tensor],
 ) -> None:
     x, y = real_images
-    model, donor = load("digits/aga"), load("digits/natural").double().train()
-    weights = {key: value.clone() for key, value in donor.state_dict().items()}
+    model, source_model = load("digits/aga"), load("digits/natural").double().train()
+    weights = {key: value.clone() for key, value in source_model.state_dict().items()}
     rules = Rules(threat=ThreatModel(eps=0.1), reduction="abs-sum", label="predicted", seed=0, batch_size=5)
-    found = evaluate(model, Saliency(), Borrow(), [Cosine()], Images(x=x, y=y, partners=x), rules, donor=donor)
+    found = evaluate(
+        model, Saliency(), Borrow(), [Cosine()], Images(x=x, y=y, partners=x), rules, source_model=source_model
+    )
     assert len(LENT) == 3
     for lent in LENT:
         assert lent is not None
-        assert lent is not donor
+        assert lent is not source_model
         assert not lent.training
         assert {parameter.dtype for parameter in lent.parameters()} == {torch.float32}
         assert torch.equal(lent(x), load("digits/natural")(x))
-    assert donor.training
-    assert all(torch.equal(value, weights[key]) for key, value in donor.state_dict().items())
-    other = evaluate(model, Saliency(), Borrow(), [Cosine()], Images(x=x, y=y, partners=x), rules, donor=model)
+    assert source_model.training
+    assert all(torch.equal(value, weights[key]) for key, value in source_model.state_dict().items())
+    other = evaluate(model, Saliency(), Borrow(), [Cosine()], Images(x=x, y=y, partners=x), rules, source_model=model)
     assert not torch.equal(found.values[0], other.values[0])
 
 
-def test_a_shipped_donor_is_used_and_recorded_in_the_cells_that_need_it(tmp_path: Path, capsys: Capture) -> None:
+def test_a_shipped_source_model_is_used_and_recorded_in_the_cells_that_need_it(tmp_path: Path, capsys: Capture) -> None:
     words = ["--methods", "aga,natural", *WORDS, "--out", tmp_path]
     code, _, err = run(words, capsys)
     assert code == 0, err
     assert "training" not in err
     lent = shipped_sha256("natural")
-    assert donors_of(tmp_path) == {
+    assert source_models_of(tmp_path) == {
         (method, attack): lent if attack == "borrow" else ""
         for method in ("aga", "natural")
         for attack in ("", "borrow", "noise")
@@ -113,7 +115,7 @@ def test_a_shipped_donor_is_used_and_recorded_in_the_cells_that_need_it(tmp_path
     assert [line.split() for line in out.splitlines()[1:]] == [
         ["aga", "0", "shipped", "3/3"],
         ["natural", "0", "shipped", "3/3"],
-        ["natural", "0", "shipped", "donor", "of", "attacks"],
+        ["natural", "0", "shipped", "source_model", "of", "attacks"],
     ]
     assert run(["verify", tmp_path], capsys)[0] == 0
     LENT.clear()
@@ -121,7 +123,7 @@ def test_a_shipped_donor_is_used_and_recorded_in_the_cells_that_need_it(tmp_path
     assert LENT == []
 
 
-def test_a_donor_without_weights_is_trained_in_the_runs_folder_also_for_a_users_checkpoint(
+def test_a_source_model_without_weights_is_trained_in_the_runs_folder_also_for_a_users_checkpoint(
     tmp_path: Path, capsys: Capture
 ) -> None:
     """By the run's model, whatever the checkpoint's is, and with the seed of the row, 0 for a checkpoint."""
@@ -139,15 +141,15 @@ def test_a_donor_without_weights_is_trained_in_the_runs_folder_also_for_a_users_
     assert [line.split() for line in out.splitlines()[1:]] == [
         ["aga", "1", "to", "train", "0/2"],
         ["mine", "file", "0/2"],
-        ["natural", "0", "to", "train", "donor", "of", "attacks"],
-        ["natural", "1", "to", "train", "donor", "of", "attacks"],
+        ["natural", "0", "to", "train", "source_model", "of", "attacks"],
+        ["natural", "1", "to", "train", "source_model", "of", "attacks"],
     ]
     assert not (tmp_path / "run").exists()
     code, _, err = run(words, capsys)
     assert code == 0, err
     cards = [WeightCard.read(path) for path in (tmp_path / "run" / "checkpoints").glob("natural*.toml")]
     trained = {card.seed: card.sha256 for card in cards}
-    assert donors_of(tmp_path / "run") == {
+    assert source_models_of(tmp_path / "run") == {
         ("aga", ""): "",
         ("aga", "borrow"): trained[1],
         ("mine", ""): "",
@@ -158,11 +160,11 @@ def test_a_donor_without_weights_is_trained_in_the_runs_folder_also_for_a_users_
     assert out.count("trained") == 3
 
 
-def test_without_its_donor_an_attack_fails_and_the_others_do_not(tmp_path: Path, capsys: Capture) -> None:
+def test_without_its_source_model_an_attack_fails_and_the_others_do_not(tmp_path: Path, capsys: Capture) -> None:
     words = [*WORDS, "--epochs", "1", "--attacks", "borrow:whose=hopeless,noise:draws=1", "--methods", "aga"]
     code, _, err = run([*words, "--out", tmp_path], capsys)
     assert code == 1
-    problem = "donor hopeless: training failed: TrainingError: the loss became nan in epoch 1"
+    problem = "source model hopeless: training failed: TrainingError: the loss became nan in epoch 1"
     assert f"failed: {problem}" in err.splitlines()
     failed = {row["cell"]["attack"].get("name"): row["error"] for row in written_rows(tmp_path).values()}
     assert failed == {None: "", "borrow": problem, "noise": ""}
@@ -170,13 +172,15 @@ def test_without_its_donor_an_attack_fails_and_the_others_do_not(tmp_path: Path,
 
 @pytest.mark.parametrize(
     ("whose", "message"),
-    [("naturall", "donor naturall: unknown method 'naturall'. Did you mean"), ("igr:k=0%", "donor igr")],
+    [("naturall", "source model naturall: unknown method 'naturall'. Did you mean"), ("igr:k=0%", "source model igr")],
 )
-def test_a_donor_that_cannot_be_is_named_before_anything_is_trained(
+def test_a_source_model_that_cannot_be_is_named_before_anything_is_trained(
     whose: str, message: str, tmp_path: Path, capsys: Capture
 ) -> None:
     attack = Borrow(whose=whose)
-    attacks.registry._found()["borrow"].loaded = type("Named", (Borrow,), {"donor": property(lambda _: attack.whose)})
+    attacks.registry._found()["borrow"].loaded = type(
+        "Named", (Borrow,), {"source_model": property(lambda _: attack.whose)}
+    )
     code, _, err = run(["--methods", "aga", *WORDS, "--out", tmp_path / "run"], capsys)
     assert code == 2
     assert err.count("\n") == 1
@@ -185,7 +189,7 @@ def test_a_donor_that_cannot_be_is_named_before_anything_is_trained(
 
 
 def test_a_network_is_no_yardstick_for_attacks_on_itself(tmp_path: Path, capsys: Capture) -> None:
-    """Following the donor is a white-box attack on the row of that very network."""
+    """Following the source model is a white-box attack on the row of that very network."""
     weak = "direct:steps=1,transfer:steps=8"
     words = ["--methods", "natural,aga", *FAST[:-1], weak, "--metrics", "cosine", "--out", tmp_path]
     code, out, err = run([*words, "--images", "8", "--no-audit", "--export", "csv"], capsys)

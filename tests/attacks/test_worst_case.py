@@ -193,7 +193,7 @@ def test_a_run_from_before_there_were_members_is_still_read(tmp_path: Path, caps
     store.append(rows)
     plan = written_plan(old) | {"schema": 2}
     for subject in plan["subjects"]:
-        subject["control"] = subject.pop("baseline")
+        subject["baseline"] = subject.pop("baseline")
     del plan["accuracy_attack"], plan["comparison"]["accuracy_attack"]
     write_plan(old, plan)
     assert all(store.load_worst(row)[1] == [] for row in rows)

@@ -27,7 +27,7 @@ from attrobust.benchmark.evaluation.evaluate import Images, Rules
 from attrobust.benchmark.report.beaten import beaten, yardsticks
 from attrobust.benchmark.run import flags as audits
 from attrobust.explainers.base import Explainer, UnderivedExplainer
-from attrobust.explainers.controls import Constant, Edges, Input, Random
+from attrobust.explainers.baselines import Constant, Edges, Input, Random
 from attrobust.explainers.ig import IG
 from attrobust.explainers.input_x_gradient import InputXGradient
 from attrobust.explainers.saliency import Saliency
@@ -92,10 +92,10 @@ def test_integrated_gradients_of_the_natural_network_raise_none(real_images: Pic
     assert flags(load("digits/natural"), (x[:6], y[:6]), IG(steps=4)) == {}
 
 
-def test_of_the_controls_only_the_constant_map_is_told(real_images: Pictures) -> None:
+def test_of_the_baselines_only_the_constant_map_is_told(real_images: Pictures) -> None:
     raised = {
-        type(control).__name__: [*flags(load("digits/natural"), real_images, control)]
-        for control in (Constant(), Random(), Input(), Edges())
+        type(baseline).__name__: [*flags(load("digits/natural"), real_images, baseline)]
+        for baseline in (Constant(), Random(), Input(), Edges())
     }
     assert raised == {"Constant": ["constant-map"], "Random": [], "Input": [], "Edges": []}
 
@@ -214,7 +214,7 @@ def test_noise_and_transfer_beat_an_attack_along_a_gradient_that_lies(
     natural = load("digits/natural")
 
     def scores(model: nn.Module, attack: Attack) -> np.ndarray[Any, np.dtype[np.float64]]:
-        context = make_context(model, Saliency(), x, donor=natural)
+        context = make_context(model, Saliency(), x, source_model=natural)
         y = context.predict(x)
         attacked = attack(context, x, y).x
         values: np.ndarray[Any, np.dtype[np.float64]] = Cosine()(context.maps(x, y), context.maps(attacked, y)).numpy()
@@ -257,7 +257,7 @@ class Thresholds(nn.Module):
 
 def test_a_smooth_view_of_steep_steps_explains_something_else(real_images: Pictures) -> None:
     raised = flags(nn.Sequential(Thresholds(50), load("digits/natural")), real_images)
-    assert [*raised] == ["view-differs"]
+    assert [*raised] == ["smoothed-differs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,8 +280,8 @@ def test_an_audit_that_fails_is_told_and_keeps_what_it_found(real_images: Pictur
     # A network that no view can be made of, whose maps depend on the batch.
     torch.manual_seed(0)
     layers = nn.Flatten(), nn.Linear(28 * 28, 32), OwnKink(), nn.Linear(32, 10)
-    kinked = nn.Sequential(Step(lambda x: x - 0.5 * x.mean(dim=0, keepdim=True)), *layers)
-    raised = flags(kinked, real_images)
+    piecewise_linear = nn.Sequential(Step(lambda x: x - 0.5 * x.mean(dim=0, keepdim=True)), *layers)
+    raised = flags(piecewise_linear, real_images)
     assert [*raised] == ["depends-on-batch", "not-audited"]
     assert "OwnKink" in raised["not-audited"]
 
@@ -331,7 +331,7 @@ def test_the_page_of_flags_has_every_flag_and_threshold() -> None:
 
 
 WORDS = ["--images", "6", "--explainers", "saliency,constant", "--attacks", "noise:draws=2,topk:steps=2"]
-WORDS = [*WORDS, "--methods", "natural", "--metrics", "cosine,spearman", "--controls", "none"]
+WORDS = [*WORDS, "--methods", "natural", "--metrics", "cosine,spearman", "--baselines", "none"]
 REASON = "constant-map: the values of the map of 6 of 6 images differ by less than 1 % of the largest"
 
 
@@ -391,7 +391,7 @@ def test_a_network_is_audited_once_for_each_explainer(
 
     monkeypatch.setattr("attrobust.benchmark.executors.worker.probe", count)
     words = ["--images", "17", "--explainers", "constant,random", "--methods", "natural,aga", "--metrics", "cosine"]
-    words += ["--attacks", "noise:draws=1,noise:draws=2,pgd:steps=1", "--controls", "none"]
+    words += ["--attacks", "noise:draws=1,noise:draws=2,pgd:steps=1", "--baselines", "none"]
     words += ["--allow-flips", "--out", str(tmp_path / "run")]
     assert run(words, capsys)[0] == 0
     assert seen == [16] * 4
@@ -405,7 +405,7 @@ def test_a_later_run_takes_flags_from_the_rows_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--images", "6", "--explainers", "constant", "--methods", "natural", "--metrics", "cosine"]
-    words += ["--accuracy-attack", "none", "--controls", "none", "--out", str(tmp_path / "run")]
+    words += ["--accuracy-attack", "none", "--baselines", "none", "--out", str(tmp_path / "run")]
     assert run([*words, "--attacks", "noise:draws=1"], capsys)[0] == 0
     monkeypatch.setattr("attrobust.benchmark.executors.worker.probe", None)
     assert run([*words, "--attacks", "noise:draws=1,noise:draws=2"], capsys)[0] == 0

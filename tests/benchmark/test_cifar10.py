@@ -105,7 +105,7 @@ def test_the_command_attacks_and_prints(cifar_root: Path, tmp_path: Path, capsys
     ]
     words += ["--epochs", "4", "--eps", "8/255", "--images", "16", "--explainers", "saliency,smoothgrad:samples=2"]
     words += ["--attacks", "noise,topk:steps=8,mass-center:steps=8,target:steps=8,frame:steps=8,width=4"]
-    words += ["--controls", "none", "--metrics", "topk,spearman,cosine,normalized-l2"]
+    words += ["--baselines", "none", "--metrics", "topk,spearman,cosine,normalized-l2"]
     code, out, _ = run([*words, "--out", tmp_path / "run"], capsys)
     assert code == 0
     assert "modified" in out

@@ -20,7 +20,7 @@ from attrobust.benchmark.checkpoints.external import ExternalCheckpoint, parse_e
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.store.store import Store
 from attrobust.naming.component import resolve_one
-from attrobust.networks.smoothed import softplus_view
+from attrobust.networks.smoothed import softplus_model
 from attrobust.types import ImageFacts
 
 from helpers.foreign import AgaLeNet, KuangliuResNet
@@ -297,4 +297,4 @@ def test_a_card_that_makes_no_sense_is_one_line(card: str, message: str, tmp_pat
 def test_a_softplus_setting_is_the_view_of_the_relu_network(real_images: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     file, x = saved(natural(), tmp_path / "mine.pt"), real_images[0]
     ours = opened(file, f"{SMALL},activation=softplus,beta=5")
-    assert torch.equal(ours(x), softplus_view(load("digits/natural"), 5.0)(x))
+    assert torch.equal(ours(x), softplus_model(load("digits/natural"), 5.0)(x))

@@ -9,7 +9,7 @@ from torch import nn
 
 from attrobust.benchmark.models import registry
 from attrobust.benchmark.models.base import ModelFamily
-from attrobust.networks.smoothed import Normalize, softplus_view
+from attrobust.networks.smoothed import Normalize, softplus_model
 from attrobust.types import ImageFacts
 
 FACTS = ImageFacts(channels=3, size=32, classes=7, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
@@ -48,7 +48,7 @@ def test_activations_can_be_chosen_for_a_users_checkpoint(name: str) -> None:
     smooth = family(activation="softplus", beta=5.0).build(FACTS).eval()
     smooth.load_state_dict(relu.state_dict())
     x = torch.rand(2, 3, 32, 32)
-    assert torch.equal(smooth(x), softplus_view(relu, 5.0)(x))
+    assert torch.equal(smooth(x), softplus_model(relu, 5.0)(x))
 
 
 def test_resnet18_imagenet_is_torchvisions() -> None:

@@ -25,7 +25,7 @@ from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.normalization import name_of
 from attrobust.explainers.guided import GuidedBackprop
 from attrobust.naming.component import resolve_one
-from attrobust.networks.smoothed import activations, softplus_view
+from attrobust.networks.smoothed import activations, softplus_model
 from attrobust.types import ImageFacts
 
 from helpers.runs import FAST, run
@@ -68,7 +68,7 @@ def test_a_residual_network_of_torchvision_has_an_activation_for_each_call(x: Te
     assert len(activations(network)) == 49
     target = torch.tensor([0, 1, 2, 3])
     assert GuidedBackprop()(network, x, target).abs().max() > 0
-    assert not torch.equal(softplus_view(network, 3.0)(x), network(x))
+    assert not torch.equal(softplus_model(network, 3.0)(x), network(x))
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ from attrobust.benchmark.request.protocol import load_protocol
 from attrobust.benchmark.request.request import Request, make_request
 from attrobust.benchmark.run.plan import Plan
 from attrobust.benchmark.run.runner import Runner
-from attrobust.benchmark.run.subjects import controls_of
+from attrobust.benchmark.run.subjects import baselines_of
 
 SMALL = 10_000
 """Bytes of a pickled job, which names images and weights and holds none."""
 
 
 def request(folder: Path, **changes: object) -> Request:
-    """A user's checkpoint beside two methods, with an attack that needs another network, controls and audits."""
+    """A user's checkpoint beside two methods, an attack that needs a source model, sanity-check baselines and audits."""
     options = benchmark_parser().parse_args([])
     asked: dict[str, object] = {
         "images": 6,
@@ -31,7 +31,7 @@ def request(folder: Path, **changes: object) -> Request:
         "explainers": ("saliency", "ig:steps=4"),
         "attacks": ("noise:draws=2", "transfer:steps=2"),
         "metrics": ("cosine", "gini", "curvature:iterations=2", "roar:levels=50"),
-        "controls": ("constant-map", "untrained"),
+        "baselines": ("constant-map", "untrained"),
     }
     settings = {name: value for name, value in changes.items() if name in ("choose", "retrain", "epochs")}
     asked |= {name: value for name, value in changes.items() if name not in settings}
@@ -57,7 +57,7 @@ def request(folder: Path, **changes: object) -> Request:
 
 def plan_of(asked: Request) -> Plan:
     runner = Runner(asked, [])
-    return runner.planner.plan([*runner.subjects, *controls_of(asked, runner.subjects)])
+    return runner.planner.plan([*runner.subjects, *baselines_of(asked, runner.subjects)])
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,10 @@ def test_a_network_that_others_go_on_from_is_obtained_first_where_it_has_to_be_t
     assert networks[1].needs == (networks[0].key,)
     assert networks[0].lent, "attacks use it too"
     fresh = request(tmp_path, methods=("r2et",))
-    assert [job.label for job in plan_of(fresh).jobs if isinstance(job, NetworkJob)][:2] == ["r2et", "donor natural"]
+    assert [job.label for job in plan_of(fresh).jobs if isinstance(job, NetworkJob)][:2] == [
+        "r2et",
+        "source model natural",
+    ]
 
 
 def test_a_users_checkpoint_is_examined_when_its_accuracy_is_known(plan: Plan) -> None:

@@ -200,9 +200,9 @@ def test_attacks_that_broke_the_rules_are_counted_in_the_notes(tmp_path: Path) -
         assert isinstance(row, ScoredRow)
         store.append([replace(row, scores_sha256=store.save_scores(key, values, np.arange(IMAGES) >= 3))])
     board = build([store])
-    assert board.notes() == [f"better, saliency, topk: 3 of {IMAGES} attacks were not legal and count as no attack"]
+    assert board.notes() == [f"better, saliency, topk: 3 of {IMAGES} attacks were not feasible and count as no attack"]
     for table in (text.terminal(board), text.markdown(board), latex.render(board)):
-        assert "3 of 40 attacks were not legal" in table
+        assert "3 of 40 attacks were not feasible" in table
 
 
 def test_the_common_subset_is_what_every_network_classifies_correctly(board: Leaderboard) -> None:
@@ -226,7 +226,7 @@ def test_noise_that_beats_an_attack_is_flagged_in_every_format(board: Leaderboar
 
 def test_csv_loads_in_pandas_with_numeric_columns(board: Leaderboard) -> None:
     table = pd.read_csv(io.StringIO(csv.render(board)))
-    for column in ("images", "undefined", "legal", "mean", "ci_low", "ci_high", "seed"):
+    for column in ("images", "undefined", "feasible", "mean", "ci_low", "ci_high", "seed"):
         assert pd.api.types.is_numeric_dtype(table[column]), column
     assert pd.api.types.is_bool_dtype(table["best"])
     assert len(table) == 5 + 2 * 5 * 2 * 2

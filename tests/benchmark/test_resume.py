@@ -15,7 +15,7 @@ from helpers.runs import FAST, start
 TRAINING = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", "--retrain", "--epochs", "2", *FAST]
 TRAINING += ["--model", "lenet:width=8,hidden=32"]
 EVALUATION = ["--methods", "natural,hessian,pgd-at", "--images", "8", "--attacks", "noise:draws=2,topk:steps=6"]
-EVALUATION += ["--explainers", "saliency", "--controls", "none"]
+EVALUATION += ["--explainers", "saliency", "--baselines", "none"]
 
 
 def finish(words: list[str], folder: Path) -> bytes:

@@ -17,7 +17,7 @@ TRIED = 120
 
 def test_whatever_is_edited_report_and_verify_end_in_words(tmp_path: Path, capsys: Capture) -> None:
     words = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", "--epochs", "1", *FAST, "--metrics"]
-    assert run([*words, "topk,gini", "--controls", "constant-map", "--out", tmp_path], capsys)[0] == 0
+    assert run([*words, "topk,gini", "--baselines", "constant-map", "--out", tmp_path], capsys)[0] == 0
     plan = json.loads((tmp_path / "run.json").read_text())
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     rng, codes = random.Random(0), set()

@@ -1,4 +1,4 @@
-"""What belongs to an attack, a map, a network or a training has a block of its own; controls never lead."""
+"""What belongs to an attack, map, network or training has a block of its own; sanity-check baselines never lead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from helpers.runs import FAST, run
 
 Capture = pytest.CaptureFixture[str]
 METRICS = "cosine,insertion,deletion,gini,curvature:iterations=2,roar:levels=50,repeats=2"
-CONTROLS = ["constant-map of natural", "random-map of natural", "untrained"]
+BASELINES = ["constant-map of natural", "random-map of natural", "untrained"]
 ONCE = ["--epochs", "1", "--accuracy-attack", "none", "--no-audit"]
 
 
@@ -29,11 +29,11 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two methods and all controls, with a metric of every scope."""
+    """Two methods and all sanity-check baselines, with a metric of every scope."""
     folder = tmp_path_factory.mktemp("scopes") / "run"
     words = ["--methods", "natural,aga", "--images", "6", "--explainers", "saliency", "--attacks", "noise:draws=1"]
     words += ["--metrics", METRICS, "--accuracy-attack", "none", "--recipe", str(short_recipe(folder.parent))]
-    assert main([*words, "--controls", "constant-map,random-map,untrained", "--out", str(folder)]) == 0
+    assert main([*words, "--baselines", "constant-map,random-map,untrained", "--out", str(folder)]) == 0
     return folder
 
 
@@ -57,18 +57,18 @@ def test_every_metric_stands_with_what_it_belongs_to(finished: Path) -> None:
         "ROAR": ("training", "saliency", ""),
     }
     assert table.groupby("method")["metric"].nunique().eq(6).all()
-    assert (table[table["scope"] != "attack"]["legal"].isna()).all()
+    assert (table[table["scope"] != "attack"]["feasible"].isna()).all()
     assert table[table["scope"] == "training"]["images"].eq(300).all()
 
 
-def test_controls_have_no_ranks(finished: Path, capsys: Capture) -> None:
+def test_baselines_have_no_ranks(finished: Path, capsys: Capture) -> None:
     table = pd.read_csv(finished / "leaderboard.csv")
-    control = table["method"].isin(CONTROLS)
-    assert table["control"].eq(control).all()
-    assert set(table[control]["method"]) == set(CONTROLS)
-    assert table[control]["rank"].isna().all()
-    assert not table[control]["best"].any()
-    assert table[~control & table["scope"].eq("map") & table["subset"].eq("all")]["rank"].notna().all()
+    baseline = table["method"].isin(BASELINES)
+    assert table["baseline"].eq(baseline).all()
+    assert set(table[baseline]["method"]) == set(BASELINES)
+    assert table[baseline]["rank"].isna().all()
+    assert not table[baseline]["best"].any()
+    assert table[~baseline & table["scope"].eq("map") & table["subset"].eq("all")]["rank"].notna().all()
     assert run(["verify", finished], capsys)[0] == 0
 
 
@@ -76,7 +76,7 @@ def test_a_constant_map_is_last_on_faithfulness_and_an_untrained_network_decides
     tmp_path: Path, capsys: Capture
 ) -> None:
     words = ["--methods", "natural,aga", *FAST, "--metrics", "insertion,deletion", "--accuracy-attack", "none"]
-    words += ["--controls", "constant-map,random-map,untrained", "--out", tmp_path / "run"]
+    words += ["--baselines", "constant-map,random-map,untrained", "--out", tmp_path / "run"]
     assert run(words, capsys)[0] == 0
     table = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
     accuracy = table[table["metric"] == "accuracy (%)"].set_index("method")["mean"]
@@ -105,8 +105,8 @@ def test_verify_holds_repeats_to_their_scores(finished: Path, tmp_path: Path, ca
     copied = tmp_path / "copy"
     shutil.copytree(finished, copied)
     found = rows(copied)
-    study = next(row for row in found if "repeats" in row)
-    study["repeats"][0] += 0.01
+    retraining_metric = next(row for row in found if "repeats" in row)
+    retraining_metric["repeats"][0] += 0.01
     (copied / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
     code, out, _ = run(["verify", copied], capsys)
     assert code == 1
@@ -118,7 +118,7 @@ def test_the_same_command_again_trains_and_computes_nothing(
 ) -> None:
     before, table = rows(finished), (finished / "leaderboard.csv").read_bytes()
     monkeypatch.setattr("attrobust.benchmark.executors.worker.judge", None)
-    monkeypatch.setattr("attrobust.benchmark.executors.worker.conduct", None)
+    monkeypatch.setattr("attrobust.benchmark.executors.worker.evaluate_retraining", None)
     plan = json.loads((finished / "run.json").read_text())
     assert run(plan["argv"], capsys)[0] == 0
     assert rows(finished) == before
@@ -131,7 +131,7 @@ def test_a_network_whose_study_fails_has_a_failed_row_and_all_its_other_numbers(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr("attrobust.benchmark.executors.worker.conduct", broken)
+    monkeypatch.setattr("attrobust.benchmark.executors.worker.evaluate_retraining", broken)
     words = ["--methods", "natural", *FAST, "--metrics", "cosine,roar", "--accuracy-attack", "none", "--no-audit"]
     code, out, err = run([*words, "--out", tmp_path / "run"], capsys)
     assert code == 1
@@ -212,8 +212,11 @@ def test_bca_intervals_are_reported_on_request_and_verified(finished: Path, tmp_
         (["--metrics", "ssim:value=5"], "ssim:value=5: value changes nothing beside the other settings; leave it out"),
         (["--methods", "natural,aga:cosd={0.1,1}", "--choose", "ssim:sigma=3"], "sigma changes nothing beside"),
         (["--metrics", "max-sensitivity:radius=8"], "radius=8 must be at most 1 in pixel units (write 8/255, not 8)"),
-        (["--controls", "constant"], "--controls: unknown control 'constant'; use constant-map, random-map, untrained"),
-        (["--controls", "untrained,untrained"], "names a control twice"),
+        (
+            ["--baselines", "constant"],
+            "--baselines: unknown sanity-check baseline 'constant'; use constant-map, random-map, untrained",
+        ),
+        (["--baselines", "untrained,untrained"], "names a sanity-check baseline twice"),
         (
             ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "insertion"],
             "sweeps are chosen by what an attack does",

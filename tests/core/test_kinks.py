@@ -12,7 +12,7 @@ from attrobust.attacks.direct import Direct
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map
 from attrobust.networks.kinks import RAMPS, SmoothActivation
-from attrobust.networks.smoothed import KINKED, smooth_activation_view
+from attrobust.networks.smoothed import PIECEWISE_LINEAR, smooth_activation_model
 from attrobust.threat import ThreatModel
 
 MADE = [
@@ -26,29 +26,29 @@ MADE = [
 ]
 
 
-@pytest.mark.parametrize("kinked", MADE, ids=lambda module: type(module).__name__)
-def test_sharp_enough_it_is_the_activation_itself(kinked: nn.Module) -> None:
+@pytest.mark.parametrize("piecewise_linear", MADE, ids=lambda module: type(module).__name__)
+def test_sharp_enough_it_is_the_activation_itself(piecewise_linear: nn.Module) -> None:
     x = torch.linspace(-8, 8, 4 * 3 * 50, dtype=torch.float64).view(4, 3, 50)
-    kinked = kinked.double().eval()
-    wanted = kinked(x)
+    piecewise_linear = piecewise_linear.double().eval()
+    wanted = piecewise_linear(x)
     for beta in (10.0, 1e6):
         # Two ramps at most, each off by log(2) / beta, times x for hardswish.
-        assert (SmoothActivation(kinked, beta)(x) - wanted).abs().max() <= 2 * 0.7 / beta * 8
-    assert (SmoothActivation(kinked, 1.0)(x) - wanted).abs().max() > 1e-3
+        assert (SmoothActivation(piecewise_linear, beta)(x) - wanted).abs().max() <= 2 * 0.7 / beta * 8
+    assert (SmoothActivation(piecewise_linear, 1.0)(x) - wanted).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("kinked", MADE, ids=lambda module: type(module).__name__)
-def test_derivatives_of_both_orders_are_those_of_the_formula(kinked: nn.Module) -> None:
+@pytest.mark.parametrize("piecewise_linear", MADE, ids=lambda module: type(module).__name__)
+def test_derivatives_of_both_orders_are_those_of_the_formula(piecewise_linear: nn.Module) -> None:
     x = torch.linspace(-4, 7, 18, dtype=torch.float64).view(1, 3, 6).requires_grad_()
-    smooth = SmoothActivation(kinked.double().eval(), 3.0)
+    smooth = SmoothActivation(piecewise_linear.double().eval(), 3.0)
     assert torch.autograd.gradcheck(smooth, x)
     assert torch.autograd.gradgradcheck(smooth, x)
 
 
-def test_everything_kinked_but_a_jump_is_covered() -> None:
-    assert {*RAMPS, nn.ReLU} == {*KINKED} - {nn.Threshold}
-    with pytest.raises(ValueError, match="Threshold has no smooth counterpart; attack with view=own"):
-        smooth_activation_view(nn.Sequential(nn.Threshold(0.1, 20.0)), 1.0)
+def test_everything_piecewise_linear_but_a_jump_is_covered() -> None:
+    assert {*RAMPS, nn.ReLU} == {*PIECEWISE_LINEAR} - {nn.Threshold}
+    with pytest.raises(ValueError, match="Threshold has no smooth counterpart; attack with differentiate=own"):
+        smooth_activation_model(nn.Sequential(nn.Threshold(0.1, 20.0)), 1.0)
 
 
 def test_activations_in_place_change_the_tensor_they_are_given() -> None:
@@ -77,6 +77,9 @@ def test_networks_of_such_activations_are_attacked_through_their_curvature(
         partners=x.roll(1, 0),
     )
     clean = context.maps(x, y).flatten(1)
-    moved = [context.maps(Direct(steps=15, view=view)(context, x, y).x, y).flatten(1) for view in ("auto", "own")]  # type: ignore[arg-type]
+    moved = [
+        context.maps(Direct(steps=15, differentiate=smoothed)(context, x, y).x, y).flatten(1)
+        for smoothed in ("auto", "own")
+    ]  # type: ignore[arg-type]
     auto, own = (F.cosine_similarity(clean, maps).mean() for maps in moved)
     assert auto < own

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attrobust import load
 from attrobust.networks.pooling import LogSumExpPool
-from attrobust.networks.smoothed import smooth_pooling_view
+from attrobust.networks.smoothed import smooth_pooling_model
 
 SHAPES = list(itertools.product((2, 3, (3, 2)), (None, 1, 2, 3), (0, 1), (1, 2), (False, True)))
 
@@ -22,11 +22,11 @@ def test_sharp_enough_it_is_max_pooling_for_every_window(
     x = torch.randn(2, 3, 11, 13, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     hard = nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=ceil)
     wanted = hard(x)
-    for sharpness in (10.0, 1e5):
-        found = LogSumExpPool(hard, sharpness)(x)
+    for inverse_temperature in (10.0, 1e5):
+        found = LogSumExpPool(hard, inverse_temperature)(x)
         assert found.shape == wanted.shape
         assert (found >= wanted - 1e-12).all()
-        assert (found - wanted).max() <= torch.tensor(9.0).log() / sharpness
+        assert (found - wanted).max() <= torch.tensor(9.0).log() / inverse_temperature
 
 
 def test_a_window_is_the_logarithm_of_a_sum() -> None:
@@ -57,23 +57,23 @@ def test_padding_and_large_values_leave_no_nan_in_single_precision() -> None:
 def test_a_view_shares_the_weights_and_leaves_the_network_as_it_was(real_images: tuple[Tensor, Tensor]) -> None:
     model, x = load("digits/natural"), real_images[0]
     before = model(x)
-    view = smooth_pooling_view(model, 1e4)
-    assert [id(p) for p in view.parameters()] == [id(p) for p in model.parameters()]
-    assert not any(isinstance(module, nn.MaxPool2d) for module in view.modules())
+    smoothed = smooth_pooling_model(model, 1e4)
+    assert [id(p) for p in smoothed.parameters()] == [id(p) for p in model.parameters()]
+    assert not any(isinstance(module, nn.MaxPool2d) for module in smoothed.modules())
     assert any(isinstance(module, nn.MaxPool2d) for module in model.modules())
-    torch.testing.assert_close(view(x), before, rtol=0, atol=5e-2)
+    torch.testing.assert_close(smoothed(x), before, rtol=0, atol=5e-2)
     assert torch.equal(model(x), before)
 
 
 def test_a_network_without_max_pooling_is_its_own_view() -> None:
     network = nn.Sequential(nn.Conv2d(1, 1, 3), nn.AvgPool2d(2))
-    assert smooth_pooling_view(network, 10.0) is network
+    assert smooth_pooling_model(network, 10.0) is network
 
 
 @pytest.mark.parametrize(
-    ("pool", "sharpness", "message"),
+    ("pool", "inverse_temperature", "message"),
     [(nn.MaxPool2d(2), 0.0, "must be above 0"), (nn.MaxPool2d(2, return_indices=True), 1.0, "returns indices")],
 )
-def test_what_cannot_be_smoothed_is_said(pool: nn.MaxPool2d, sharpness: float, message: str) -> None:
+def test_what_cannot_be_smoothed_is_said(pool: nn.MaxPool2d, inverse_temperature: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        LogSumExpPool(pool, sharpness)
+        LogSumExpPool(pool, inverse_temperature)

@@ -14,7 +14,7 @@ from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attrobust import differentiable, softplus_view
+from attrobust import differentiable, softplus_model
 from attrobust.explainers import registry
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.deeplift import DeepLift
@@ -77,11 +77,11 @@ def test_in_place_operations_under_another_name_are_refused_where_they_cannot_be
             explainer(model, images, TARGET)
 
 
-def test_a_softplus_view_keeps_in_place_operations(x: Tensor) -> None:
+def test_a_softplus_model_keeps_in_place_operations(x: Tensor) -> None:
     model = made(lambda: PreActivation(in_place=True))
-    assert torch.allclose(softplus_view(model, 1e5)(x), model(x), atol=1e-4)
+    assert torch.allclose(softplus_model(model, 1e5)(x), model(x), atol=1e-4)
     attached = x.clone().requires_grad_()
-    maps = Saliency()(softplus_view(model, 5.0), attached, TARGET, create_graph=True)
+    maps = Saliency()(softplus_model(model, 5.0), attached, TARGET, create_graph=True)
     assert torch.autograd.grad(maps.square().sum(), attached)[0].abs().max() > 0
 
 
@@ -126,8 +126,8 @@ def test_one_activation_under_two_names_is_replaced_under_both(x: Tensor) -> Non
     found = GuidedBackprop()(made(shared), x, TARGET)
     assert torch.equal(found, GuidedBackprop()(apart, x, TARGET))
     relu = nn.ReLU()
-    view = softplus_view(nn.Sequential(nn.Conv2d(1, 1, 1), relu, nn.Conv2d(1, 1, 1), relu), 5.0)
-    assert [type(module).__name__ for module in view] == ["Conv2d", "Softplus"] * 2  # type: ignore[attr-defined]
+    smoothed = softplus_model(nn.Sequential(nn.Conv2d(1, 1, 1), relu, nn.Conv2d(1, 1, 1), relu), 5.0)
+    assert [type(module).__name__ for module in smoothed] == ["Conv2d", "Softplus"] * 2  # type: ignore[attr-defined]
 
 
 class FunctionalSoftplus(nn.Module):

@@ -15,7 +15,7 @@ from attrobust.benchmark.command.main import main
 
 ROOT = Path(__file__).parents[2]
 FAST = ["--images", "6", "--explainers", "saliency", "--metrics", "topk:k=10%,spearman,cosine,normalized-l2"]
-FAST += ["--controls", "none", "--attacks", "noise:draws=2,topk:steps=2"]
+FAST += ["--baselines", "none", "--attacks", "noise:draws=2,topk:steps=2"]
 """Options that make a run on the digits short, and only of attacks, which are the last word."""
 
 

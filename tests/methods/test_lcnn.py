@@ -26,7 +26,7 @@ from attrobust.explainers.gradcam import GradCam
 from attrobust.explainers.guided import GuidedBackprop
 from attrobust.explainers.lrp import LRP
 from attrobust.explainers.saliency import Saliency
-from attrobust.methods.lcnn import LCNN, sharpness, slope
+from attrobust.methods.lcnn import LCNN, inverse_temperature, slope
 from attrobust.networks.low_curvature import CentredSoftplus, LipschitzBatchNorm, SpectralNorm
 from attrobust.networks.passes import counted
 from attrobust.networks.smoothed import is_smooth, shared_copy
@@ -121,7 +121,7 @@ def test_loss_terms_and_gradients_are_those_of_the_official_code(case: str, mode
     network = network_l(data)
     total = loss(method, network)
     close(total, data[f"{prefix}_loss"])
-    close(sharpness(network), data[f"{prefix}_beta_term"])
+    close(inverse_temperature(network), data[f"{prefix}_beta_term"])
     close(slope(network), data[f"{prefix}_gamma_term"])
     total.backward()
     check_gradients(network, data, prefix, lambda name: official(name).removeprefix("L."))
@@ -244,7 +244,7 @@ def test_weights_are_those_of_other_methods_and_vectors_those_of_the_seed(digits
     assert first["features.0.parametrizations.weight.original"].shape == plain.state_dict()["features.0.weight"].shape
 
 
-def test_weight_decay_leaves_sharpness_and_slope_alone() -> None:
+def test_weight_decay_leaves_inverse_temperature_and_slope_alone() -> None:
     network = prepared(ResNet18(), facts(3, 16))
     free = {name.rpartition(".")[2] for name, _ in network.named_parameters() if not LCNN().decays(name)}
     assert free == {"log_beta", "log_gamma"}

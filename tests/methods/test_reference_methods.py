@@ -18,7 +18,7 @@ from attrobust.methods.jacobian import Jacobian
 from attrobust.methods.r2et import R2ET
 from attrobust.methods.ssr import SSR, largest_eigenvalues
 from attrobust.methods.trades import Trades, divergence
-from attrobust.networks.smoothed import Normalize, softplus_view
+from attrobust.networks.smoothed import Normalize, softplus_model
 from attrobust.types import Amount
 
 from helpers.vectors import close, close_gradients, tiny_network, vectors
@@ -189,8 +189,8 @@ def test_arts_inner_steps(case: str, steps: int) -> None:
     model = behind_cifar(network) if case == "cn" else network
     size = data["x"][0].numel()
     method = Art(steps=steps, k=Amount(round(size * 250 / 768), False))
-    view = softplus_view(model, 50.0)
-    moved = method.adversarial(model, view, data["x"], data["y"], seeded(data, "seed"))
+    smoothed = softplus_model(model, 50.0)
+    moved = method.adversarial(model, smoothed, data["x"], data["y"], seeded(data, "seed"))
     wanted = data[f"{case}_x_adv_{steps}"]
     # A gradient entry within rounding of zero may step the other way.
     assert ((moved - wanted).abs() > 1e-9).sum() <= 3
@@ -202,10 +202,10 @@ def test_a_whole_step_of_art() -> None:
     model = behind_cifar(network).train()
     method = Art(k=Amount(1000, False), variant="paper")
     x, y = data["x"], data["y"]
-    moved = method.adversarial(model, softplus_view(model, 50.0), x, y, seeded(data, "seed"))
+    moved = method.adversarial(model, softplus_model(model, 50.0), x, y, seeded(data, "seed"))
     mean, std = model[0].mean, model[0].std  # type: ignore[index]
     close((moved - mean) / std, data["xadv_norm"])
-    triplet = method.triplet(softplus_view(model, 50.0), torch.cat([x, moved]), y.repeat(2))
+    triplet = method.triplet(softplus_model(model, 50.0), torch.cat([x, moved]), y.repeat(2))
     close(triplet, data["exemplar_loss"])
     total = method.loss(model, x, y, seeded(data, "seed"))
     close(total, data["total"])

@@ -24,7 +24,7 @@ from attrobust.metrics import registry
 from attrobust.metrics.base import CaseMetric, Metric, Quality, Similarity, SpatialSimilarity
 from attrobust.metrics.curvature.hessian import HessianNorm
 from attrobust.metrics.faithfulness.infidelity import Infidelity
-from attrobust.metrics.shared.retraining import Study
+from attrobust.metrics.shared.retraining import RetrainingMetric
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.metrics.similarity.lens import Lens, LensPrecision, LensRecall
 from attrobust.metrics.similarity.mass_center import MassCenter
@@ -43,7 +43,7 @@ from helpers.vectors import close, vectors
 
 SIMILARITIES = [name for name in registry.names() if issubclass(registry.get(name), Similarity)]
 QUALITIES = [name for name in registry.names() if issubclass(registry.get(name), Quality)]
-STUDIES = [name for name in registry.names() if issubclass(registry.get(name), Study)]
+RETRAINING_METRICS = [name for name in registry.names() if issubclass(registry.get(name), RetrainingMetric)]
 CASE_METRICS = sorted(SIMILARITIES + QUALITIES)
 SIDE = 12
 
@@ -400,7 +400,7 @@ def test_maps_that_a_metric_is_too_large_for_are_refused_before_anything_is_run(
 
 
 def test_everything_registered_is_of_one_kind() -> None:
-    assert sorted(SIMILARITIES + QUALITIES + STUDIES) == registry.names()
+    assert sorted(SIMILARITIES + QUALITIES + RETRAINING_METRICS) == registry.names()
 
 
 @pytest.mark.parametrize("name", CASE_METRICS)
@@ -501,7 +501,7 @@ def test_a_metric_that_does_not_say_what_it_is_or_returns_another_shape_is_refus
         nothing()(maps("plain", 0), maps("plain", 1))
 
 
-IDLE: list[CaseMetric] = [
+WITHOUT_EFFECT: list[CaseMetric] = [
     SSIM(),
     SSIM(window="gaussian"),
     SSIM(range="value"),
@@ -511,16 +511,16 @@ IDLE: list[CaseMetric] = [
 ]
 
 
-@pytest.mark.parametrize("metric", IDLE, ids=str)
-def test_idle_settings_change_nothing_and_others_do(metric: CaseMetric, make_case: MakeCase) -> None:
+@pytest.mark.parametrize("metric", WITHOUT_EFFECT, ids=str)
+def test_settings_without_effect_change_nothing_and_others_do(metric: CaseMetric, make_case: MakeCase) -> None:
     case = make_case(slice(0, 2))
     other = {"value": 3.0, "sigma": 0.9, "samples": 5, "iterations": 5, "side": 3, "fill": "black"}
     changed = {name: replace(metric, **{name: value}) for name, value in other.items() if hasattr(metric, name)}
     same = {name for name, item in changed.items() if torch.equal(item.score(case), metric.score(case))}
-    assert metric.idle == same
+    assert metric.without_effect == same
 
 
-@pytest.mark.parametrize("kind", [CaseMetric, Similarity, Quality, Study])
+@pytest.mark.parametrize("kind", [CaseMetric, Similarity, Quality, RetrainingMetric])
 def test_a_kind_of_metric_is_no_metric(kind: type[Metric]) -> None:
     with pytest.raises(TypeError, match="abstract"):
         kind()

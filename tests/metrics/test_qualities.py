@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.explainers.base import Explainer
-from attrobust.explainers.controls import Constant, Random
+from attrobust.explainers.baselines import Constant, Random
 from attrobust.explainers.ig import IG
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map

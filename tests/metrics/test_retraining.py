@@ -17,14 +17,14 @@ from attrobust.benchmark.data.base import ArraySplit, Loaded
 from attrobust.benchmark.data.digits import Digits
 from attrobust.benchmark.evaluation import retraining
 from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
-from attrobust.benchmark.evaluation.retraining import FloatSplit, Retraining, conduct, split_maps
+from attrobust.benchmark.evaluation.retraining import FloatSplit, Retraining, evaluate_retraining, split_maps
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.training import loop as training
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import correct, train
 from attrobust.benchmark.training.recipe import Recipe
 from attrobust.explainers.base import Explainer, UnderivedExplainer
-from attrobust.explainers.controls import Constant
+from attrobust.explainers.baselines import Constant
 from attrobust.explainers.saliency import Saliency
 from attrobust.explainers.smoothgrad import SmoothGrad
 from attrobust.maps.reduction import reduce_map
@@ -36,8 +36,8 @@ from attrobust.metrics.retraining.kar import KAR
 from attrobust.metrics.retraining.roar import ROAR
 from attrobust.metrics.shared import removal
 from attrobust.metrics.shared.case import Case
-from attrobust.metrics.shared.removal import RemovalStudy, removed
-from attrobust.metrics.shared.retraining import Bench, Study
+from attrobust.metrics.shared.removal import RemovalMetric, removed
+from attrobust.metrics.shared.retraining import RetrainingContext, RetrainingMetric
 from attrobust.naming.component import Component
 from attrobust.naming.spec import Spec, build
 from attrobust.threat import ThreatModel
@@ -47,7 +47,7 @@ CPU = torch.device("cpu")
 RULES = Rules(threat=ThreatModel(eps=16 / 255), reduction="abs-sum", label="predicted", seed=0, batch_size=5)
 MEAN = torch.tensor([0.3061, 0.4567, 0.1234])
 COUNTS: dict[SplitName, int] = {"train": 7, "val": 3, "test": 40}
-STUDIES = [ROAR, KAR, DiffROAR]
+RETRAINING_METRICS = [ROAR, KAR, DiffROAR]
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +129,15 @@ class Lottery:
         return self.drawn[key][1]
 
 
-def lottery(maps: Mapping[SplitName, Tensor] | None = None, drawn: Lottery | None = None) -> tuple[Bench, Lottery]:
+def lottery(
+    maps: Mapping[SplitName, Tensor] | None = None, drawn: Lottery | None = None
+) -> tuple[RetrainingContext, Lottery]:
     """A bench of black 10×10 images in two colours with maps that rank every pixel, and what it trains with."""
     generator = torch.Generator().manual_seed(1)
     known = maps or {split: torch.rand(count, 10, 10, generator=generator) for split, count in COUNTS.items()}
     found = drawn or Lottery({})
     images: dict[SplitName, Tensor] = {split: torch.zeros(count, 2, 10, 10) for split, count in COUNTS.items()}
-    return Bench(images=images, maps=known.__getitem__, mean=torch.ones(2), seed=3, retrain=found), found
+    return RetrainingContext(images=images, maps=known.__getitem__, mean=torch.ones(2), seed=3, retrain=found), found
 
 
 def accuracies(trained: Lottery, maps: Tensor, count: int) -> dict[str, list[float]]:
@@ -154,19 +156,19 @@ def accuracies(trained: Lottery, maps: Tensor, count: int) -> dict[str, list[flo
 
 @pytest.mark.parametrize("levels", ["10/30/50/70/90", "5/60"])
 def test_the_mean_over_images_is_the_score_of_the_papers(levels: str) -> None:
-    bench, trained = lottery()
+    context, trained = lottery()
     repeats = 3
-    scores = {kind: kind(levels=levels, repeats=repeats).score(bench) for kind in STUDIES}
+    scores = {kind: kind(levels=levels, repeats=repeats).score(context) for kind in RETRAINING_METRICS}
     percents = [int(level) for level in levels.split("/")]
     means = [
-        {kind: np.mean(values) for kind, values in accuracies(trained, bench.maps("test"), percent).items()}
+        {kind: np.mean(values) for kind, values in accuracies(trained, context.maps("test"), percent).items()}
         for percent in percents
     ]
     t = [0, *(percent / 100 for percent in percents), 1]
     roar = np.trapezoid([0, *(mean["random"] - mean["largest"] for mean in means), 0], t)
     kar = np.trapezoid([0, *(mean["smallest"] - mean["random"] for mean in means), 0], t)
     difference = np.mean([mean["smallest"] - mean["largest"] for mean in means])
-    for kind, wanted in zip(STUDIES, (roar, kar, difference), strict=True):
+    for kind, wanted in zip(RETRAINING_METRICS, (roar, kar, difference), strict=True):
         assert scores[kind].shape == (repeats, COUNTS["test"])
         assert scores[kind].dtype == torch.float64
         assert float(scores[kind].mean()) == pytest.approx(float(wanted), abs=1e-12)
@@ -174,51 +176,51 @@ def test_the_mean_over_images_is_the_score_of_the_papers(levels: str) -> None:
 
 
 def test_a_repeat_compares_networks_of_one_seed() -> None:
-    bench, trained = lottery()
-    scores = ROAR(levels="40", repeats=3).score(bench)
+    context, trained = lottery()
+    scores = ROAR(levels="40", repeats=3).score(context)
     seeds = {seed for _, seed in trained.drawn}
     assert len(seeds) == 3
     found = []
     for seed in seeds:
         alone = Lottery({key: value for key, value in trained.drawn.items() if key[1] == seed})
-        (first,), (second,) = (accuracies(alone, bench.maps("test"), 40)[kind] for kind in ("random", "largest"))
+        (first,), (second,) = (accuracies(alone, context.maps("test"), 40)[kind] for kind in ("random", "largest"))
         found.append((first - second) / 2)
     assert sorted(scores.mean(dim=1).tolist()) == pytest.approx(sorted(found), abs=1e-12)
 
 
 def test_equal_images_are_trained_on_once_whoever_asks() -> None:
-    bench, trained = lottery()
-    for kind in STUDIES:
-        study = kind(repeats=2)
+    context, trained = lottery()
+    for kind in RETRAINING_METRICS:
+        retraining_metric = kind(repeats=2)
         before = trained.asked
-        study.score(bench)
-        assert trained.asked - before == study.trainings == 20
+        retraining_metric.score(context)
+        assert trained.asked - before == retraining_metric.trainings == 20
     # Random, largest and smallest, five levels, two repeats; another row shares the random ones.
     assert len(trained.drawn) == 30
-    other, _ = lottery({split: bench.maps(split).flip(0) for split in COUNTS}, trained)
+    other, _ = lottery({split: context.maps(split).flip(0) for split in COUNTS}, trained)
     ROAR(repeats=2).score(other)
     KAR(repeats=2).score(other)
     assert len(trained.drawn) == 50
 
 
 def test_another_seed_of_the_evaluation_is_another_experiment() -> None:
-    bench, trained = lottery()
-    ROAR(levels="40", repeats=1).score(bench)
-    ROAR(levels="40", repeats=1).score(replace(bench, seed=4))
+    context, trained = lottery()
+    ROAR(levels="40", repeats=1).score(context)
+    ROAR(levels="40", repeats=1).score(replace(context, seed=4))
     assert len({seed for _, seed in trained.drawn}) == 2
     # Random pixels are others, the most important ones are not.
     assert len({images for images, _ in trained.drawn}) == 3
 
 
-@pytest.mark.parametrize("kind", STUDIES)
-def test_a_constant_map_scores_nothing_and_a_map_that_is_not_finite_has_no_score(kind: type[RemovalStudy]) -> None:
+@pytest.mark.parametrize("kind", RETRAINING_METRICS)
+def test_a_constant_map_scores_nothing_and_a_map_that_is_not_finite_has_no_score(kind: type[RemovalMetric]) -> None:
     maps = {split: torch.full((count, 10, 10), 0.7) for split, count in COUNTS.items()}
-    bench, _ = lottery(maps)
-    assert (kind().score(bench) == 0).all()
+    context, _ = lottery(maps)
+    assert (kind().score(context) == 0).all()
     maps["test"][3, 2, 1] = float("nan")
     maps["test"][5, 0, 0] = float("inf")
     maps["train"][0, 0, 0] = float("nan")
-    scores = kind().score(bench)
+    scores = kind().score(context)
     assert scores.isnan().all(dim=0).nonzero()[:, 0].tolist() == [3, 5]
     assert scores.isnan().sum() == 2 * len(scores)
     assert scores.nansum() == 0
@@ -249,8 +251,8 @@ def test_settings_are_typed_and_sizes_checked() -> None:
 
 def test_a_study_that_returns_another_shape_is_refused() -> None:
     said = {"higher_is_better": True, "bounds": (0.0, 1.0), "trainings": 0}
-    short = type("Short", (Study,), {"conduct": lambda *_: torch.zeros(3, 5), **said})
-    with pytest.raises(ValueError, match=r"Short\.conduct returned \(5,\) for 40 images"):
+    short = type("Short", (RetrainingMetric,), {"evaluate": lambda *_: torch.zeros(3, 5), **said})
+    with pytest.raises(ValueError, match=r"Short\.evaluate returned \(5,\) for 40 images"):
         short().score(lottery()[0])
 
 
@@ -310,18 +312,20 @@ class Claims(UnderivedExplainer):
 
 @pytest.fixture(scope="module")
 def service(task: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Retraining:
-    return Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path_factory.mktemp("studies"))
+    return Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path_factory.mktemp("retrainings"))
 
 
 def test_the_true_map_beats_chance_and_its_reverse(task: Loaded, service: Retraining) -> None:
     network = TINY.build(training.image_facts(task)).eval()
-    studies = [kind(levels="10/90", repeats=1) for kind in STUDIES]
+    retraining_metrics = [kind(levels="10/90", repeats=1) for kind in RETRAINING_METRICS]
     scores = {}
     for how in ("truth", "drawn", "reverse"):
-        found = conduct(network, Claims(how=how), studies, task, replace(RULES, batch_size=64), service)
+        found = evaluate_retraining(
+            network, Claims(how=how), retraining_metrics, task, replace(RULES, batch_size=64), service
+        )
         assert [values.shape for values in found] == [(1, 200)] * 3
         scores[how] = [float(values.mean()) for values in found]
-    constant = conduct(network, Constant(), studies, task, RULES, service)
+    constant = evaluate_retraining(network, Constant(), retraining_metrics, task, RULES, service)
     assert [float(values.abs().max()) for values in constant] == [0, 0, 0]
     for truth, drawn, reverse in zip(scores["truth"], scores["drawn"], scores["reverse"], strict=True):
         assert truth > drawn + 0.05
@@ -481,6 +485,8 @@ def test_a_bench_explains_a_split_once_and_only_when_asked(task: Loaded, monkeyp
 
     monkeypatch.setattr(retraining, "split_maps", watched)
     network = TINY.build(training.image_facts(task)).eval()
-    studies = [kind(levels="50", repeats=1) for kind in STUDIES]
-    conduct(network, Saliency(), studies, task, replace(RULES, batch_size=128), lambda *_: torch.ones(200).bool())
+    retraining_metrics = [kind(levels="50", repeats=1) for kind in RETRAINING_METRICS]
+    evaluate_retraining(
+        network, Saliency(), retraining_metrics, task, replace(RULES, batch_size=128), lambda *_: torch.ones(200).bool()
+    )
     assert len(asked) == 3

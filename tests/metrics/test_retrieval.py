@@ -131,7 +131,7 @@ def test_pgd_changes_predictions_where_noise_does_not(
     noisy = threat.scatter(x, context.streams("start").uniform(x))
     flips = [int((network(moved).argmax(dim=1) != clean).sum()) for moved in (attacked.x, noisy)]
     assert flips[0] >= flips[1] + 4, flips
-    assert attacked.legal.all()
+    assert attacked.feasible.all()
     steps = Pgd().steps
     # Of the base and the attack one prediction each; the loss of every iterate, and the gradient of all but the last.
     assert attacked.passes.forward == len(x) * (steps + 1 + 2)
@@ -207,7 +207,7 @@ def test_the_command_reports_retrieval_for_every_explainer_and_verifies_it(
         "noise,pgd:steps=5",
     ]
     words += [
-        "--controls",
+        "--baselines",
         "none",
         "--metrics",
         "cosine,retrieval,retrieval:label=oracle",

@@ -30,7 +30,7 @@ from attrobust.benchmark.data.imagefolder import ImageFolder
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.explainers import registry
 from attrobust.explainers.base import Explainer
-from attrobust.networks.smoothed import softplus_view
+from attrobust.networks.smoothed import softplus_model
 
 from helpers.by_hand import apart, by_hand
 from helpers.stock import STOCK, feature_map
@@ -153,7 +153,7 @@ def main(weights: str, names: list[str]) -> None:
     data = ImageFolder().load(Path(os.environ["ATTROBUST_DATA"]))
     model = LeNet().build(image_facts(data)).eval()
     load_weights(model, read_weights(Path(weights))[0], weights)
-    smooth = softplus_view(model, 10.0)
+    smooth = softplus_model(model, 10.0)
     for network in (model, smooth):
         network.requires_grad_(False)
     images = data.splits["test"].batch(range(16))[0]

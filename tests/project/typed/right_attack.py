@@ -37,7 +37,7 @@ class Right(Attack):
         return True
 
     @property
-    def donor(self) -> str:
+    def source_model(self) -> str:
         return "natural"
 
     def check_size(self, height: int, width: int) -> None:
@@ -52,7 +52,7 @@ class Right(Attack):
         streams: ImageStreams = context.streams("start")
         noise = context.threat.scatter(x, streams.uniform(x))
         explainer: Explain = context.explainer if context.surrogate is None else context.surrogate
-        network: nn.Module = context.model if context.donor is None else context.donor
+        network: nn.Module = context.model if context.source_model is None else context.source_model
         moved = explainer(network, noise, y, create_graph=False)
         watch: Observer | None = context.observer
         if watch is not None:
@@ -66,4 +66,4 @@ class Right(Attack):
 
 def count(output: AttackOutput) -> int:
     passes: Passes = output.passes
-    return passes.forward + passes.backward + int(output.legal.sum()) + len(output.others) + len(output.members)
+    return passes.forward + passes.backward + int(output.feasible.sum()) + len(output.others) + len(output.members)

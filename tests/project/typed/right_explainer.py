@@ -26,7 +26,7 @@ class Right(Explainer):
     power: float = 1.0
 
     stochastic: ClassVar[bool] = True
-    curved: ClassVar[bool] = True
+    varies_within_region: ClassVar[bool] = True
 
     @property
     def differentiable(self) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from attrobust import Batch, Card, Cost, Method, Normalize, register_method, softplus_view
+from attrobust import Batch, Card, Cost, Method, Normalize, register_method, softplus_model
 
 
 @register_method("right")
@@ -27,7 +27,7 @@ class Right(Method):
         return "natural"
 
     @property
-    def idle(self) -> frozenset[str]:
+    def without_effect(self) -> frozenset[str]:
         return frozenset({"amount"})
 
     def cost(self, classes: int) -> Cost | None:
@@ -38,7 +38,7 @@ class Right(Method):
             raise ValueError("no gaze")
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        return nn.Sequential(Normalize((0.5,), (0.5,)), softplus_view(model, 3.0))
+        return nn.Sequential(Normalize((0.5,), (0.5,)), softplus_model(model, 3.0))
 
     def decays(self, name: str) -> bool:
         return name.endswith("weight")

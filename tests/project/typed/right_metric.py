@@ -9,16 +9,16 @@ from torch import Tensor
 
 from attrobust import (
     Amount,
-    Bench,
     Case,
     CaseMetric,
     Metric,
     Quality,
+    RetrainingContext,
+    RetrainingMetric,
     Scope,
     Similarity,
     SpatialSimilarity,
     SplitName,
-    Study,
     register_metric,
 )
 
@@ -39,7 +39,7 @@ class Near(Similarity):
         return f"near {self.k}"
 
     @property
-    def idle(self) -> frozenset[str]:
+    def without_effect(self) -> frozenset[str]:
         return frozenset()
 
     def check_size(self, height: int, width: int) -> None:
@@ -77,7 +77,7 @@ class Sparse(Quality):
 
 @register_metric("right-retrained")
 @dataclass(frozen=True, kw_only=True)
-class Retrained(Study):
+class Retrained(RetrainingMetric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
@@ -85,11 +85,11 @@ class Retrained(Study):
     def trainings(self) -> int:
         return 1
 
-    def conduct(self, bench: Bench) -> Tensor:
+    def evaluate(self, context: RetrainingContext) -> Tensor:
         changed: dict[SplitName, Tensor] = {
-            name: images * bench.maps(name).unsqueeze(1).sign() for name, images in bench.images.items()
+            name: images * context.maps(name).unsqueeze(1).sign() for name, images in context.images.items()
         }
-        return bench.retrain(changed, bench.seed).double().unsqueeze(0) + 0 * bench.mean.sum()
+        return context.retrain(changed, context.seed).double().unsqueeze(0) + 0 * context.mean.sum()
 
 
 metrics: list[Metric] = [Near(), Place(), Sparse(), Retrained()]

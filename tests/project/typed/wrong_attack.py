@@ -24,7 +24,7 @@ class Wrong(Attack):
 @dataclass(frozen=True, kw_only=True)
 class WrongReturn(Attack):  # error: mypy
     @property
-    def donor(self) -> None:  # error
+    def source_model(self) -> None:  # error
         return None
 
     def run(self, context: Context, x: Tensor, y: Tensor) -> AttackOutput:  # error
@@ -35,7 +35,7 @@ class WrongReturn(Attack):  # error: mypy
 @dataclass(frozen=True, kw_only=True)
 class NoRun(Attack):
     def run_it(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
-        return context.donor(x)  # error
+        return context.source_model(x)  # error
 
 
 NoRun()  # error

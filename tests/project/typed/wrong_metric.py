@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from attrobust import Bench, Case, Quality, Similarity, Study, register_metric, register_model
+from attrobust import Case, Quality, RetrainingContext, RetrainingMetric, Similarity, register_metric, register_model
 
 
 @register_metric("wrong-similarity")
@@ -29,13 +29,13 @@ class WrongQuality(Quality):
 
 @register_model("wrong-axis")  # error: pyright
 @dataclass(frozen=True, kw_only=True)
-class WrongRetraining(Study):  # error: mypy
+class WrongRetraining(RetrainingMetric):  # error: mypy
     @property
     def trainings(self) -> str:  # error
         return "1"
 
-    def conduct(self, bench: Bench) -> Tensor:
-        return bench.images["validation"]  # error
+    def evaluate(self, context: RetrainingContext) -> Tensor:
+        return context.images["validation"]  # error
 
 
 @register_metric("no-judge")

@@ -49,7 +49,7 @@ class Random(UnderivedExplainer):
 class Input(Explainer):
     """Sanity-check baseline: the image itself, so that bright pixels are important."""
 
-    curved: ClassVar[bool] = True
+    varies_within_region: ClassVar[bool] = True
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
