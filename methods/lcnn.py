@@ -28,10 +28,10 @@ PAPER_BATCH = 128
 class LCNN(Method):
     """Low-curvature network: layers with learned bounds of curvature and slope, and a penalty on the bounds.
 
-    ``prepare`` makes every ReLU a centred softplus of learned inverse temperature β, divides every convolution's weight by the
-    spectral norm of the convolution, and makes every batch normalisation one without weights whose slope is at most a
-    learned γ (see ``attrobust.networks.low_curvature``). The network's curvature is then bounded by a sum of the β,
-    each times slopes of the layers around it, and the loss is::
+    ``prepare`` makes every ReLU a centred softplus of learned inverse temperature β, divides every convolution's weight
+    by the spectral norm of the convolution, and makes every batch normalisation one without weights whose slope is at
+    most a learned γ (see ``attrobust.networks.low_curvature``). The network's curvature is then bounded by a sum of the
+    β, each times slopes of the layers around it, and the loss is::
 
         CE + lam_beta Σ β + lam_gamma Σ |log γ| + lam_grad mean_i ||∇_x CE_i||_2^2
 

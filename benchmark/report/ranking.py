@@ -15,7 +15,7 @@ Method = tuple[int, ...]
 
 
 def methods_of(networks: Sequence[Network]) -> list[Method]:
-    """What is ranked: networks that differ only in the training seed together, any other alone, no sanity-check baseline.
+    """What is ranked: networks that differ only in the training seed together, others alone, no sanity-check baseline.
 
     Args:
         networks: all rows of a table.

@@ -23,7 +23,7 @@ SMALL = 10_000
 
 
 def request(folder: Path, **changes: object) -> Request:
-    """A user's checkpoint beside two methods, an attack that needs a source model, sanity-check baselines and audits."""
+    """A user's checkpoint, two methods, an attack that needs a source model, sanity-check baselines and audits."""
     options = benchmark_parser().parse_args([])
     asked: dict[str, object] = {
         "images": 6,
