@@ -13,7 +13,7 @@ INITIAL_ITERATIONS = 15
 
 
 class CentredSoftplus(nn.Module):
-    """``s(x) = (softplus(b x) - log 2) / b``, ``b = β + 1e-3``: a softplus that is 0 at 0, of learned inverse temperature.
+    """``s(x) = (softplus(b x) - log 2) / b``, ``b = β + 1e-3``: a softplus, 0 at 0, of learned inverse temperature.
 
     Its slope is at most 1 and its second derivative at most b/4; as β goes to 0 it becomes the line x/2. Like torch's
     softplus it is linear where b x is above 20.
