@@ -15,7 +15,7 @@ from attrobust import load
 from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.direct import Direct
 from attrobust.attacks.engine.adaptive import AdaptiveDescent, Control, schedule
-from attrobust.attacks.engine.differentiated import activation_displacements, smoothed_model
+from attrobust.attacks.engine.differentiated import SmoothedModel, activation_displacements, smoothed_model
 from attrobust.attacks.engine.feasible import BestFeasible, Objective, along_boundary, margins, retreat
 from attrobust.attacks.engine.walk import Point
 from attrobust.attacks.topk import TopK
@@ -224,6 +224,18 @@ def test_a_view_replaces_kinks_only_and_sharpens_only_what_it_replaced() -> None
     assert fixed[1].beta == 7.0
     assert fixed[2] is network[2] or isinstance(fixed[2], nn.MaxPool2d)
     assert isinstance(network[1], nn.ReLU)
+
+
+def test_a_view_is_sharpened_geometrically_from_the_first_iteration_to_the_last(
+    real_images: tuple[Tensor, Tensor], make_context: ContextMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x = load("digits/natural"), real_images[0][:2]
+    sharpened: list[float] = []
+    monkeypatch.setattr(View, "sharpen", lambda _, factor: sharpened.append(factor))
+    context = make_context(model, Saliency(), x)
+    Direct(score="cosine", steps=4, growth=8.0).run(context, x, model(x).argmax(dim=1))
+    # Once when it is made; the last point is scored, but nothing is descended from there.
+    assert sharpened == pytest.approx([1.0, 1.0, 2.0, 4.0, 8.0])
 
 
 def test_a_view_as_smooth_as_the_ball_is_large_beats_the_softplus_of_the_papers(

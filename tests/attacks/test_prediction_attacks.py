@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -49,6 +50,34 @@ def test_apgd_is_at_least_as_strong_as_pgd_with_as_many_passes(
     assert auto.passes.backward <= plain.passes.backward
     kept = [int((context.predict(output.x) == y).sum()) for output in (auto, plain)]
     assert kept[0] <= kept[1]
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("l2", 0.5)])
+def test_pgd_takes_steps_of_its_share_of_the_ball(
+    norm: str, eps: float, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    """Each from where it is, but for pixels whose slope is within rounding of zero."""
+    model, x = load("digits/natural").double(), real_images[0][:4].double()
+    y, seen = model(x).argmax(dim=1), list[Tensor]()
+    context = make_context(model, Saliency(), x, threat=free(norm, eps))
+    handle = model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    try:
+        Pgd(steps=6, step=0.3).run(context, x, y)
+    finally:
+        handle.remove()
+    assert len(seen) == 1 + 1 + 6, "the clean images, the start and every step"
+    for here, there in itertools.pairwise(seen[1:]):
+        attached = here.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(F.cross_entropy(model(attached), y, reduction="sum"), attached)
+        size = slope.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        delta = here + 0.3 * eps * (slope.sign() if norm == "linf" else slope / size) - x
+        if norm == "linf":
+            delta = delta.clamp(-eps, eps)
+        else:
+            delta = delta * (eps / delta.flatten(1).norm(dim=1)).clamp_max(1.0).view(-1, 1, 1, 1)
+        clear = slope.abs() > 1e-9 * size
+        assert clear.double().mean() > 0.5
+        assert ((x + delta).clamp(0, 1) - there)[clear].abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("loss", ["ce", "dlr"])
