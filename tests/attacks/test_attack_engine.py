@@ -231,7 +231,7 @@ def test_a_view_is_sharpened_geometrically_from_the_first_iteration_to_the_last(
 ) -> None:
     model, x = load("digits/natural"), real_images[0][:2]
     sharpened: list[float] = []
-    monkeypatch.setattr(View, "sharpen", lambda _, factor: sharpened.append(factor))
+    monkeypatch.setattr(SmoothedModel, "cool", lambda _, factor: sharpened.append(factor))
     context = make_context(model, Saliency(), x)
     Direct(score="cosine", steps=4, growth=8.0).run(context, x, model(x).argmax(dim=1))
     # Once when it is made; the last point is scored, but nothing is descended from there.
