@@ -109,68 +109,53 @@ def feature_ablation(
     return each(explain, x, target, feature_mask=masks, perturbations_per_eval=AT_ONCE).expand_as(x)
 
 
-def shapley_sampling(
-    model: nn.Module,
-    x: Tensor,
-    target: Tensor,
-    generator: torch.Generator,
-    samples: int = 10,
-    masks: Tensor | None = None,
-) -> Tensor:
-    masks = squares(x) if masks is None else masks
-    state = generator.get_state()
+def by_segments(make: Callable[[nn.Module, Tensor, int, torch.Generator], Any], default: int) -> Callable[..., Tensor]:
+    """What Captum's explainer gives that ``make`` returns for a mask and a number of samples; all images draw alike."""
 
-    def explain(image: Tensor, *, feature_mask: Tensor, **settings: object) -> Tensor:
-        sampling = captum.attr.ShapleyValueSampling(model)
-        orders = permutations(feature_mask, samples, generator.set_state(state))
-        sampling.permutation_generator = lambda _features, _samples: orders
-        return sampling.attribute(image, feature_mask=feature_mask, n_samples=samples, **settings)
+    def explained(
+        model: nn.Module,
+        x: Tensor,
+        target: Tensor,
+        generator: torch.Generator,
+        samples: int = default,
+        masks: Tensor | None = None,
+    ) -> Tensor:
+        state = generator.get_state()
 
-    return each(explain, x, target, feature_mask=masks, perturbations_per_eval=AT_ONCE)
+        def explain(image: Tensor, *, feature_mask: Tensor, **settings: object) -> Any:
+            explainer = make(model, feature_mask, samples, generator.set_state(state))
+            return explainer.attribute(image, feature_mask=feature_mask, n_samples=samples, **settings)
 
+        masks = squares(x) if masks is None else masks
+        return each(explain, x, target, feature_mask=masks, perturbations_per_eval=AT_ONCE)
 
-def kernel_shap(
-    model: nn.Module,
-    x: Tensor,
-    target: Tensor,
-    generator: torch.Generator,
-    samples: int = 200,
-    masks: Tensor | None = None,
-) -> Tensor:
-    masks = squares(x) if masks is None else masks
-    state = generator.get_state()
-
-    def explain(image: Tensor, *, feature_mask: Tensor, **settings: object) -> Tensor:
-        shap = captum.attr.KernelShap(model)
-        shap.perturb_func = handed_out(shapley_coalitions(feature_mask, samples, generator.set_state(state)))
-        return shap.attribute(image, feature_mask=feature_mask, n_samples=samples, **settings)
-
-    return each(explain, x, target, feature_mask=masks, perturbations_per_eval=AT_ONCE)
+    return explained
 
 
-def lime(
-    model: nn.Module,
-    x: Tensor,
-    target: Tensor,
-    generator: torch.Generator,
-    samples: int = 200,
-    masks: Tensor | None = None,
-) -> Tensor:
-    masks = squares(x) if masks is None else masks
-    state = generator.get_state()
+def sampling_of(model: nn.Module, mask: Tensor, samples: int, generator: torch.Generator) -> Any:
+    sampling, orders = captum.attr.ShapleyValueSampling(model), permutations(mask, samples, generator)
+    sampling.permutation_generator = lambda _features, _samples: orders
+    return sampling
 
+
+def shap_of(model: nn.Module, mask: Tensor, samples: int, generator: torch.Generator) -> Any:
+    shap = captum.attr.KernelShap(model)
+    shap.perturb_func = handed_out(shapley_coalitions(mask, samples, generator))
+    return shap
+
+
+def lime_of(model: nn.Module, mask: Tensor, samples: int, generator: torch.Generator) -> Any:
     def similarity(_original: Tensor, _perturbed: Tensor, coalition: Tensor, **_settings: object) -> Tensor:
         cosine = coalition.double().mean().sqrt()
         return torch.exp(-((1 - cosine) ** 2) / (2 * 0.25**2))
 
-    def explain(image: Tensor, *, feature_mask: Tensor, **settings: object) -> Tensor:
-        numbers = drawn(feature_mask, samples, generator.set_state(state))
-        perturb = handed_out([[int(number < 0.5) for number in row] for row in numbers])
-        explained = captum.attr.Lime(model, SkLearnRidge(alpha=1.0), similarity, perturb)
-        return explained.attribute(image, feature_mask=feature_mask, n_samples=samples, **settings)
+    coalitions = [[int(number < 0.5) for number in row] for row in drawn(mask, samples, generator)]
+    return captum.attr.Lime(model, SkLearnRidge(alpha=1.0), similarity, handed_out(coalitions))
 
-    return each(explain, x, target, feature_mask=masks, perturbations_per_eval=AT_ONCE)
 
+shapley_sampling = by_segments(sampling_of, 10)
+kernel_shap = by_segments(shap_of, 200)
+lime = by_segments(lime_of, 200)
 
 STOCK: dict[str, Stock] = {
     "occlusion": occlusion,
