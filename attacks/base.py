@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, final
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from attrobust.maps.seeds import ImageStreams, derive_seed
 from attrobust.networks.passes import Passes, counted
+from attrobust.networks.state import untouched
 from attrobust.threat import ThreatModel
 
 
@@ -241,14 +242,14 @@ class Attack(ABC):
         networks = [context.model] if context.source_model is None else [context.model, context.source_model]
         with ExitStack() as stack:
             for network in networks:
-                stack.enter_context(_untouched(network))
+                stack.enter_context(untouched(network))
             stack.enter_context(torch.random.fork_rng())
             passes = stack.enter_context(counted(*networks))
             torch.manual_seed(derive_seed("attack", context.seed))
             x = x.detach()
             predicted = context.predict(x)
             # Restored at once, so that the check is made on the network as it was before the attack.
-            with _untouched(context.model):
+            with untouched(context.model):
                 results = self._results(context, x, y)
             checked = [self._checked(context, x, predicted, images) for images in results.images]
         sources = results.sources
@@ -283,33 +284,3 @@ class Attack(ABC):
         if context.threat.keep_prediction:
             feasible &= context.predict(candidate) == predicted
         return torch.where(feasible.view(-1, 1, 1, 1), candidate, x), feasible
-
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-@contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
-    """Inside the block the model is in evaluation mode and frozen; afterwards its whole state is restored."""
-    modes = [(module, module.training) for module in model.modules()]
-    hooks = [(module, name, dict(getattr(module, name))) for module in model.modules() for name in HOOKS]
-    flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    values = [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]
-    try:
-        model.eval()
-        for parameter, _, _ in flags:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for module, name, before in hooks:
-            hooks_now = getattr(module, name)
-            hooks_now.clear()
-            hooks_now.update(before)
-        for parameter, flag, gradient in flags:
-            parameter.requires_grad_(flag)
-            parameter.grad = gradient
-        with torch.no_grad():
-            for tensor, value in values:
-                tensor.copy_(value)

@@ -14,8 +14,9 @@ from attrobust.maps.lengths import PIXELS, unit
 from attrobust.methods import register
 from attrobust.methods.base import Batch
 from attrobust.methods.losses.activation import Activated
-from attrobust.methods.losses.gradients import differentiable, evaluating, loss_gradient
+from attrobust.methods.losses.gradients import differentiable, loss_gradient
 from attrobust.naming.checks import above_zero, at_least, in_pixel_units, not_negative
+from attrobust.networks.state import evaluating
 from attrobust.types import Card, Cost
 
 UNIT = 0.226

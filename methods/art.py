@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from attrobust.methods import register
 from attrobust.methods.losses.activation import Activated
 from attrobust.methods.losses.draws import uniform
-from attrobust.methods.losses.gradients import differentiable, evaluating
+from attrobust.methods.losses.gradients import differentiable
 from attrobust.methods.pgd_at import runner_up
 from attrobust.naming.checks import above_zero, at_least, not_negative
 from attrobust.networks.smoothed import input_mean, input_scale, is_smooth, softplus_model
+from attrobust.networks.state import evaluating
 from attrobust.threat import ThreatModel
 from attrobust.types import Amount, Card, Cost
 

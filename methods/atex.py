@@ -15,8 +15,9 @@ from attrobust.methods import register
 from attrobust.methods.base import SCRATCH, Batch
 from attrobust.methods.losses.activation import Activated
 from attrobust.methods.losses.draws import gaussian, uniform
-from attrobust.methods.losses.gradients import differentiable, evaluating, per_image
+from attrobust.methods.losses.gradients import differentiable, per_image
 from attrobust.naming.checks import above_zero, at_least
+from attrobust.networks.state import evaluating
 from attrobust.types import Card, Cost
 
 

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from attrobust.methods import register
 from attrobust.methods.base import Batch
 from attrobust.methods.losses.activation import Activated
-from attrobust.methods.losses.gradients import differentiable, evaluating, loss_gradient, per_image
+from attrobust.methods.losses.gradients import differentiable, loss_gradient, per_image
 from attrobust.naming.checks import above_zero, not_negative
 from attrobust.networks.smoothed import input_scale
+from attrobust.networks.state import evaluating
 from attrobust.types import Card, Cost
 
 RAMP = (1 / 30, 4 / 30, 8 / 30, 18 / 30, 1.0)

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from attrobust.methods import register
 from attrobust.methods.losses.adversarial import Adversarial
-from attrobust.methods.losses.gradients import evaluating
 from attrobust.methods.losses.integrated import Path, cross_entropies
 from attrobust.naming.checks import at_least, not_negative
+from attrobust.networks.state import evaluating
 from attrobust.types import Card, Cost
 
 

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from attrobust.methods import register
 from attrobust.methods.losses.adversarial import Adversarial, AdversarialLoss
-from attrobust.methods.losses.gradients import evaluating
 from attrobust.methods.losses.integrated import path_of
 from attrobust.methods.mart import Mart
 from attrobust.methods.pgd_at import PgdAt
 from attrobust.methods.trades import Trades
 from attrobust.naming.checks import at_least, not_negative
+from attrobust.networks.state import evaluating
 from attrobust.types import Card, Cost
 
 HOSTS: dict[str, type[AdversarialLoss]] = {"at": PgdAt, "trades": Trades, "mart": Mart}

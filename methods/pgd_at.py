@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from attrobust.methods import register
 from attrobust.methods.losses.adversarial import AdversarialLoss
-from attrobust.methods.losses.gradients import evaluating
+from attrobust.networks.state import evaluating
 from attrobust.types import Card, Cost
 
 

@@ -7,9 +7,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from attrobust.attacks.base import HOOKS
 from attrobust.explainers.base import Explainer
 from attrobust.networks.smoothed import is_smooth, softplus_model
+from attrobust.networks.state import HOOKS
 
 
 def check_explainer(explainer: Explainer, network: nn.Module, images: Tensor) -> None:

@@ -1,9 +1,6 @@
-"""Input gradients of logits and losses, and a context that puts a network in evaluation mode."""
+"""Input gradients of logits and losses."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -49,15 +46,3 @@ def differentiable(x: Tensor) -> Tensor:
 def per_image(values: Tensor) -> Tensor:
     """Numbers, one per image, shaped to multiply a batch of images."""
     return values.view(-1, 1, 1, 1)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards every module is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
