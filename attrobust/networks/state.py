@@ -1,4 +1,4 @@
-"""A network left as it was: its mode, flags, gradients, hooks and values."""
+"""Contexts that restore a network: its mode, or all of its state."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
             yield
         finally:
             for module, name, before in hooks:
-                found = getattr(module, name)
-                found.clear()
-                found.update(before)
+                hooks_now = getattr(module, name)
+                hooks_now.clear()
+                hooks_now.update(before)
             for parameter, flag, gradient in flags:
                 parameter.requires_grad_(flag)
                 parameter.grad = gradient

@@ -45,11 +45,11 @@ def read_plan(value: Any) -> Plan:
 
 
 def _read(value: Any, kind: Any, upgraded: Callable[[Settings], Settings]) -> Any:
-    schema = value.get("schema", 0) if isinstance(value, dict) else SCHEMA
-    if type(schema) is int and not OLDEST <= schema <= SCHEMA and "schema" in value:
+    schema = value.get("schema") if isinstance(value, dict) else None
+    old = type(schema) is int and schema < SCHEMA
+    if type(schema) is int and not OLDEST <= schema <= SCHEMA:
         age = "a newer" if schema > SCHEMA else "an older"
         raise OtherVersionError(f"schema {schema}, of {age} version; this one reads {OLDEST} to {SCHEMA}")
-    old = schema in range(OLDEST, SCHEMA)
     try:
         return validated(upgraded(value) if old else value, kind)
     except MisfitError as error:
