@@ -16,6 +16,7 @@ from attrobust.benchmark.store.choice import candidate
 from attrobust.benchmark.store.plan import Entry, Plan
 from attrobust.benchmark.store.rows import FailedRow, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
+from attrobust.benchmark.store.upgrade import in_older_words
 from attrobust.files import file_sha256
 from attrobust.naming.spec import Sweep
 from attrobust.threat import ThreatModel
@@ -130,12 +131,14 @@ def _checkpoint_problems(store: Store) -> list[str]:
 
 def _stale_tables(store: Store) -> list[str]:
     board = build([store], store.plan().interval)
-    paths = {store.folder / f"leaderboard.{suffix}": render for suffix, render in FORMATS.values()}
-    return [
-        f"{path} does not say what the rows say; write it again with report"
-        for path, render in paths.items()
-        if path.is_file() and path.read_text(encoding="utf-8") != render(board)
-    ]
+    problems = []
+    for suffix, render in FORMATS.values():
+        path = store.folder / f"leaderboard.{suffix}"
+        if path.is_file():
+            table, written = render(board), path.read_text(encoding="utf-8")
+            if written not in (table, in_older_words(table)):
+                problems.append(f"{path} does not say what the rows say; write it again with report")
+    return problems
 
 
 def _problem(store: Store, row: ScoredRow) -> str:

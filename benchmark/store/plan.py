@@ -109,7 +109,8 @@ class SubjectEntry(Record, frozen=True, kw_only=True):
 
     def _facts(self) -> Settings:
         facts = {name: getattr(self, name) for name in ("label", "training", "method", "model", "plugins")}
-        return {**facts, "baseline": self.baseline}
+        # The key is that of schema 2, so that fingerprints in tables stay what they were.
+        return {**facts, "control": self.baseline}
 
 
 class Entry(Record, frozen=True, kw_only=True):

@@ -23,6 +23,10 @@ RENAMED = {"n_feasible": "n_legal", "source_model_sha256": "donor_sha256", "base
 """Keys of today and what schema 2 called them."""
 
 
+COLUMNS = {"baseline": "control", "feasible": "legal"}
+"""Columns of CSV tables, and what they were called beside schema 2."""
+
+
 class OtherVersionError(ValueError):
     """A row or a plan of a version that this one does not read."""
 
@@ -61,6 +65,13 @@ def _read(value: Any, kind: Any, upgraded: Callable[[Settings], Settings]) -> An
 def feasible_of(arrays: Mapping[str, T]) -> T:
     """Whether the attack on each image obeyed the rules, from a file of scores of any version."""
     return arrays["feasible"] if "feasible" in arrays else arrays["legal"]
+
+
+def in_older_words(table: str) -> str:
+    """The text of a table as it was written beside schema 2, before columns and a note had other words."""
+    header, newline, rest = table.partition("\n")
+    columns = ",".join(COLUMNS.get(name, name) for name in header.split(","))
+    return columns + newline + rest.replace("attacks were not feasible and", "attacks were not legal and")
 
 
 def _upgraded_row(row: Settings) -> Settings:
