@@ -40,7 +40,8 @@ def test_every_field_is_described(name: str) -> None:
 
 
 def test_a_run_is_as_the_schemas_say(tmp_path: Path, capsys: Capture) -> None:
-    words = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", "--epochs", "1", *FAST, "--metrics"]
+    words = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", "--epochs", "1", *FAST]
+    words += ["--model", "lenet:width=4,hidden=8", "--accuracy-attack", "none", "--metrics"]
     assert run([*words, "topk,gini", "--baselines", "constant-map", "--out", tmp_path], capsys)[0] == 0
     row_schema, plan_schema = validator("rows.schema.json"), validator("run.schema.json")
     rows, plan = [*written_rows(tmp_path).values()], written_plan(tmp_path)
