@@ -26,10 +26,9 @@ Loss = Literal["ce", "dlr"]
 class Apgd(PredictionAttack):
     """Largest loss of the clean prediction, by Auto-PGD with its adaptive step (arXiv 2003.01690, algorithm 1).
 
-    The first step and what follows a return to the best point are those of ``AdaptiveDescent``, which says how they
-    differ from the official code. The losses are cross-entropy and the difference-of-logits ratio, both of the clean prediction and not of the true
+    The losses are cross-entropy and the difference-of-logits ratio, both of the clean prediction and not of the true
     class. The result is each image's iterate of lowest margin. Images whose prediction has changed leave the batch, and
-    so do images without a gradient.
+    so do images without a gradient. ``AdaptiveDescent`` says how its walk differs from the official code's.
 
     Attributes:
         steps: iterations for each loss and restart.

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrobust.naming.registry import Registry
 from attrobust.naming.spec import Spec, build, canonical, fingerprint
-from attrobust.naming.suggest import did_you_mean
+from attrobust.naming.suggest import did_you_mean, refuse_old_attributes
 from attrobust.types import Named, UsageError
 
 T = TypeVar("T")
@@ -60,6 +60,7 @@ def resolve(
         if not (isinstance(cls, type) and issubclass(cls, base) and dataclasses.is_dataclass(cls)):
             what = f"{registry.kind} {spec.name!r} of {registry.origin(spec.name)}"
             raise UsageError(f"{what} must be a dataclass derived from {base.__name__}")
+        refuse_old_attributes(cls, f"{registry.kind} {spec.name!r} of {registry.origin(spec.name)}")
         item: T = build(cls, *_unfolded(cls, spec, dict(defaults(spec) if defaults else {})))
         component = Component(spec.name, item, str(spec))
         key = fingerprint(component.canonical)

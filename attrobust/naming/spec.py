@@ -177,10 +177,10 @@ def _convert(kind: Any, text: str) -> Any:
     if kind is Amount:
         return Amount.parse(text)
     if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
+        choices = {str(choice): choice for choice in typing.get_args(kind)}
         if text not in choices:
-            raise ValueError(f"{text!r} is not one of {', '.join(map(str, choices))}")
-        return text
+            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+        return choices[text]
     if typing.get_origin(kind) is types.UnionType:
         if text.lower() == "none" and type(None) in typing.get_args(kind):
             return None

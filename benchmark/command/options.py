@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from attrobust import __version__
 from attrobust.benchmark.store.schema import INTERVALS
+from attrobust.naming.suggest import RENAMED
 from attrobust.types import UsageError
 
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
@@ -39,6 +40,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing the usage."""
         rest = message.removeprefix("unrecognized arguments: ")
+        option = rest.split()[0].removeprefix("--").partition("=")[0] if rest.startswith("--") else ""
+        if rest != message and option in RENAMED:
+            raise UsageError(f"--{option} is now called --{RENAMED[option]} (see --help)")
         if rest != message and any(SPEC.fullmatch(word) for word in rest.split()):
             message += "; the shell takes key={a,b} apart unless it stands in quotes"
         raise UsageError(f"{message} (see --help)")

@@ -132,3 +132,44 @@ def test_an_installed_plugin_is_told_in_the_list_and_when_it_is_asked_for(
     assert "kiwi_of_old" not in sys.modules
     with pytest.raises(UsageError, match=f"^method 'kiwi' of kiwi_of_old:Kiwi does not load: {new}"):
         registry.get("kiwi")
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["--controls", "none"], "--controls is now called --baselines"),
+        (["--attacks", "topk:view=own"], "no setting 'view'. It is now called 'differentiate'"),
+        (["--attacks", "topk:sharpness=3"], "It is now called 'inverse_temperature'"),
+    ],
+)
+def test_an_old_option_or_setting_is_answered_with_its_new_name(
+    words: list[str], answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run([*words, "--dry-run"], capsys)
+    assert code == 2
+    assert answer in err
+
+
+@pytest.mark.parametrize(
+    ("axis", "contract", "member", "new"),
+    [
+        ("explainer", "Explainer", "curved = True", "varies_within_region"),
+        ("method", "Method", "idle = frozenset()", "without_effect"),
+        ("attack", "Attack", "donor = 'natural'", "source_model"),
+        (
+            "metric",
+            "RetrainingMetric",
+            "higher_is_better, bounds = True, (0.0, 1.0)\n    def conduct(self, bench): ...",
+            "evaluate",
+        ),
+    ],
+)
+def test_an_old_attribute_of_a_contract_is_refused_with_its_new_name(
+    axis: str, contract: str, member: str, new: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "from dataclasses import dataclass\nfrom attrobust import {0}, register_{1}\n"
+    source += "@register_{1}('mine')\n@dataclass(frozen=True, kw_only=True)\nclass Mine({0}):\n    {2}\n"
+    (tmp_path / "mine.py").write_text(source.format(contract, axis, member))
+    code, _, err = run(["--plugin", tmp_path / "mine.py", f"--{axis}s", "mine", "--dry-run"], capsys)
+    assert code == 2
+    assert f"is now called {new}; rename it in Mine" in err
