@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from attrobust.explainers.base import Explainer
 from attrobust.networks.smoothed import is_smooth, softplus_model
 from attrobust.networks.state import HOOKS
+from attrobust.places import ours
 
 
 def check_explainer(explainer: Explainer, network: nn.Module, images: Tensor) -> None:
@@ -24,8 +25,7 @@ def check_explainer(explainer: Explainer, network: nn.Module, images: Tensor) ->
         ValueError: the explainer cannot explain the network, or is not what the contract asks for.
     """
     target = torch.zeros(len(images), dtype=torch.int64)
-    own = type(explainer).__module__.partition(".")[0] == "explainers"
-    if own:
+    if ours(type(explainer)):
         explainer(network, images[:1], target[:1])
         return
     before, given = copy.deepcopy(network.state_dict()), images.clone()

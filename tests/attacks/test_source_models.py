@@ -115,7 +115,7 @@ def test_a_shipped_source_model_is_used_and_recorded_in_the_cells_that_need_it(t
     assert [line.split() for line in out.splitlines()[1:]] == [
         ["aga", "0", "shipped", "3/3"],
         ["natural", "0", "shipped", "3/3"],
-        ["natural", "0", "shipped", "source_model", "of", "attacks"],
+        ["natural", "0", "shipped", "source", "model", "of", "attacks"],
     ]
     assert run(["verify", tmp_path], capsys)[0] == 0
     LENT.clear()
@@ -141,8 +141,8 @@ def test_a_source_model_without_weights_is_trained_in_the_runs_folder_also_for_a
     assert [line.split() for line in out.splitlines()[1:]] == [
         ["aga", "1", "to", "train", "0/2"],
         ["mine", "file", "0/2"],
-        ["natural", "0", "to", "train", "source_model", "of", "attacks"],
-        ["natural", "1", "to", "train", "source_model", "of", "attacks"],
+        ["natural", "0", "to", "train", "source", "model", "of", "attacks"],
+        ["natural", "1", "to", "train", "source", "model", "of", "attacks"],
     ]
     assert not (tmp_path / "run").exists()
     code, _, err = run(words, capsys)

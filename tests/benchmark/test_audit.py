@@ -26,6 +26,7 @@ from attrobust.benchmark.audit.probe import probe
 from attrobust.benchmark.evaluation.evaluate import Images, Rules
 from attrobust.benchmark.report.beaten import beaten, yardsticks
 from attrobust.benchmark.run import flags as audits
+from attrobust.benchmark.store.plan import AttackFacts
 from attrobust.explainers.base import Explainer, UnderivedExplainer
 from attrobust.explainers.baselines import Constant, Edges, Input, Random
 from attrobust.explainers.ig import IG
@@ -304,9 +305,9 @@ def test_the_audit_leaves_the_network_as_it_was(real_images: Pictures) -> None:
 def test_noise_is_to_be_beaten_by_all_and_transfer_by_what_sees_gradients(
     name: str, follows: bool, wanted: list[str]
 ) -> None:
-    attack = {"label": "a", "name": name, "follows_gradient": follows}
-    others = [{"label": "n", "name": "noise"}, {"label": "t", "name": "transfer"}, attack]
-    others = [other for other in others if other is attack or other["name"] != name]
+    attack = AttackFacts(label="a", name=name, follows_gradient=follows)
+    others = [AttackFacts(label=word[0], name=word, follows_gradient=False) for word in ("noise", "transfer")]
+    others = [*(other for other in others if other.name != name), attack]
     assert [label for _, label in yardsticks(attack, others)] == wanted
 
 

@@ -10,8 +10,9 @@ import torch
 from scipy.ndimage import binary_fill_holes, label
 from skimage.draw import polygon2mask
 
+from attrobust.arrays import Booleans
 from attrobust.benchmark.data.base import Loaded, evaluation_sha256
-from attrobust.benchmark.data.shapes import PAINTED, UNIT, Mask, Shapes
+from attrobust.benchmark.data.shapes import PAINTED, UNIT, Shapes
 
 NAMES = list(PAINTED)
 
@@ -21,7 +22,7 @@ def shapes() -> Loaded:
     return Shapes().load(None)
 
 
-def painted(name: str, angle: float, radius: int = 40, size: int = 64) -> Mask:
+def painted(name: str, angle: float, radius: int = 40, size: int = 64) -> Booleans:
     """A shape in the middle, turned."""
     offsets = 2 * np.arange(size, dtype=np.int64) + 1 - size
     x, y = offsets[None, :], offsets[:, None]

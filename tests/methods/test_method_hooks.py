@@ -72,12 +72,12 @@ def test_the_loop_steps_after_every_loss_and_says_how_far_it_is(digits: Loaded, 
 
 def test_a_batch_without_a_loss_is_an_error_and_not_an_untrained_network(digits: Loaded, tmp_path: Path) -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
-    class SettingsWithoutEffect(Natural):
+    class NoLosses(Natural):
         def losses(self, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
             yield from ()
 
-    with pytest.raises(TrainingError, match=r"Idle\.losses must yield at least one loss"):
-        train(SettingsWithoutEffect(), SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "r")
+    with pytest.raises(TrainingError, match=r"NoLosses\.losses must yield at least one loss"):
+        train(NoLosses(), SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "r")
 
 
 def test_training_goes_on_from_the_weights_it_is_given(digits: Loaded, tmp_path: Path) -> None:
