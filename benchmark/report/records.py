@@ -10,21 +10,13 @@ from attrobust.arrays import Booleans, Floats
 from attrobust.benchmark.report.beaten import yardsticks
 from attrobust.benchmark.report.table import Metric, Number
 from attrobust.benchmark.statistics import estimate
-from attrobust.benchmark.store.rows import FailedRow, Row, ScoredRow
+from attrobust.benchmark.store.rows import ACCURACY, FailedRow, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Flag, Scope, UsageError
 
 UNREADABLE = ("accuracy_attack", "attacks", "code", "data_sha256", "explainers")
 """Facts of a comparison that are too long to quote."""
-ACCURACY = Metric(
-    label="accuracy",
-    title="accuracy (%)",
-    higher_is_better=True,
-    scale=100.0,
-    decimals=1,
-    unit=True,
-    scope="accuracy",
-)
+CLEAN = Metric.of(ACCURACY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +55,7 @@ class Run:
         self.plan = store.plan()
         self.images = self.plan.comparison.images
         self.metrics = [Metric.of(item) for item in self.plan.metrics]
-        self.accuracies = [ACCURACY]
+        self.accuracies = [CLEAN]
         if robust := self.plan.accuracy_attack:
             self.accuracies.append(Metric.of(robust.metric, attack=robust.label))
         self.yardsticks = {item.label: yardsticks(item, self.plan.attacks) for item in self.plan.attacks}
@@ -118,7 +110,7 @@ class Network:
         self.subject = run.plan.subjects[position]
         self.baseline = self.subject.baseline
         self.method = self.subject.kind
-        found = run.scores(position, "", "", ACCURACY.label)
+        found = run.scores(position, "", "", CLEAN.label)
         self.correct: Booleans | None = None if found is None else found[0][: run.images] > 0.5
         self.accuracies = tuple(self._accuracy(metric) for metric in run.accuracies)
 

@@ -15,7 +15,7 @@ from attrobust.benchmark.run.flags import audit_key
 from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.run.subjects import Subject
 from attrobust.benchmark.store.provenance import EVALUATION, code_digest, plugin_digest
-from attrobust.benchmark.store.rows import MetricFacts, row_fingerprint
+from attrobust.benchmark.store.rows import ACCURACY, MetricFacts, row_fingerprint
 from attrobust.explainers.base import Explainer
 from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component
@@ -23,19 +23,6 @@ from attrobust.naming.spec import fingerprint, settings_of
 from attrobust.naming.validate import as_json
 from attrobust.types import Cell, Named, Settings
 
-ACCURACY = MetricFacts(
-    name="accuracy",
-    settings={},
-    plugin="",
-    label="accuracy",
-    title="accuracy (%)",
-    higher_is_better=True,
-    scale=100.0,
-    decimals=1,
-    unit=True,
-    scope="accuracy",
-)
-"""Clean accuracy, described like a metric."""
 ROBUST_ACCURACY = structs.replace(ACCURACY, label="robust-accuracy", name="robust-accuracy")
 """Accuracy under an attack on the prediction, which its title is to name."""
 

@@ -41,6 +41,21 @@ class MetricFacts(Record, frozen=True, kw_only=True):
     scope: Scope | Literal["accuracy"]
 
 
+ACCURACY = MetricFacts(
+    name="accuracy",
+    settings={},
+    plugin="",
+    label="accuracy",
+    title="accuracy (%)",
+    higher_is_better=True,
+    scale=100.0,
+    decimals=1,
+    unit=True,
+    scope="accuracy",
+)
+"""Clean accuracy, described like a metric."""
+
+
 class PassCounts(Record, frozen=True, kw_only=True):
     """Numbers of images that an attack sent through the network.
 

@@ -17,10 +17,9 @@ from msgspec.structs import replace
 from attrobust.benchmark.report import csv, latex, text, words
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.table import ALL, COMMON, Leaderboard, Metric
-from attrobust.benchmark.run.cells import ACCURACY
 from attrobust.benchmark.statistics import estimate
 from attrobust.benchmark.store.plan import Entry
-from attrobust.benchmark.store.rows import Row, ScoredRow
+from attrobust.benchmark.store.rows import ACCURACY, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Named, UsageError
 

@@ -533,3 +533,12 @@ def test_a_quality_that_returns_another_shape_is_refused(make_case: MakeCase) ->
     mean = type("Mean", (Quality,), {"judge": lambda _, case: case.clean.mean(), **said})
     with pytest.raises(ValueError, match=r"Mean\.judge returned .* for 12 images"):
         mean().score(make_case())
+
+
+@pytest.mark.parametrize("name", ["cosine", "mass-center", "normalized-l2", "pearson"])
+def test_maps_at_the_ends_of_the_floats_are_compared_like_others(name: str) -> None:
+    generator = torch.Generator().manual_seed(2)
+    a, b = (100 * torch.randn(2, 2, 12, 12, generator=generator, dtype=torch.float64)).round()
+    metric = registry.get(name)()
+    for scale in (5e-324, 1e-154, 1e154, torch.finfo(torch.float64).max / 1024):
+        assert torch.allclose(metric(scale * a, scale * b), metric(a, b), rtol=1e-12)
