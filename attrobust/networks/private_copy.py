@@ -78,13 +78,13 @@ def private_copy(model: nn.Module, x: Tensor) -> Network:
 
     Args:
         model: the network.
-        x: images, B×C×H×W; only their size matters.
+        x: images in [0, 1], B×C×H×W; the first is tried.
 
     Raises:
         ValueError: the copy does not compute what the network does.
     """
     network, image = _copy(model), probe_for(model, x)
-    check_same(model, network.network.forward, image)
+    check_same(model, network.network, image)
     return network
 
 
@@ -93,7 +93,7 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
 
     Args:
         model: the network.
-        x: images, B×C×H×W; only their size matters.
+        x: images in [0, 1], B×C×H×W; the first is tried.
 
     Raises:
         ValueError: the network calls functional activations, or one module several times, and cannot be rewritten.
@@ -101,7 +101,7 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
     network, image = _copy(model), probe_for(model, x)
     problems = hidden_calls(network.network, image)
     if not problems:
-        check_same(model, network.network.forward, image)
+        check_same(model, network.network, image)
         return network
     advice = "give every call of an activation or a max-pooling an nn.Module of its own"
     try:
@@ -111,7 +111,7 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
     left = hidden_calls(network.network, image)
     if left:
         raise ValueError(f"{left[0]} in {type(model).__name__} cannot be made a module: {advice}")
-    check_same(model, network.network.forward, image)
+    check_same(model, network.network, image)
     return network
 
 

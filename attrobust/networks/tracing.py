@@ -76,7 +76,7 @@ class Pass:
             ValueError: torch.fx cannot trace the model, or the graph computes something else.
         """
         graph = traced(model)
-        check_same(model, graph.forward, probe_for(model, x))
+        check_same(model, graph, probe_for(model, x))
         interpreter = fx.Interpreter(graph, garbage_collect_values=False)
         output = _Hooked(model, interpreter)(x)
         return cls(graph, output, interpreter.env)

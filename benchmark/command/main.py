@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from attrobust.benchmark.command.listing import REGISTRIES, listing
 from attrobust.benchmark.command.logs import logging_to
-from attrobust.benchmark.command.options import benchmark_parser, formats_of, report_parser, seeds_of, verify_parser
+from attrobust.benchmark.command.options import (
+    benchmark_parser,
+    check_parser,
+    formats_of,
+    report_parser,
+    seeds_of,
+    verify_parser,
+)
 from attrobust.benchmark.command.plugins import load_plugin, module_of
 from attrobust.benchmark.request.protocol import Protocol, load_protocol
 from attrobust.naming.spec import Spec, parse_specs, parse_sweeps
@@ -35,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(report_parser().parse_args(words[1:]))
         if words[:1] == ["verify"]:
             return _verify(verify_parser().parse_args(words[1:]))
+        if words[:1] == ["check"]:
+            return _check(check_parser().parse_args(words[1:]))
         return _benchmark(benchmark_parser().parse_args(words), words)
     except UsageError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
@@ -215,6 +224,13 @@ def _verify(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{path}: {sound} rows recomputed and equal, {len(problems)} problems\n")
         failed = failed or bool(problems)
     return 1 if failed else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from attrobust.benchmark.command.check import check
+
+    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    return check(options.targets, options.data_root)
 
 
 def _tables(stores: Sequence[Store], folder: Path, formats: Sequence[str], interval: How, *, as_json: bool) -> None:

@@ -28,9 +28,10 @@ EXAMPLES = """examples:
   run_benchmark.py --list methods:aga
   run_benchmark.py report results/runs/quick --export latex
   run_benchmark.py verify results/runs/quick
+  run_benchmark.py check mine.py
 
 Names take settings, name:key=value,key=value; numbers may be fractions, 8/255. Values in braces, key={a,b}, stand for
-one name each; quote them, or the shell takes them apart. Other commands: report, verify.
+one name each; quote them, or the shell takes them apart. Other commands: report, verify, check.
 """
 
 
@@ -167,6 +168,22 @@ def verify_parser() -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN")
+    return parser
+
+
+def check_parser() -> Parser:
+    """The parser of ``check``, which tries the contract of its axis on somebody's class."""
+    parser = Parser(
+        prog="run_benchmark.py check",
+        description="Try everything that is claimed of methods, explainers, attacks, metrics, datasets and models on "
+        "your classes, on real digits, and print each claim with what is wrong and where. Exit codes: 0 all claims "
+        "hold, 1 some do not, 2 a file does not run.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "targets", nargs="+", metavar="FILE.py", help="plug-in files; or registered classes, e.g. methods:aga"
+    )
+    parser.add_argument("--data-root", type=some_path, metavar="DIR", help="folder that a dataset is read from")
     return parser
 
 

@@ -6,14 +6,16 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from tqdm import tqdm
 
 from attrobust.benchmark.checkpoints.source import activation_kinds
 from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.evaluation.evaluate import scored_copy
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.explainer_check import check_explainer
 from attrobust.benchmark.run.grid import Grid
+from attrobust.benchmark.run.item_check import check_items, check_logits, items_of
 from attrobust.benchmark.training.loop import fresh_network
 from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component
@@ -22,7 +24,7 @@ from attrobust.types import UsageError
 
 
 def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str, str]:
-    """Hold settings against the images, build architectures, read files, try explainers.
+    """Hold settings against the images, build architectures, read files, try explainers and what people bring.
 
     Args:
         request: of the run.
@@ -45,6 +47,9 @@ def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str
         with _named(f"--accuracy-attack {request.accuracy_attack.label}"):
             request.accuracy_attack.item.check_size(facts.size, facts.size)
             request.accuracy_attack.item.check_threat(request.protocol.accuracy_threat)
+    if request.methods or request.source_models:
+        with _named(request.model.label):
+            check_logits(request.model.item.build(facts).eval(), data)
     for name, source_model in request.source_models.items():
         with _named(f"source model {name}"):
             _network(source_model, request, data)
@@ -56,17 +61,22 @@ def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str
     for method in request.methods:
         with _named(method.label):
             networks.append(_network(method, request, data))
+            check_logits(networks[-1].eval(), data)
     for item in request.checkpoints:
         with _named(item.name):
             network, sha256[item.name] = item.open(facts)
+            check_logits(network.eval(), data)
             networks.append(network)
             item.source.claim(data)
+    check_items(list(items_of(request, grids)), request, data, networks[0].eval())
     explainers = {item.label: item for grid in grids for item in grid.explainers}.values()
-    images = data.splits["test"].batch(range(2))[0]
+    image = data.splits["test"].batch([0])[0].double()
     pairs = list(itertools.product(networks, explainers))
     for network, explainer in tqdm(pairs, desc="checking explainers", leave=False, disable=None):
         with _named(explainer.label):
-            check_explainer(explainer.item, network.eval(), images)
+            # In the precision that maps are scored in, which tells rounding from what an explainer cannot explain.
+            explainer.item(scored_copy(network.eval()), image, torch.zeros(1, dtype=torch.int64))
+            check_items([explainer], request, data, network)
     return sha256
 
 

@@ -262,7 +262,7 @@ def test_a_smooth_view_of_steep_steps_explains_something_else(real_images: Pictu
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broken(UnderivedExplainer):
+class ClaimError(UnderivedExplainer):
     """Explains single images only."""
 
     def attribute(
@@ -276,7 +276,7 @@ class OwnKink(nn.ReLU6):
 
 
 def test_an_audit_that_fails_is_told_and_keeps_what_it_found(real_images: Pictures) -> None:
-    raised = flags(load("digits/natural"), real_images, Broken())
+    raised = flags(load("digits/natural"), real_images, ClaimError())
     assert raised == {"not-audited": "the audit stopped with RuntimeError: out of ideas"}
     # A network that no view can be made of, whose maps depend on the batch.
     torch.manual_seed(0)

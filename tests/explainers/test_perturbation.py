@@ -323,13 +323,13 @@ def test_a_logit_that_is_not_finite_spoils_its_own_row_only(
     x = x.clone()
     x[1, 0, 0, 0] = 0.123
 
-    class Broken(nn.Module):
+    class ClaimError(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             hit = (images[:, 0, 0, 0] == 0.123)[:, None]
             return model(images).masked_fill(hit, value)
 
     explainer = make(**few(make))
-    maps = explainer(Broken().eval(), x, target, generator=generator())
+    maps = explainer(ClaimError().eval(), x, target, generator=generator())
     assert maps[1].isnan().all()
     wanted = explainer(model, x[[0, 2]], target[[0, 2]], generator=generator())
     assert (maps[[0, 2]] - wanted).abs().max() <= 1e-9 * wanted.abs().max()

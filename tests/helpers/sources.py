@@ -23,3 +23,14 @@ def blocks(name: str, language: str = "") -> list[str]:
     """The fenced blocks of a document that are in a language, or in none."""
     fenced = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / name).read_text(), flags=re.S | re.M)
     return [text for kind, text in fenced if kind == language]
+
+
+FILE = re.compile(r"`([\w./-]+\.\w+)`[^`\n]*:\n\n```\w+\n(.*?)^```", flags=re.S | re.M)
+"""A fenced block that is a whole file: it belongs to the name said last before it."""
+
+
+def shown_files(page: str) -> dict[str, str]:
+    """The complete files that a page shows, by name."""
+    found = FILE.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert len(found) == len(dict(found))
+    return dict(found)

@@ -47,7 +47,7 @@ class Wedge(nn.Module):
         return torch.stack([value, torch.zeros_like(value)], dim=1)
 
 
-class Broken(nn.Module):
+class ClaimError(nn.Module):
     """A network whose gradient is not a number."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ def test_nothing_is_certain_where_the_smoothed_gradient_has_no_direction() -> No
 
 
 def test_nothing_is_certain_of_gradients_that_are_not_finite() -> None:
-    case = case_of(Broken(), torch.rand(2, 1, 4, 4).double(), torch.tensor([0, 1]))
+    case = case_of(ClaimError(), torch.rand(2, 1, 4, 4).double(), torch.tensor([0, 1]))
     assert CertifiedCosine(samples=20).score(case).tolist() == [-1.0, -1.0]
     assert CertifiedTopK(samples=20).score(case).tolist() == [0.0, 0.0]
 

@@ -18,15 +18,18 @@ from attrobust.benchmark import data, models
 from attrobust.benchmark.command.main import main
 
 from helpers.runs import FAST, run
+from helpers.sources import shown_files
 
 ROOT = Path(__file__).parents[2]
 SHORT = [*FAST, "--epochs", "1"]
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
-FILE = re.compile(r"`([\w./-]+\.\w+)`[^`\n]*:\n\n```\w+\n(.*?)^```", flags=re.S | re.M)
-"""A fenced block that is a whole file: it belongs to the name said last before it."""
 SHOWN = {
     "README.md": {"mine.py"},
-    "CONTRIBUTING.md": {"methods/smoothed.py", "benchmark/training/recipes/digits.toml"},
+    "CONTRIBUTING.md": {
+        *("methods/smoothed.py", "explainers/noisy_gradient.py", "attacks/corners.py"),
+        *("metrics/similarity/ruzicka.py", "benchmark/data/parity.py", "benchmark/models/allconv.py"),
+        "benchmark/training/recipes/digits.toml",
+    },
     "docs/plug-ins.md": {"mine.py", "pyproject.toml", "setup.cfg", "sign.py"},
 }
 """The files that pages show."""
@@ -47,10 +50,9 @@ def lines_of(page: str) -> list[str]:
 
 
 def files(page: str) -> dict[str, str]:
-    found = FILE.findall(text_of(page))
-    assert len(found) == len(SHOWN[page])
-    assert dict(found).keys() == SHOWN[page]
-    return dict(found)
+    found = shown_files(page)
+    assert found.keys() == SHOWN[page]
+    return found
 
 
 def answer(words: list[str], folder: Path = ROOT, **variables: str) -> str:

@@ -1,0 +1,134 @@
+"""``check``: everything that is claimed of items of an axis, tried on somebody's class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attrobust.benchmark.checkpoints.find import load
+from attrobust.benchmark.contract import attacks, datasets, explainers, methods, metrics, models
+from attrobust.benchmark.contract.bench import Bench
+from attrobust.benchmark.contract.claims import AnyContract, Outcome
+from attrobust.benchmark.contract.settings import alternatives, settings_claims, shortened, unread, watched
+from attrobust.benchmark.data.digits import Digits
+from attrobust.benchmark.models.lenet import LeNet
+
+CONTRACTS: tuple[AnyContract, ...] = (
+    methods.CONTRACT,
+    explainers.CONTRACT,
+    attacks.CONTRACT,
+    metrics.CONTRACT,
+    metrics.RETRAINING,
+    datasets.CONTRACT,
+    models.CONTRACT,
+)
+"""Of all kinds of items."""
+IMAGES = 4
+"""Number of digits that items are tried on."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of the claims about one class.
+
+    Attributes:
+        name: of the class.
+        kind: of item: ``method``, ``explainer``, ``attack``, ``metric``, ``dataset`` or ``model``.
+        outcomes: of every claim, in order.
+    """
+
+    name: str
+    kind: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """The claims that do not hold."""
+        return tuple(outcome for outcome in self.outcomes if outcome.problem)
+
+    def __str__(self) -> str:
+        lines = [f"{self.kind} {self.name}", *map(line, self.outcomes), summary(self)]
+        return "\n".join(lines)
+
+
+def line(outcome: Outcome) -> str:
+    """A claim with what came of it, as it is printed."""
+    return f"  FAILED  {outcome.claim}: {outcome.problem}" if outcome.problem else f"  passed  {outcome.claim}"
+
+
+def summary(report: Report) -> str:
+    """How many claims hold."""
+    total = len(report.outcomes)
+    return f"{report.kind} {report.name}: {total - len(report.failed)} of {total} claims hold"
+
+
+def check(item: type[Any] | Any, *, data_root: Path | str | None = None) -> Report:
+    """Try every claim of the contract of its axis on a class of yours, on real digits.
+
+    Args:
+        item: a class derived from ``Method``, ``Explainer``, ``Attack``, ``Similarity``, ``Quality``,
+            ``RetrainingMetric``, ``Dataset`` or ``ModelFamily``; or an instance, with settings of your own.
+        data_root: the folder that a dataset is read from.
+
+    Returns:
+        All claims, each of which holds.
+
+    Raises:
+        AssertionError: claims do not hold; the message lists them, each with what is wrong and where.
+        TypeError: it is no class of any axis.
+    """
+    root = Path(data_root) if data_root is not None else None
+    cls = item if isinstance(item, type) else type(item)
+    report = Report(cls.__name__, contract_of(cls).kind, tuple(outcomes(item, digits_bench(root))))
+    if report.failed:
+        raise AssertionError("\n".join([summary(report), *map(line, report.failed)]))
+    return report
+
+
+def outcomes(item: type[Any] | Any, bench: Bench) -> Iterator[Outcome]:
+    """Every claim about a class or an instance, one after the other, as they are tried."""
+    cls = item if isinstance(item, type) else type(item)
+    contract = contract_of(cls)
+    unusable = False
+    for outcome in settings_claims(cls):
+        unusable |= bool(outcome.problem)
+        yield outcome
+    if unusable:
+        return
+    instance = cls() if isinstance(item, type) else item
+    cheaper = shortened(instance, contract.few)
+    # Few samples may be too few for it, in ways that only it knows.
+    if not next(contract.outcomes(cheaper, bench)).problem:
+        instance = cheaper
+    observed, read = watched(instance)
+    yield from contract.outcomes(observed, bench)
+    left = unread(instance, read)
+    for other in alternatives(instance) if left else ():
+        observed, read = watched(other)
+        for _ in contract.outcomes(observed, bench, short=True):
+            pass
+        left = [name for name in left if name not in read]
+    yield Outcome("Every setting is used", f"setting {left[0]} is never read; use it or remove it" if left else "")
+
+
+def contract_of(cls: type[Any]) -> AnyContract:
+    """The contract that a class has to fulfil; raises TypeError where it belongs to no axis."""
+    for contract in CONTRACTS:
+        if issubclass(cls, contract.base):
+            return contract
+    bases = ", ".join(contract.base.__name__ for contract in CONTRACTS)
+    raise TypeError(f"{cls.__name__} is derived from none of {bases}")
+
+
+def digits_bench(data_root: Path | None = None) -> Bench:
+    """Real digits with networks that know them."""
+    return Bench(
+        data=Digits().load(None),
+        family=LeNet(width=8, hidden=32),
+        network=load("digits/natural"),
+        smooth=load("digits/aga"),
+        count=IMAGES,
+        data_root=data_root,
+    )

@@ -1,0 +1,107 @@
+"""The contract of datasets."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attrobust.benchmark.contract.bench import Bench
+from attrobust.benchmark.contract.claims import Contract, require
+from attrobust.benchmark.data.base import Dataset, Split
+from attrobust.benchmark.training.recipe import load_recipe
+
+CONTRACT: Contract[Dataset] = Contract("dataset", Dataset, "load")
+LOOKED_AT = 256
+"""Number of images of a split that are looked at."""
+FIRST = 32
+"""Number of images that an evaluation looks at by default."""
+
+
+def few(split: Split) -> list[int]:
+    """Positions that are looked at: the first, and the last."""
+    return sorted({*range(min(LOOKED_AT, len(split))), len(split) - 1})
+
+
+@CONTRACT.claim(short=True)
+def recipe_exists(dataset: Dataset, bench: Bench) -> None:
+    """It names a training recipe that there is."""
+    load_recipe(type(dataset).recipe)
+
+
+@CONTRACT.claim()
+def classes_are_mixed(dataset: Dataset, bench: Bench) -> None:
+    """Classes are mixed: the first images of a split are not all of one class."""
+    for name, split in dataset.load(bench.data_root).splits.items():
+        first = split.labels[:FIRST]
+        problem = f"the first {len(first)} images of {name} are all of class {int(first[0])}"
+        require(len(first) < 2 or len(set(first.tolist())) > 1, f"{problem}; shuffle them once, in a fixed order")
+
+
+@CONTRACT.claim()
+def pixels_have_a_range(dataset: Dataset, bench: Bench) -> None:
+    """Pixels use the range from 0 to 255, and not every image is flat."""
+    for name, split in dataset.load(bench.data_root).splits.items():
+        pixels = split.pixels(few(split))
+        high = int(pixels.max())
+        require(high > 1, f"the pixels of {name} are 0 and {high}; 255 is white")
+        flat = pixels.flatten(1).amin(dim=1) == pixels.flatten(1).amax(dim=1)
+        require(not bool(flat.all()), f"every image of {name} is of one colour")
+
+
+@CONTRACT.claim()
+def statistics_fit(dataset: Dataset, bench: Bench) -> None:
+    """Mean and std are those of pixels in [0, 1]."""
+    loaded = dataset.load(bench.data_root)
+    require(len(loaded.mean) == len(loaded.std) == loaded.channels, "mean and std must have a value for each channel")
+    problem = f"mean {loaded.mean} and std {loaded.std} must be of pixels in [0, 1]"
+    require(all(0 <= value <= 1 for value in loaded.mean) and all(0 < value <= 1 for value in loaded.std), problem)
+
+
+@CONTRACT.claim()
+def loading_is_deterministic(dataset: Dataset, bench: Bench) -> None:
+    """Loading twice gives the same images, classes, order and hashes."""
+    first, again = (dataset.load(bench.data_root) for _ in range(2))
+    for name, split in first.splits.items():
+        other = again.splits[name]
+        rows = few(split)
+        same = len(split) == len(other) and torch.equal(split.labels, other.labels)
+        same = same and torch.equal(split.pixels(rows), other.pixels(rows)) and split.sha256 == other.sha256
+        require(same, f"two loads differ in {name}; fix the order and every random number by a seed")
+    hashes = [split.sha256 for split in first.splits.values()]
+    require(len(set(hashes)) == len(hashes), "two splits have the same sha256; hash images, classes and order")
+
+
+@CONTRACT.claim()
+def images_are_stable(dataset: Dataset, bench: Bench) -> None:
+    """An image is the same alone, in any order, and after others changed it."""
+    for name, split in dataset.load(bench.data_root).splits.items():
+        rows = few(split)[:8]
+        wanted = split.pixels(rows).clone()
+        turned = split.pixels(rows[::-1])
+        require(
+            torch.equal(turned.flip(0), wanted), f"pixels of {name} are not in the order of the positions asked for"
+        )
+        alone = torch.cat([split.pixels([row]) for row in rows])
+        require(torch.equal(alone, wanted), f"an image of {name} is another one alone and in a batch")
+        labels = split.labels.clone()
+        x, y = split.batch(rows)
+        split.pixels(rows).zero_()
+        x.zero_()
+        y.zero_()
+        same = torch.equal(split.pixels(rows), wanted) and torch.equal(split.labels, labels)
+        require(same, f"whoever writes into a batch of {name} changes its images; return copies")
+
+
+@CONTRACT.claim()
+def extras_fit(dataset: Dataset, bench: Bench) -> None:
+    """Gaze maps and masks have the shape of the images."""
+    for name, split in dataset.load(bench.data_root).splits.items():
+        rows = few(split)[:8]
+        shape = split.pixels(rows)[:, 0].shape
+        if split.has_masks:
+            masks = split.masks(rows)
+            require(masks.dtype == torch.bool and masks.shape == shape, f"masks of {name} must be bool B×H×W")
+        if split.has_gaze:
+            gaze: Tensor = split.gaze(rows)
+            fits = gaze.shape == shape and bool(((gaze >= 0) & (gaze <= 1)).all())
+            require(fits, f"gaze maps of {name} must be B×H×W in [0, 1]")

@@ -1,0 +1,192 @@
+"""The contract of training methods."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attrobust import methods
+from attrobust.benchmark.contract.bench import Bench
+from attrobust.benchmark.contract.claims import Contract, require
+from attrobust.benchmark.contract.traces import Traces, no_global_randomness
+from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.models.lenet import LeNet
+from attrobust.benchmark.training.loop import fresh_network
+from attrobust.methods.base import SCRATCH, Batch, Method
+from attrobust.networks.passes import counted
+from attrobust.types import ImageFacts
+
+FEW = {"steps": 2, "points": 2, "attack_points": 1, "draws": 2, "copies": 2, "samples": 2}
+"""Settings that decide how many passes a step takes, and the largest values that are tried."""
+CONTRACT: Contract[Method] = Contract("method", Method, "losses", "loss", few=FEW)
+LEARNED_FROM = 320
+"""Number of images that are trained on to see whether a method learns."""
+LEARNED = 0.01
+"""Decrease of the cross-entropy, in nats, from which a method counts as learning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalised(LeNet):
+    """LeNet with batch normalisation after its first convolution."""
+
+    def network(self, facts: ImageFacts) -> nn.Module:
+        """See ``ModelFamily.network``."""
+        network = super().network(facts)
+        features = network.get_submodule("features")
+        features[0] = nn.Sequential(features[0], nn.BatchNorm2d(self.width))  # type: ignore[operator, index]
+        return network
+
+
+@CONTRACT.claim(short=True)
+def loss_is_finite(method: Method, bench: Bench) -> None:
+    """Every loss is a finite scalar for real images."""
+    model, count = bench.fresh(method), 0
+    for loss in method.losses(model, bench.batch(method)):
+        require(isinstance(loss, Tensor), f"the loss is a {type(loss).__name__}, not a tensor")
+        require(loss.shape == (), f"the loss has shape {tuple(loss.shape)}; return one number, such as its mean")
+        require(bool(loss.detach().isfinite()), f"the loss of real images is {float(loss.detach())}")
+        count += 1
+    require(count > 0, "losses yields nothing; yield at least one loss for every batch")
+
+
+@CONTRACT.claim(short=True)
+def start_is_known(method: Method, bench: Bench) -> None:
+    """It starts from scratch or from a method that there is."""
+    if method.start != SCRATCH:
+        methods.registry.check(method.start)
+
+
+@CONTRACT.claim(short=True)
+def gradients_reach_weights(method: Method, bench: Bench) -> None:
+    """Gradients reach every weight."""
+    model = bench.fresh(method)
+    for loss in method.losses(model, bench.batch(method)):
+        model.zero_grad()
+        require(loss.requires_grad, "the loss has no graph; leave out no_grad, detach, item and numpy")
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                require(parameter.grad is not None, f"no gradient reaches {name}")
+                require(bool(torch.as_tensor(parameter.grad).isfinite().all()), f"the gradient of {name} is not finite")
+
+
+@CONTRACT.claim(short=True)
+def everything_is_left_alone(method: Method, bench: Bench) -> None:
+    """Images, labels, weights, modes, gradients and hooks are left alone."""
+    model, batch = bench.fresh(method), bench.batch(method)
+    traces = Traces.of(model, x=batch.x, y=batch.y)
+    start = None if batch.start is None else Traces.of(batch.start)
+    for _ in method.losses(model, batch):
+        traces.require_none(statistics=True)
+        if start:
+            start.require_none()
+
+
+@CONTRACT.claim(short=True)
+def randomness_is_the_generators(method: Method, bench: Bench) -> None:
+    """Random numbers come from the generator alone."""
+    model, found = bench.fresh(method), []
+    with no_global_randomness():
+        for _ in range(2):
+            found.append([loss.detach() for loss in method.losses(copy.deepcopy(model), bench.batch(method, seed=3))])
+    same = len(found[0]) == len(found[1]) and all(map(torch.equal, *found))
+    require(same, "the same batch and generator give two losses; keep no state between calls")
+
+
+@CONTRACT.claim()
+def loss_is_a_mean(method: Method, bench: Bench) -> None:
+    """A batch's loss is a mean over its images."""
+    model, batch = bench.fresh(method), bench.batch(method)
+
+    def value(rows: list[int], seed: int) -> float:
+        generator = torch.Generator().manual_seed(seed)
+        part = dataclasses.replace(batch, x=batch.x[rows], y=batch.y[rows], generator=generator)
+        return float(next(iter(method.losses(copy.deepcopy(model), part))).detach())
+
+    rows = list(range(len(batch.y)))
+    single, other, double = value(rows, 0), value(rows, 1), value(2 * rows, 0)
+    if single == other:
+        problem = f"each image twice makes the loss {double:.4g}, once {single:.4g}; divide by the number of images"
+        require(abs(double - single) <= 1e-3 * abs(single) + 1e-6, problem)
+
+
+@CONTRACT.claim()
+def statistics_are_counted(method: Method, bench: Bench) -> None:
+    """Running statistics are updated as often as batch_statistics says."""
+    family = Normalised(width=8, hidden=16)
+    model = bench.fresh(method, family=family)
+    for loss in method.losses(model, bench.batch(method, family=family)):
+        loss.backward()  # type: ignore[no-untyped-call]
+    updates = [int(value) for name, value in model.named_buffers() if name.endswith("num_batches_tracked")]
+    stated = method.batch_statistics
+    problem = f"a step makes {updates and updates[0]} passes in training mode, batch_statistics says {stated}"
+    require(not updates or updates[0] == stated, f"{problem}; use evaluating(model) for the others")
+
+
+@CONTRACT.claim()
+def passes_are_counted(method: Method, bench: Bench) -> None:
+    """A step takes the passes that cost says."""
+    stated = method.cost(classes=bench.facts.classes)
+    if stated is None:
+        return
+    model, batch = bench.fresh(method), bench.batch(method)
+    with counted(*([model] if batch.start is None else [model, batch.start]), weights=True) as passes:
+        for loss in method.losses(model, batch):
+            loss.backward()  # type: ignore[no-untyped-call]
+    found = [count / len(batch.x) for count in (passes.forward, passes.backward, passes.double_backward)]
+    wanted = [stated.forward, stated.backward, stated.double_backward]
+    words = "forward, backward and double backward"
+    require(found == wanted, f"cost says {wanted} passes {words}, a step takes {found}")
+
+
+@CONTRACT.claim()
+def preparing_is_idempotent(method: Method, bench: Bench) -> None:
+    """Preparing a network twice is preparing it once."""
+    model = bench.fresh(method).eval()
+    once = model(bench.x)
+    twice = method.prepare(model).eval()(bench.x)
+    require(torch.equal(once, twice), "prepare changes a network that it has prepared already")
+
+
+@CONTRACT.claim()
+def other_images_work(method: Method, bench: Bench) -> None:
+    """Colour images of another size, with another number of classes, are learned from too."""
+    facts = ImageFacts(channels=3, size=20, classes=4, mean=(0.3,) * 3, std=(0.3,) * 3)
+    try:
+        method.check_images(channels=3, size=20, classes=4, gaze=False)
+    except ValueError:
+        return
+    given = bench.batch(method)
+    x = nn.functional.interpolate(given.x[:, :1], size=(20, 20)).expand(-1, 3, -1, -1).contiguous()
+    data = dataclasses.replace(
+        bench.data, classes=("a", "b", "c", "d"), channels=3, size=20, mean=facts.mean, std=facts.std
+    )
+    family: ModelFamily = LeNet(width=4, hidden=8)
+    model = fresh_network(method, family, data, seed=0).train()
+    start = None if given.start is None else fresh_network(method, family, data, seed=1).eval()
+    batch = Batch(x=x, y=given.y % 4, generator=given.generator, progress=0.5, start=start)
+    for loss in method.losses(model, batch):
+        require(bool(loss.detach().isfinite()), f"the loss of colour images is {float(loss.detach())}")
+
+
+@CONTRACT.claim()
+def training_is_deterministic(method: Method, bench: Bench) -> None:
+    """The same seed gives the same weights."""
+    states = [bench.trained(method, images=64).state_dict() for _ in range(2)]
+    same = all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    require(same, "two trainings from one seed give different weights; keep no state between them")
+
+
+@CONTRACT.claim()
+def training_learns(method: Method, bench: Bench) -> None:
+    """Training lowers the cross-entropy of the images it is given."""
+    x, y = bench.data.splits["train"].batch(range(LEARNED_FROM))
+    networks = (bench.fresh(method).eval(), bench.trained(method, images=LEARNED_FROM))
+    with torch.no_grad():
+        before, after = (float(nn.functional.cross_entropy(network(x), y)) for network in networks)
+    problem = f"a little training takes the cross-entropy from {before:.4f} to {after:.4f}"
+    require(after < before - LEARNED, f"{problem}; does the loss use y, with the right sign?")

@@ -1,0 +1,179 @@
+"""``check`` finds what authors of plug-ins get wrong, and passes what is right."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attrobust import explainers, metrics
+from attrobust.attacks import auto
+from attrobust.benchmark.command.listing import REGISTRIES
+from attrobust.benchmark.command.plugins import load_plugin, module_of
+from attrobust.benchmark.contract.bench import Bench
+from attrobust.benchmark.contract.check import digits_bench, outcomes
+from attrobust.testing import check
+
+from helpers.mistakes import DATASET, EXPLAINER, METHOD, MISTAKES, WRITTEN_HERE, Mistake
+from helpers.runs import run
+from helpers.sources import shown_files
+
+Capture = pytest.CaptureFixture[str]
+RIGHT = {
+    **{name: text for name, text in shown_files("CONTRIBUTING.md").items() if name.endswith(".py")},
+    **WRITTEN_HERE,
+}
+"""Complete files of all axes."""
+
+
+@pytest.fixture(autouse=True)
+def _unknown_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    for registry in REGISTRIES.values():
+        monkeypatch.setattr(registry, "_entries", dict(registry._found()))
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return digits_bench()
+
+
+def class_of(text: str, folder: Path) -> type[Any]:
+    """The class that a file of this text registers."""
+    path = folder / "mine.py"
+    path.write_text(text)
+    load_plugin(path)
+    module = sys.modules[module_of(path)]
+    (cls,) = (value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__)
+    assert isinstance(cls, type)
+    return cls
+
+
+def test_there_are_at_least_forty_mistakes_on_six_axes() -> None:
+    assert len(MISTAKES) >= 40
+    assert {mistake.file for mistake in MISTAKES} == RIGHT.keys()
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_file_passes(name: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "mine.py").write_text(RIGHT[name])
+    code, out, err = run(["check", tmp_path / "mine.py"], capsys)
+    assert (code, err) == (0, ""), out
+    assert "FAILED" not in out
+    assert out.count("\n  passed  ") >= 5
+    assert out.rstrip().endswith("claims hold")
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_a_mistake_is_found_and_named(mistake: Mistake, tmp_path: Path, bench: Bench) -> None:
+    right = RIGHT[mistake.file]
+    assert mistake.old in right
+    cls = class_of(right.replace(mistake.old, mistake.new), tmp_path)
+    said = []
+    for outcome in outcomes(cls, bench):
+        if outcome.problem:
+            said.append(f"{outcome.claim}: {outcome.problem}")
+            assert "\n" not in outcome.problem
+            if mistake.said in said[-1]:
+                return
+    pytest.fail(f"nothing is said of {mistake.said!r}: {said}")
+
+
+def built_in() -> list[str]:
+    """All that come with attrobust, but for what needs a package, a download or a folder."""
+    elsewhere = {"datasets:cifar10", "datasets:imagefolder", "models:timm"}
+    found = [f"{axis}:{name}" for axis, registry in REGISTRIES.items() for name in registry.names()]
+    return [name for name in found if name not in elsewhere]
+
+
+LIGHT: dict[str, dict[str, Any]] = {
+    "explainers:kernel-shap": {"size": 10, "samples": 24},
+    "explainers:lime": {"size": 10, "samples": 24},
+    "explainers:occlusion": {"window": 7, "stride": 7},
+    "explainers:feature-ablation": {"size": 7},
+    "explainers:shapley-sampling": {"size": 14, "samples": 2},
+    "metrics:infidelity": {},
+}
+"""Settings of those that take long by default and have other words for how long."""
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_what_comes_with_attrobust_passes(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, "STEPS", 1)
+    monkeypatch.setattr(auto, "QUERIES", 4)
+    axis, _, short = name.partition(":")
+    item = REGISTRIES[axis].get(short)(**LIGHT.get(name, {}))
+    assert [outcome for outcome in outcomes(item, bench) if outcome.problem] == []
+
+
+def test_the_command_says_what_is_wrong_and_where_and_exits_with_1(tmp_path: Path, capsys: Capture) -> None:
+    text = RIGHT[METHOD].replace("return F.cross_entropy", "return -F.cross_entropy")
+    (tmp_path / "mine.py").write_text(text)
+    code, out, err = run(["check", tmp_path / "mine.py"], capsys)
+    assert (code, err) == (1, "")
+    (failed,) = (line for line in out.splitlines() if line.startswith("  FAILED  "))
+    line = next(number for number, words in enumerate(text.splitlines(), 1) if words.startswith("    def loss("))
+    assert failed.endswith(f"with the right sign? (loss, mine.py line {line})")
+    assert "method smoothed (Smoothed)" in out
+
+
+def test_an_error_is_placed_at_the_authors_own_line(tmp_path: Path, bench: Bench) -> None:
+    text = RIGHT[EXPLAINER].replace("return total", "return totl")
+    line = next(number for number, words in enumerate(text.splitlines(), 1) if "return totl" in words)
+    said = [outcome.problem for outcome in outcomes(class_of(text, tmp_path), bench) if outcome.problem]
+    assert said[0] == f"NameError: name 'totl' is not defined. Did you mean: 'total'? (mine.py line {line})" or said[
+        0
+    ].endswith(f"(mine.py line {line})")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\n", "registers no class; decorate it with one of @register_method"),
+        ("x = \n", "line 1: SyntaxError"),
+        (None, "there is no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_checked_is_one_line_and_exit_2(
+    text: str | None, message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    if text is not None:
+        (tmp_path / "mine.py").write_text(text)
+    code, out, err = run(["check", tmp_path / "mine.py"], capsys)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_registered_class_is_checked_by_its_name(capsys: Capture) -> None:
+    code, out, _ = run(["check", "metrics:cosine"], capsys)
+    assert code == 0
+    assert "metric cosine (Cosine)" in out
+    code, _, err = run(["check", "metrics:cosin"], capsys)
+    assert code == 2
+    assert "Did you mean 'cosine'?" in err
+
+
+def test_from_python_it_returns_a_report_or_raises_with_every_broken_claim(tmp_path: Path) -> None:
+    report = check(metrics.registry.get("cosine"))
+    assert not report.failed
+    assert str(report).endswith("claims hold")
+    wrong = class_of(RIGHT[EXPLAINER].replace("    stochastic: ClassVar[bool] = True\n", ""), tmp_path)
+    with pytest.raises(AssertionError, match=r"say stochastic: ClassVar\[bool\] = True"):
+        check(wrong)
+    with pytest.raises(TypeError, match="is derived from none of Method, Explainer"):
+        check(dict)
+
+
+def test_an_instance_is_checked_with_its_own_settings() -> None:
+    check(explainers.registry.get("occlusion")(window=7, stride=7))  # type: ignore[call-arg]
+
+
+def test_the_dataset_is_read_from_the_folder_that_is_named(tmp_path: Path, capsys: Capture) -> None:
+    text = RIGHT[DATASET].replace(
+        "        from sklearn", "        assert root is not None, 'no root'\n        from sklearn"
+    )
+    (tmp_path / "mine.py").write_text(text)
+    assert run(["check", tmp_path / "mine.py"], capsys)[0] == 1
+    assert run(["check", tmp_path / "mine.py", "--data-root", tmp_path], capsys)[0] == 0
