@@ -13,6 +13,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from attrobust.maps.seeds import derive_seed
+
 NEAR = 1e-2
 """Difference of outputs, as a share of the largest, that may be rounding: TF32 arithmetic of GPUs gives up to 1e-3."""
 EXACT = 1e-6
@@ -32,7 +34,8 @@ def probe_for(model: nn.Module, x: Tensor) -> Tensor:
     for module in model.modules():
         if module.training and isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"a {type(module).__name__} of the model is in training mode; call model.eval() first")
-    noise = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(derive_seed("probe of a rewritten network"))
+    noise = torch.rand(x.shape[1:], generator=generator, dtype=torch.float64)
     return torch.stack([x.detach()[0], noise.to(x)])
 
 

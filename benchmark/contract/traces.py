@@ -51,7 +51,7 @@ class Traces:
         )
 
     def require_none(self, *, statistics: bool = False) -> None:
-        """Raise ClaimError where anything is not as it was; running statistics may differ where ``statistics`` is set."""
+        """Raise ClaimError where anything changed, but for running statistics where ``statistics`` is set."""
         for name, (value, before) in self.tensors.items():
             require(torch.equal(value.detach(), before), f"it changes {name} in place; work on a copy")
         now = dict(_values(self.network))

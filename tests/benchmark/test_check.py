@@ -16,8 +16,18 @@ from attrobust.benchmark.contract.bench import Bench
 from attrobust.benchmark.contract.check import digits_bench, outcomes
 from attrobust.testing import check
 
-from helpers.mistakes import DATASET, EXPLAINER, METHOD, MISTAKES, WRITTEN_HERE, Mistake
-from helpers.runs import run
+from helpers.mistakes import (
+    ATTACK,
+    DATASET,
+    EXPLAINER,
+    METHOD,
+    METRIC,
+    MISTAKES,
+    MODEL,
+    WRITTEN_HERE,
+    Mistake,
+)
+from helpers.runs import FAST, run
 from helpers.sources import shown_files
 
 Capture = pytest.CaptureFixture[str]
@@ -177,3 +187,46 @@ def test_the_dataset_is_read_from_the_folder_that_is_named(tmp_path: Path, capsy
     (tmp_path / "mine.py").write_text(text)
     assert run(["check", tmp_path / "mine.py"], capsys)[0] == 1
     assert run(["check", tmp_path / "mine.py", "--data-root", tmp_path], capsys)[0] == 0
+
+
+BEFORE_A_RUN = [
+    (METHOD, "takes 4 positional", ["--methods", "natural,smoothed"]),
+    (METHOD, "the loss is a float, not a tensor", ["--methods", "natural,smoothed:amount=0.2"]),
+    (EXPLAINER, "say stochastic: ClassVar[bool] = True", ["--methods", "natural", "--explainers", "noisy-gradient"]),
+    (ATTACK, "run returned (2, 28, 28)", ["--methods", "natural", "--attacks", "noise,corners"]),
+    (ATTACK, "changes partners in place", ["--methods", "natural", "--attacks", "corners:draws=2"]),
+    (METRIC, "its bounds are 0 and 0.3", ["--methods", "natural", "--metrics", "ruzicka"]),
+    (METRIC, "in place; work on a copy", ["--methods", "natural", "--metrics", "ruzicka,cosine"]),
+    (MODEL, "images of 13 classes", ["--methods", "natural", "--model", "allconv"]),
+    (MODEL, "leave softmax out", ["--methods", "natural", "--model", "allconv:width=8"]),
+]
+
+
+@pytest.mark.parametrize(("file", "said", "words"), BEFORE_A_RUN)
+def test_a_mistake_ends_a_run_before_anything_is_trained(
+    file: str, said: str, words: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    said_of = {"run returned (2, 28, 28)": "run returned (4, 28, 28)"}.get(said, said)
+    (mistake,) = (item for item in MISTAKES if item.file == file and item.said == said_of)
+    (tmp_path / "mine.py").write_text(RIGHT[file].replace(mistake.old, mistake.new))
+    options = ["--plugin", tmp_path / "mine.py", "--retrain", "--out", tmp_path / "run"]
+    code, out, err = run([*FAST, *words, *options], capsys)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.startswith(f"error: {words[-1].rpartition(',')[2] if file != METRIC else 'ruzicka'}: ")
+    assert err.count("\n") == 1
+    assert not list(tmp_path.glob("run/checkpoints/*"))
+    assert not (tmp_path / "run" / "rows.jsonl").exists()
+
+
+def test_what_is_right_runs_beside_what_comes_with_attrobust(tmp_path: Path, capsys: Capture) -> None:
+    words: list[str | Path] = []
+    for number, name in enumerate(RIGHT):
+        if name != DATASET:
+            (tmp_path / f"mine{number}.py").write_text(RIGHT[name])
+            words += ["--plugin", tmp_path / f"mine{number}.py"]
+    words += ["--methods", "smoothed", "--model", "allconv", "--epochs", "1", "--explainers", "noisy-gradient"]
+    words += ["--attacks", "corners", "--metrics", "ruzicka,upper-half"]
+    code, out, err = run([*FAST, *words, "--out", tmp_path / "run"], capsys)
+    assert code == 0, err
+    assert "Ruzicka" in out

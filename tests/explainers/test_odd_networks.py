@@ -14,7 +14,8 @@ from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attrobust import differentiable, softplus_model
+from attrobust import differentiable, load, softplus_model
+from attrobust.benchmark.data.base import Loaded
 from attrobust.explainers import registry
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.deeplift import DeepLift
@@ -27,6 +28,8 @@ from attrobust.explainers.shared.chunks import memory_budget
 from attrobust.explainers.smoothgrad import SmoothGrad, VarGrad
 from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 from attrobust.explainers.uniform_gradient import UniformGradient
+from attrobust.networks.private_copy import private_copy
+from attrobust.networks.probe import probe_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting .* hooks:UserWarning", "ignore:Input Tensor:UserWarning")
 HOOKING: list[Explainer] = [GuidedBackprop(), Deconvolution(), DeepLift(), GradCam(), LRP()]
@@ -337,3 +340,43 @@ def test_statistics_of_a_network_in_training_mode_are_not_touched(kind: type, x:
     with pytest.raises(ValueError, match="a BatchNorm2d of the model is in training mode"):
         differentiable(kind(net.train())).attribute(x.clone().requires_grad_(), target=TARGET)
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+class Amplifying(nn.Module):
+    """Computes image by image, but turns the rounding of float32 into other outputs: sin(1e7 w·x)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.act, self.last = nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values: Tensor = self.last(self.act(torch.sin(1e7 * self.linear(x.flatten(1)))))
+        return values
+
+
+class Mixing(Amplifying):
+    """Subtracts the mean image of the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - 1e-3 * x.mean(dim=0, keepdim=True))
+
+
+def test_rounding_that_a_network_amplifies_is_told_from_mixing_the_images_of_a_batch(digits: Loaded) -> None:
+    images = digits.splits["test"].batch(range(2))[0]
+    model = made(Amplifying).float()
+    probe = probe_for(model, images)
+    with torch.no_grad():
+        alone = torch.cat([model(image[None]) for image in probe])
+    assert (model(probe) - alone).abs().max() > 1e-2 * alone.abs().max(), "float32 alone cannot tell"
+    private_copy(model, images)
+    GuidedBackprop()(model, images, torch.tensor([3, 5]))
+    with pytest.raises(ValueError, match="mixes the images of a batch"):
+        private_copy(made(Mixing).float(), images)
+
+
+def test_a_network_is_tried_with_pixels_that_images_have(digits: Loaded) -> None:
+    images = digits.splits["test"].batch(range(2))[0]
+    probe = probe_for(load("digits/natural"), images)
+    assert torch.equal(probe[0], images[0])
+    assert float(probe.min()) >= 0
+    assert float(probe.max()) <= 1

@@ -1,11 +1,9 @@
-"""The contract of training methods, over everything registered."""
+"""What is claimed of the training methods here beyond their contract, which ``test_check.py`` tries on all of them."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attrobust.benchmark.data.base import ArraySplit, Loaded
+from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.training.loop import correct, fresh_network
 from attrobust.benchmark.training.recipe import load_recipe
 from attrobust.methods import registry
 from attrobust.methods.base import SCRATCH, Batch, Method
 from attrobust.naming.spec import Spec, build
-from attrobust.networks.passes import counted
-from attrobust.types import ImageFacts
 
 from helpers.light import light, trained
 
@@ -53,17 +49,6 @@ PLAIN: dict[str, dict[str, Any] | None] = {
     "weight-decay": {"lam": 0.0},
 }
 """Settings that leave nothing of a method but cross-entropy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normalised(LeNet):
-    """LeNet with batch normalisation after its first convolution."""
-
-    def network(self, facts: ImageFacts) -> nn.Module:
-        network = super().network(facts)
-        features = network.get_submodule("features")
-        features[0] = nn.Sequential(features[0], nn.BatchNorm2d(self.width))  # type: ignore[operator, index]
-        return network
 
 
 @pytest.fixture
@@ -112,19 +97,6 @@ def test_the_settings_on_the_card_exist(name: str) -> None:
         build(cls, Spec(name, settings))
 
 
-def test_a_step_costs_what_the_method_says(method: Method, model: nn.Module, offered: Offered) -> None:
-    batch = offered(method)
-    networks = [model] if batch.start is None else [model, batch.start]
-    with counted(*networks, weights=True) as passes:
-        for loss in method.losses(model, batch):
-            loss.backward()
-    stated = method.cost(classes=10)
-    assert stated is not None
-    size = len(batch.x)
-    found = (passes.forward / size, passes.backward / size, passes.double_backward / size)
-    assert found == (stated.forward, stated.backward, stated.double_backward)
-
-
 def test_every_loss_is_a_finite_scalar_that_reaches_every_weight(
     method: Method, model: nn.Module, offered: Offered
 ) -> None:
@@ -149,48 +121,12 @@ def test_a_step_on_one_batch_lowers_the_loss(method: Method, model: nn.Module, o
     assert next(method.losses(model, offered(method))) < before
 
 
-def test_random_numbers_come_from_the_generator_alone(method: Method, model: nn.Module, offered: Offered) -> None:
-    before = torch.random.get_rng_state()
-    # Copies: a pass in training mode may move statistics and singular vectors.
-    first, second = (next(method.losses(copy.deepcopy(model), offered(method, seed=3))) for _ in range(2))
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert torch.equal(first, second)
-
-
-def test_batch_model_and_mode_are_left_alone(method: Method, model: nn.Module, offered: Offered) -> None:
-    state, batch = copy.deepcopy(model.state_dict()), offered(method)
-    x = batch.x.clone()
-    for _ in method.losses(model, batch):
-        assert all(module.training for module in model.modules())
-        assert all(parameter.grad is None for parameter in model.parameters())
-    assert torch.equal(batch.x, x)
-    # What a spectral norm remembers of its weight is its own affair.
-    kept = {key for key in state if "parametrizations" not in key or key.endswith(".original")}
-    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items() if key in kept)
-
-
-def test_batch_statistics_are_updated_as_often_as_the_method_says(name: str, digits: Loaded, offered: Offered) -> None:
-    method = light(name)
-    model, start = (fresh_network(method, Normalised(width=8, hidden=16), digits, seed).train() for seed in range(2))
-    batch = dataclasses.replace(offered(method), start=None if method.start == SCRATCH else start.eval())
-    for loss in method.losses(model, batch):
-        loss.backward()
-        assert all(parameter.grad is not None for parameter in model.parameters())
-    (updates,) = (int(value) for key, value in model.state_dict().items() if key.endswith("num_batches_tracked"))
-    assert updates == method.batch_statistics
-
-
 def test_frozen_layers_stay_frozen(method: Method, model: nn.Module, offered: Offered) -> None:
     frozen = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     frozen.eval()
     for _ in method.losses(model, offered(method)):
         pass
     assert not frozen.training
-
-
-def test_preparing_twice_changes_nothing_more(method: Method, model: nn.Module, images: tuple[Tensor, Tensor]) -> None:
-    model.eval()
-    assert torch.equal(method.prepare(model).eval()(images[0]), model(images[0]))
 
 
 def test_a_loss_without_random_numbers_is_a_mean_over_images(
@@ -231,18 +167,6 @@ def test_real_digits_are_learned(name: str, digits: Loaded, tmp_path: Path) -> N
     recipe = dataclasses.replace(load_recipe("digits"), epochs=5)
     model = trained(name, SMALL, digits, recipe, tmp_path).model
     assert correct(model, digits.splits["test"], 300, CPU).double().mean() > 0.85
-
-
-def test_the_same_seed_gives_the_same_weights(name: str, digits: Loaded, tmp_path: Path) -> None:
-    few = ArraySplit(digits.splits["train"].pixels(range(96)), digits.splits["train"].labels[:96])
-    data = dataclasses.replace(digits, splits={**digits.splits, "train": few})
-    recipe = dataclasses.replace(load_recipe("digits"), epochs=1)
-    states = []
-    for folder in (tmp_path / "a", tmp_path / "b"):
-        folder.mkdir()
-        states.append(trained(name, SMALL, data, recipe, folder).model.state_dict())
-        torch.rand(3)
-    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
