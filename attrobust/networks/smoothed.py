@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.networks.batch_norm import SpelledOutBatchNorm
+from attrobust.networks.copying import independent_copy
 from attrobust.networks.kinks import RAMPS, SmoothActivation
 from attrobust.networks.low_curvature import CentredSoftplus, LipschitzBatchNorm
 from attrobust.networks.pooling import LogSumExpPool
@@ -211,11 +212,7 @@ def shared_copy(model: nn.Module) -> nn.Module:
         for name, table in vars(module).items():
             if name.endswith("_hooks") and isinstance(table, dict):
                 shared[id(table)] = copy.copy(table)
-    try:
-        return copy.deepcopy(model, shared)
-    except Exception as error:  # whatever the author's attributes raise
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{type(model).__name__} cannot be copied ({problem}), as is needed here") from error
+    return independent_copy(model, shared)
 
 
 def make_out_of_place(model: nn.Module) -> None:

@@ -1,0 +1,186 @@
+"""Settings of the process that decide numbers: kept from components, and taken back from them.
+
+Covered are torch's default dtype and device, its modes (gradients, inference, autocast), deterministic kernels, the
+number of threads, the precision of products, denormal numbers, the switches of its backends, hooks on all modules,
+NumPy's treatment of floating-point errors, and the random states of torch, NumPy and Python. Not covered are filters of
+warnings, environment variables, the current folder, and what a component changes in the code of other modules.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.modules import module as modules
+
+Setting = tuple[Callable[[], Any], Callable[[Any], object]]
+"""A setting of the process: what reads it, and what sets it."""
+
+SMALLEST_NORMAL = 2.0**-1022
+PRECISIONS = ("cuda.matmul", "mkldnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+"""Backends that have a precision of their own, in versions of torch that know ``fp32_precision``."""
+
+
+def _attribute(path: str) -> Setting:
+    """An attribute of a module below ``torch.backends``; raises AttributeError where there is none."""
+    *parents, name = path.split(".")
+    owner: Any = torch.backends
+    for parent in parents:
+        owner = getattr(owner, parent)
+    getattr(owner, name)
+    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
+
+
+def _readable(read: Callable[[], Any], write: Callable[[Any], object]) -> Setting:
+    """A setting that torch refuses to read where an older and a newer interface have set it differently."""
+
+    def attempt() -> Any:
+        try:
+            return read()
+        except RuntimeError:
+            return None
+
+    return attempt, lambda value: None if value is None else write(value)
+
+
+def _autocast(device: str) -> Setting:
+    return lambda: torch.is_autocast_enabled(device), lambda value: torch.set_autocast_enabled(device, value)
+
+
+def _deterministic() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _flushes_denormals() -> bool:
+    # torch cannot be asked; the processor's flag acts on Python's numbers too.
+    return SMALLEST_NORMAL / 2 == 0.0
+
+
+def _hooks(table: dict[int, Any]) -> Setting:
+    """A table of hooks that act on every module; it is changed in place, since handles refer to it."""
+
+    def restore(value: dict[int, Any]) -> None:
+        table.clear()
+        table.update(value)
+
+    return table.copy, restore
+
+
+def _backends() -> Iterator[Setting]:
+    """The switches of torch's backends, as far as this version has them."""
+    names = ["cudnn.enabled", "cudnn.benchmark", "cudnn.deterministic", "cudnn.allow_tf32", "mkldnn.enabled"]
+    names += [f"cuda.matmul.allow_{kind}_reduced_precision_reduction" for kind in ("fp16", "bf16")]
+    names += ["cuda.matmul.allow_tf32", "fp32_precision", *(f"{place}.fp32_precision" for place in PRECISIONS)]
+    for name in names:
+        try:
+            yield _readable(*_attribute(name))
+        except AttributeError:
+            continue
+    cuda = torch.backends.cuda
+    yield cuda.flash_sdp_enabled, cuda.enable_flash_sdp
+    yield cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp
+    yield cuda.math_sdp_enabled, cuda.enable_math_sdp
+    yield torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled
+
+
+_DTYPE: Setting = (torch.get_default_dtype, torch.set_default_dtype)
+_GRADIENTS: Setting = (torch.is_grad_enabled, torch.set_grad_enabled)
+_PRECISION = _readable(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+_DENORMALS: Setting = (_flushes_denormals, torch.set_flush_denormal)
+_AUTOCAST = (_autocast("cpu"), _autocast("cuda"))
+_STANDARD: tuple[tuple[Setting, Any], ...] = (
+    (_DTYPE, torch.float32),
+    (_GRADIENTS, True),
+    (_PRECISION, "highest"),
+    (_DENORMALS, False),
+    *((setting, False) for setting in _AUTOCAST),
+)
+"""Settings that are the same whoever calls, with torch's own values."""
+_SETTINGS: tuple[Setting, ...] = (
+    *(setting for setting, _ in _STANDARD),
+    (
+        torch.get_default_device,
+        lambda device: torch.set_default_device(None if device.type == "cpu" else device),
+    ),
+    (_deterministic, lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1])),
+    (torch.get_num_threads, torch.set_num_threads),
+    *_backends(),
+    *(_hooks(table) for name, table in vars(modules).items() if name.startswith("_global_") and table is not None),
+    (np.geterr, lambda value: np.seterr(**value)),
+)
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Afterwards every setting of the process is as it was; random states apart, see ``seeded``."""
+    before = [read() for read, _ in _SETTINGS]
+    try:
+        yield
+    finally:
+        for (read, write), value in zip(_SETTINGS, before, strict=True):
+            if read() != value:
+                write(value)
+
+
+@contextmanager
+def modes() -> Iterator[None]:
+    """Inside the block the caller's modes have no effect; afterwards they are as they were.
+
+    Default dtype and device, gradients, inference mode, autocast, the precision of products and the treatment of
+    denormal numbers are those that torch starts with.
+    """
+    before = [read() for (read, _), _ in _STANDARD]
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(mode=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        _set([value for _, value in _STANDARD])
+        try:
+            yield
+        finally:
+            _set(before)
+
+
+def _set(values: Sequence[Any]) -> None:
+    for ((read, write), _), value in zip(_STANDARD, values, strict=True):
+        if read() != value:
+            write(value)
+
+
+@contextmanager
+def standard() -> Iterator[None]:
+    """As ``modes``, and as ``restored``: what a component is run in."""
+    with restored(), modes():
+        yield
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """As ``standard``, with the random states of torch, NumPy and Python made from a seed, and restored afterwards."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    # GPUs that nothing has used yet are left alone: to ask them for their state would start them.
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with standard(), torch.random.fork_rng(devices=gpus):
+        try:
+            seed_all(seed)
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
+
+
+def seed_all(seed: int) -> None:
+    """Seed torch, NumPy and Python."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def normal(x: torch.Tensor) -> torch.Tensor:
+    """The tensor, or a copy that can be differentiated of one that was made in inference mode."""
+    return x.clone() if x.is_inference() else x

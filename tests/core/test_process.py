@@ -1,0 +1,93 @@
+"""What components set in the process is put back, and what the caller has set has no effect on them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import numpy as np
+import pytest
+import torch
+
+from attrobust import process
+from attrobust.process import modes, normal, restored, seeded, standard
+
+SETTERS: dict[str, Callable[[], object]] = {
+    "default dtype": lambda: torch.set_default_dtype(torch.float64),
+    "default device": lambda: torch.set_default_device("meta"),
+    "gradients": lambda: torch.set_grad_enabled(False),
+    "autocast": lambda: torch.set_autocast_enabled("cpu", True),
+    "threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    "deterministic kernels": lambda: torch.use_deterministic_algorithms(True, warn_only=True),
+    "denormal numbers": lambda: torch.set_flush_denormal(True),
+    "precision of products": lambda: torch.set_float32_matmul_precision("medium"),
+    "precision on a GPU": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    "kernels chosen by speed": lambda: setattr(torch.backends.cudnn, "benchmark", True),
+    "fast paths of attention": lambda: torch.backends.mha.set_fastpath_enabled(False),
+    "hooks on all modules": lambda: torch.nn.modules.module.register_module_forward_pre_hook(lambda *_: None),
+    "floating-point errors": lambda: np.seterr(divide="raise"),
+}
+
+
+def state() -> list[object]:
+    return [read() for read, _ in process._SETTINGS]
+
+
+@pytest.mark.parametrize("name", SETTERS)
+def test_a_setting_is_put_back(name: str) -> None:
+    before = state()
+    with pytest.raises(ZeroDivisionError), restored():
+        SETTERS[name]()
+        assert state() != before
+        raise ZeroDivisionError
+    assert state() == before
+
+
+@pytest.mark.parametrize("inside", [modes, standard], ids=["modes", "standard"])
+def test_the_modes_of_the_caller_have_no_effect_inside_and_are_the_same_afterwards(
+    inside: Callable[[], AbstractContextManager[None]],
+) -> None:
+    with (
+        restored(),
+        torch.inference_mode(),
+        torch.device("meta"),
+        torch.autocast("cpu", dtype=torch.bfloat16),
+    ):
+        torch.set_default_dtype(torch.float64)
+        torch.set_float32_matmul_precision("medium")
+        torch.set_flush_denormal(True)
+        before = state()
+        with inside():
+            x = torch.full((2, 2), 0.1, requires_grad=True)
+            (gradient,) = torch.autograd.grad((x @ x).sum(), x)
+            assert (x.dtype, x.device.type, gradient.dtype) == (torch.float32, "cpu", torch.float32)
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert 2.0**-1022 / 2 > 0
+        assert state() == before
+        assert torch.zeros(1).is_inference()
+        assert torch.zeros(1).device.type == "meta"
+
+
+def test_random_states_are_those_of_the_seed_inside_and_the_caller_s_afterwards() -> None:
+    def draw() -> tuple[float, float, float]:
+        return float(torch.rand(())), random.random(), float(np.random.rand())
+
+    with seeded(0):
+        first = draw()
+    before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
+    with seeded(0):
+        assert draw() == first
+    with seeded(1):
+        assert draw() != first
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), str(np.random.get_state())) == before[1:]
+
+
+def test_a_tensor_made_in_inference_mode_is_copied_to_one_that_can_be_differentiated() -> None:
+    with torch.inference_mode():
+        x = torch.ones(2)
+    assert not normal(x).is_inference()
+    assert torch.equal(normal(x), x)
+    ordinary = torch.ones(2)
+    assert normal(ordinary) is ordinary
