@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.maps.seeds import ImageStreams, derive_seed
+from attrobust.networks.copying import independent_copy, without_inference
 from attrobust.networks.passes import Passes, counted
 from attrobust.networks.state import untouched
+from attrobust.places import ours
+from attrobust.process import normal, seeded, standard
 from attrobust.threat import ThreatModel
 
 
@@ -231,22 +234,23 @@ class Attack(ABC):
 
         Each result is projected onto the ball and the pixel box and checked; an image that is not finite or, with
         ``keep_prediction``, predicted differently is replaced by the clean one and reported as not feasible. The
-        model's mode, weights, buffers, gradients, ``requires_grad`` flags and hooks, and torch's random state, are
-        restored.
+        model, see ``untouched``, the settings of the process and random states are restored. What the caller's are
+        changes no result: gradients may be off, and images and networks may be from ``torch.inference_mode()``.
 
         Raises:
             ValueError: the attack cannot work under this threat model, see ``check_threat``.
             TypeError, ValueError: ``run`` did not return a tensor shaped like the images.
         """
         self.check_threat(context.threat)
+        with seeded(derive_seed("attack", context.seed)):
+            return self._enforced(_ordinary(context), normal(x.detach()), normal(y))
+
+    def _enforced(self, context: Context, x: Tensor, y: Tensor) -> AttackOutput:
         networks = [context.model] if context.source_model is None else [context.model, context.source_model]
         with ExitStack() as stack:
             for network in networks:
                 stack.enter_context(untouched(network))
-            stack.enter_context(torch.random.fork_rng())
             passes = stack.enter_context(counted(*networks))
-            torch.manual_seed(derive_seed("attack", context.seed))
-            x = x.detach()
             predicted = context.predict(x)
             # Restored at once, so that the check is made on the network as it was before the attack.
             with untouched(context.model):
@@ -269,7 +273,9 @@ class Attack(ABC):
         """The results of the attack, or the clean images where the map does not depend on the image."""
         if context.explainer.ignores_image and not self.on_prediction:
             return Results(images=[x.clone()], members=(type(self).__name__,), sources=None)
-        return self.results(context, x.clone(), y)
+        own = context if ours(type(self)) else _own(context)
+        with standard():
+            return self.results(own, x.clone(), y.clone())
 
     def _checked(self, context: Context, x: Tensor, predicted: Tensor, result: Tensor) -> tuple[Tensor, Tensor]:
         """One result with infeasible images replaced by the clean ones, B×C×H×W, and which were feasible, bool[B]."""
@@ -284,3 +290,24 @@ class Attack(ABC):
         if context.threat.keep_prediction:
             feasible &= context.predict(candidate) == predicted
         return torch.where(feasible.view(-1, 1, 1, 1), candidate, x), feasible
+
+
+def _ordinary(context: Context) -> Context:
+    """The context with copies of those of its networks and images that were made in ``torch.inference_mode()``."""
+    source_model = None if context.source_model is None else without_inference(context.source_model)
+    model, partners = without_inference(context.model), normal(context.partners)
+    return replace(context, model=model, partners=partners, source_model=source_model)
+
+
+def _own(context: Context) -> Context:
+    """The context with copies of all that an attack could change; passes of its networks count all the same."""
+    return replace(
+        context,
+        model=independent_copy(context.model),
+        explainer=independent_copy(context.explainer),
+        threat=replace(context.threat),
+        ids=[*context.ids],
+        partners=context.partners.clone(),
+        surrogate=independent_copy(context.surrogate),
+        source_model=independent_copy(context.source_model),
+    )

@@ -9,7 +9,11 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from attrobust.networks.copying import without_inference
 from attrobust.networks.smoothed import activations, is_smooth
+from attrobust.networks.state import unchanged
+from attrobust.places import ours
+from attrobust.process import modes, normal, standard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +21,9 @@ class Explainer(ABC):
     """Attributes a logit to the pixels. Subclasses are frozen dataclasses whose fields are the settings.
 
     An author writes ``attribute``; the base class handles what is the same for all: it checks arguments, switches
-    gradients on, gives images with non-finite pixels a map of NaN, and checks the graph back to ``x``. An explainer is
-    pure: it does not change the model, its gradients, its hooks or any random state, and the map of an image depends
-    neither on the other images of the batch nor on how the work is cut into chunks.
+    gradients on whatever mode the caller is in, gives images with non-finite pixels a map of NaN, and checks the graph
+    back to ``x``. An explainer is pure: it does not change the model, its gradients, its hooks or any random state, and
+    the map of an image depends neither on the other images of the batch nor on how the work is cut into chunks.
 
     Attributes:
         stochastic: whether the map depends on ``generator``.
@@ -87,36 +91,60 @@ class Explainer(ABC):
             ValueError: a part of the model is in training mode; ``target`` is not one class for each image; or a graph
                 is asked for where ``x`` does not require grad or the explainer is not differentiable; or the model is
                 one the explainer cannot explain; or ``attribute`` returned something else than maps, or maps without
-                the graph asked for.
+                the graph asked for; or that of a plug-in changed the images or the network.
         """
+        with modes() if ours(type(self)) else standard():
+            return self._explained(model, x, target, create_graph, generator)
+
+    def _explained(
+        self, model: nn.Module, x: Tensor, target: Tensor, create_graph: bool, generator: torch.Generator | None
+    ) -> Tensor:
         target = checked(model, x, target)
         if create_graph and not self.differentiable:
             raise ValueError(f"{type(self).__name__} is not differentiable: attack it by transfer or by queries")
         if create_graph and not x.requires_grad:
             raise ValueError("create_graph=True needs an x that requires grad: nothing could be differentiated")
+        if create_graph and x.is_inference():
+            raise ValueError(
+                "create_graph=True needs an x that was not made in torch.inference_mode(): clone it outside"
+            )
         if len(x) == 0:
             return x.clone()
+        model = without_inference(model)
         source = torch.Generator().manual_seed(0) if generator is None else generator
-        images = x if create_graph else x.detach()
+        images = x if create_graph else normal(x.detach())
         not_finite = ~finite(images).view(-1, 1, 1, 1)
         any_not_finite = bool(not_finite.any())
         usable = images.masked_fill(not_finite, 0.0) if any_not_finite else images
-        with torch.enable_grad():
-            maps = self.attribute(model, usable, target, create_graph=create_graph, generator=source)
-            if not isinstance(maps, Tensor) or maps.shape != x.shape:
-                returned = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-                raise ValueError(f"{type(self).__name__}.attribute returned {returned}, not a map of {tuple(x.shape)}")
-            if create_graph and not maps.requires_grad and activations(model) and is_smooth(model):
-                # No activation is piecewise linear, so gradients are not constant and their map must have a graph.
-                raise ValueError(
-                    f"{type(self).__name__}.attribute returned a map without a graph back to x: "
-                    "build it with create_graph, or let differentiable be False"
-                )
-            if create_graph:
-                # A map that is constant in x gets a derivative of zero; autograd would raise an error.
-                maps = maps + 0 * usable
-            maps = maps.masked_fill(not_finite, float("nan")) if any_not_finite else maps
+        maps = self._attributed(model, usable, target, create_graph, source)
+        if not isinstance(maps, Tensor) or maps.shape != x.shape:
+            returned = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+            raise ValueError(f"{type(self).__name__}.attribute returned {returned}, not a map of {tuple(x.shape)}")
+        if create_graph and not maps.requires_grad and activations(model) and is_smooth(model):
+            # No activation is piecewise linear, so gradients are not constant and their map must have a graph.
+            raise ValueError(
+                f"{type(self).__name__}.attribute returned a map without a graph back to x: "
+                "build it with create_graph, or let differentiable be False"
+            )
+        if create_graph:
+            # A map that is constant in x gets a derivative of zero; autograd would raise an error.
+            maps = maps + 0 * usable
+        maps = maps.masked_fill(not_finite, float("nan")) if any_not_finite else maps
         return maps if create_graph else maps.detach()
+
+    def _attributed(
+        self, model: nn.Module, x: Tensor, target: Tensor, create_graph: bool, generator: torch.Generator
+    ) -> Tensor:
+        """What ``attribute`` returns; that of a plug-in is held to leaving images and network as they are."""
+        if ours(type(self)):
+            return self.attribute(model, x, target, create_graph=create_graph, generator=generator)
+        before, given = x.detach().clone(), x if create_graph else x.clone()
+        with unchanged(model, "the explainer"):
+            maps = self.attribute(model, given, target.clone(), create_graph=create_graph, generator=generator)
+        if not torch.equal(given.detach(), before):
+            raise ValueError("the explainer changes the images; work on copies")
+        # A copy, since an explainer may return a tensor that it uses again.
+        return maps.clone() if isinstance(maps, Tensor) else maps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from attrobust.maps.reduction import reduce_map
 from attrobust.maps.rows import is_finite
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.parts import in_parts
+from attrobust.process import standard
 from attrobust.types import Scope
 
 ROUNDING = 1e-9
@@ -119,7 +120,7 @@ class Similarity(CaseMetric, kind=True):
         """Similarity of two maps, which an author writes.
 
         Args:
-            a, b: float64 maps flattened to B×D; ``a`` is the reference.
+            a, b: float64 maps flattened to B×D, the metric's own copies; ``a`` is the reference.
 
         Returns:
             float64[B]; NaN where undefined.
@@ -159,7 +160,8 @@ class Similarity(CaseMetric, kind=True):
         """
         if a.shape != b.shape or a.dim() != 3:
             raise ValueError(f"maps must be two B×H×W tensors of one shape, not {tuple(a.shape)} and {tuple(b.shape)}")
-        return in_parts(self._of_some, _float64(a), _float64(b))
+        with standard():
+            return in_parts(self._of_some, _float64(a), _float64(b))
 
     def _of_some(self, a: Tensor, b: Tensor) -> Tensor:
         usable = is_finite(a.flatten(1)) & is_finite(b.flatten(1))
@@ -207,11 +209,11 @@ class Quality(CaseMetric, kind=True):
         Returns:
             float64[B]. NaN where the metric is undefined.
         """
-        with torch.no_grad():
-            return self._checked(self.judge(case), len(case.clean), "judge")
+        with standard(), torch.no_grad():
+            return self._checked(self.judge(case.ordinary()), len(case.clean), "judge")
 
 
 def _float64(values: Tensor) -> Tensor:
-    """Detached and in float64, on the CPU where the device has no float64."""
-    values = values.detach()
-    return (values.cpu() if values.device.type == "mps" else values).double()
+    """A copy in float64, detached; on the CPU where the device has no float64."""
+    device = "cpu" if values.device.type == "mps" else values.device
+    return values.detach().to(device, torch.float64, copy=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from dataclasses import dataclass, replace
 
@@ -13,11 +12,12 @@ from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.engine.feasible import Objective
 from attrobust.attacks.engine.signed import SignedDescent
 from attrobust.attacks.topk import TopK
-from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
+from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate, scored_copy
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map
 from attrobust.metrics.similarity.cosine import Cosine
+from attrobust.networks.copying import independent_copy
 from attrobust.threat import ThreatModel
 
 IMAGES = 16
@@ -62,10 +62,7 @@ class AuditCase:
     def __init__(self, model: nn.Module, explainer: Explainer, images: Images, rules: Rules) -> None:
         self._model, self._explainer, self._rules = model, explainer, rules
         self._images = Images(x=images.x[:IMAGES], y=images.y[:IMAGES], partners=images.partners[:IMAGES])
-        precise = copy.deepcopy(model)
-        if next(model.parameters()).device.type != "mps":
-            precise.double()
-        self.attacked, self.scored = self._context(copy.deepcopy(model)), self._context(precise)
+        self.attacked, self.scored = self._context(independent_copy(model)), self._context(scored_copy(model))
         self.x, y = self._images.x.to(self.scored.partners), self._images.y.to(self.scored.partners.device)
         self.y = self.scored.predict(self.x) if rules.label == "predicted" else y
 
@@ -105,6 +102,8 @@ class AuditCase:
         """Distance between clean and attacked maps, computed as the scores of a run are."""
         rules = replace(self._rules, threat=threat)
         scores = evaluate(self._model, self._explainer, attack, [Cosine()], self._images, rules, progress="audit")
+        if scores.failures:
+            raise RuntimeError(scores.failures[0].error)
         return _distance(scores.values[0])
 
 

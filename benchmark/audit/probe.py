@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import numpy as np
-import torch
 from torch import nn
 
 from attrobust.benchmark.audit import answers, masking
@@ -16,6 +11,7 @@ from attrobust.benchmark.audit.case import AuditCase
 from attrobust.benchmark.evaluation.evaluate import Images, Rules
 from attrobust.explainers.base import Explainer
 from attrobust.maps.seeds import derive_seed
+from attrobust.process import seeded
 from attrobust.types import Flag
 
 LOG = logging.getLogger("attrobust")
@@ -35,7 +31,7 @@ def probe(model: nn.Module, explainer: Explainer, images: Images, rules: Rules) 
         rules: of the run.
     """
     flags: list[Flag] = []
-    with _seeded(derive_seed("audit", rules.seed)):
+    with seeded(derive_seed("audit", rules.seed)):
         try:
             case = AuditCase(model, explainer, images, rules)
             flags += answers.stochastic_forward(case)
@@ -50,18 +46,3 @@ def probe(model: nn.Module, explainer: Explainer, images: Images, rules: Rules) 
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             flags.append(Flag(name="not-audited", reason=f"the audit stopped with {reason}"))
     return flags
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seeds torch, NumPy and Python inside the block and restores their random states afterwards."""
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(of_python)
-            np.random.set_state(of_numpy)

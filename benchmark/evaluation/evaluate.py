@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,13 +11,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from attrobust.attacks.base import Attack, Context
+from attrobust.benchmark.evaluation.cases import Cases, explaining, unexplained
 from attrobust.benchmark.evaluation.scores import Scores, joined, unattacked, worst_of
+from attrobust.benchmark.evaluation.scoring import Scoring
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import Reduction, reduce_map
 from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.base import CaseMetric
-from attrobust.metrics.shared.case import Case
+from attrobust.networks.copying import independent_copy
+from attrobust.process import seeded
 from attrobust.threat import ThreatModel
 
 
@@ -69,6 +71,9 @@ def evaluate(
 
     Where an attack has several results, each metric takes, image by image, the worst for the model.
 
+    No component changes what another one is given, or what the caller has: each works on copies, with random states of
+    its own, and the caller's modes have no effect. A metric that fails has no scores, see ``Scores.failures``.
+
     Args:
         model: in evaluation mode, on any device.
         explainer, attack, metrics: of the cell.
@@ -76,16 +81,19 @@ def evaluate(
         source_model: source model of a transfer attack, see ``Attack.source_model``.
         progress: label of the progress bar.
     """
-    scored = scored_copy(model)
-    higher_is_better = [type(metric).higher_is_better for metric in metrics]
-    batches = []
-    for context, x, y in _contexts(model, explainer, images, rules, source_model, progress):
-        output = attack(context, x, y)
-        clean = _case(scored, explainer, images, context, x, y)
-        cases = [replace(clean, attacked=result.to(clean.clean)) for result in (output.x, *output.others)]
-        by_metric = [torch.stack([_score(metric, case) for case in cases]) for metric in metrics]
-        batches.append(worst_of(output, by_metric, higher_is_better))
-    return joined(batches)
+    with seeded(derive_seed("evaluation", rules.seed)):
+        scored, scoring = scored_copy(model), Scoring(metrics, rules.seed)
+        explain = explaining(scored, independent_copy(explainer), rules.seed)
+        attack = independent_copy(attack)
+        batches = []
+        for context, x, y in _contexts(model, explainer, images, rules, source_model, progress):
+            output = attack(context, x, y)
+            masks, results = _masks(images, context), (output.x, *output.others)
+            cases = Cases(scored, explain, context, x, y, results=results, masks=masks)
+            batches.append(worst_of(output, scoring.score(cases), scoring.higher_is_better))
+            if scoring.over:
+                break
+        return replace(joined(batches), failures=scoring.failures)
 
 
 def judge(
@@ -106,12 +114,16 @@ def judge(
         images, rules: shared by all cells.
         progress: label of the progress bar.
     """
-    scored = scored_copy(model)
-    batches = []
-    for context, x, y in _contexts(model, explainer or Saliency(), images, rules, None, progress):
-        case = _case(scored, explainer, images, context, x, y)
-        batches.append(unattacked([_score(metric, case) for metric in metrics]))
-    return joined(batches)
+    with seeded(derive_seed("evaluation", rules.seed)):
+        scored, scoring = scored_copy(model), Scoring(metrics, rules.seed)
+        explain = explaining(scored, independent_copy(explainer), rules.seed) if explainer else unexplained
+        batches = []
+        for context, x, y in _contexts(model, explainer or Saliency(), images, rules, None, progress):
+            cases = Cases(scored, explain, context, x, y, masks=_masks(images, context))
+            batches.append(unattacked([scores[0] for scores in scoring.score(cases)]))
+            if scoring.over:
+                break
+        return replace(joined(batches), failures=scoring.failures)
 
 
 def accuracy_under_attack(
@@ -135,47 +147,20 @@ def accuracy_under_attack(
         source_model: source model of a transfer attack, see ``Attack.source_model``.
         progress: label of the progress bar.
     """
-    batches = []
     rules = replace(rules, label="true")
-    for context, x, y in _contexts(model, Saliency(), images, rules, source_model, progress):
-        output = attack(context, x, y)
-        clean = context.predict(x) == y
-        correct = [clean & (context.predict(result) == y) for result in (output.x, *output.others)]
-        batches.append(worst_of(output, [torch.stack(correct).cpu().double()], [True]))
-    return joined(batches)
+    with seeded(derive_seed("evaluation", rules.seed)):
+        attack = independent_copy(attack)
+        batches = []
+        for context, x, y in _contexts(model, Saliency(), images, rules, source_model, progress):
+            output = attack(context, x, y)
+            clean = context.predict(x) == y
+            correct = [clean & (context.predict(result) == y) for result in (output.x, *output.others)]
+            batches.append(worst_of(output, [torch.stack(correct).cpu().double()], [True]))
+        return joined(batches)
 
 
-def _score(metric: CaseMetric, case: Case) -> Tensor:
-    """A metric's scores on the CPU; raises RuntimeError with the metric's name where it fails."""
-    try:
-        return metric.score(case).cpu()
-    except Exception as error:
-        raise RuntimeError(f"metric {type(metric).__name__}: {type(error).__name__}: {error}") from error
-
-
-def _case(
-    scored: nn.Module, explainer: Explainer | None, images: Images, context: Context, x: Tensor, y: Tensor
-) -> Case:
-    """The case of a batch of clean images, in the precision of the scored network."""
-    clean = x.to(next(scored.parameters()).dtype)
-    partners = context.partners.to(clean)
-    explain = _unexplained if explainer is None else functools.partial(explained, scored, explainer, context.seed)
-    return Case(
-        model=scored,
-        clean=clean,
-        attacked=clean,
-        target=y,
-        explain=_remembering(explain, clean, partners),
-        reduce=context.reduce,
-        partners=partners,
-        seed=context.seed,
-        ids=context.ids,
-        masks=None if images.masks is None else images.masks[list(context.ids)].to(clean.device),
-    )
-
-
-def _unexplained(_x: Tensor, _y: Tensor) -> Tensor:
-    raise RuntimeError("a metric of networks asked for an explanation")
+def _masks(images: Images, context: Context) -> Tensor | None:
+    return None if images.masks is None else images.masks[list(context.ids)]
 
 
 def _contexts(
@@ -187,10 +172,10 @@ def _contexts(
     progress: str,
 ) -> Iterator[tuple[Context, Tensor, Tensor]]:
     """The attack context, clean images and explained classes of every batch."""
-    # Copies, so that a plug-in that changes a network affects no other cell.
-    model = copy.deepcopy(model)
+    # Copies, so that a plug-in that changes one affects no other cell.
+    model, explainer = independent_copy(model), independent_copy(explainer)
     like = next(model.parameters())
-    source_model = None if source_model is None else copy.deepcopy(source_model).to(like).eval()
+    source_model = None if source_model is None else independent_copy(source_model).to(like).eval()
     count = len(images.y)
     starts = range(0, count, rules.batch_size)
     for start in tqdm(starts, desc=progress, unit="batch", leave=False, disable=None if len(starts) > 1 else True):
@@ -211,29 +196,7 @@ def _contexts(
         yield context, x, y
 
 
-def _remembering(explain: Callable[[Tensor, Tensor], Tensor], *fixed: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """``explain`` with a cache for the tensors ``fixed``: clean images and partners, common to an attack's results."""
-    cache: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def remembered(x: Tensor, y: Tensor) -> Tensor:
-        for images, classes, maps in cache:
-            if x is images and torch.equal(y, classes):
-                return maps
-        maps = explain(x, y)
-        if any(x is images for images in fixed):
-            cache.append((x, y, maps))
-        return maps
-
-    return remembered
-
-
 def scored_copy(model: nn.Module) -> nn.Module:
     """A copy for computing scored maps, in float64 where the device has it."""
-    copied = copy.deepcopy(model)
+    copied = independent_copy(model)
     return copied if next(model.parameters()).device.type == "mps" else copied.double()
-
-
-def explained(model: nn.Module, explainer: Explainer, seed: int, x: Tensor, y: Tensor) -> Tensor:
-    """Attributions for scoring, signed, B×C×H×W; a stochastic explainer uses the same draws every time."""
-    generator = torch.Generator().manual_seed(derive_seed("scored explanation", seed))
-    return explainer(model, x, y, generator=generator)

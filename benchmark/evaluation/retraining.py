@@ -14,15 +14,20 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from attrobust.benchmark.data.base import Loaded, Split
-from attrobust.benchmark.evaluation.evaluate import Rules, explained, scored_copy
+from attrobust.benchmark.evaluation.cases import explaining
+from attrobust.benchmark.evaluation.evaluate import Rules, scored_copy
 from attrobust.benchmark.store.provenance import source_digest
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import correct, train
 from attrobust.explainers.base import Explainer
 from attrobust.files import write_atomically
 from attrobust.maps.reduction import reduce_map
+from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.shared.retraining import RetrainingContext, RetrainingMetric
 from attrobust.naming.spec import fingerprint
+from attrobust.networks.copying import independent_copy
+from attrobust.places import ours
+from attrobust.process import seeded
 from attrobust.types import SplitName
 
 LOG = logging.getLogger("attrobust")
@@ -142,17 +147,17 @@ def split_maps(model: nn.Module, explainer: Explainer, images: Tensor, rules: Ru
     Returns:
         Tensor N×H×W on the CPU, in float64 where the device has it.
     """
-    scored = scored_copy(model)
+    scored, model = scored_copy(model), independent_copy(model)
+    explain = explaining(scored, independent_copy(explainer), rules.seed)
     like = next(scored.parameters())
     parts = []
     starts = range(0, len(images), rules.batch_size)
-    for start in tqdm(starts, desc="explain", unit="batch", leave=False, disable=None):
-        x = images[start : start + rules.batch_size].to(like.device)
-        with torch.no_grad():
-            predicted = model(x).argmax(dim=1)
-        raw = explained(scored, explainer, rules.seed, x.to(like.dtype), predicted)
-        parts.append(reduce_map(raw, rules.reduction).cpu())
-    return torch.cat(parts)
+    with seeded(derive_seed("evaluation", rules.seed)), torch.no_grad():
+        for start in tqdm(starts, desc="explain", unit="batch", leave=False, disable=None):
+            x = images[start : start + rules.batch_size].to(like.device)
+            maps = explain(x.to(like.dtype), model(x).argmax(dim=1))
+            parts.append(reduce_map(maps, rules.reduction).cpu())
+        return torch.cat(parts)
 
 
 def evaluate_retraining(
@@ -189,7 +194,16 @@ def evaluate_retraining(
             bar.update()
             return hits
 
-        context = RetrainingContext(
-            images=images, maps=maps, mean=torch.tensor(data.mean), seed=rules.seed, retrain=counted
-        )
-        return [retraining_metric.score(context) for retraining_metric in retraining_metrics]
+        scores = []
+        for retraining_metric in retraining_metrics:
+            own = ours(type(retraining_metric))
+            context = RetrainingContext(
+                images=images if own else {name: part.clone() for name, part in images.items()},
+                maps=maps if own else lambda name: maps(name).clone(),
+                mean=torch.tensor(data.mean),
+                seed=rules.seed,
+                retrain=counted,
+            )
+            with seeded(derive_seed("metric", rules.seed)):
+                scores.append(independent_copy(retraining_metric).score(context))
+        return scores

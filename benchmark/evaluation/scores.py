@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from attrobust.attacks.base import AttackOutput
 from attrobust.networks.passes import Passes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What went wrong with a metric, in one line that names it, and where."""
+
+    error: str
+    traceback: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +33,7 @@ class Scores:
             scored. True where there was no attack.
         passes: images the attack sent through the network.
         repeats: for each retraining metric, the mean over images of every repeat.
+        failures: of metrics that raised, by their index; their values mean nothing.
     """
 
     values: list[Tensor]
@@ -33,6 +42,7 @@ class Scores:
     feasible: Tensor
     passes: Passes
     repeats: tuple[tuple[float, ...], ...] = ()
+    failures: Mapping[int, Failure] = field(default_factory=dict)
 
 
 def unattacked(values: list[Tensor]) -> Scores:

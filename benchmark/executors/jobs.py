@@ -79,10 +79,10 @@ class CellJob(Job):
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult(Result):
-    """The scores of one cell, or why there are none.
+    """The scores of one cell, or why there are none; ``error`` also where only some metrics have none.
 
     Attributes:
-        scores: of every image and metric; None where it failed.
+        scores: of every image and metric; None where the cell failed.
         seconds: that it took.
         provenance: what computed it.
     """

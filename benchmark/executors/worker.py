@@ -35,9 +35,12 @@ from attrobust.benchmark.store.rows import Provenance
 from attrobust.benchmark.training.loop import correct
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.shared.chunks import memory_budget
+from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.base import CaseMetric
 from attrobust.metrics.shared.retraining import RetrainingMetric
+from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import Passes
+from attrobust.process import seeded
 from attrobust.types import UsageError
 
 
@@ -72,6 +75,11 @@ class Worker:
         Raises:
             UsageError: see ``Networks.open``.
         """
+        # Whatever was carried out before, in this process or in another, decides nothing.
+        with seeded(derive_seed("job", self._request.protocol.evaluation_seed)):
+            return self._carried_out(job)
+
+    def _carried_out(self, job: Job) -> Result:
         if isinstance(job, NetworkJob):
             return self._obtain(job)
         if isinstance(job, CellJob):
@@ -87,7 +95,7 @@ class Worker:
             return NetworkResult(sha256=self._open(job).sha256)
         except UsageError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             problem = f"training failed: {one_line(error)}"
             return NetworkResult(error=problem, traceback=traceback.format_exc())
 
@@ -118,8 +126,12 @@ class Worker:
             scores = self._scores(job, network, source_model)
         except UsageError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             problem, where = one_line(error), traceback.format_exc()
+        if scores is not None and scores.failures:
+            failures = [scores.failures[index] for index in sorted(scores.failures)]
+            problem = "; ".join(failure.error for failure in failures)
+            where = "\n".join(failure.traceback for failure in failures)
         seconds = round(time.monotonic() - started, 3)
         return CellResult(scores=scores, seconds=seconds, provenance=self._stamp(), error=problem, traceback=where)
 
@@ -129,7 +141,7 @@ class Worker:
     def _scores(self, job: CellJob, network: nn.Module, source_model: nn.Module | None) -> Scores:
         split = self._data.splits[job.split]
         if job.scope == "accuracy" and job.attack is None:
-            hits = correct(network, split, len(split), self._request.device)
+            hits = correct(independent_copy(network), split, len(split), self._request.device)
             return replace(unattacked([hits.double()]), passes=Passes(forward=len(hits)))
         images, rules = images_of(split, job.cell.images), rules_of(self._request, job.cell)
         explainer = job.explainer.item if job.explainer else None
@@ -181,11 +193,11 @@ class Worker:
             job.checkpoint.model.item,
             image_facts(self._data),
             job.checkpoint.source.claim(self._data),
-            lambda: correct(network, val, len(val), self._request.device),
+            lambda: correct(independent_copy(network), val, len(val), self._request.device),
         )
         return ClaimResult(finding=finding)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What went wrong, as rows and lists of failures say it."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -30,7 +30,7 @@ def failed_rows(job: CellJob, reason: str, provenance: Provenance) -> list[Row]:
 def scored_rows(
     job: CellJob, scores: Scores, result: CellResult, flags: tuple[Flag, ...] | None, store: Store
 ) -> list[Row]:
-    """One row for each metric of a cell; what they are means of is written into the store.
+    """One row for each metric of a cell, failed for one that raised; what they are means of is written into the store.
 
     Args:
         job: of the cell.
@@ -41,7 +41,12 @@ def scored_rows(
     """
     rows: list[Row] = []
     feasible = scores.feasible.numpy()
-    for (key, facts), tensor, members in zip(rows_of(job), scores.values, scores.worst, strict=True):
+    for index, (key, facts) in enumerate(rows_of(job)):
+        if index in scores.failures:
+            shared = _shared(job, key, facts, result.provenance)
+            rows.append(FailedRow(**shared, error=scores.failures[index].error))
+            continue
+        tensor, members = scores.values[index], scores.worst[index]
         values, worst = tensor.numpy(), members.numpy()
         estimate = statistics.estimate(values, unit=facts.unit)
         row = ScoredRow(
@@ -55,7 +60,7 @@ def scored_rows(
             passes=PassCounts(**asdict(scores.passes)),
             seconds=result.seconds,
             scores_sha256=store.save_scores(key, values, feasible, worst, scores.members),
-            repeats=tuple(map(_number, scores.repeats[len(rows)])) if scores.repeats else None,
+            repeats=tuple(map(_number, scores.repeats[index])) if scores.repeats else None,
             members=statistics.shares(worst, scores.members) or None,
         )
         rows.append(row if flags is None else audited(row, flags))

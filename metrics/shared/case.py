@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from torch import Tensor, nn
 
 from attrobust.maps.seeds import ImageStreams
+from attrobust.networks.copying import without_inference
+from attrobust.process import normal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +18,10 @@ class Case:
     """Images before and after an attack, the network, and the function that explains its predictions.
 
     Attributes:
-        model: the scored network, in evaluation mode and in float64 where the device has it; must not be changed.
+        model: the scored network, in evaluation mode and in float64 where the device has it; must not be changed. A
+            plug-in has a copy of its own, which ``explain`` does not use.
         clean, attacked: images in [0, 1], B×C×H×W, typed like the model; the same tensor where there is no attack.
+            These, the other tensors and all maps are the metric's own copies.
         target: the class the protocol explains, int64[B].
         explain: signed attributions B×C×H×W from images B×C×H×W and classes int64[B], as they are scored: a stochastic
             explainer uses the same draws every time.
@@ -65,6 +69,15 @@ class Case:
     def partner_attributions(self) -> Tensor:
         """Signed attributions of the partners, of their predicted classes, B×C×H×W; computed once."""
         return self.explain(self.partners, self.model(self.partners).argmax(dim=1))
+
+    def ordinary(self) -> Case:
+        """The case, or one with copies of network and images where they were made in ``torch.inference_mode()``."""
+        model, clean = without_inference(self.model), normal(self.clean)
+        attacked = clean if self.attacked is self.clean else normal(self.attacked)
+        partners, target = normal(self.partners), normal(self.target)
+        if model is self.model and clean is self.clean and attacked is self.attacked:
+            return self
+        return replace(self, model=model, clean=clean, attacked=attacked, partners=partners, target=target)
 
     def streams(self, purpose: str) -> ImageStreams:
         """Random streams of the images, the same in every batch; those of other purposes are independent."""
