@@ -113,7 +113,7 @@ class Registry(Generic[T]):
         raise UsageError(f"unknown {self.kind} {name!r}.{hint} Known: {', '.join(self.names())}")
 
     def get(self, name: str) -> type[T]:
-        """The class registered under ``name``; imports its module on first use.
+        """The class registered under ``name``; imports its module on first use, and puts back what that sets.
 
         Raises:
             UsageError: unknown name, or a plug-in that does not load (named in the message).
@@ -121,8 +121,11 @@ class Registry(Generic[T]):
         self.check(name)
         entry = self._found()[name]
         if entry.loaded is None:
+            from attrobust.process import seeded
+
             try:
-                loaded = entry.load()
+                with seeded(0):
+                    loaded = entry.load()
             except (Exception, SystemExit) as error:
                 problem = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
                 problem = moved_for(error) or problem

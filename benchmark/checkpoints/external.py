@@ -14,6 +14,7 @@ from attrobust.benchmark.checkpoints.state_dict import MismatchError, fitting_mo
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.naming.component import Component, resolve_one
 from attrobust.naming.spec import Spec
+from attrobust.process import seeded
 from attrobust.types import ImageFacts, UsageError
 
 
@@ -35,9 +36,10 @@ class ExternalCheckpoint:
         trained = self.source.classes
         if trained is not None and trained != facts.classes:
             raise UsageError(f"{self.source.origin} was trained for {trained} classes, the dataset has {facts.classes}")
-        network = self.model.item.build(facts)
         try:
-            return network, self.source.fill(network)
+            with seeded(0):
+                network = self.model.item.build(facts)
+                return network, self.source.fill(network)
         except MismatchError as error:
             other = fitting_model(error.state, facts)
             hint = f"the model {other!r} would fit" if other else "is it another architecture?"

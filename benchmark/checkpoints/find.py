@@ -18,10 +18,12 @@ from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.store.provenance import versions
 from attrobust.benchmark.training.job import TrainingJob
-from attrobust.benchmark.training.loop import save_tensors, train
+from attrobust.benchmark.training.loop import prepared, save_tensors, train
 from attrobust.files import file_sha256
 from attrobust.methods.base import Method
 from attrobust.naming.spec import fingerprint
+from attrobust.networks.copying import independent_copy
+from attrobust.process import seeded
 from attrobust.types import ImageFacts, Settings, UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -43,8 +45,9 @@ class Checkpoint:
         """The network with these weights, in evaluation mode; raises UsageError where the file is not intact."""
         if not self.intact:
             raise UsageError(f"{self.weights} is missing or not what its card says (sha256); restore the file")
-        model = method.prepare(family.build(facts))
-        load_weights(model, read_weights(self.weights)[0], str(self.weights))
+        with seeded(0):
+            model = prepared(independent_copy(method), family, facts)
+            load_weights(model, read_weights(self.weights)[0], str(self.weights))
         return model
 
 
@@ -139,7 +142,7 @@ def train_into(
     if start is not None and job.start is not None:
         before = start.network(job.start.item, job.model.item, job.images)
     trained = train(
-        job.method.item,
+        independent_copy(job.method.item),
         job.model.item,
         data,
         job.recipe.tuning() if job.start else job.recipe,

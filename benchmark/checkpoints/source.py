@@ -15,11 +15,13 @@ from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weight
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.normalization import Constants
+from attrobust.benchmark.training.loop import prepared
 from attrobust.files import file_sha256
 from attrobust.methods import registry as methods
 from attrobust.methods.base import Method
 from attrobust.naming.component import resolve
 from attrobust.naming.spec import Spec
+from attrobust.networks.copying import independent_copy
 from attrobust.networks.smoothed import activations
 from attrobust.types import ImageFacts, Named, SplitName, UsageError
 
@@ -124,7 +126,7 @@ def _of_card(card: WeightCard, data: Loaded) -> Claim:
         method, family, facts = parts_of(card)
     except UsageError:  # It was trained by a plug-in that is not loaded.
         return claim
-    kinds = activation_kinds(method.prepare(family.build(facts)))
+    kinds = activation_kinds(prepared(independent_copy(method), family, facts))
     return replace(claim, normalization=family.constants(facts), activations=kinds)
 
 

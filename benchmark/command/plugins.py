@@ -19,7 +19,11 @@ def module_of(path: Path) -> str:
 
 
 def load_plugin(path: Path) -> None:
-    """Run a plug-in file; raises UsageError naming the file, the line and the error where it does not run."""
+    """Run a plug-in file; what it sets in the process is put back.
+
+    Raises:
+        UsageError: it does not run; names the file, the line and the error.
+    """
     if not path.is_file():
         raise UsageError(f"--plugin {path}: there is no such file")
     resolved, name = path.resolve(), module_of(path)
@@ -29,8 +33,11 @@ def load_plugin(path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     file_digest(resolved)
+    from attrobust.process import seeded
+
     try:
-        spec.loader.exec_module(module)
+        with seeded(0):
+            spec.loader.exec_module(module)
     except UsageError as error:
         raise UsageError(f"--plugin {path}: {error}") from error
     except (Exception, SystemExit) as error:

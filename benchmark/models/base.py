@@ -10,8 +10,11 @@ from typing import ClassVar, Literal, Self, final
 from torch import nn
 
 from attrobust.benchmark.models.normalization import Constants, Normalization, constants, describe
+from attrobust.networks.copying import independent_copy
 from attrobust.networks.sizes import set_image_shape
 from attrobust.networks.smoothed import softplus_model
+from attrobust.places import ours
+from attrobust.process import standard
 from attrobust.types import ImageFacts
 
 
@@ -57,9 +60,16 @@ class ModelFamily(ABC):
             ValueError: as ``network``, or the normalisation does not fit the images.
         """
         mean, std = self.constants(facts)
-        network = self.network(replace(facts, mean=mean, std=std))
+        with standard():
+            network = self._own_network(replace(facts, mean=mean, std=std))
         set_image_shape(network, facts.channels, facts.size)
         return softplus_model(network, self.beta) if self.activation == "softplus" else network
+
+    def _own_network(self, facts: ImageFacts) -> nn.Module:
+        """What ``network`` returns; of a plug-in a copy, since it may return a network that it has returned before."""
+        if ours(type(self)):
+            return self.network(facts)
+        return independent_copy(independent_copy(self).network(facts))
 
     def suited_to(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:  # noqa: ARG002
         """This architecture with the settings, such as width, that fit weights of these names and shapes.

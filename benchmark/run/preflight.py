@@ -19,7 +19,9 @@ from attrobust.benchmark.run.item_check import check_items, check_logits, items_
 from attrobust.benchmark.training.loop import fresh_network
 from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component
+from attrobust.networks.copying import independent_copy
 from attrobust.networks.smoothed import is_smooth
+from attrobust.process import standard
 from attrobust.types import UsageError
 
 
@@ -82,22 +84,22 @@ def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str
 
 def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Module:
     """The network of a method that can be trained on these images; raises ValueError where it cannot."""
-    facts, family = image_facts(data), request.model.item
-    method.item.check_images(
+    facts, family, item = image_facts(data), request.model.item, independent_copy(method.item)
+    item.check_images(
         channels=facts.channels, size=facts.size, classes=facts.classes, gaze=data.splits["train"].has_gaze
     )
-    network = fresh_network(method.item, family, data, seed=0)
+    network = fresh_network(item, family, data, seed=0)
     is_smooth(network)
-    replaces = method.name == "softplus" or getattr(method.item, "softplus", None) is not None
+    replaces = method.name == "softplus" or getattr(item, "softplus", None) is not None
     if replaces and not any(isinstance(module, nn.ReLU) for module in family.build(facts).modules()):
         raise ValueError(f"{request.model.label} has no ReLU that softplus could replace")
-    start = method.item.start
+    start = item.start
     if start != SCRATCH:
         before = fresh_network(request.starts[start].item, family, data, seed=0)
         if before.state_dict().keys() != network.state_dict().keys():
             raise ValueError(f"start={start} has other parameters than this method's network")
         theirs, ours = activation_kinds(before), activation_kinds(network)
-        if theirs != ours and getattr(method.item, "softplus", None) is None:
+        if theirs != ours and getattr(item, "softplus", None) is None:
             raise ValueError(
                 f"start={start} has activations {', '.join(theirs)}, this method {', '.join(ours)}; set softplus=3"
             )
@@ -106,9 +108,10 @@ def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Mo
 
 @contextmanager
 def _named(label: str) -> Iterator[None]:
-    """Say of whatever goes wrong inside whose it is."""
+    """Say of whatever goes wrong inside whose it is; what is set there in the process is put back."""
     try:
-        yield
+        with standard():
+            yield
     except UsageError:
         raise
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.data.own import load_dataset
 from attrobust.benchmark.executors.base import Executor
 from attrobust.benchmark.executors.networks import Networks, Origin
 from attrobust.benchmark.executors.serial import Serial
@@ -38,7 +39,7 @@ class Runner:
         self.request = request
         self.store = Store(request.out)
         self._argv = argv
-        self._data: Loaded = request.dataset.item.load(request.data_root)
+        self._data: Loaded = load_dataset(request.dataset.item, request.data_root)
         test = self._data.splits["test"]
         wanted = request.protocol.images
         if wanted > len(test):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import logging
 from collections.abc import Iterator
@@ -22,6 +21,10 @@ from attrobust.benchmark.training.recipe import Recipe
 from attrobust.files import write_atomically
 from attrobust.maps.seeds import derive_seed
 from attrobust.methods.base import Batch, Method
+from attrobust.networks.copying import independent_copy
+from attrobust.places import ours
+from attrobust.process import seed_all, seeded, standard
+from attrobust.types import ImageFacts
 
 LOG = logging.getLogger("attrobust")
 STATE = {"model", "optimizer", "epoch", "best_state", "best_epoch", "best_accuracy"}
@@ -49,9 +52,15 @@ class Trained:
 
 def fresh_network(method: Method, family: ModelFamily, data: Loaded, seed: int) -> nn.Module:
     """A network with initial weights, which are the same for every method with the same seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed("initial weights", seed))
-        return method.prepare(family.build(image_facts(data)))
+    with seeded(derive_seed("initial weights", seed)):
+        return prepared(method, family, image_facts(data))
+
+
+def prepared(method: Method, family: ModelFamily, facts: ImageFacts) -> nn.Module:
+    """The network that a method trains, with weights that mean nothing yet; shared with nobody."""
+    with standard():
+        network = method.prepare(family.build(facts))
+    return network if ours(type(method)) else independent_copy(network)
 
 
 def train(
@@ -79,16 +88,16 @@ def train(
         progress: label of the progress bar.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite, or the method changes ``Batch.start``.
     """
     model = fresh_network(method, family, data, seed).to(device)
     before = None
     if start is not None:
         model.load_state_dict(start.state_dict())
-        before = copy.deepcopy(start).to(device).eval().requires_grad_(False)
+        before = independent_copy(start).to(device).eval().requires_grad_(False)
     optimizer = _optimizer(method, model, recipe)
     first, best = 0, Trained(model=model, epoch=0, accuracy=-1.0)
-    best_state = copy.deepcopy(model.state_dict())
+    best_state = independent_copy(model.state_dict())
     state = _saved_state(resume, device)
     if state is not None:
         model.load_state_dict(state["model"])
@@ -103,7 +112,7 @@ def train(
         _reproducible(device),
     ):
         for epoch in range(first, recipe.epochs):
-            torch.manual_seed(derive_seed("torch", seed, epoch))
+            seed_all(derive_seed("torch", seed, epoch))
             generator = torch.Generator(device).manual_seed(derive_seed("loss", seed, epoch))
             model.train()
             for number, (x, y, gaze) in enumerate(_epoch(split, recipe, seed, epoch, device)):
@@ -112,24 +121,43 @@ def train(
                     group["lr"] = recipe.rate(done)
                 batch = Batch(x=x, y=y, generator=generator, progress=done, start=before, gaze=gaze)
                 steps = 0
-                for loss in method.losses(model, batch):
+                for loss in _apart(method.losses(model, batch)):
                     _step(method, model, optimizer, loss, recipe.clip, epoch)
                     steps += 1
                 if not steps:
                     raise TrainingError(f"{type(method).__name__}.losses must yield at least one loss for every batch")
                 bar.update()
+            if start is not None and before is not None and not _same_weights(start, before):
+                raise TrainingError(f"{type(method).__name__} changes batch.start; work on a copy of it")
             accuracy = float(correct(model, data.splits["val"], len(data.splits["val"]), device).double().mean())
             bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{accuracy:.3f}")
             LOG.debug("%s: epoch %d, validation accuracy %.4f", progress, epoch + 1, accuracy)
             if accuracy >= best.accuracy:
                 best = Trained(model=model, epoch=epoch + 1, accuracy=accuracy)
-                best_state = copy.deepcopy(model.state_dict())
+                best_state = independent_copy(model.state_dict())
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
             best_so_far = {"best_state": best_state, "best_epoch": best.epoch, "best_accuracy": best.accuracy}
             save_tensors(resume, state | best_so_far)
     model.load_state_dict(best_state)
     model.eval()
     return best
+
+
+def _same_weights(a: nn.Module, b: nn.Module) -> bool:
+    other = b.state_dict()
+    return all(torch.equal(value, other[name].to(value.device)) for name, value in a.state_dict().items())
+
+
+def _apart(losses: Iterator[Tensor]) -> Iterator[Tensor]:
+    """The losses, each computed under settings of the process that are put back before the step."""
+    iterator = iter(losses)
+    while True:
+        with standard():
+            try:
+                loss = next(iterator)
+            except StopIteration:
+                return
+        yield loss
 
 
 def _step(
@@ -229,12 +257,7 @@ def _augment(x: Tensor, how: str, generator: torch.Generator) -> Tensor:
 
 @contextmanager
 def _reproducible(device: torch.device) -> Iterator[None]:
-    """Deterministic kernels inside the block, with a warning where CUDA has none; restores torch's random state."""
-    before = torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    with torch.random.fork_rng():
+    """Deterministic kernels inside the block, with a warning where CUDA has none; restores random states."""
+    with seeded(0):
         torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before, warn_only=warned)
+        yield

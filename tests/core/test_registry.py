@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
 
 from attrobust.naming.registry import Registry
 from attrobust.types import UsageError
@@ -34,6 +35,20 @@ def test_names_and_summaries_are_read_without_importing(room: str) -> None:
 
 def test_a_name_loads_its_class(room: str) -> None:
     assert Registry[object]("fruit", room).get("apple").__name__ == "Apple"
+
+
+def test_what_a_module_sets_in_the_process_when_it_is_loaded_is_put_back(
+    room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / room / "apple.py"
+    rude = "import torch\ntorch.set_default_dtype(torch.float64)\ntorch.manual_seed(7)\ntorch.set_grad_enabled(False)\n"
+    file.write_text(rude + file.read_text())
+    monkeypatch.delitem(sys.modules, f"{room}.apple", raising=False)
+    before = torch.get_rng_state()
+    Registry[object]("fruit", room).get("apple")
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_an_unknown_name_is_answered_with_a_suggestion_and_the_known_names(room: str) -> None:
