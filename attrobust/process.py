@@ -164,7 +164,8 @@ def seeded(seed: int) -> Iterator[None]:
     """As ``standard``, with the random states of torch, NumPy and Python made from a seed, and restored afterwards."""
     of_python, of_numpy = random.getstate(), np.random.get_state()
     # GPUs that nothing has used yet are left alone: to ask them for their state would start them.
-    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = range(torch.cuda.device_count()) if used else ()
     with standard(), torch.random.fork_rng(devices=gpus):
         try:
             seed_all(seed)

@@ -36,8 +36,8 @@ class Scoring:
 
     @property
     def over(self) -> bool:
-        """Whether no metric is left that has not failed."""
-        return len(self.failures) == len(self._metrics)
+        """Whether all metrics have failed, so that nothing more need be attacked."""
+        return bool(self._metrics) and len(self.failures) == len(self._metrics)
 
     def score(self, cases: Cases) -> list[Tensor]:
         """Scores of a batch on the CPU, for every metric float64 results×B; NaN for one that has failed.

@@ -103,7 +103,9 @@ def test_the_model_and_randomness_are_left_alone(
     first.grad = torch.ones_like(first)
     state = copy.deepcopy(model.state_dict())
     random_state, image = torch.random.get_rng_state(), real_images[0][:2].clone()
-    short(name)(make_context(model, Saliency(), image, threat=rules(name)), image, real_images[1][:2])
+    context, classes = make_context(model, Saliency(), image, threat=rules(name)), real_images[1][:2].clone()
+    partners = context.partners.clone()
+    short(name)(context, image, classes)
     assert model.training
     assert [parameter.requires_grad for parameter in model.parameters()][:2] == [False, True]
     assert torch.equal(first.grad, torch.ones_like(first))
@@ -112,6 +114,9 @@ def test_the_model_and_randomness_are_left_alone(
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
     assert torch.equal(torch.random.get_rng_state(), random_state)
     assert torch.equal(image, real_images[0][:2])
+    assert torch.equal(classes, real_images[1][:2])
+    assert torch.equal(context.partners, partners)
+    assert list(context.ids) == [0, 1]
 
 
 @pytest.mark.parametrize("name", registry.names())
