@@ -8,12 +8,11 @@ amplify rounding until it looks like a difference.
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from attrobust.maps.seeds import derive_seed
+from attrobust.networks.copying import independent_copy
 
 NEAR = 1e-2
 """Difference of outputs, as a share of the largest, that may be rounding: TF32 arithmetic of GPUs gives up to 1e-3."""
@@ -52,7 +51,7 @@ def check_same(model: nn.Module, other: nn.Module, probe: Tensor) -> None:
     if _difference(model, other, probe) <= NEAR:
         return
     if probe.device.type != "mps":
-        precise, rewritten = (copy.deepcopy(network).double() for network in (model, other))
+        precise, rewritten = (independent_copy(network).double() for network in (model, other))
         if _difference(precise, rewritten, probe.double()) <= EXACT:
             return
     raise ValueError(

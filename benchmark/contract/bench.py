@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
-import random
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +23,7 @@ from attrobust.maps.reduction import reduce_map
 from attrobust.methods.base import SCRATCH, Batch, Method
 from attrobust.metrics.shared.case import Case
 from attrobust.naming.component import resolve_one
+from attrobust.networks.copying import independent_copy
 from attrobust.threat import ThreatModel
 from attrobust.types import ImageFacts
 
@@ -106,7 +103,7 @@ class Bench:
 
     def context(self, threat: ThreatModel | None = None, explainer: Explain | None = None) -> Context:
         """What an attack is given for the images, with networks of its own."""
-        x, model = self.x, copy.deepcopy(self.network)
+        x, model = self.x, independent_copy(self.network)
         explain = Saliency() if explainer is None else explainer
         return Context(
             model=model.requires_grad_(False),
@@ -116,12 +113,12 @@ class Bench:
             ids=range(len(x)),
             partners=self._partners,
             surrogate=None if explain.differentiable else Saliency(),
-            source_model=copy.deepcopy(self.smooth).requires_grad_(False),
+            source_model=independent_copy(self.smooth).requires_grad_(False),
         )
 
     def case(self, rows: slice = slice(None), explain: Callable[[Tensor, Tensor], Tensor] | None = None) -> Case:
         """Images before and after noise that changes their maps, in float64, with a network of its own."""
-        model = copy.deepcopy(self.network).double()
+        model = independent_copy(self.network).double()
         clean = self.x.double()
         noise = torch.rand(clean.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         split, ids = self.data.splits["test"], range(len(clean))[rows]
@@ -142,20 +139,6 @@ class Bench:
     def _partners(self) -> Tensor:
         split = self.data.splits["test"]
         return split.batch(partners(split, self.count))[0]
-
-    @contextmanager
-    def isolated(self) -> Iterator[None]:
-        """Whatever an item does to torch's, NumPy's and Python's settings is undone after the block."""
-        of_python, of_numpy, dtype = random.getstate(), np.random.get_state(), torch.get_default_dtype()
-        grad = torch.is_grad_enabled()
-        with torch.random.fork_rng():
-            try:
-                yield
-            finally:
-                random.setstate(of_python)
-                np.random.set_state(of_numpy)
-                torch.set_default_dtype(dtype)
-                torch.set_grad_enabled(grad)
 
 
 def _predicted(model: nn.Module, x: Tensor) -> Tensor:

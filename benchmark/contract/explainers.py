@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +10,7 @@ from attrobust.benchmark.contract.claims import Contract, require
 from attrobust.benchmark.contract.traces import Traces, no_global_randomness
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.explainers.base import Explainer
+from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import counted
 from attrobust.networks.smoothed import is_smooth, softplus_model
 from attrobust.types import ImageFacts
@@ -28,7 +27,7 @@ def explain(explainer: Explainer, model: nn.Module, x: Tensor, y: Tensor, seed: 
 
 def precise(bench: Bench) -> tuple[nn.Module, Tensor, Tensor]:
     """Network, images and classes in float64, with a little noise against exact ties of max-pooling."""
-    model, x = copy.deepcopy(bench.network).double(), bench.x.double()
+    model, x = independent_copy(bench.network).double(), bench.x.double()
     noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     return model, 0.98 * x + 0.01 * noise, bench.y
 
@@ -42,7 +41,7 @@ def close(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
 @CONTRACT.claim(short=True)
 def maps_are_finite(explainer: Explainer, bench: Bench) -> None:
     """Maps of real images have the shape and type of the images and are finite."""
-    maps = explain(explainer, copy.deepcopy(bench.network), bench.x, bench.y)
+    maps = explain(explainer, independent_copy(bench.network), bench.x, bench.y)
     require(maps.dtype == bench.x.dtype, f"maps of {bench.x.dtype} images are {maps.dtype}; keep the type of x")
     require(bool(maps.isfinite().all()), "the explainer gives NaN or infinity for a real image")
 
@@ -50,7 +49,7 @@ def maps_are_finite(explainer: Explainer, bench: Bench) -> None:
 @CONTRACT.claim(short=True)
 def everything_is_left_alone(explainer: Explainer, bench: Bench) -> None:
     """Images, network, modes, gradients and hooks are left alone."""
-    model, x, y = copy.deepcopy(bench.network), bench.x, bench.y
+    model, x, y = independent_copy(bench.network), bench.x, bench.y
     traces = Traces.of(model, x=x, target=y)
     # The author's function itself: the base class may hand it copies.
     with torch.enable_grad():
@@ -115,7 +114,7 @@ def derivative_is_right(explainer: Explainer, bench: Bench) -> None:
         return
     _, x, y = precise(bench)
     x, y = x[:2], y[:2]
-    model, draw = copy.deepcopy(bench.smooth).double(), torch.Generator().manual_seed(2)
+    model, draw = independent_copy(bench.smooth).double(), torch.Generator().manual_seed(2)
     weights = torch.randn(x.shape, generator=draw, dtype=torch.float64)
 
     def value(images: Tensor, *, create_graph: bool = False) -> Tensor:
@@ -141,7 +140,7 @@ def derivative_is_right(explainer: Explainer, bench: Bench) -> None:
 @CONTRACT.claim()
 def flat_images_are_fine(explainer: Explainer, bench: Bench) -> None:
     """Flat images have finite maps."""
-    model = copy.deepcopy(bench.network)
+    model = independent_copy(bench.network)
     for level in (0.0, 0.5, 1.0):
         maps = explain(explainer, model, torch.full_like(bench.x, level), bench.y)
         require(bool(maps.isfinite().all()), f"an image that is {level:g} everywhere has a map that is not finite")

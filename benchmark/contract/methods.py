@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.training.loop import fresh_network
 from attrobust.methods.base import SCRATCH, Batch, Method
+from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import counted
 from attrobust.types import ImageFacts
 
@@ -92,7 +92,9 @@ def randomness_is_the_generators(method: Method, bench: Bench) -> None:
     model, found = bench.fresh(method), []
     with no_global_randomness():
         for _ in range(2):
-            found.append([loss.detach() for loss in method.losses(copy.deepcopy(model), bench.batch(method, seed=3))])
+            found.append(
+                [loss.detach() for loss in method.losses(independent_copy(model), bench.batch(method, seed=3))]
+            )
     same = len(found[0]) == len(found[1]) and all(map(torch.equal, *found))
     require(same, "the same batch and generator give two losses; keep no state between calls")
 
@@ -105,7 +107,7 @@ def loss_is_a_mean(method: Method, bench: Bench) -> None:
     def value(rows: list[int], seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
         part = dataclasses.replace(batch, x=batch.x[rows], y=batch.y[rows], generator=generator)
-        return float(next(iter(method.losses(copy.deepcopy(model), part))).detach())
+        return float(next(iter(method.losses(independent_copy(model), part))).detach())
 
     rows = list(range(len(batch.y)))
     single, other, double = value(rows, 0), value(rows, 1), value(2 * rows, 0)

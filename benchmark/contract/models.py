@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ from attrobust.benchmark.contract.bench import Bench
 from attrobust.benchmark.contract.claims import Contract, require
 from attrobust.benchmark.contract.traces import no_global_randomness
 from attrobust.benchmark.models.base import ModelFamily
+from attrobust.networks.copying import independent_copy
 from attrobust.networks.smoothed import PIECEWISE_LINEAR
 from attrobust.types import ImageFacts
 
@@ -55,8 +55,11 @@ def logits_fit(family: ModelFamily, bench: Bench) -> None:
 
 def require_logits(network: nn.Module, x: Tensor, classes: int) -> None:
     """Raise ClaimError unless a network gives finite logits B×K for images."""
+    given = x.clone()
     with torch.no_grad():
-        logits = network(x)
+        logits = network(given)
+    problem = f"the network {type(network).__name__} changes the images it is given; compute out of place"
+    require(torch.equal(given, x), problem)
     require(isinstance(logits, Tensor), f"the network returns {type(logits).__name__}, not a tensor of logits")
     wanted = (len(x), classes)
     require(
@@ -148,7 +151,7 @@ def state_is_complete(family: ModelFamily, bench: Bench) -> None:
         require(
             torch.equal(first(x), other(x)), "a network with the same state dict gives other logits; register buffers"
         )
-        require(torch.equal(first(x), copy.deepcopy(first)(x)), "a copy of the network gives other logits")
+        require(torch.equal(first(x), independent_copy(first)(x)), "a copy of the network gives other logits")
 
 
 @CONTRACT.claim()
