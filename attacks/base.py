@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol, final
 import torch
 from torch import Tensor, nn
 
+from attrobust.images import check_pixels
 from attrobust.maps.seeds import ImageStreams, derive_seed
 from attrobust.networks.copying import independent_copy, without_inference
 from attrobust.networks.passes import Passes, counted
@@ -238,9 +239,12 @@ class Attack(ABC):
         changes no result: gradients may be off, and images and networks may be from ``torch.inference_mode()``.
 
         Raises:
-            ValueError: the attack cannot work under this threat model, see ``check_threat``.
+            ValueError: the images or their partners are not floats B×C×H×W, finite and in [0, 1]; or the attack cannot
+                work under this threat model, see ``check_threat``.
             TypeError, ValueError: ``run`` did not return a tensor shaped like the images.
         """
+        check_pixels(x, "images")
+        check_pixels(context.partners, "partners")
         self.check_threat(context.threat)
         with seeded(derive_seed("attack", context.seed)):
             return self._enforced(_ordinary(context), normal(x.detach()), normal(y))

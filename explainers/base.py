@@ -9,11 +9,15 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from attrobust.images import check_kind, check_pixels
 from attrobust.networks.copying import without_inference
 from attrobust.networks.smoothed import activations, is_smooth
 from attrobust.networks.state import unchanged
 from attrobust.places import ours
 from attrobust.process import modes, normal, standard
+
+BEYOND = 1.0
+"""Distance from [0, 1] of the furthest point of a linf ball around an image, since its radius is at most 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,8 @@ class Explainer(ABC):
 
         Args:
             model: maps pixels in [0, 1] to logits, in evaluation mode.
-            x: images, B×C×H×W; must require grad where ``create_graph`` is set.
+            x: images, B×C×H×W of floats; must require grad where ``create_graph`` is set. Attacks and metrics also
+                explain points near the box [0, 1]; pixels more than ``BEYOND`` outside of it are an error.
             target: the class explained, integers[B].
             create_graph: whether the result is to be differentiated with respect to ``x``.
             generator: random numbers of a stochastic explainer; a fixed seed is used where it is None.
@@ -88,10 +93,10 @@ class Explainer(ABC):
             image with a pixel that is not finite has a map of NaN.
 
         Raises:
-            ValueError: a part of the model is in training mode; ``target`` is not one class for each image; or a graph
-                is asked for where ``x`` does not require grad or the explainer is not differentiable; or the model is
-                one the explainer cannot explain; or ``attribute`` returned something else than maps, or maps without
-                the graph asked for; or that of a plug-in changed the images or the network.
+            ValueError: ``x`` is no batch of images; a part of the model is in training mode; ``target`` is not one
+                class for each image; or a graph is asked for where ``x`` does not require grad or the explainer is not
+                differentiable; or the model is one the explainer cannot explain; or ``attribute`` returned something
+                else than maps, or maps without the graph asked for; or that of a plug-in changed the images or the network.
         """
         with modes() if ours(type(self)) else standard():
             return self._explained(model, x, target, create_graph, generator)
@@ -161,8 +166,11 @@ def checked(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """The explained classes as int64[B].
 
     Raises:
-        ValueError: a part of the model is in training mode, or ``target`` is not one class for each image.
+        ValueError: ``x`` is no batch of images, a part of the model is in training mode, or ``target`` is not one
+            class for each image.
     """
+    check_kind(x, "images")
+    check_pixels(x.detach().nan_to_num(0.0, 0.0, 0.0), "images", margin=BEYOND)
     for name, module in model.named_modules():
         if module.training:
             where = f"part {name!r} of the model" if name else "the model"

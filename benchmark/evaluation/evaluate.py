@@ -16,6 +16,7 @@ from attrobust.benchmark.evaluation.scores import Scores, joined, unattacked, wo
 from attrobust.benchmark.evaluation.scoring import Scoring
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.saliency import Saliency
+from attrobust.images import check_pixels
 from attrobust.maps.reduction import Reduction, reduce_map
 from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.base import CaseMetric
@@ -33,12 +34,29 @@ class Images:
         y: true classes, int64[B].
         partners: for each image another one, of another class, B×C×H×W.
         masks: object masks, bool B×H×W; None where the dataset has none.
+
+    Raises:
+        ValueError: images are not floats B×C×H×W, finite and in [0, 1], or classes and masks are not one for each.
     """
 
     x: Tensor
     y: Tensor
     partners: Tensor
     masks: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_pixels(self.x, "images")
+        check_pixels(self.partners, "partners")
+        count, _, height, width = self.x.shape
+        if self.partners.shape != self.x.shape:
+            raise ValueError(f"partners are {_shape(self.partners)}, the images {_shape(self.x)}")
+        if self.y.shape != (count,) or self.y.dtype != torch.int64:
+            raise ValueError(
+                f"classes must be int64, one for each of {count} images, not {self.y.dtype} {_shape(self.y)}"
+            )
+        masks = self.masks
+        if masks is not None and (masks.shape != (count, height, width) or masks.dtype != torch.bool):
+            raise ValueError(f"masks must be bool {count}×{height}×{width}, not {masks.dtype} {_shape(masks)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +179,10 @@ def accuracy_under_attack(
 
 def _masks(images: Images, context: Context) -> Tensor | None:
     return None if images.masks is None else images.masks[list(context.ids)]
+
+
+def _shape(x: Tensor) -> str:
+    return "×".join(map(str, x.shape))
 
 
 def _contexts(

@@ -21,6 +21,7 @@ from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import correct, train
 from attrobust.explainers.base import Explainer
 from attrobust.files import write_atomically
+from attrobust.images import check_pixels
 from attrobust.maps.reduction import reduce_map
 from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.shared.retraining import RetrainingContext, RetrainingMetric
@@ -92,7 +93,10 @@ class Retraining:
 
         Raises:
             TrainingError: see ``training.loop.train``.
+            ValueError: changed images are not finite or not in [0, 1].
         """
+        for name, changed in images.items():
+            check_pixels(changed, f"changed {name} images")
         splits: dict[SplitName, Split] = {
             name: FloatSplit(changed, self.data.splits[name].labels) for name, changed in images.items()
         }

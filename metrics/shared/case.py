@@ -8,6 +8,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
+from attrobust.images import check_pixels
 from attrobust.maps.seeds import ImageStreams
 from attrobust.networks.copying import without_inference
 from attrobust.process import normal
@@ -30,6 +31,9 @@ class Case:
         seed: of the evaluation.
         ids: position of each image in the fixed list.
         masks: object masks, bool B×H×W; None where the dataset has none.
+
+    Raises:
+        ValueError: images are not floats B×C×H×W, finite and in [0, 1].
     """
 
     model: nn.Module
@@ -42,6 +46,10 @@ class Case:
     seed: int
     ids: Sequence[int]
     masks: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("clean", "attacked", "partners"):
+            check_pixels(getattr(self, name), f"{name} images")
 
     @cached_property
     def clean_attributions(self) -> Tensor:

@@ -1,0 +1,40 @@
+"""Whether tensors are images: of floats, B×C×H×W, with pixels in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+ROUNDING = 1e-6
+"""Distance from [0, 1], in pixel units, that is attributed to rounding."""
+NORMALISE = "pixels are in [0, 1] and networks normalise inside"
+
+
+def check_kind(x: Tensor, what: str) -> None:
+    """Raise ValueError unless a tensor is a batch of float images, whatever its values; ``what`` names it."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{what} must be a tensor B×C×H×W, not {type(x).__name__}")
+    if x.dim() != 4:
+        raise ValueError(f"{what} must be B×C×H×W, not {'×'.join(map(str, x.shape)) or 'a single number'}")
+    if not x.is_floating_point():
+        raise ValueError(f"{what} must be floats, not {x.dtype}: {NORMALISE}; divide 8-bit pixels by 255")
+
+
+def check_pixels(x: Tensor, what: str, margin: float = 0.0) -> None:
+    """Raise ValueError unless a tensor is a batch of float images that are finite and in [0, 1].
+
+    Args:
+        x: the images.
+        what: names them in the error.
+        margin: how far outside [0, 1] pixels may be.
+    """
+    check_kind(x, what)
+    if not x.numel():
+        return
+    low, high = torch.stack(x.detach().aminmax()).tolist()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{what} must be finite, and has a pixel that is NaN or infinite")
+    if low < -margin - ROUNDING or high > 1 + margin + ROUNDING:
+        raise ValueError(f"{what} must be in [0, 1], and has pixels from {low:.4g} to {high:.4g}: {NORMALISE}")
