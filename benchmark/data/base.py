@@ -13,21 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attrobust.types import ImageFacts, SplitName
+from attrobust.types import ImageFacts, SplitName, UsageError
 
 
 class Split(ABC):
     """Images of one split, in a fixed order that mixes the classes.
 
     Attributes:
-        labels: int64[N], the true class of every image.
+        labels: int64[N], the true class of every image; from 0 to the number of classes less 1.
     """
 
     labels: Tensor
 
     @abstractmethod
     def pixels(self, indices: Sequence[int]) -> Tensor:
-        """uint8 images, B×C×H×W, at these positions of the split."""
+        """uint8 images, B×C×H×W, at these positions of the split; the same at every call."""
 
     @property
     @abstractmethod
@@ -56,8 +56,18 @@ class Split(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no masks; see has_masks")
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """float32 images in [0, 1], B×C×H×W, and their classes, int64[B]."""
-        return self.pixels(indices).float() / 255, self.labels[torch.as_tensor(indices)]
+        """float32 images in [0, 1], B×C×H×W, and their classes, int64[B]; raises UsageError for pixels not uint8."""
+        pixels = self.pixels(indices)
+        check_bytes(pixels, f"{type(self).__name__}.pixels")
+        return pixels.float() / 255, self.labels[torch.as_tensor(indices)]
+
+    def image_hashes(self) -> list[bytes]:
+        """A hash of every image, by which equal images of two splits are found; reads all of the split."""
+        return [
+            hashlib.sha256(image.contiguous().numpy().tobytes()).digest()
+            for indices in in_parts(len(self))
+            for image in self.pixels(indices)
+        ]
 
 
 class ArraySplit(Split):
@@ -66,9 +76,14 @@ class ArraySplit(Split):
     Args:
         images: uint8, N×C×H×W.
         labels: int64[N].
+
+    Raises:
+        UsageError: images or labels are of another kind, or not as many.
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
+        check_bytes(images, f"{type(self).__name__}: images")
+        check_labels(labels, len(images), f"{type(self).__name__}: labels")
         self._images = images
         self.labels = labels
         digest = hashlib.sha256(images.contiguous().numpy().tobytes())
@@ -83,6 +98,67 @@ class ArraySplit(Split):
     def sha256(self) -> str:
         """Hash of pixels and labels in order."""
         return self._sha256
+
+
+def check_bytes(images: Tensor, what: str) -> None:
+    """Raise UsageError unless a tensor is a batch of images of 8 bits; ``what`` names it."""
+    if not isinstance(images, Tensor) or images.dim() != 4:
+        shown = shape_of(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise UsageError(f"{what} must be a tensor B×C×H×W, not {shown}")
+    if images.dtype != torch.uint8:
+        raise UsageError(
+            f"{what} must be uint8 from 0 to 255, not {images.dtype}: they are divided by 255; "
+            "turn pixels in [0, 1] into (255 * x).round().to(torch.uint8)"
+        )
+
+
+def check_labels(labels: Tensor, count: int, what: str) -> None:
+    """Raise UsageError unless a tensor has one class for each of ``count`` images; ``what`` names it."""
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != (count,):
+        is_tensor = isinstance(labels, Tensor)
+        shown = f"{labels.dtype} {shape_of(labels.shape)}" if is_tensor else type(labels).__name__
+        raise UsageError(f"{what} must be int64, one for each of {count} images, not {shown}")
+
+
+def check_shape(images: Tensor, shape: tuple[int, int, int], what: str) -> None:
+    """Raise UsageError unless images are of 8 bits and of the shape that their dataset states, C×H×W."""
+    check_bytes(images, f"{what}: pixels")
+    if images.shape[1:] != shape:
+        raise UsageError(f"{what}: images are {shape_of(images.shape[1:])}, and the dataset says {shape_of(shape)}")
+
+
+def check_maps(split: Split, indices: Sequence[int], size: int, what: str) -> None:
+    """Raise UsageError unless masks and gaze maps of some images, as far as there are any, are what they must be.
+
+    Args:
+        split: whose images.
+        indices: their positions.
+        size: H and W of an image.
+        what: names dataset and split.
+    """
+    wanted = (len(indices), size, size)
+    if split.has_masks:
+        masks = split.masks(indices)
+        if masks.shape != wanted or masks.dtype != torch.bool:
+            raise UsageError(
+                f"{what}: masks must be bool {shape_of(wanted)}, not {masks.dtype} {shape_of(masks.shape)}"
+            )
+    if split.has_gaze:
+        maps = split.gaze(indices)
+        if maps.shape != wanted or not maps.is_floating_point():
+            raise UsageError(f"{what}: gaze must be float {shape_of(wanted)}, not {maps.dtype} {shape_of(maps.shape)}")
+        if not bool(((maps >= 0) & (maps <= 1)).all()):
+            raise UsageError(f"{what}: gaze must be in [0, 1]")
+
+
+def shape_of(sizes: Sequence[int]) -> str:
+    """A shape as errors say it, ``12×1×28×28``."""
+    return "×".join(map(str, sizes)) or "a single number"
+
+
+def in_parts(count: int, size: int = 256) -> list[range]:
+    """The positions of ``count`` images, a few at a time."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def partners(split: Split, count: int) -> list[int]:

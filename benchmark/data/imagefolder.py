@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from attrobust.benchmark.data import register
-from attrobust.benchmark.data.base import Dataset, Loaded, Split, fixed_order
+from attrobust.benchmark.data.base import Dataset, Loaded, Split, fixed_order, in_parts
+from attrobust.benchmark.data.decode import decode
+from attrobust.benchmark.data.tree import SUFFIXES, left_out, read_tree
 from attrobust.benchmark.models.normalization import CONSTANTS
-from attrobust.files import file_sha256
 from attrobust.types import UsageError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
+LOG = logging.getLogger("attrobust")
 MEAN, STD = CONSTANTS["imagenet"]
 CACHE_BYTES = 2 * 2**30
 
@@ -29,34 +31,44 @@ CACHE_BYTES = 2 * 2**30
 class FolderSplit(Split):
     """Image files, decoded on demand and kept in memory as long as they fit in a budget of 2 GiB a split.
 
+    A file is what it was when it was first read: later reads of other bytes raise UsageError. So images are never other
+    ones than their hash says.
+
     Args:
+        name: of the split, for messages.
         root: folder the hashed names are relative to.
         files: in the order of the split.
         labels: int64[N].
         size: every image is scaled so that its shorter side is this and cropped to its centre.
+        depth: bits of the data in files of 16 bits that do not state it; None for all 16.
         looks: the file of the gaze map of every image; None where there are none.
     """
 
     def __init__(
-        self, root: Path, files: Sequence[Path], labels: Tensor, size: int, looks: Sequence[Path] | None = None
+        self,
+        name: str,
+        root: Path,
+        files: Sequence[Path],
+        labels: Tensor,
+        size: int,
+        depth: int | None = None,
+        looks: Sequence[Path] | None = None,
     ) -> None:
         self.labels = labels
-        self._root, self._files, self._size = root, list(files), size
-        self._looks = looks
+        self._name, self._root, self._files, self._looks = name, root, list(files), looks
+        self._size, self._depth = size, depth
         self._cache: dict[int, Tensor] = {}
         self._room = CACHE_BYTES // (3 * size * size)
+        self._sha256: dict[Path, str] = {}
+        self._largest: dict[Path, int] = {}
 
     def pixels(self, indices: Sequence[int]) -> Tensor:
-        """See ``Split.pixels``; raises UsageError naming a file that does not decode."""
+        """See ``Split.pixels``; raises UsageError naming a file that does not decode or has changed."""
         positions = [int(i) for i in indices]
         missing = [i for i in positions if i not in self._cache]
         with ThreadPoolExecutor() as pool:
             fresh = dict(zip(missing, pool.map(self._decode, missing), strict=True))
-        images = torch.stack([self._cache[i] if i in self._cache else fresh[i] for i in positions])
-        for i, image in fresh.items():
-            if len(self._cache) < self._room:
-                self._cache[i] = image
-        return images
+        return torch.stack([fresh[i] if i in fresh else self._cache[i] for i in positions])
 
     @property
     def has_gaze(self) -> bool:
@@ -64,7 +76,7 @@ class FolderSplit(Split):
         return self._looks is not None
 
     def gaze(self, indices: Sequence[int]) -> Tensor:
-        """See ``Split.gaze``: brightness, black 0 to white 1; raises UsageError for a file that does not decode."""
+        """See ``Split.gaze``: brightness, black 0 to white 1; raises UsageError as ``pixels`` does."""
         looks = self._looks
         if looks is None:
             return super().gaze(indices)
@@ -74,32 +86,52 @@ class FolderSplit(Split):
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hash of file names, bytes, classes, order, image size and gaze; reads every file of the split once."""
+        """Hash of file names, bytes, classes, order, image size and gaze; reads and decodes every file of the split."""
+        self._read_all()
         digest = hashlib.sha256(f"{self._size}".encode())
         for path in self._looks or ():
-            digest.update(f"gaze {file_sha256(path)}\n".encode())
-        with ThreadPoolExecutor() as pool:
-            hashes = tqdm(
-                pool.map(file_sha256, self._files),
-                total=len(self._files),
-                desc="hash images",
-                unit="file",
-                leave=False,
-                disable=None,
-            )
-            for path, label, content in zip(self._files, self.labels.tolist(), hashes, strict=True):
-                digest.update(f"{path.relative_to(self._root).as_posix()} {content} {label}\n".encode())
+            digest.update(f"gaze {self._sha256[path]}\n".encode())
+        for path, label in zip(self._files, self.labels.tolist(), strict=True):
+            digest.update(f"{path.relative_to(self._root).as_posix()} {self._sha256[path]} {label}\n".encode())
         return digest.hexdigest()
 
+    def image_hashes(self) -> list[bytes]:
+        """See ``Split.image_hashes``: of the files."""
+        assert self.sha256
+        return [bytes.fromhex(self._sha256[path]) for path in self._files]
+
+    def _read_all(self) -> None:
+        """Read every file that is not in memory yet, so that one that cannot be read is found at the start."""
+        for indices in tqdm(in_parts(len(self)), desc=f"read {self._name} images", leave=False, disable=None):
+            self.pixels(indices)
+            if self.has_gaze:
+                self.gaze(indices)
+        largest = max(self._largest.values())
+        if self._depth is None and 0 < largest < 2**15:
+            bits = max(8, largest.bit_length())
+            LOG.warning(
+                "warning: imagefolder: in the split %s no file of 16 bits has a value above %d of 65535, so pixels are "
+                "dark; data of %d bits need imagefolder:depth=%d, and depth=16 says that this is right",
+                *(self._name, largest, bits, bits),
+            )
+
     def _decode(self, index: int) -> Tensor:
-        return self._read(self._files[index])
+        image = self._read(self._files[index])
+        if len(self._cache) < self._room:
+            self._cache[index] = image
+        return image
 
     def _read(self, path: Path) -> Tensor:
         try:
-            with Image.open(path) as opened:
-                image = _rgb(opened)
+            content = path.read_bytes()
+            decoded = decode(content, self._depth)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UsageError(f"imagefolder: {path} does not decode ({error}); mend or remove it") from error
+        digest = hashlib.sha256(content).hexdigest()
+        if self._sha256.setdefault(path, digest) != digest:
+            raise UsageError(f"imagefolder: {path} changed since the run started; run the same command again")
+        self._largest[path] = decoded.largest
+        image = decoded.image
         if image.size != (self._size, self._size):
             scale = self._size / min(image.size)
             image = image.resize(
@@ -123,14 +155,19 @@ class ImageFolder(Dataset):
         size: width of a square image in pixels; shorter sides are scaled to it and the centre is cropped.
         gaze: folder below --data-root with gaze maps of the training images, bright where people look, as
             ``<gaze>/train/<class>/<name>.png`` for ``train/<class>/<name>.jpg``; ``none`` where there are none.
+        depth: bits of the data in files of 16 bits that do not state it, from 8 to 16; a value of more bits is an
+            error. ``none`` stands for 16, with a warning where all values are small.
     """
 
     size: int = 32
     gaze: str | None = None
+    depth: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 4096:
             raise ValueError(f"size={self.size} must be between 1 and 4096 pixels")
+        if self.depth is not None and not 8 <= self.depth <= 16:
+            raise ValueError(f"depth={self.depth} must be between 8 and 16 bits")
 
     def load(self, root: Path | None) -> Loaded:
         """See ``Dataset.load``."""
@@ -147,11 +184,13 @@ class ImageFolder(Dataset):
         present = [name for name in ("val", "test") if (root / name).is_dir()]
         if not (root / "train").is_dir() or not present:
             raise UsageError(f"imagefolder: {root} needs train/ and test/ (or val/), each with a folder per class")
-        images = {name: _class_images(root / name) for name in ("train", *present)}
-        classes = tuple(images["train"])
+        trees = {name: read_tree(root / name) for name in ("train", *present)}
+        if line := left_out(trees.values()):
+            LOG.warning("warning: %s", line)
+        classes = tuple(trees["train"].images)
         if len(classes) < 2:
             raise UsageError(f"imagefolder: {root / 'train'} has images of {len(classes)} classes; it needs at least 2")
-        shuffled = {name: _shuffled(root / name, by_class, classes) for name, by_class in images.items()}
+        shuffled = {name: _shuffled(root / name, tree.images, classes) for name, tree in trees.items()}
         train = shuffled["train"]
         if len(present) == 2:
             parts = shuffled
@@ -160,10 +199,12 @@ class ImageFolder(Dataset):
             parts = {"train": train[held_out:], "val": train[:held_out], "test": shuffled[present[0]]}
         splits: dict[str, Split] = {
             name: FolderSplit(
+                name,
                 root,
                 [path for path, _ in part],
                 torch.tensor([label for _, label in part]),
                 self.size,
+                self.depth,
                 self._looks(root, [path for path, _ in part]) if name == "train" else None,
             )
             for name, part in parts.items()
@@ -199,27 +240,6 @@ def _size(path: Path) -> tuple[int, int]:
             return opened.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(f"imagefolder: {path} does not decode ({error}); mend or remove it") from error
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Three channels of 8 bits; 16-bit grey is reduced to its high byte, where PIL's own conversion would clip."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ValueError(f"pixel mode {image.mode} has no fixed range; convert it to 8 bits")
-    return image.convert("RGB")
-
-
-def _images(folder: Path) -> list[Path]:
-    """Image files below a class folder, without hidden ones."""
-    inside = (path for path in folder.rglob("*") if not any(p.startswith(".") for p in path.relative_to(folder).parts))
-    return sorted(path for path in inside if path.suffix.lower() in SUFFIXES and path.is_file())
-
-
-def _class_images(folder: Path) -> dict[str, list[Path]]:
-    """Image files of every class folder that holds any, in the order of the class names."""
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-    return {path.name: images for path in folders if (images := _images(path))}
 
 
 def _shuffled(folder: Path, images: Mapping[str, Sequence[Path]], classes: Sequence[str]) -> list[tuple[Path, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded, image_facts
-from attrobust.benchmark.data.own import load_dataset
+from attrobust.benchmark.data.checks import load_dataset, read_all
 from attrobust.benchmark.executors.base import Executor
 from attrobust.benchmark.executors.networks import Networks, Origin
 from attrobust.benchmark.executors.serial import Serial
@@ -20,7 +20,7 @@ from attrobust.benchmark.run.preflight import check_fit
 from attrobust.benchmark.run.record import comparison_of, record_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.store.store import Store
-from attrobust.types import UsageError
+from attrobust.types import SplitName, UsageError
 
 
 class Runner:
@@ -32,18 +32,21 @@ class Runner:
         executor: carries jobs out; one after the other in this process unless another is given.
 
     Raises:
-        UsageError: the data cannot be read, has fewer test images than asked for, or does not fit a network.
+        UsageError: the data cannot be read, are not what they say, have fewer test images than asked for, or do not fit
+            a network.
     """
 
     def __init__(self, request: Request, argv: list[str], executor: Executor | None = None) -> None:
         self.request = request
         self.store = Store(request.out)
         self._argv = argv
-        self._data: Loaded = load_dataset(request.dataset.item, request.data_root)
+        label = request.dataset.label
+        self._data: Loaded = load_dataset(request.dataset.item, request.data_root, label)
         test = self._data.splits["test"]
         wanted = request.protocol.images
         if wanted > len(test):
-            raise UsageError(f"--images {wanted}: the test split of {request.dataset.label} has {len(test)} images")
+            raise UsageError(f"--images {wanted}: the test split of {label} has {len(test)} images")
+        read_all(self._data, _splits_used(request), label)
         self._table = table_grid(request, self._data)
         self._choosing = choosing_grid(request.criterion, self._data, wanted) if request.criterion else None
         self._external_sha256 = check_fit(request, self._data, [grid for grid in (self._table, self._choosing) if grid])
@@ -116,3 +119,9 @@ class Runner:
         if isinstance(subject.source, Untrained):
             return origin, subject.source.open(self._data)[1]
         return origin, checkpoint.card.sha256 if checkpoint else ""
+
+
+def _splits_used(request: Request) -> tuple[SplitName, ...]:
+    """The splits that a run reads: those of training only where it may train."""
+    retrains = any(type(metric.item).scope == "training" for metric in request.metrics)
+    return ("train", "val", "test") if request.methods or request.source_models or retrains else ("test",)

@@ -19,7 +19,7 @@ from attrobust.attacks.base import Attack
 from attrobust.attacks.noise import Noise
 from attrobust.attacks.topk import TopK
 from attrobust.benchmark.data.base import ArraySplit, Loaded
-from attrobust.benchmark.data.own import load_dataset
+from attrobust.benchmark.data.checks import load_dataset
 from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate, judge
 from attrobust.benchmark.evaluation.retraining import evaluate_retraining
 from attrobust.benchmark.models.lenet import LeNet
@@ -298,7 +298,7 @@ def test_a_retraining_metric_that_writes_into_its_context_moves_no_other(small: 
 
 
 def test_a_dataset_that_hands_out_its_own_tensors_keeps_them(recipe: Recipe) -> None:
-    split = load_dataset(rude.LendingDigits(), None).splits["val"]
+    split = load_dataset(rude.LendingDigits(), None, "lending").splits["val"]
     x, y = (part.clone() for part in split.batch(range(4)))
     for tensor in (*split.batch(range(4)), split.pixels(range(4))):
         tensor.zero_()

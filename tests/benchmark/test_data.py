@@ -107,9 +107,8 @@ def test_hashes_change_with_an_image_a_label_and_the_count(folder: Path) -> None
     assert digest()[1] not in (first[1], changed[1])
 
 
-def test_hidden_and_empty_folders_are_no_classes_and_nested_files_count(folder: Path) -> None:
+def test_hidden_folders_are_no_classes_and_nested_files_count(folder: Path) -> None:
     (folder / "train" / ".ipynb_checkpoints").mkdir()
-    (folder / "train" / "empty").mkdir()
     nested = folder / "train" / "digit0" / "more"
     nested.mkdir()
     Image.new("RGB", (16, 16)).save(nested / "x.png")
