@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,17 @@ def _registries_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a plug-in registers in one test is unknown in the next."""
     for registry in (methods.registry, explainers.registry, attacks.registry, metrics.registry):
         monkeypatch.setattr(registry, "_entries", dict(registry._found()))
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What is logged as a warning."""
+    lines: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("attrobust").addHandler(handler)
+    yield lines
+    logging.getLogger("attrobust").removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -83,13 +83,17 @@ def _layout(tile: Any) -> str:
     return first if isinstance(first, str) else ""
 
 
+def _with_layout(tile: Any, layout: str) -> Any:
+    """A part of a file with its samples in another layout; Pillow before 11 has plain tuples."""
+    arguments = (layout, *tile[3][1:]) if isinstance(tile[3], tuple) else layout
+    make = getattr(type(tile), "_make", tuple)
+    return make((*tile[:3], arguments))
+
+
 def _bytes(content: bytes, layout: str) -> Integers:
     """The file read as if its samples lay in another way, H×W×bands."""
     with Image.open(io.BytesIO(content)) as opened:
-        opened.tile = [
-            type(tile)._make((*tile[:3], (layout, *tile[3][1:]) if isinstance(tile[3], tuple) else layout))
-            for tile in opened.tile
-        ]
+        opened.tile = [_with_layout(tile, layout) for tile in opened.tile]
         return np.asarray(opened).astype(np.int64)
 
 

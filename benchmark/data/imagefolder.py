@@ -124,6 +124,9 @@ class FolderSplit(Split):
     def _read(self, path: Path) -> Tensor:
         try:
             content = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"imagefolder: {path} cannot be read: {error.strerror}") from error
+        try:
             decoded = decode(content, self._depth)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UsageError(f"imagefolder: {path} does not decode ({error}); mend or remove it") from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,17 +56,6 @@ class Lazy(Split):
 def own(digits: Loaded) -> Loaded:
     """The digits as a plug-in's dataset."""
     return replace(digits, splits={name: Lazy(split) for name, split in digits.splits.items()})
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    """What is logged as a warning."""
-    lines: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("attrobust").addHandler(handler)
-    yield lines
-    logging.getLogger("attrobust").removeHandler(handler)
 
 
 def with_test(data: Loaded, **changes: object) -> Loaded:

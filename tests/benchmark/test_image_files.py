@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +42,6 @@ def folder(tmp_path: Path) -> Path:
             path.mkdir(parents=True, exist_ok=True)
             Image.fromarray((bunch.images[i] * 15.9).astype(np.uint8)).resize((28, 28)).save(path / f"{count}.png")
     return tmp_path / "images"
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    """What is logged as a warning."""
-    lines: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("attrobust").addHandler(handler)
-    yield lines
-    logging.getLogger("attrobust").removeHandler(handler)
 
 
 def words(folder: Path, out: Path) -> list[str | Path]:
@@ -140,6 +128,15 @@ def test_a_file_that_does_not_decode_stops_the_run_before_training(
     assert code == 2
     assert f"{victim} does not decode" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_an_image_that_is_gone_after_the_start_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{IMAGES}.CACHE_BYTES", 0)
+    split = ImageFolder(size=28).load(folder).splits["test"]
+    assert split.sha256
+    next((folder / "test" / "digit0").iterdir()).unlink()
+    with pytest.raises(UsageError, match="png cannot be read: No such file or directory"):
+        split.batch(range(len(split)))
 
 
 def _never(*_args: object, **_options: object) -> None:
