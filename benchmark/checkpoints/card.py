@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from attrobust.files import write_atomically
 from attrobust.naming import toml as settings
@@ -31,6 +32,7 @@ class WeightCard:
         versions: of the libraries it was trained with.
         start: method, with all its settings, whose trained weights training started from; empty for fresh weights.
         start_sha256: of these weights.
+        job: key of the training, which the names of its files are made of; empty for shipped weights.
     """
 
     sha256: str
@@ -48,6 +50,17 @@ class WeightCard:
     versions: dict[str, str]
     start: Named = field(default_factory=Named)
     start_sha256: str = ""
+    job: str = ""
+
+    @property
+    def stem(self) -> str:
+        """The name of its files in a run's folder, without a suffix."""
+        return stem_of(self.method["name"], self.seed, self.job, self.code)
+
+    @property
+    def words(self) -> str:
+        """What was trained, as errors call it."""
+        return f"{self.method['name']} with seed {self.seed}"
 
     def write(self, path: Path) -> None:
         """Write the card as TOML, atomically."""
@@ -62,15 +75,29 @@ class WeightCard:
             raise UsageError(f"not a weight card: {error}") from error
 
 
+def stem_of(method: str, seed: int, job: str, code: str) -> str:
+    """The name of the files of a training in a run's folder, without a suffix."""
+    return f"{method}-seed{seed}-{job[:12]}-{code[:8]}"
+
+
+def as_written(value: Any) -> Any:
+    """A setting, or settings, as a card has them: None, which TOML lacks, is ``"none"``."""
+    if isinstance(value, dict):
+        return {key: as_written(item) for key, item in value.items()}
+    if value is None:
+        return "none"
+    return list(value) if isinstance(value, tuple) else value
+
+
 def shipped() -> dict[str, Path]:
     """Names and cards of the checkpoints that come with the package, e.g. ``digits/aga``."""
     return {f"{path.parent.name}/{path.stem}": path for path in sorted(SHIPPED.glob("*/*.toml"))}
 
 
 def _to_toml(table: Settings, prefix: str = "") -> str:
-    """Nested tables of strings, numbers, booleans and lists as TOML; None, which TOML lacks, becomes ``"none"``."""
+    """Nested tables of strings, numbers, booleans and lists as TOML, see ``as_written``."""
     plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    text = "".join(f"{key} = {json.dumps('none' if value is None else value)}\n" for key, value in plain.items())
+    text = "".join(f"{key} = {json.dumps(as_written(value))}\n" for key, value in plain.items())
     for key, value in table.items():
         if isinstance(value, dict):
             name = f"{prefix}{key}"

@@ -6,12 +6,11 @@ import dataclasses
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from attrobust.benchmark.checkpoints.card import WeightCard, shipped
+from attrobust.benchmark.checkpoints.card import WeightCard, as_written, shipped, stem_of
 from attrobust.benchmark.checkpoints.source import parts_of
 from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
 from attrobust.benchmark.data.base import Loaded
@@ -67,6 +66,9 @@ def find_trained(job: TrainingJob, folder: Path, start: Checkpoint | None = None
         job: of training.
         folder: of the run's checkpoints.
         start: checkpoint of ``job.before``, where there is one; with other initial weights it is another checkpoint.
+
+    Raises:
+        UsageError: the files in its place are those of another training.
     """
     path = folder / f"{_stem(job, start)}.toml"
     if not path.is_file():
@@ -76,45 +78,59 @@ def find_trained(job: TrainingJob, folder: Path, start: Checkpoint | None = None
     except UsageError as error:
         LOG.warning("%s; training again", error)
         return None
+    if other := _differences(checkpoint.card, job, start):
+        raise UsageError(
+            f"{path} is the card of another training ({checkpoint.card.words}; other {', '.join(other)}): "
+            f"put the files of {job.method.label} with seed {job.seed} back in its place, or remove it to train again"
+        )
     if not checkpoint.intact:
         LOG.warning("%s is not what its card says; training again", checkpoint.weights)
         return None
     return checkpoint
 
 
+def _key(job: TrainingJob, start: Checkpoint | None) -> str:
+    return job.key if start is None else fingerprint([job.key, start.card.sha256])
+
+
 def _stem(job: TrainingJob, start: Checkpoint | None) -> str:
-    key = job.key if start is None else fingerprint([job.key, start.card.sha256])
-    return f"{job.method.name}-seed{job.seed}-{key[:12]}-{job.code[:8]}"
+    return stem_of(job.method.name, job.seed, _key(job, start), job.code)
+
+
+def _differences(card: WeightCard, job: TrainingJob, start: Checkpoint | None) -> list[str]:
+    """In what a card is not that of a job trained by the present sources."""
+    found = differences(card, job)
+    if card.code != job.code:
+        found.append("code")
+    if card.start_sha256 != (start.card.sha256 if start else ""):
+        found.append("start_sha256")
+    if card.job and card.job != _key(job, start):
+        found.append("job")
+    return found
 
 
 def matches(card: WeightCard, job: TrainingJob) -> bool:
-    """Whether a card describes the weights that a job would train.
+    """Whether a card describes the weights that a job would train."""
+    return not differences(card, job)
+
+
+def differences(card: WeightCard, job: TrainingJob) -> list[str]:
+    """Names of the facts in which the weights of a card are not those that a job would train.
 
     A setting that the card lacks was added to its class later; it matches where the job has its default, so that old
     weights are still found after a setting is added.
     """
-    if card.seed != job.seed or card.plugins != job.plugins:
-        return False
+    found = [name for name in ("seed", "plugins") if getattr(card, name) != getattr(job, name)]
     items: Settings = {name: getattr(job, name).item for name in ("method", "model", "dataset")}
     items |= {"recipe": job.recipe} | ({"start": job.start.item} if job.start else {})
     written = asdict(card)
     for name, wanted in job.facts.items():
-        old, new = (
-            {key: _written(value) for key, value in {**part, **part.get("settings", {}), "settings": None}.items()}
-            for part in (written[name], wanted)
-        )
+        old, new = (as_written({**part, **part.get("settings", {}), "settings": 0}) for part in (written[name], wanted))
         fields = dataclasses.fields(items[name]) if name in items else ()
-        defaults = {field.name: _written(field.default) for field in fields}
+        defaults = {field.name: as_written(field.default) for field in fields}
         if set(old) - set(new) or any(old.get(key, defaults.get(key)) != value for key, value in new.items()):
-            return False
-    return True
-
-
-def _written(value: Any) -> Any:
-    """A setting as it is written in a card."""
-    if value is None:
-        return "none"
-    return list(value) if isinstance(value, tuple) else value
+            found.append(name)
+    return found
 
 
 def train_into(
@@ -131,7 +147,7 @@ def train_into(
 
     Raises:
         TrainingError: see ``training.train``.
-        UsageError: the file of ``start`` is not what its card says.
+        UsageError: the file of ``start`` is not what its card says, or the state to go on from is of another training.
         ValueError: the images are others than the job names.
     """
     if (job.train_sha256, job.val_sha256) != tuple(data.splits[name].sha256 for name in ("train", "val")):
@@ -149,6 +165,7 @@ def train_into(
         seed=job.seed,
         device=device,
         resume=resume,
+        job=_key(job, start),
         start=before,
         progress=f"train {job.method.label}",
     )
@@ -163,6 +180,7 @@ def train_into(
         plugins=job.plugins,
         versions=versions(),
         start_sha256="" if start is None else start.card.sha256,
+        job=_key(job, start),
         **{**job.facts, "images": job.images},
     )
     card.write(weights.with_suffix(".toml"))

@@ -102,20 +102,22 @@ class Retraining:
         }
         digests = {name: split.sha256 for name, split in splits.items()}
         job = replace(self.job, train_sha256=digests["train"], val_sha256=digests["val"], seed=seed)
-        result = self.folder / f"{_key(job, digests['test'])}.hits"
+        key = _key(job, digests["test"])
+        result = self.folder / f"{key}.hits"
         resume = result.with_suffix(".resume")
-        hits = _read(result, len(splits["test"]))
+        hits = _read(result, key, len(splits["test"]))
         if hits is None:
             trained = train(
                 *(job.method.item, job.model.item, replace(self.data, splits=splits), job.recipe),
                 seed=seed,
                 device=self.device,
                 resume=resume,
+                job=key,
                 progress="retrain",
             )
             hits = correct(trained.model, splits["test"], len(splits["test"]), self.device)
             marks = bytes(b"01"[hit] for hit in hits.tolist())
-            write_atomically(result, hashlib.sha256(marks).hexdigest().encode() + b"\n" + marks)
+            write_atomically(result, _digest(key, marks) + b"\n" + marks)
         resume.unlink(missing_ok=True)
         return hits
 
@@ -126,13 +128,18 @@ def _key(job: TrainingJob, test_sha256: str) -> str:
     return fingerprint([job.key, job.code, test_sha256, own])
 
 
-def _read(path: Path, count: int) -> Tensor | None:
-    """The result of an earlier training; None where there is none or it is damaged."""
+def _digest(key: str, marks: bytes) -> bytes:
+    """Of a result and of the training it is of, so that files that changed places are known."""
+    return hashlib.sha256(key.encode() + marks).hexdigest().encode()
+
+
+def _read(path: Path, key: str, count: int) -> Tensor | None:
+    """The result of an earlier training; None where there is none or it is damaged or another's."""
     if not path.is_file():
         return None
     digest, _, marks = path.read_bytes().partition(b"\n")
-    if len(marks) != count or hashlib.sha256(marks).hexdigest().encode() != digest:
-        LOG.warning("%s is damaged; training again", path)
+    if len(marks) != count or _digest(key, marks) != digest:
+        LOG.warning("%s is of another training or is damaged; training again", path)
         return None
     return torch.tensor([mark == b"1"[0] for mark in marks])
 

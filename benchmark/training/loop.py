@@ -24,10 +24,10 @@ from attrobust.methods.base import Batch, Method
 from attrobust.networks.copying import independent_copy
 from attrobust.places import ours
 from attrobust.process import seed_all, seeded, standard
-from attrobust.types import ImageFacts
+from attrobust.types import ImageFacts, UsageError
 
 LOG = logging.getLogger("attrobust")
-STATE = {"model", "optimizer", "epoch", "best_state", "best_epoch", "best_accuracy"}
+STATE = {"job", "model", "optimizer", "epoch", "best_state", "best_epoch", "best_accuracy"}
 """Keys of the state that is saved after every epoch."""
 
 
@@ -72,6 +72,7 @@ def train(
     seed: int,
     device: torch.device,
     resume: Path,
+    job: str = "",
     start: nn.Module | None = None,
     progress: str = "training",
 ) -> Trained:
@@ -84,11 +85,13 @@ def train(
         device: to train on.
         resume: file for the state after every epoch; if it exists and is intact, training continues from it. It is not
             removed.
+        job: key of everything that decides the outcome; a state that was saved with another key is not gone on from.
         start: network whose weights are the initial ones; methods get it as ``Batch.start``. None for fresh weights.
         progress: label of the progress bar.
 
     Raises:
         TrainingError: the loss is not finite, or the method changes ``Batch.start``.
+        UsageError: the state in ``resume`` is of another training.
     """
     model = fresh_network(method, family, data, seed).to(device)
     before = None
@@ -100,6 +103,8 @@ def train(
     best_state = independent_copy(model.state_dict())
     state = _saved_state(resume, device)
     if state is not None:
+        if state["job"] != job:
+            raise UsageError(f"{resume} is the state of another training; put the right file back, or remove it")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first, best_state = state["epoch"], state["best_state"]
@@ -135,7 +140,7 @@ def train(
             if accuracy >= best.accuracy:
                 best = Trained(model=model, epoch=epoch + 1, accuracy=accuracy)
                 best_state = independent_copy(model.state_dict())
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1, "job": job}
             best_so_far = {"best_state": best_state, "best_epoch": best.epoch, "best_accuracy": best.accuracy}
             save_tensors(resume, state | best_so_far)
     model.load_state_dict(best_state)

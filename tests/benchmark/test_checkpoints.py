@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import torch
 from attrobust import UsageError, load
 from attrobust.benchmark import data, models
 from attrobust.benchmark.checkpoints import card as cards
+from attrobust.benchmark.checkpoints import find
 from attrobust.benchmark.checkpoints.card import SHIPPED, WeightCard, shipped
 from attrobust.benchmark.checkpoints.find import find_shipped, find_trained, matches, train_into
 from attrobust.benchmark.data.base import Dataset, Loaded
@@ -24,6 +26,8 @@ from attrobust.methods import registry as methods
 from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component, resolve_one
 from attrobust.naming.spec import Spec
+
+CPU = torch.device("cpu")
 
 
 def method_of(name: str, settings: Mapping[str, str]) -> Component[Method]:
@@ -146,3 +150,62 @@ def test_what_a_kill_or_a_user_spoilt_is_trained_again(
         assert train_into(small, digits, tmp_path, cpu).weights.read_bytes() == bytes_before
     whole.weights.with_suffix(".toml").write_text("sha256 = ")
     assert find_trained(small, tmp_path) is None
+
+
+SMALL = "lenet:width=2,hidden=4"
+
+
+def short(name: str, digits: Loaded, **changes: object) -> TrainingJob:
+    """A training of a second."""
+    few = dataclasses.replace(load_recipe("digits"), epochs=1)
+    return job(name, digits, **{"recipe": few, "model": resolve_one(models.registry, SMALL, ModelFamily), **changes})
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Put each of two files in the other's place."""
+    ours, theirs = first.read_bytes(), second.read_bytes()
+    first.write_bytes(theirs)
+    second.write_bytes(ours)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"name": "natural", "seed": 1}, "natural with seed 1; other seed"),
+        ({"name": "softplus"}, "softplus with seed 0; other method"),
+        ({"name": "natural", "recipe": load_recipe("digits", epochs=2)}, "natural with seed 0; other recipe"),
+    ],
+)
+def test_weights_that_changed_places_with_their_cards_are_not_used_under_the_other_name(
+    others: dict[str, Any], said: str, digits: Loaded, tmp_path: Path
+) -> None:
+    first, second = short("natural", digits), short(**{"digits": digits, **others})
+    own, other = (train_into(one, digits, tmp_path, CPU) for one in (first, second))
+    for suffix in (".pt", ".toml"):
+        exchange(own.weights.with_suffix(suffix), other.weights.with_suffix(suffix))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match=rf"is the card of another training \({said}.*put the files of natural"):
+        find_trained(first, tmp_path)
+    with pytest.raises(UsageError, match="is the card of another training"):
+        find_trained(second, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_training_does_not_go_on_from_the_state_of_another(
+    digits: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    jobs = [short("natural", digits, seed=seed) for seed in range(2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(find, "save_tensors", dies)
+        for one in jobs:
+            with pytest.raises(KeyboardInterrupt):
+                train_into(one, digits, tmp_path, CPU)
+    exchange(*sorted(tmp_path.iterdir()))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for one in jobs:
+        with pytest.raises(UsageError, match=r"\.resume is the state of another training"):
+            train_into(one, digits, tmp_path, CPU)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

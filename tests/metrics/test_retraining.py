@@ -381,6 +381,18 @@ def test_a_damaged_result_is_trained_again(
     assert result.read_bytes() == whole
 
 
+def test_a_result_in_the_place_of_another_training_is_not_used(task: Loaded, tmp_path: Path) -> None:
+    service = Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path)
+    service(images_of(task), 1)
+    (first,) = tmp_path.iterdir()
+    service(images_of(task), 2)
+    (second,) = {*tmp_path.iterdir()} - {first}
+    whole = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    service(images_of(task), 1)
+    assert first.read_bytes() == whole
+
+
 def test_images_that_were_not_changed_are_learned_like_the_data_themselves(task: Loaded, tmp_path: Path) -> None:
     service = Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path / "a")
     plain = train(Natural(), TINY, task, RECIPE, seed=2, device=CPU, resume=tmp_path / "plain.resume")
