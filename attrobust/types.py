@@ -152,7 +152,12 @@ class Named(TypedDict, total=False):
 
 
 class DatasetFacts(Named, total=False):
-    """A dataset with all its settings, and the hashes of the splits that decide weights."""
+    """A dataset, and the images that decide weights.
+
+    Attributes:
+        name, settings: see ``Named``.
+        train_sha256, val_sha256: of the split trained on, and of the one that the best epoch is chosen on.
+    """
 
     train_sha256: str
     val_sha256: str

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from attrobust.benchmark.checkpoints.source import Claim, activation_kinds
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.normalization import Constants, describe
-from attrobust.benchmark.statistics import wilson
+from attrobust.benchmark.statistics import at_chance, wilson
 from attrobust.types import ImageFacts, Settings, percent
 
 LEVEL = 0.99
 """Confidence level of the interval around a measured accuracy; a claim outside of it gives a warning."""
 TOLERANCE = 0.01
 """Difference in accuracy that never gives a warning."""
-MARGIN = 0.1
-"""A network is warned of as guessing below this share of the way from guessing to an accuracy of 1."""
 SAME_CONSTANTS = 2e-3
 """Difference of constants that is attributed to rounding; those of CIFAR-10 and ImageNet differ by more."""
 
@@ -83,13 +81,9 @@ def examine(
         warnings += _otherwise(family.constants(facts), claim.normalization, claim.source)
     if claim is not None and claim.activations and claim.activations != (kinds := activation_kinds(network)):
         warnings.append(f"its activations are {', '.join(kinds)}; {claim.source} says {', '.join(claim.activations)}")
-    low, _ = _interval(hits)
-    guessing = float(torch.bincount(labels).max() / len(labels))
-    if low <= guessing + MARGIN * (1 - guessing):
-        warnings.append(
-            f"accuracy {percent(_share(hits))} is hardly better than guessing ({percent(guessing)}): "
-            "wrong normalisation, activation or class order?"
-        )
+    guessing = max(1 / facts.classes, float(torch.bincount(labels).max()) / len(labels))
+    if reason := at_chance(int(hits.sum()), len(hits), guessing):
+        warnings.append(f"{reason}: wrong normalisation, activation or class order?")
     return Finding(
         accuracy=_share(hits),
         images=len(hits),

@@ -9,13 +9,11 @@ from torch import nn
 from attrobust.benchmark.checkpoints.state_dict import state_sha256
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.store.plan import BASELINES
 from attrobust.benchmark.training.loop import fresh_network
 from attrobust.methods.natural import Natural
 from attrobust.naming.component import Component
 from attrobust.types import UsageError
-
-BASELINES = {"constant-map": "constant", "random-map": "random", "untrained": ""}
-"""By name, the explainer in place of every column's; empty where the network is the baseline and not its maps."""
 
 
 @dataclass(frozen=True, kw_only=True)

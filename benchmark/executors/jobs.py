@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from attrobust.attacks.base import Attack
@@ -11,7 +11,7 @@ from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.evaluation.scores import Scores
 from attrobust.benchmark.executors.base import Job, Result
-from attrobust.benchmark.store.rows import Provenance
+from attrobust.benchmark.store.rows import Provenance, Ways
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.explainers.base import Explainer
 from attrobust.metrics.base import Metric
@@ -60,6 +60,8 @@ class CellJob(Job):
         metrics: of one scope; none where what is measured is accuracy, which has no explainer either.
         explainer, attack: as far as there is one.
         audit: key of the audit whose flags the rows carry; empty where they carry none.
+        wording: by part of the cell, what its label has to say, see ``store.rows.Ways``.
+        guessing: for clean accuracy, the share of the images that are of their most frequent class.
     """
 
     network: NetworkJob
@@ -70,6 +72,8 @@ class CellJob(Job):
     explainer: Component[Explainer] | None = None
     attack: Component[Attack] | None = None
     audit: str = ""
+    wording: dict[str, Ways] = field(default_factory=dict)
+    guessing: float | None = None
 
     @property
     def scope(self) -> Scope | Literal["accuracy"]:

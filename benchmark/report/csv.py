@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
 from attrobust.benchmark.report.table import ALL, Leaderboard, Metric, Number
+from attrobust.benchmark.report.training import Origin
 from attrobust.benchmark.report.words import header, method_name
-from attrobust.benchmark.statistics import OverSeeds
 
 SHARED = ["protocol", "dataset", "model", "threat", "interval"]
-PLACE = ["subset", "method", "seed", "checkpoint", "baseline", "scope", "explainer", "attack", "metric"]
+ROW = ["subset", "method", "seed", "checkpoint", "epochs", "recipe", "baseline"]
+PLACE = ["scope", "explainer", "attack", "metric"]
 VALUES = ["higher_is_better", "images", "undefined", "feasible", "mean", "ci_low", "ci_high", "seeds", "seed_error"]
 DETAILS = ["worst", "worst_5_percent", "median", "best_5_percent", "rank", "best", "flags", "status"]
 
@@ -24,9 +25,10 @@ def render(board: Leaderboard) -> str:
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    columns = [*SHARED, *PLACE, *VALUES, *DETAILS]
+    columns = [*SHARED, *ROW, *PLACE, *VALUES, *DETAILS]
     writer.writerow(columns)
-    shared = {**{key: getattr(board.comparison, key) for key in SHARED[:-1]}, "interval": board.interval}
+    shared = {key: getattr(board.comparison, key) for key in ("protocol", "dataset", "threat")}
+    shared |= {"interval": board.interval}
     for entry in entries(board):
         values = shared | _place(entry) | _record(entry, board)
         writer.writerow([values.get(column, "") for column in columns])
@@ -43,17 +45,23 @@ def _place(entry: LineEntry | MeanEntry) -> dict[str, object]:
 def _record(entry: LineEntry | MeanEntry, board: Leaderboard) -> dict[str, object]:
     lines, others = board.groups[0].lines, entry.group.metrics if entry.group else board.accuracies
     if isinstance(entry, MeanEntry):
-        named = {"method": method_name(entry.mean, lines), "baseline": False}
-        return named | _over_seeds(entry.metric, entry.value, entry.rank, others)
+        named = {"method": method_name(entry.mean, lines, own=True), "baseline": False, **_origin(entry.mean.origin)}
+        return named | _over_seeds(entry, others)
     line = entry.line
     seed = "" if line.seed is None else line.seed
     named = {
-        "method": method_name(line, lines),
+        "method": method_name(line, lines, own=True),
         "seed": seed,
         "checkpoint": line.sha256[:12],
         "baseline": line.baseline,
+        **_origin(line.origin),
     }
     return named | _number(entry.metric, entry.number, others)
+
+
+def _origin(origin: Origin) -> dict[str, object]:
+    epochs = "" if origin.epochs is None else origin.epochs
+    return {"model": origin.model, "epochs": epochs, "recipe": origin.recipe}
 
 
 def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[str, object]:
@@ -77,9 +85,8 @@ def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[st
     }
 
 
-def _over_seeds(
-    metric: Metric, value: OverSeeds | None, rank: int | None, others: Sequence[Metric]
-) -> dict[str, object]:
+def _over_seeds(entry: MeanEntry, others: Sequence[Metric]) -> dict[str, object]:
+    metric, value, rank = entry.metric, entry.value, entry.rank
     named = {"metric": header(metric, others), "higher_is_better": metric.higher_is_better, "best": rank == 1}
     if value is None:
         return named | {"status": "failed"}
@@ -89,5 +96,6 @@ def _over_seeds(
         "seeds": value.count,
         "seed_error": metric.text(value.error, digits=1),
         "rank": "" if rank is None else rank,
+        "flags": " ".join(dict.fromkeys(flag.name for flag in entry.mean.flags)),
         "status": "ok",
     }

@@ -67,14 +67,14 @@ def printed_rows(
     board: Leaderboard,
     group: Group,
     number: Callable[[Metric, Number], str],
-    over_seeds: Callable[[Metric, OverSeeds | None, int | None], str],
+    over_seeds: Callable[[Metric, Mean, OverSeeds | None, int | None], str],
 ) -> list[list[str]]:
     """The rows of a group as text, accuracies before the group's own metrics; the first cell of each is its name.
 
     Args:
         board, group: what is printed.
         number: how a number of one network is printed.
-        over_seeds: how one over training seeds is, with its rank.
+        over_seeds: how one of a method over training seeds is, with its rank.
     """
     shown = (*board.accuracies, *group.metrics)
     rows = []
@@ -84,5 +84,7 @@ def printed_rows(
     for mean in group.means:
         ranks = (*(None for _ in board.accuracies), *mean.ranks)
         values = zip(shown, (*mean.accuracies, *mean.numbers), ranks, strict=True)
-        rows.append([mean_name(mean, group), *itertools.starmap(over_seeds, values)])
+        rows.append(
+            [mean_name(mean, group), *(over_seeds(metric, mean, value, rank) for metric, value, rank in values)]
+        )
     return rows

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from attrobust.benchmark.report.choices import note as chosen
 from attrobust.benchmark.report.entries import printed_rows
-from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Metric, Number
+from attrobust.benchmark.report.notes import notes
+from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Mean, Metric, Number
 from attrobust.benchmark.report.words import caption, header, legend, subset_title
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.schema import SCOPES
 from attrobust.types import Scope
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"
+FLAGGED = "\\textsuperscript{!}"
 SPECIAL = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}"},
@@ -34,7 +36,7 @@ def _table(board: Leaderboard, subset: str, scope: Scope) -> str:
     shown = (*board.accuracies, *groups[0].metrics)
     columns = 1 + len(shown)
     arrows = [f"{escape(header(item, shown))} {UP if item.higher_is_better else DOWN}" for item in shown]
-    title = subset_title(subset, groups[0].images)
+    title = subset_title(board, subset, groups[0].images)
     lines = [
         "\\begin{table*}",
         "\\centering",
@@ -48,9 +50,9 @@ def _table(board: Leaderboard, subset: str, scope: Scope) -> str:
     for group in groups:
         title = escape(group.title)
         lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{{title}}}}} \\\\", *_rows(board, group)]
-    said = [*board.notes(), *map(chosen, board.choices)] if groups[0] is board.groups[0] else []
-    notes = [f"\\par\\footnotesize {escape(note)}" for note in said]
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *notes, "\\end{table*}", ""])
+    said = [*notes(board), *map(chosen, board.choices)] if groups[0] is board.groups[0] else []
+    footnotes = [f"\\par\\footnotesize {escape(note)}" for note in said]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *footnotes, "\\end{table*}", ""])
 
 
 def _rows(board: Leaderboard, group: Group) -> list[str]:
@@ -66,18 +68,18 @@ def _entry(metric: Metric, number: Number) -> str:
     if not estimate.defined:
         return "undefined"
     mean, low, high = (_digits(metric.text(value)) for value in (estimate.mean, estimate.low, estimate.high))
-    flag = "\\textsuperscript{!}" if number.flags else ""
+    flag = FLAGGED if number.flags else ""
     missing = f", {estimate.n - estimate.defined} undefined" if estimate.defined < estimate.n else ""
     interval = f"[{low}, {high}]" if low else ""
     return f"{_bold(mean, number.best)}{flag} {{\\scriptsize {interval}{missing}}}"
 
 
-def _over_seeds(metric: Metric, value: OverSeeds | None, rank: int | None) -> str:
+def _over_seeds(metric: Metric, method: Mean, value: OverSeeds | None, rank: int | None) -> str:
     if value is None:
         return "failed"
     mean, error = metric.text(value.mean), metric.text(value.error, digits=1)
     shown = _bold(_digits(mean) or "undefined", rank == 1)
-    return f"{shown} {{\\scriptsize $\\pm$ {error or 'undefined'}}}"
+    return f"{shown}{FLAGGED if method.flags else ''} {{\\scriptsize $\\pm$ {error or 'undefined'}}}"
 
 
 def _digits(text: str) -> str:

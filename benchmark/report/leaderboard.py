@@ -42,7 +42,7 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
         for position, subject in enumerate(run.plan.subjects):
             networks.setdefault(subject.key, (run, position))
     rows = [Network(run, position) for run, position in networks.values()]
-    known = [row.correct for row in rows if row.correct is not None and not row.baseline]
+    known = [row.correct for row in rows if row.correct is not None and not (row.baseline or row.chance)]
     common = np.logical_and.reduce(known) if known else np.zeros(first.images, dtype=np.bool_)
     subsets = {ALL: np.ones(first.images, dtype=np.bool_), COMMON: common}
     tables = [_table(rows, first, subset, mask, how) for subset, mask in subsets.items()]
@@ -54,6 +54,7 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
         accuracies=tuple(first.accuracies),
         groups=tuple(itertools.chain.from_iterable(tables)),
         common=int(common.sum()),
+        at_chance=sum(row.chance is not None for row in rows),
         interval=how,
         choices=tuple(choices.values()),
         audited=all(row.audited for row in rows),
@@ -82,15 +83,17 @@ def _table(networks: Sequence[Network], run: Run, subset: str, mask: Booleans, h
     columns = [(place, metric) for place in _places(run, subset) for metric in run.of(place.scope)]
     scores = [[network.masked(*column, mask) for network in networks] for column in columns]
     methods = methods_of(networks)
-    ranks = rank(methods, scores, [metric.higher_is_better for _, metric in columns])
+    competing = [method for method in methods if not any(networks[index].chance for index in method)]
+    places = {method: position for position, method in enumerate(competing)}
+    ranks = rank(competing, scores, [metric.higher_is_better for _, metric in columns])
     groups = []
     for place, members in itertools.groupby(range(len(columns)), key=lambda index: columns[index][0]):
         here = list(members)
         numbers = [_column(networks, run, *columns[i], scores[i], how) for i in here]
         lines = [_line(network, place, [column[i] for column in numbers]) for i, network in enumerate(networks)]
         means = []
-        for position, method in enumerate(methods):
-            found = [ranks[i][position] for i in here]
+        for method in methods:
+            found = [ranks[i][places[method]] if method in places else None for i in here]
             if len(method) == 1:
                 line = lines[method[0]]
                 ranked = [replace(number, rank=n) for number, n in zip(line.numbers, found, strict=True)]
@@ -121,8 +124,10 @@ def _line(network: Network, place: Place, numbers: Sequence[Number]) -> Line:
         key=network.subject.key,
         accuracies=network.accuracies,
         numbers=tuple(numbers),
+        origin=network.origin,
         flags=network.flags(place),
         baseline=network.baseline,
+        chance=network.chance,
     )
 
 
@@ -135,6 +140,8 @@ def _mean(lines: Sequence[Line], ranks: Sequence[int | None]) -> Mean:
         accuracies=tuple(_over(numbers) for numbers in zip(*(line.accuracies for line in lines), strict=True)),
         numbers=tuple(_over(numbers) for numbers in zip(*(line.numbers for line in lines), strict=True)),
         ranks=tuple(ranks),
+        origin=lines[0].origin,
+        flags=tuple(dict.fromkeys(line.chance for line in lines if line.chance)),
     )
 
 
@@ -157,7 +164,9 @@ def _column(
         if found is None:
             column.append(Number(estimate=None))
             continue
-        flags = [] if network.baseline else [*network.flags(place), *_beaten(network, found, run, place, metric)]
+        flags = [network.chance] if network.chance else []
+        if not network.baseline:
+            flags += [*network.flags(place), *_beaten(network, found, run, place, metric)]
         column.append(
             Number(
                 estimate=estimate(found.values, how, unit=metric.unit),

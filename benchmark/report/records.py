@@ -9,7 +9,8 @@ import numpy as np
 from attrobust.arrays import Booleans, Floats
 from attrobust.benchmark.report.beaten import yardsticks
 from attrobust.benchmark.report.table import Metric, Number
-from attrobust.benchmark.statistics import estimate
+from attrobust.benchmark.report.training import origin_of
+from attrobust.benchmark.statistics import at_chance, estimate
 from attrobust.benchmark.store.rows import ACCURACY, FailedRow, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Flag, Scope, UsageError
@@ -77,7 +78,8 @@ class Run:
         mine, theirs = self.plan.comparison, other.plan.comparison
         for key in sorted(mine.__struct_fields__):
             ours, others = getattr(mine, key), getattr(theirs, key)
-            if ours == others:
+            # Where nothing was trained, no model is shared.
+            if ours == others or (key == "model" and not (ours and others)):
                 continue
             values = f": {ours} against {others}" if key not in UNREADABLE else ""
             raise UsageError(f"{self._store.folder} does not compare with {other._store.folder}: other {key}{values}")
@@ -110,7 +112,9 @@ class Network:
         self.subject = run.plan.subjects[position]
         self.baseline = self.subject.baseline
         self.method = self.subject.kind
+        self.origin = origin_of(self.subject)
         found = run.scores(position, "", "", CLEAN.label)
+        self.chance = None if found is None or self.baseline else self._chance(found[0])
         self.correct: Booleans | None = None if found is None else found[0][: run.images] > 0.5
         self.accuracies = tuple(self._accuracy(metric) for metric in run.accuracies)
 
@@ -162,5 +166,15 @@ class Network:
         if found is None:
             return Number(estimate=None)
         return Number(
-            estimate=estimate(found[0], unit=metric.unit), feasible=int(found[1].sum()) if metric.attack else None
+            estimate=estimate(found[0], unit=metric.unit),
+            feasible=int(found[1].sum()) if metric.attack else None,
+            flags=(self.chance,) if self.chance else (),
         )
+
+    def _chance(self, hits: Floats) -> Flag | None:
+        """A flag where its clean accuracy does not tell it from guessing."""
+        row = self._run.row(self._position, "", "", CLEAN.label)
+        most_frequent = (row.guessing if isinstance(row, ScoredRow) else None) or 0.0
+        guessing = max(1 / row.cell.subject.images.classes, most_frequent)
+        reason = at_chance(int((hits > 0.5).sum()), len(hits), guessing)
+        return Flag(name="at-chance", reason=reason) if reason else None

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from attrobust.benchmark.report.training import Origin
 from attrobust.benchmark.statistics import Estimate, OverSeeds, Spread
 from attrobust.benchmark.store.choice import Choice
 from attrobust.benchmark.store.plan import Comparison
@@ -15,7 +16,7 @@ from attrobust.benchmark.store.schema import How
 from attrobust.types import Flag, Scope
 
 ALL, COMMON = "all", "common"
-"""Subsets of the images: every one, or those that every evaluated network classifies correctly."""
+"""Subsets of the images: every one, or those that every network classifies correctly that is not at chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,8 @@ class Line:
         accuracies, numbers: its entries.
         flags: of the network and the explainer, which ``numbers`` have too.
         baseline: whether it is a row that no table should be led by; such a row has no ranks.
+        origin: how it came by its weights.
+        chance: raised where it does no better than guessing, which all of its entries have too; it then has no ranks.
     """
 
     label: str
@@ -108,8 +111,10 @@ class Line:
     key: str
     accuracies: tuple[Number, ...]
     numbers: tuple[Number, ...]
+    origin: Origin
     flags: tuple[Flag, ...] = ()
     baseline: bool = False
+    chance: Flag | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +126,8 @@ class Mean:
         seeds: how many.
         accuracies, numbers: mean and standard error over the seeds of means over images; None where a seed failed.
         ranks: for each of ``numbers``, see ``Number.rank``; the lines of the seeds themselves have none.
+        origin: see ``Line``.
+        flags: of seeds that do no better than guessing; the method then has no ranks.
     """
 
     label: str
@@ -129,6 +136,8 @@ class Mean:
     accuracies: tuple[OverSeeds | None, ...]
     numbers: tuple[OverSeeds | None, ...]
     ranks: tuple[int | None, ...]
+    origin: Origin
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +180,8 @@ class Leaderboard:
         comparison: what all rows share: protocol, dataset, threat and so on.
         accuracies: how clean accuracy is printed and, where it was measured, that under attack.
         groups: over all images first, then over those every network classifies correctly.
-        common: images that every evaluated network classifies correctly.
+        common: images that every evaluated network classifies correctly, but for those at chance.
+        at_chance: networks that do no better than guessing.
         interval: how intervals over images were computed.
         choices: how rows were chosen on the validation split.
         audited: whether every network and explainer was tried out for flags.
@@ -181,6 +191,7 @@ class Leaderboard:
     accuracies: tuple[Metric, ...]
     groups: tuple[Group, ...]
     common: int
+    at_chance: int = 0
     interval: How = "percentile"
     choices: tuple[Choice, ...] = ()
     audited: bool = True
@@ -188,29 +199,3 @@ class Leaderboard:
     def subset(self, name: str, scope: Scope | None = None) -> list[Group]:
         """The groups over one subset, of one scope where one is given."""
         return [group for group in self.groups if group.subset == name and scope in (None, group.scope)]
-
-    def notes(self) -> list[str]:
-        """One line for every flag, and for every cell in which attacks broke the rules, over all images."""
-        found = []
-        for line in self.groups[0].lines:
-            for metric, number in zip(self.accuracies, line.accuracies, strict=True):
-                if number.estimate and number.feasible is not None and number.feasible < number.estimate.n:
-                    found.append(_broken(f"{line.label}, {metric.attack}", number.feasible, number.estimate.n))
-        for group in self.subset(ALL, "attack"):
-            for line in group.lines:
-                where = f"{line.label}, {group.title}"
-                feasible = next(
-                    (number.feasible for number in line.numbers if number.feasible is not None), group.images
-                )
-                if feasible < group.images:
-                    found.append(_broken(where, feasible, group.images))
-                for metric, number in zip(group.metrics, line.numbers, strict=True):
-                    own = [flag for flag in number.flags if flag not in line.flags]
-                    found += [f"{where}, {metric.title}: {flag.name}: {flag.reason}" for flag in own]
-                found += [f"{line.label}, {group.explainer}: {flag.name}: {flag.reason}" for flag in line.flags]
-        # A network and an explainer have the same flags under every attack.
-        return list(dict.fromkeys(found))
-
-
-def _broken(where: str, feasible: int, images: int) -> str:
-    return f"{where}: {images - feasible} of {images} attacks were not feasible and count as no attack"

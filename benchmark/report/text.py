@@ -8,8 +8,9 @@ from functools import partial
 
 from attrobust.benchmark.report.choices import note as chosen
 from attrobust.benchmark.report.entries import printed_rows
-from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Metric, Number
-from attrobust.benchmark.report.words import SPREAD, caption, header, legend, name, subset_title
+from attrobust.benchmark.report.notes import notes
+from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Mean, Metric, Number
+from attrobust.benchmark.report.words import SPREAD, caption, header, left_out, legend, name, subset_title
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.schema import SCOPES
 
@@ -30,8 +31,9 @@ def terminal(board: Leaderboard) -> str:
         parts += ["", _aligned(head, widths)]
         for group, block in zip(groups, blocks, strict=True):
             parts += [f"-- {group.title} " + "-" * 20, *(_aligned(row, widths) for row in block)]
-    parts += ["", *(f"! {note}" for note in board.notes()), *map(chosen, board.choices)]
-    parts.append(f"The other tables also show the {board.common} images that every evaluated network gets right.")
+    parts += ["", *(f"! {note}" for note in notes(board)), *map(chosen, board.choices)]
+    right = f"every evaluated network gets right{left_out(board)}"
+    parts.append(f"The other tables also show the {board.common} images that {right}.")
     return "\n".join(parts) + "\n"
 
 
@@ -40,16 +42,15 @@ def markdown(board: Leaderboard) -> str:
     parts = [f"# {board.comparison.protocol}", "", caption(board), legend(board), ""]
     for subset, groups in itertools.groupby(board.groups, key=lambda group: group.subset):
         shown = list(groups)
-        parts += [f"## {subset_title(subset, shown[0].images)}", ""]
+        parts += [f"## {subset_title(board, subset, shown[0].images)}", ""]
         for group in shown:
             rows = _cells(board, group, lambda text: f"**{text}**")
             parts += [f"### {_escape(group.title)}", "", *_table(_head([*board.accuracies, *group.metrics]), rows)]
     parts += [f"## {SPREAD}", ""]
     for group in board.subset(ALL):
         parts += [f"### {_escape(group.title)}", "", *_table(_head(group.metrics), _spreads(board, group))]
-    notes = [*board.notes(), *map(chosen, board.choices)]
-    if notes:
-        parts += ["## Notes", "", *(f"- {_escape(note)}" for note in notes), ""]
+    if said := [*notes(board), *map(chosen, board.choices)]:
+        parts += ["## Notes", "", *(f"- {_escape(note)}" for note in said), ""]
     return "\n".join(parts)
 
 
@@ -88,11 +89,14 @@ def _entry(mark: Callable[[str], str], metric: Metric, number: Number) -> str:
     return (mark(mean) if number.best else mean) + interval + missing + flag
 
 
-def _over_seeds(mark: Callable[[str], str], metric: Metric, value: OverSeeds | None, rank: int | None) -> str:
+def _over_seeds(
+    mark: Callable[[str], str], metric: Metric, method: Mean, value: OverSeeds | None, rank: int | None
+) -> str:
     if value is None:
         return "failed"
     mean = metric.text(value.mean) or "undefined"
-    return (mark(mean) if rank == 1 else mean) + f" ± {metric.text(value.error, digits=1) or 'undefined'}"
+    flag = " !" if method.flags else ""
+    return (mark(mean) if rank == 1 else mean) + f" ± {metric.text(value.error, digits=1) or 'undefined'}{flag}"
 
 
 def _table(head: list[str], rows: Cells) -> list[str]:

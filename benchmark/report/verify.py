@@ -8,18 +8,18 @@ from dataclasses import asdict
 
 from msgspec.structs import replace
 
-from attrobust.benchmark.checkpoints.card import WeightCard
+from attrobust.benchmark.report.cards import read_cards, row_problems
+from attrobust.benchmark.report.claims import plan_problems
+from attrobust.benchmark.report.labels import fits, fits_metric
 from attrobust.benchmark.report.leaderboard import build
+from attrobust.benchmark.report.older import older_tables
 from attrobust.benchmark.report.write import FORMATS
 from attrobust.benchmark.statistics import estimate, shares
-from attrobust.benchmark.store.choice import candidate
-from attrobust.benchmark.store.plan import Entry, Plan
-from attrobust.benchmark.store.rows import FailedRow, Row, ScoredRow
+from attrobust.benchmark.store.choice import Choice, candidate
+from attrobust.benchmark.store.plan import Plan
+from attrobust.benchmark.store.rows import FailedRow, MetricFacts, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
-from attrobust.benchmark.store.upgrade import in_older_words
-from attrobust.files import file_sha256
 from attrobust.naming.spec import Sweep
-from attrobust.threat import ThreatModel
 from attrobust.types import UsageError
 
 
@@ -49,45 +49,11 @@ def verify(store: Store) -> tuple[int, list[str]]:
         else:
             sound += 1
     own = {key: row for key, row in rows.items() if key not in misnamed}
-    problems += _plan_problems(plan, own) + _choice_problems(plan, own) + _checkpoint_problems(store)
+    cards, wrong = read_cards(store)
+    problems += [*wrong, *row_problems(own, cards), *plan_problems(plan, own, cards), *_choice_problems(plan, own)]
     if not problems:
         problems += _stale_tables(store)
     return sound, problems
-
-
-def _plan_problems(plan: Plan, rows: Mapping[str, Row]) -> list[str]:
-    """Where the plan, which tables are made from, says something else than the rows it names."""
-    found: set[str] = set()
-    for entry in plan.entries:
-        if row := rows.get(entry.row):
-            claims = _claims(plan, entry, row)
-            found |= {name for name, (plan_says, row_says) in claims.items() if plan_says != row_says}
-    return [f"run.json does not say what the rows say: {name}" for name in sorted(found)]
-
-
-def _claims(plan: Plan, entry: Entry, row: Row) -> dict[str, tuple[object, object]]:
-    """By name, what the plan says of a row and what the row says."""
-    facts, cell, subject = plan.comparison, row.cell, plan.subjects[entry.subject]
-    metric = next((metric for metric in plan.metrics if metric.label == entry.metric), None)
-    method, robust = cell.subject.method, plan.accuracy_attack
-    claims: dict[str, tuple[object, object]] = {"weights": (subject.sha256, cell.checkpoint_sha256)}
-    if not subject.baseline:
-        claims["method"] = (subject.label.partition(":")[0] if method else None, method and method.get("name"))
-    if cell.threat:
-        kept = bool(entry.explainer) and facts.keep_prediction
-        claims["threat"] = (facts.threat, str(ThreatModel(**cell.threat)))
-        claims["keep_prediction"] = (kept, cell.threat.get("keep_prediction"))
-    if metric:
-        claims |= {"metric": (metric, row.metric), "label": (facts.label, cell.label)}
-    elif entry.attack:
-        claims["accuracy_attack"] = (facts.accuracy_attack, cell.attack)
-        claims["metric"] = (robust and robust.metric, row.metric)
-    if entry.explainer:
-        claims["reduction"] = (facts.reduction, cell.reduction)
-    if entry.attack or (metric and metric.scope != "training"):
-        claims["images"] = (facts.images, cell.images)
-        claims["data_sha256"] = (facts.data_sha256, cell.data_sha256)
-    return claims
 
 
 def _choice_problems(plan: Plan, rows: Mapping[str, Row]) -> list[str]:
@@ -101,42 +67,55 @@ def _choice_problems(plan: Plan, rows: Mapping[str, Row]) -> list[str]:
             found.append(f"{where} is not what its rows say")
         if [str(spec) for spec in Sweep.parse(choice.sweep).specs] != [item.label for item in choice.candidates]:
             found.append(f"{where} does not list every member")
-        for trial in (trial for item in choice.candidates for trial in item.trials):
+        for label, trial in ((item.label, trial) for item in choice.candidates for trial in item.trials):
             accuracy, score = rows.get(trial.accuracy), rows.get(trial.score)
             if any(row and row.cell.checkpoint_sha256 != trial.sha256 for row in (accuracy, score)):
                 found.append(f"{where} names other weights than its rows")
+            if any(row and row.trained and row.trained.seed != trial.seed for row in (accuracy, score)):
+                found.append(f"{where} names other seeds than its rows")
             validation = accuracy and score and {accuracy.split, score.split} == {"val"}
-            if not validation or not score or score.metric != choice.metric:
+            if (
+                not validation
+                or not score
+                or not fits_metric(choice.metric, score.metric, score.wording.get("metric", ()))
+            ):
                 found.append(f"{where} rests on rows of something else than {choice.metric.label} on validation images")
+            if any(row and not _is_candidate(label, row) for row in (accuracy, score)):
+                found.append(f"{where} names other methods than its rows")
+            if score and not _compares(choice, score):
+                found.append(f"{where} names another attack, explainer or number of images than its rows")
         best = again.best
-        label, weights = (best.label, {trial.sha256 for trial in best.trials}) if best else (choice.sweep, {""})
-        if {subject.sha256 for subject in plan.subjects if subject.label == label} != weights:
-            found.append(f"{where} and the table differ in {label}")
+        shown, weights = (best.label, {trial.sha256 for trial in best.trials}) if best else (choice.sweep, {""})
+        if {subject.sha256 for subject in plan.subjects if subject.label == shown} != weights:
+            found.append(f"{where} and the table differ in {shown}")
     return found
 
 
-def _checkpoint_problems(store: Store) -> list[str]:
-    found = []
-    for path in sorted((store.folder / "checkpoints").glob("*.toml")):
-        weights = path.with_suffix(".pt")
-        try:
-            card = WeightCard.read(path)
-        except UsageError as error:
-            found.append(str(error))
-            continue
-        if not weights.is_file() or file_sha256(weights) != card.sha256:
-            found.append(f"{weights} is missing or not what its card says")
-    return found
+def _has_metric(row: Row, metric: MetricFacts) -> bool:
+    return fits_metric(metric, row.metric, row.wording.get("metric", ()))
+
+
+def _is_candidate(label: str, row: Row) -> bool:
+    method = row.cell.subject.method
+    return method is not None and fits(label, method, row.wording.get("method", ()))
+
+
+def _compares(choice: Choice, score: Row) -> bool:
+    """Whether a choice says what its candidates were compared under."""
+    cell, words = score.cell, score.wording
+    explained = fits(choice.explainer, cell.explainer, words.get("explainer", ()))
+    return explained and fits(choice.attack, cell.attack, words.get("attack", ())) and choice.images == cell.images
 
 
 def _stale_tables(store: Store) -> list[str]:
-    board = build([store], store.plan().interval)
+    plan = store.plan()
+    board = build([store], plan.interval)
     problems = []
     for suffix, render in FORMATS.values():
         path = store.folder / f"leaderboard.{suffix}"
         if path.is_file():
-            table, written = render(board), path.read_text(encoding="utf-8")
-            if written not in (table, in_older_words(table)):
+            written = path.read_text(encoding="utf-8")
+            if written != render(board) and (plan.digest or written not in older_tables(render, board)):
                 problems.append(f"{path} does not say what the rows say; write it again with report")
     return problems
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric
+from attrobust.benchmark.report.training import CHECKPOINT, DIGITS, MODEL, RECIPE, trainings
 from attrobust.benchmark.store.schema import How
 
 INTERVALS: dict[How, str] = {"percentile": "bootstrap", "bca": "BCa bootstrap"}
@@ -13,14 +14,17 @@ SPREAD = "Worst image / 5 % quantile / median, over all images"
 
 
 def caption(board: Leaderboard) -> str:
-    """What the rows have in common, in one sentence."""
-    facts = board.comparison
+    """What the rows have in common, and how their networks came by their weights."""
+    facts, lines = board.comparison, board.groups[0].lines
+    models = list(dict.fromkeys(line.origin.model for line in lines))
+    model = models[0] if len(models) == 1 else "models as the rows name them"
+    named = [(method_name(line, lines, own=True), line.origin) for line in lines if not line.baseline]
     explained = "the model's own prediction" if facts.label == "predicted" else "the true class"
     audited = "" if board.audited else ", not audited"
     kept = ", prediction kept" if facts.keep_prediction else ""
     return (
-        f"Protocol {facts.protocol}: {facts.dataset}, {facts.model}, {facts.images} test images, "
-        f"{facts.threat} in pixel units{kept}, {facts.reduction} maps of {explained}{audited}."
+        f"Protocol {facts.protocol}: {facts.dataset}, {model}, {facts.images} test images, "
+        f"{facts.threat} in pixel units{kept}, {facts.reduction} maps of {explained}{audited}.{trainings(named)}"
     )
 
 
@@ -36,11 +40,16 @@ def legend(board: Leaderboard) -> str:
     )
 
 
-def subset_title(subset: str, images: int) -> str:
+def subset_title(board: Leaderboard, subset: str, images: int) -> str:
     """Which images groups are about."""
     if subset == ALL:
         return f"All {images} images"
-    return f"The {images} images that every evaluated network classifies correctly"
+    return f"The {images} images that every evaluated network classifies correctly{left_out(board)}"
+
+
+def left_out(board: Leaderboard) -> str:
+    """Which networks do not decide the common subset, as the end of a sentence."""
+    return f", those at chance left out ({board.at_chance})" if board.at_chance else ""
 
 
 def header(metric: Metric, others: Sequence[Metric]) -> str:
@@ -49,13 +58,22 @@ def header(metric: Metric, others: Sequence[Metric]) -> str:
 
 
 def name(line: Line, board: Leaderboard) -> str:
-    """A row's name, with its training seed and a fingerprint where these tell rows of one name apart."""
+    """A row's name, with its training seed where there are several, and whatever else tells rows of one name apart."""
     lines = board.groups[0].lines
+    shown = _with_seed(line, lines)
+    twins = [other for other in lines if other.label == line.label and _with_seed(other, lines) == shown]
+    if len(twins) == 1:
+        return shown
+    digests = {other.sha256 for other in twins}
+    return (
+        f"{shown} [weights {line.sha256[:DIGITS]}]" if len(digests) == len(twins) else f"{shown} [{line.key[:DIGITS]}]"
+    )
+
+
+def _with_seed(line: Line, lines: Sequence[Line]) -> str:
     shown = method_name(line, lines)
-    if line.seed is not None and len({other.seed for other in lines if other.seed is not None}) > 1:
-        shown += f" (seed {line.seed})"
-    twins = [other for other in lines if (other.method, other.seed) == (line.method, line.seed)]
-    return f"{shown} [{line.key[:8]}]" if len(twins) > 1 else shown
+    several = line.seed is not None and len({other.seed for other in lines if other.seed is not None}) > 1
+    return f"{shown} (seed {line.seed})" if several else shown
 
 
 def mean_name(mean: Mean, group: Group) -> str:
@@ -63,7 +81,33 @@ def mean_name(mean: Mean, group: Group) -> str:
     return f"{method_name(mean, group.lines)}, mean of {mean.seeds} seeds"
 
 
-def method_name(item: Line | Mean, lines: Sequence[Line]) -> str:
-    """What was typed, with a fingerprint where something else makes several methods of it, such as the recipe."""
-    several = len({line.method for line in lines if line.label == item.label}) > 1
-    return f"{item.label} [{item.method[:8]}]" if several else item.label
+def method_name(item: Line | Mean, lines: Sequence[Line], *, own: bool = False) -> str:
+    """What was typed, with what tells it from other rows, or a fingerprint where words do not.
+
+    Args:
+        item: a row.
+        lines: all rows of the table.
+        own: whether models and recipes that are not the same in the whole table are left out, because they are said
+            elsewhere; what differs among rows for which the same was typed is always told.
+    """
+    shown = _worded(item, lines, own)
+    alike = {line.method for line in lines if line.label == item.label and _worded(line, lines, own) == shown}
+    return f"{shown} [{item.method[:DIGITS]}]" if len(alike) > 1 else shown
+
+
+def _worded(item: Line | Mean, lines: Sequence[Line], own: bool) -> str:
+    namesakes = [line for line in lines if line.label == item.label]
+    told = []
+    for key, fact in item.origin.facts.items():
+        in_all = not own and (key == MODEL or key.startswith(RECIPE))
+        if _differs(key, lines if in_all else namesakes):
+            told.append(fact.words)
+    return f"{item.label} ({', '.join(dict.fromkeys(told))})" if told else item.label
+
+
+def _differs(key: str, lines: Sequence[Line]) -> bool:
+    """Whether networks are not the same in a fact; a checkpoint and a start are told from networks without."""
+    found = [line.origin.facts[key].value for line in lines if key in line.origin.facts]
+    if key in (CHECKPOINT, "start") and 0 < len(found) < len(lines):
+        return True
+    return any(value != found[0] for value in found)

@@ -10,6 +10,7 @@ from pathlib import Path
 from attrobust.benchmark.report import csv, latex, text
 from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Metric
+from attrobust.benchmark.report.training import Origin
 from attrobust.files import write_atomically
 from attrobust.naming.validate import as_json as plain
 from attrobust.types import UsageError
@@ -80,6 +81,18 @@ def _place(group: Group | None, metric: Metric) -> Json:
     }
 
 
+def _origin(origin: Origin) -> Json:
+    """How a network came by its weights."""
+    training = origin.training
+    return {
+        "model": origin.model,
+        "epochs": origin.epochs,
+        "recipe": training.recipe if training else None,
+        "start": training.start.get("name") if training else None,
+        "checkpoint": origin.checkpoint or None,
+    }
+
+
 def _record(entry: LineEntry) -> Json:
     line, number = entry.line, entry.number
     values, found = number.estimate, number.spread
@@ -95,6 +108,7 @@ def _record(entry: LineEntry) -> Json:
         "seed": line.seed,
         "checkpoint_sha256": line.sha256,
         "baseline": line.baseline,
+        **_origin(line.origin),
         **_place(entry.group, entry.metric),
         "mean": _finite(values.mean) if values else None,
         "ci": [_finite(values.low), _finite(values.high)] if values else None,
@@ -114,12 +128,14 @@ def _over_seeds(entry: MeanEntry) -> Json:
     return {
         "method": entry.mean.label,
         "method_key": entry.mean.method,
+        **_origin(entry.mean.origin),
         **_place(entry.group, entry.metric),
         "mean": _finite(value.mean) if value else None,
         "standard_error": _finite(value.error) if value else None,
         "seeds": value.count if value else None,
         "rank": entry.rank,
         "best": entry.rank == 1,
+        "flags": [*dict.fromkeys(flag.name for flag in entry.mean.flags)],
         "status": "ok" if value else "failed",
     }
 

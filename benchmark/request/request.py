@@ -77,6 +77,11 @@ class Request:
     memory: int | None
     out: Path
 
+    @property
+    def defaults(self) -> Defaults:
+        """Settings of methods that are not typed."""
+        return Defaults(recipe=self.recipe, dataset=self.dataset.name, model=self.model.name)
+
 
 def make_request(
     protocol: Protocol,

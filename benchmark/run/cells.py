@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
+import torch
 from msgspec import structs
 
 from attrobust.attacks.base import Attack
@@ -14,8 +16,10 @@ from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.flags import audit_key
 from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.run.subjects import Subject
+from attrobust.benchmark.run.wording import method_wording, wording
 from attrobust.benchmark.store.provenance import EVALUATION, code_digest, plugin_digest
 from attrobust.benchmark.store.rows import ACCURACY, MetricFacts, row_fingerprint
+from attrobust.benchmark.training.job import TrainingJob
 from attrobust.explainers.base import Explainer
 from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component
@@ -96,6 +100,9 @@ def cells_of(
         source_models: the networks that attacks need, by name, as far as there are any.
     """
     protocol, split = request.protocol, data.splits[grid.split]
+    said = {"dataset": wording(request.dataset), "model": wording(subject.source.model)}
+    if isinstance(subject.source, TrainingJob) and not subject.unchosen:
+        said["method"] = method_wording(subject.source.method, request.defaults)
     shared: Settings = {
         "subject": subject.facts(image_facts(data)),
         "checkpoint_sha256": "",
@@ -126,6 +133,7 @@ def cells_of(
             code=code_digest(EVALUATION, [type(part.item) for part in (explainer, attack) if part]),
         )
         source_model = source_models.get(attack.item.source_model) if attack else None
+        parts: dict[str, Component[Any] | None] = {"explainer": explainer, "attack": attack}
         networks = [network.key, *([source_model.key] if source_model else [])]
         wanted = [[metric.canonical, plugin_digest(type(metric.item))] for metric in metrics]
         # Flags warn of scores under attacks on explanations, in rows of the table that are ranked.
@@ -146,6 +154,8 @@ def cells_of(
             explainer=explainer,
             attack=attack,
             audit=audit,
+            wording=said | {name: wording(part) for name, part in parts.items() if part},
+            guessing=None if metrics or attack else float(torch.bincount(split.labels).max()) / len(split),
         )
         return PlacedCell(column=column.label if column else "", job=job)
 

@@ -26,10 +26,11 @@ def comparison_of(request: Request, data_sha256: str) -> Comparison:
     protocol, attack = request.protocol, request.accuracy_attack
     plugins = [type(item.item) for item in request.explainers] + [type(item.item) for item in request.attacks]
     plugins += [type(attack.item)] if attack else []
+    trains = request.methods or request.source_models or "untrained" in protocol.baselines
     return Comparison(
         protocol=protocol.title,
         dataset=request.dataset.label,
-        model=request.model.label,
+        model=request.model.label if trains else "",
         images=protocol.images,
         data_sha256=data_sha256,
         threat=str(protocol.threat),
@@ -73,11 +74,10 @@ def record_of(
         subjects=tuple(_subject_entry(done, images) for done in completed),
         entries=tuple(entry for done in completed for entry in done.entries),
         interval=request.interval,
-        recipe=request.recipe.shared(),
         argv=tuple(argv),
         choices=tuple(choices),
         checkpoints={label: facts for done in completed for label, facts in done.findings.items()},
-    )
+    ).signed()
 
 
 def _subject_entry(done: Completed, images: ImageFacts) -> SubjectEntry:
@@ -88,6 +88,9 @@ def _subject_entry(done: Completed, images: ImageFacts) -> SubjectEntry:
         sha256=done.sha256,
         baseline=subject.baseline,
         training=subject.training,
+        trained=subject.trained,
+        checkpoint=subject.checkpoint,
+        architecture=subject.source.model.label,
         method=facts.method,
         model=facts.model,
         plugins=facts.plugins,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from attrobust.benchmark import statistics
@@ -10,9 +11,12 @@ from attrobust.benchmark.evaluation.scores import Scores
 from attrobust.benchmark.executors.jobs import CellJob, CellResult
 from attrobust.benchmark.run.cells import rows_of
 from attrobust.benchmark.run.flags import audited
-from attrobust.benchmark.store.rows import FailedRow, MetricFacts, PassCounts, Provenance, Row, ScoredRow
+from attrobust.benchmark.run.subjects import training_of
+from attrobust.benchmark.run.wording import wording
+from attrobust.benchmark.store.rows import FailedRow, PassCounts, Provenance, Row, ScoredRow
 from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.benchmark.store.store import Store
+from attrobust.benchmark.training.job import TrainingJob
 from attrobust.types import Flag, Settings
 
 
@@ -24,7 +28,8 @@ def failed_rows(job: CellJob, reason: str, provenance: Provenance) -> list[Row]:
         reason: in one line.
         provenance: of the process that should have computed it.
     """
-    return [FailedRow(**_shared(job, key, facts, provenance), error=reason) for key, facts in rows_of(job)]
+    shared = _shared(job, provenance)
+    return [FailedRow(**{**row, "error": reason}) for row in shared]
 
 
 def scored_rows(
@@ -41,17 +46,16 @@ def scored_rows(
     """
     rows: list[Row] = []
     feasible = scores.feasible.numpy()
-    for index, (key, facts) in enumerate(rows_of(job)):
+    for index, shared in enumerate(_shared(job, result.provenance)):
         if index in scores.failures:
-            shared = _shared(job, key, facts, result.provenance)
-            rows.append(FailedRow(**shared, error=scores.failures[index].error))
+            rows.append(FailedRow(**{**shared, "error": scores.failures[index].error}))
             continue
+        key, facts = shared["fingerprint"], shared["metric"]
         tensor, members = scores.values[index], scores.worst[index]
         values, worst = tensor.numpy(), members.numpy()
         estimate = statistics.estimate(values, unit=facts.unit)
         row = ScoredRow(
-            **_shared(job, key, facts, result.provenance),
-            error="",
+            **shared,
             mean=_number(estimate.mean),
             ci=(_number(estimate.low), _number(estimate.high)),
             n=estimate.n,
@@ -62,15 +66,31 @@ def scored_rows(
             scores_sha256=store.save_scores(key, values, feasible, worst, scores.members),
             repeats=tuple(map(_number, scores.repeats[index])) if scores.repeats else None,
             members=statistics.shares(worst, scores.members) or None,
+            guessing=job.guessing,
         )
         rows.append(row if flags is None else audited(row, flags))
     return rows
 
 
-def _shared(job: CellJob, key: str, facts: MetricFacts, provenance: Provenance) -> Settings:
-    """What every row of a cell says, whatever came of it."""
-    shared = {"cell": job.cell, "split": job.split, "metric": facts, "provenance": provenance}
-    return {"schema": SCHEMA, "fingerprint": key, **shared}
+def _shared(job: CellJob, provenance: Provenance) -> Iterator[Settings]:
+    """What every row of a cell says, whatever came of it, for each of its rows."""
+    source = job.network.source
+    trained = training_of(source) if isinstance(source, TrainingJob) and not job.network.unavailable else None
+    follows = job.attack.item.follows_gradient if job.attack else None
+    said = [job.wording | {"metric": wording(metric)} for metric in job.metrics] or [job.wording]
+    for (key, facts), words in zip(rows_of(job), said, strict=True):
+        yield {
+            "schema": SCHEMA,
+            "fingerprint": key,
+            "cell": job.cell,
+            "split": job.split,
+            "metric": facts,
+            "error": "",
+            "provenance": provenance,
+            "trained": trained,
+            "wording": words,
+            "follows_gradient": follows,
+        }
 
 
 def _number(value: float) -> float | None:

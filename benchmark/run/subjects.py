@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from attrobust import explainers
-from attrobust.benchmark.checkpoints.untrained import BASELINES, Untrained
+from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
+from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.executors.jobs import Source
 from attrobust.benchmark.executors.networks import job_of
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.store.plan import BASELINES
 from attrobust.benchmark.store.provenance import plugin_digest
+from attrobust.benchmark.store.rows import Training
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.explainers.base import Explainer
 from attrobust.naming.component import Component, resolve_one
@@ -47,6 +50,16 @@ class Subject:
         return self.seed or 0
 
     @property
+    def trained(self) -> Training | None:
+        """How its weights were trained; None where nothing was trained here."""
+        return training_of(self.source) if isinstance(self.source, TrainingJob) and not self.unchosen else None
+
+    @property
+    def checkpoint(self) -> str:
+        """Where a user's weights are from; empty for others."""
+        return self.source.source.origin if isinstance(self.source, ExternalCheckpoint) else ""
+
+    @property
     def training(self) -> str:
         """Fingerprint of all that decides its weights beside the seed; empty where nothing was trained here."""
         source = self.source
@@ -62,6 +75,12 @@ class Subject:
             plugins = (plugin_digest(type(trained.item)), *plugins)
             method = Named(name=trained.name, settings={"sweep": self.label}) if self.unchosen else trained.canonical
         return NetworkFacts(method=method, model=model.canonical, plugins=plugins, images=images)
+
+
+def training_of(job: TrainingJob) -> Training:
+    """What rows and plans say of a training."""
+    facts = job.facts
+    return Training(seed=job.seed, plugins=job.plugins, **{key: facts[key] for key in ("recipe", "start", "dataset")})
 
 
 def subjects_of(request: Request, data: Loaded) -> list[Subject]:

@@ -1,5 +1,6 @@
 """What per-image scores say together: intervals, spreads, and which rows can be told apart; no torch."""
 
+from attrobust.benchmark.statistics.chance import at_chance
 from attrobust.benchmark.statistics.comparison import Column, compare
 from attrobust.benchmark.statistics.intervals import Estimate, estimate, wilson
 from attrobust.benchmark.statistics.seeds import OverSeeds, over_seeds
@@ -10,6 +11,7 @@ __all__ = [
     "Estimate",
     "OverSeeds",
     "Spread",
+    "at_chance",
     "compare",
     "estimate",
     "over_seeds",

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from attrobust.benchmark.store.choice import Choice
-from attrobust.benchmark.store.rows import MetricFacts, Record
+from attrobust.benchmark.store.rows import MetricFacts, Record, Training
 from attrobust.benchmark.store.schema import How
 from attrobust.naming.spec import fingerprint
+from attrobust.naming.validate import as_json
 from attrobust.types import Named, Settings
+
+BASELINES = {"constant-map": "constant", "random-map": "random", "untrained": ""}
+"""Sanity-check baselines by name, with the explainer in place of every column's; empty where the network is the
+baseline and not its maps."""
 
 
 class Comparison(Record, frozen=True, kw_only=True):
@@ -18,7 +24,7 @@ class Comparison(Record, frozen=True, kw_only=True):
 
     Attributes:
         protocol: name and version, with the fields that a command line changed.
-        dataset, model: as typed.
+        dataset, model: as typed; the model is that of networks trained here, empty where there are none.
         images: how many are attacked.
         data_sha256: of these images.
         threat: norm and radius.
@@ -82,6 +88,9 @@ class SubjectEntry(Record, frozen=True, kw_only=True):
         sha256: of the weights; empty where training failed.
         baseline: whether it is a sanity check: a row that no table should be led by, neither ranked nor flagged.
         training: fingerprint of all that decides the weights beside the seed; empty where nothing was trained here.
+        trained: all of it but method, model and images; null where nothing was trained here.
+        checkpoint: where a user's weights are from, as typed; empty for others.
+        architecture: the model as typed.
         method, model, plugins: see ``NetworkFacts``.
     """
 
@@ -90,9 +99,17 @@ class SubjectEntry(Record, frozen=True, kw_only=True):
     sha256: str
     baseline: bool
     training: str
+    trained: Training | None
+    checkpoint: str
+    architecture: str
     method: Named | None
     model: Named
     plugins: tuple[str, ...]
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether it is the baseline with initial weights."""
+        return self.baseline and self.label == "untrained"
 
     @property
     def kind(self) -> str:
@@ -141,13 +158,13 @@ class Plan(Record, frozen=True, kw_only=True):
         subjects: the rows of the table.
         entries: where every stored row stands in it.
         interval: how intervals over images are computed.
-        recipe: how missing networks were trained.
         argv: as typed.
         choices: how members of sweeps were chosen on the validation split.
         checkpoints: what was found of a user's checkpoints, by label.
+        digest: fingerprint of all of this but the interval, which may be chosen later; empty in older plans.
     """
 
-    schema: Literal[3]
+    schema: Literal[4]
     comparison: Comparison
     explainers: tuple[str, ...]
     attacks: tuple[AttackFacts, ...]
@@ -156,7 +173,19 @@ class Plan(Record, frozen=True, kw_only=True):
     subjects: tuple[SubjectEntry, ...]
     entries: tuple[Entry, ...]
     interval: How
-    recipe: Settings
     argv: tuple[str, ...]
     choices: tuple[Choice, ...] = ()
     checkpoints: dict[str, Settings] = msgspec.field(default_factory=dict)
+    digest: str = ""
+
+    def signed(self) -> Plan:
+        """With its digest."""
+        return replace(self, digest=self._fingerprint())
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether it is as the run wrote it, as far as it says."""
+        return self.digest in ("", self._fingerprint())
+
+    def _fingerprint(self) -> str:
+        return fingerprint({key: value for key, value in as_json(self).items() if key not in ("digest", "interval")})

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Literal
 
 import msgspec
 
 from attrobust.naming.spec import fingerprint
-from attrobust.types import Cell, Flag, Scope, Settings, SplitName
+from attrobust.types import Cell, DatasetFacts, Flag, ImageFacts, Named, Scope, Settings, SplitName
+
+Ways = tuple[tuple[str, ...], ...]
+"""Names of the settings that a label has to say, for every way of saying it; a preset is ``preset=NAME``."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,6 +97,30 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     batch_size: int
 
 
+class Training(Record, frozen=True, kw_only=True):
+    """How weights were trained; with method, model and images all that decides them.
+
+    Attributes:
+        seed: of training.
+        recipe: schedule, optimiser, augmentation; with ``tuning_epochs`` and ``tuning_rate`` where it went on from
+            trained weights.
+        start: the method whose trained weights it went on from; empty for fresh weights.
+        dataset: what was trained on; empty where an older version did not say.
+        plugins: of method, model, dataset and start, digests of their files where these are plug-ins.
+    """
+
+    seed: int
+    recipe: Settings
+    start: Named
+    dataset: DatasetFacts
+    plugins: tuple[str, ...]
+
+    def key(self, method: Named | None, model: Named, images: ImageFacts) -> str:
+        """Fingerprint of all that decides the weights beside the seed."""
+        facts = {"method": method, "model": model, "dataset": self.dataset, "images": asdict(images)}
+        return fingerprint([{**facts, "recipe": self.recipe, "start": self.start}, self.plugins])
+
+
 class RowBase(Record, frozen=True, kw_only=True, tag_field="status", omit_defaults=True):
     """What every row has, beside ``status``.
 
@@ -104,15 +132,21 @@ class RowBase(Record, frozen=True, kw_only=True, tag_field="status", omit_defaul
         metric: which score.
         error: what went wrong; empty unless the row failed.
         provenance: who computed it.
+        trained: how the weights of the network were; absent where nothing was trained.
+        wording: by part of the cell, what its label has to say of it, see ``Ways``; absent in rows of older versions.
+        follows_gradient: whether the gradients that the attack follows are the network's own; absent without one.
     """
 
-    schema: Literal[3]
+    schema: Literal[4]
     fingerprint: str
     cell: Cell
     split: SplitName
     metric: MetricFacts
     error: str
     provenance: Provenance
+    trained: Training | None = None
+    wording: dict[str, Ways] = msgspec.field(default_factory=dict)
+    follows_gradient: bool | None = None
 
 
 class ScoredRow(RowBase, frozen=True, kw_only=True, tag="ok", omit_defaults=True):
@@ -131,6 +165,7 @@ class ScoredRow(RowBase, frozen=True, kw_only=True, tag="ok", omit_defaults=True
         members: for an attack of several members, the share of images on which each is the worst.
         flags: what the audit found of the network and its explainer; absent where nothing was audited.
         audit: digest of the sources that looked for flags; absent where nothing was audited.
+        guessing: for clean accuracy, the share of its images that are of their most frequent class.
     """
 
     mean: float | None
@@ -145,6 +180,7 @@ class ScoredRow(RowBase, frozen=True, kw_only=True, tag="ok", omit_defaults=True
     members: dict[str, float] | None = None
     flags: tuple[Flag, ...] | None = None
     audit: str | None = None
+    guessing: float | None = None
 
 
 class FailedRow(RowBase, frozen=True, kw_only=True, tag="failed", omit_defaults=True):

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from attrobust.types import Scope
 
-SCHEMA: Literal[3] = 3
+SCHEMA: Literal[4] = 4
 """Raised with every change of what is stored or of what it means; ``upgrade`` reads what older versions wrote."""
 How = Literal["percentile", "bca"]
 """How intervals over images are computed."""

@@ -1,7 +1,8 @@
 """What older versions wrote, in the form of today: done in memory when a file is read, never on disk.
 
-Schema 2 had other words, and left out what could be told from the rest. A row's fingerprint is that of its cell as
-written, so it is held against the line itself, see ``Store.misnamed``.
+Schema 2 had other words, and left out what could be told from the rest. Schema 3 said how networks were trained of the
+run and not of each. A row's fingerprint is that of its cell as written, so it is held against the line itself, see
+``Store.misnamed``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from attrobust.benchmark.store.plan import Plan
 from attrobust.benchmark.store.rows import Row
 from attrobust.benchmark.store.schema import SCHEMA
+from attrobust.naming.spec import Spec
 from attrobust.naming.validate import MisfitError, validated
 from attrobust.types import Settings
 
@@ -23,6 +25,8 @@ RENAMED = {"n_feasible": "n_legal", "source_model_sha256": "donor_sha256", "base
 """Keys of today and what schema 2 called them."""
 
 
+UNTRAINED, SCRATCH = "untrained", "scratch"
+"""The baseline whose model is the run's, and where methods start that go on from no trained weights."""
 COLUMNS = {"baseline": "control", "feasible": "legal"}
 """Columns of CSV tables, and what they were called beside schema 2."""
 
@@ -76,6 +80,8 @@ def in_older_words(table: str) -> str:
 
 def _upgraded_row(row: Settings) -> Settings:
     """What does not fit is left for the validator."""
+    if row["schema"] > OLDEST:
+        return row | {"schema": SCHEMA}
     new: Settings = _renamed(row, "n_feasible") | {"schema": SCHEMA}
     if "cell" in row:
         new["cell"] = _renamed(row["cell"], "source_model_sha256")
@@ -86,15 +92,52 @@ def _upgraded_row(row: Settings) -> Settings:
 
 def _upgraded_plan(plan: Settings) -> Settings:
     """What does not fit is left for the validator."""
-    new = plan | {"schema": SCHEMA}
+    new = {key: value for key, value in plan.items() if key != "recipe"} | {"schema": SCHEMA}
     subjects, robust = plan.get("subjects"), plan.get("accuracy_attack")
-    if "comparison" in plan:
-        new["comparison"] = _filled(plan["comparison"], accuracy_attack=None)
+    if plan["schema"] == OLDEST:
+        if "comparison" in plan:
+            new["comparison"] = _filled(plan["comparison"], accuracy_attack=None)
+        if isinstance(subjects, list):
+            subjects = [_filled(_renamed(subject, "baseline"), training="") for subject in subjects]
+        if isinstance(robust, dict) and "metric" in robust:
+            new["accuracy_attack"] = {**robust, "metric": _filled(robust["metric"], scope="accuracy")}
     if isinstance(subjects, list):
-        new["subjects"] = [_filled(_renamed(subject, "baseline"), training="") for subject in subjects]
-    if isinstance(robust, dict) and "metric" in robust:
-        new["accuracy_attack"] = {**robust, "metric": _filled(robust["metric"], scope="accuracy")}
+        new["subjects"] = [_with_training(subject, plan) for subject in subjects]
     return new
+
+
+def _with_training(subject: Any, plan: Settings) -> Any:
+    """With what schema 3 said of the run, and not of every network."""
+    if not isinstance(subject, dict):
+        return subject
+    method, model, typed = subject.get("method"), subject.get("model"), _model(plan)
+    settings: Any = method.get("settings") if isinstance(method, dict) else None
+    # A sweep that nothing was chosen from is no network.
+    is_trained = isinstance(settings, dict) and set(settings) != {"sweep"}
+    architecture = typed
+    if not is_trained and subject.get("label") != UNTRAINED and isinstance(model, dict):
+        architecture = _spelled(model)
+    trained = _training(subject.get("seed"), settings, plan.get("recipe")) if is_trained else None
+    return {**subject, "trained": trained, "checkpoint": "", "architecture": architecture}
+
+
+def _training(seed: Any, settings: Settings, recipe: Any) -> Any:
+    start = settings.get("start", SCRATCH)
+    if isinstance(recipe, dict) and start == SCRATCH:
+        recipe = {key: value for key, value in recipe.items() if key not in ("tuning_epochs", "tuning_rate")}
+    named = {} if start == SCRATCH else {"name": start}
+    return {"seed": seed, "recipe": recipe, "start": named, "dataset": {}, "plugins": []}
+
+
+def _model(plan: Settings) -> Any:
+    comparison = plan.get("comparison")
+    return comparison.get("model", "") if isinstance(comparison, dict) else ""
+
+
+def _spelled(model: Settings) -> str:
+    settings = model.get("settings")
+    values = {key: str(value) for key, value in settings.items()} if isinstance(settings, dict) else {}
+    return str(Spec(str(model.get("name")), values))
 
 
 def _renamed(value: Any, name: str) -> Any:

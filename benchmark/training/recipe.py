@@ -70,7 +70,7 @@ class Recipe:
         """This recipe for a method that starts from trained weights: fewer epochs, at least one, at a lower rate."""
         return dataclasses.replace(
             self,
-            epochs=max(1, round(self.tuning_epochs * self.epochs)),
+            epochs=tuning_epochs(self.epochs, self.tuning_epochs),
             learning_rate=self.tuning_rate * self.learning_rate,
         )
 
@@ -80,6 +80,11 @@ class Recipe:
         for key in ("methods",) if tuning else ("methods", "tuning_epochs", "tuning_rate"):
             del values[key]
         return values
+
+
+def tuning_epochs(epochs: int, share: float) -> int:
+    """The epochs of a method that starts from trained weights."""
+    return max(1, round(share * epochs))
 
 
 def load_recipe(name: str, epochs: int | None = None) -> Recipe:

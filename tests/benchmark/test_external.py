@@ -248,7 +248,7 @@ def test_weights_that_are_not_as_good_as_their_card_are_conspicuous(tmp_path: Pa
         far, guess = facts["warnings"]
         assert far.endswith("is far from the card's 83.0 %: wrong normalisation or class order?")
         assert guess.startswith("accuracy 0.")
-        assert "hardly better than guessing (1" in guess
+        assert "is worse than guessing (12.7 %): wrong normalisation, activation or class order?" in guess
         assert f"warning: mine: {far}\n" in err
         assert f"WARNING warning: mine: {guess}\n" in log
     file.with_suffix(".toml").unlink()

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from attrobust.benchmark.report import csv, latex, text, words
 from attrobust.benchmark.report.leaderboard import build
+from attrobust.benchmark.report.notes import notes
 from attrobust.benchmark.report.table import ALL, COMMON, Leaderboard, Metric
 from attrobust.benchmark.statistics import estimate
 from attrobust.benchmark.store.plan import Entry
@@ -199,7 +200,7 @@ def test_attacks_that_broke_the_rules_are_counted_in_the_notes(tmp_path: Path) -
         assert isinstance(row, ScoredRow)
         store.append([replace(row, scores_sha256=store.save_scores(key, values, np.arange(IMAGES) >= 3))])
     board = build([store])
-    assert board.notes() == [f"better, saliency, topk: 3 of {IMAGES} attacks were not feasible and count as no attack"]
+    assert notes(board) == [f"better, saliency, topk: 3 of {IMAGES} attacks were not feasible and count as no attack"]
     for table in (text.terminal(board), text.markdown(board), latex.render(board)):
         assert "3 of 40 attacks were not feasible" in table
 
@@ -212,8 +213,7 @@ def test_the_common_subset_is_what_every_network_classifies_correctly(board: Lea
 
 
 def test_noise_that_beats_an_attack_is_flagged_in_every_format(board: Leaderboard) -> None:
-    notes = board.notes()
-    assert [note.split(":")[0] for note in notes] == [
+    assert [note.split(":")[0] for note in notes(board)] == [
         "masked, saliency, topk, top-10% (%)",
         "masked, saliency, topk, l2 (l2-norm.)",
     ]

@@ -1,4 +1,4 @@
-"""Runs of schema 2 are read as they always were: the same table to the byte, every row sound."""
+"""Runs of older schemas are read as they always were: the same table to the byte, every row sound."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from attrobust.benchmark.report import csv
+from attrobust.benchmark.report.leaderboard import build
+from attrobust.benchmark.report.older import older_tables
 from attrobust.benchmark.store.rows import FailedRow, ScoredRow
 from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.benchmark.store.store import Store
-from attrobust.benchmark.store.upgrade import in_older_words
 
 from helpers.edits import EDITS, edited, places
 from helpers.runs import run, write_plan, written_plan, written_rows
 
 Capture = pytest.CaptureFixture[str]
-OLD = Path(__file__).parents[1] / "reference" / "run_schema_2"
+REFERENCE = Path(__file__).parents[1] / "reference"
+OLD = REFERENCE / "run_schema_2"
 TRIED = 60
 
 
@@ -54,7 +58,7 @@ def test_its_table_is_the_same_to_the_byte(old: Path, capsys: Capture) -> None:
     code, out, err = run(["report", old, "--export", "csv"], capsys)
     assert code == 0, err
     table = (old / "leaderboard.csv").read_text()
-    assert in_older_words(table) == (OLD / "leaderboard.csv").read_text()
+    assert older_tables(csv.render, build([Store(old)]))[1] == (OLD / "leaderboard.csv").read_text()
     assert ",baseline,scope," in table.partition("\n")[0]
     assert "aga:cosd=1 was chosen from the 2 of aga:cosd={0.1,1}" in out
     for name in ("run.json", "rows.jsonl"):
@@ -163,3 +167,52 @@ def test_rows_of_two_schemas_stand_in_one_file(old: Path) -> None:
     assert store.rows() == found
     lines = (old / "rows.jsonl").read_text().splitlines()
     assert [json.loads(line)["schema"] for line in lines] == [2] * (len(lines) - 1) + [SCHEMA]
+
+
+@pytest.fixture
+def third(tmp_path: Path) -> Path:
+    """Two shipped networks, a user's of another activation and two sanity-check baselines, as schema 3 had them."""
+    shutil.copytree(REFERENCE / "run_schema_3", tmp_path / "third")
+    return tmp_path / "third"
+
+
+def test_a_run_of_schema_3_is_sound_with_the_tables_it_has(third: Path, capsys: Capture) -> None:
+    assert {row["schema"] for row in written_rows(third).values()} == {written_plan(third)["schema"]} == {3}
+    assert run(["verify", third], capsys)[:2] == (0, f"{third}: 21 rows recomputed and equal, 0 problems\n")
+
+
+def test_tables_of_schema_3_made_again_say_how_networks_were_trained(third: Path, capsys: Capture) -> None:
+    code, out, _ = run(["report", third, "--export", "csv,markdown,latex"], capsys)
+    assert code == 0
+    assert ". Trained for 20 epochs, adam, learning rate 0.003, one-cycle, batch size 64, clip 1." in out
+    assert "mine (lenet:activation=softplus," in out, "as typed is not known"
+    before, after = (pd.read_csv(folder / "leaderboard.csv") for folder in (REFERENCE / "run_schema_3", third))
+    shared = [name for name in before if name != "model"]
+    pd.testing.assert_frame_equal(before[shared], after[shared])
+    assert set(after[after["method"] == "aga"]["epochs"]) == {20}
+    assert run(["verify", third], capsys)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda plan: plan["subjects"][0].update(seed=1), "trained"),
+        (lambda plan: plan["recipe"].update(epochs=6), "trained"),
+        (lambda plan: plan["subjects"][1].update(label="natural"), "method"),
+        (lambda plan: plan["attacks"][1].update(label="topk:steps=3"), "attack"),
+        (lambda plan: plan["comparison"].update(model="lenet:width=8"), "architecture"),
+    ],
+)
+def test_plans_of_schema_3_are_held_to_rows_and_cards_as_far_as_these_say(
+    change: Any, name: str, third: Path, capsys: Capture
+) -> None:
+    plan = written_plan(third)
+    change(plan)
+    for entry in plan["entries"]:
+        entry["attack"] = entry["attack"].replace("topk:steps=2", plan["attacks"][1]["label"])
+    write_plan(third, plan)
+    run(["report", third, "--export", "csv,markdown,latex"], capsys)
+    code, out, _ = run(["verify", third], capsys)
+    said = {line.partition("run.json does not say what the rows say: ")[2] for line in out.splitlines()}
+    assert code == 1
+    assert name in said, out

@@ -76,6 +76,7 @@ def _shared(key: str) -> dict[str, Any]:
 def subject(label: str, **changes: Any) -> SubjectEntry:
     """A network in a plan."""
     values: dict[str, Any] = {"seed": 0, "sha256": "ab" * 32, "baseline": False, "training": ""}
+    values |= {"trained": None, "checkpoint": "", "architecture": "lenet"}
     values |= {"method": None, "model": MODEL, "plugins": ("",)}
     return SubjectEntry(label=label, **{**values, **changes})
 
@@ -87,6 +88,6 @@ def attack(label: str, name: str = "") -> AttackFacts:
 
 def plan(**changes: Any) -> Plan:
     """A plan without rows."""
-    values: dict[str, Any] = {"schema": SCHEMA, "comparison": COMPARISON, "interval": "percentile", "recipe": {}}
+    values: dict[str, Any] = {"schema": SCHEMA, "comparison": COMPARISON, "interval": "percentile"}
     values |= dict.fromkeys(("explainers", "attacks", "metrics", "subjects", "entries", "argv"), ())
     return Plan(**{**values, **changes})

@@ -1,0 +1,73 @@
+"""Whether weights and rows are those of the trainings that they are said to be of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from attrobust.benchmark.checkpoints.card import WeightCard, as_written, shipped
+from attrobust.benchmark.store.rows import Row, Training
+from attrobust.benchmark.store.store import Store
+from attrobust.files import file_sha256
+from attrobust.types import Settings, UsageError
+
+Cards = Mapping[str, Sequence[WeightCard]]
+"""By sha256 of the weights; the same weights may come of several trainings."""
+
+
+def read_cards(store: Store) -> tuple[dict[str, list[WeightCard]], list[str]]:
+    """The cards of a run's checkpoints and of the shipped ones, and what is wrong with the run's own."""
+    found: dict[str, list[WeightCard]] = {}
+    problems = []
+    for path in sorted((store.folder / "checkpoints").glob("*.toml")):
+        weights = path.with_suffix(".pt")
+        try:
+            card = WeightCard.read(path)
+        except UsageError as error:
+            problems.append(str(error))
+            continue
+        # Cards of older versions do not say whose place they belong in but for method, seed and code.
+        stem = card.stem if card.job else f"{card.method['name']}-seed{card.seed}-{path.stem[-21:-9]}-{card.code[:8]}"
+        if path.stem != stem:
+            problems.append(f"{path} is the card of another training ({card.words}): put the right files back")
+        if not weights.is_file() or file_sha256(weights) != card.sha256:
+            problems.append(f"{weights} is missing or not what its card says")
+        found.setdefault(card.sha256, []).append(card)
+    for path in shipped().values():
+        card = WeightCard.read(path)
+        found.setdefault(card.sha256, []).append(card)
+    return found, problems
+
+
+def row_problems(rows: Mapping[str, Row], cards: Cards) -> Iterator[str]:
+    """Rows whose weights have cards, and all of these are of other trainings."""
+    for key, row in rows.items():
+        known = cards.get(row.cell.checkpoint_sha256, ())
+        if row.cell.subject.method is not None and known and not any(is_of(card, row) for card in known):
+            yield f"row {key[:12]} ({row.metric.label}): its weights are those of {known[0].words}"
+
+
+def is_of(card: WeightCard, row: Row) -> bool:
+    """Whether a card describes the network of a row."""
+    subject = row.cell.subject
+    pairs = [(card.method, subject.method), (card.model, subject.model)]
+    trained = row.trained is None or agrees(card, row.trained)
+    return trained and all(_within(mine, theirs) for mine, theirs in pairs)
+
+
+def agrees(card: WeightCard, training: Training) -> bool:
+    """Whether a training is a card's, as far as both say; settings that were added later are not in older cards."""
+    if card.seed != training.seed or card.start.get("name") != training.start.get("name"):
+        return False
+    hashes = ("train_sha256", "val_sha256")
+    same = all(training.dataset.get(key) in (None, card.dataset.get(key)) for key in hashes)
+    return same and _within({"settings": card.recipe}, {"settings": training.recipe})
+
+
+def _within(card: Any, other: Any) -> bool:
+    """Whether a component of a card is another one, but for settings that the card does not know."""
+    mine, theirs = (as_written(asdict(item) if not isinstance(item, dict) else item) for item in (card, other or {}))
+    settings: Settings = theirs.get("settings", {})
+    known = all(settings.get(key) == value for key, value in mine["settings"].items())
+    return known and mine.get("name") == theirs.get("name")

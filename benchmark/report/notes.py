@@ -1,0 +1,34 @@
+"""What a reader has to know beside the numbers: one line for every flag, and for attacks that broke the rules."""
+
+from __future__ import annotations
+
+from attrobust.benchmark.report.table import ALL, Leaderboard
+from attrobust.benchmark.report.words import name
+
+
+def notes(board: Leaderboard) -> list[str]:
+    """One line for every flag, and for every cell in which attacks broke the rules, over all images."""
+    found = []
+    for line in board.groups[0].lines:
+        if line.chance:
+            found.append(f"{name(line, board)}: {line.chance.name}: {line.chance.reason}")
+        for metric, number in zip(board.accuracies, line.accuracies, strict=True):
+            if number.estimate and number.feasible is not None and number.feasible < number.estimate.n:
+                found.append(_broken(f"{name(line, board)}, {metric.attack}", number.feasible, number.estimate.n))
+    for group in board.subset(ALL, "attack"):
+        for line in group.lines:
+            shown = name(line, board)
+            where = f"{shown}, {group.title}"
+            feasible = next((number.feasible for number in line.numbers if number.feasible is not None), group.images)
+            if feasible < group.images:
+                found.append(_broken(where, feasible, group.images))
+            for metric, number in zip(group.metrics, line.numbers, strict=True):
+                own = [flag for flag in number.flags if flag not in (*line.flags, line.chance)]
+                found += [f"{where}, {metric.title}: {flag.name}: {flag.reason}" for flag in own]
+            found += [f"{shown}, {group.explainer}: {flag.name}: {flag.reason}" for flag in line.flags]
+    # A network and an explainer have the same flags under every attack.
+    return list(dict.fromkeys(found))
+
+
+def _broken(where: str, feasible: int, images: int) -> str:
+    return f"{where}: {images - feasible} of {images} attacks were not feasible and count as no attack"

@@ -1,0 +1,37 @@
+"""Tables as older versions wrote them: they said neither how networks were trained nor of which model each one is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+from attrobust.benchmark.report.table import Group, Leaderboard
+from attrobust.benchmark.report.training import Origin
+from attrobust.benchmark.store.upgrade import in_older_words
+
+NEW_COLUMNS = ("epochs", "recipe")
+"""Of CSV tables."""
+
+
+def older_tables(render: Callable[[Leaderboard], str], board: Leaderboard) -> tuple[str, str]:
+    """A table as it was written beside schema 3, and beside schema 2."""
+    origin = Origin(model=board.comparison.model, training=None, checkpoint="", facts={})
+    table = render(replace(board, groups=tuple(_with(group, origin) for group in board.groups)))
+    if table.startswith("protocol,"):
+        table = _without_columns(table)
+    return table, in_older_words(table)
+
+
+def _with(group: Group, origin: Origin) -> Group:
+    lines = tuple(replace(line, origin=origin) for line in group.lines)
+    return replace(group, lines=lines, means=tuple(replace(mean, origin=origin) for mean in group.means))
+
+
+def _without_columns(table: str) -> str:
+    header, *rows = csv.reader(io.StringIO(table))
+    kept = [index for index, name in enumerate(header) if name not in NEW_COLUMNS]
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([row[index] for index in kept] for row in (header, *rows))
+    return buffer.getvalue()
