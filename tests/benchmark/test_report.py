@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -14,13 +15,13 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from attrobust.benchmark.report import csv, latex, text, words
+from attrobust.benchmark.report import csv, latex, text, words, write
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.notes import notes
 from attrobust.benchmark.report.table import ALL, COMMON, Leaderboard, Metric
-from attrobust.benchmark.statistics import estimate
+from attrobust.benchmark.statistics import at_chance, estimate
 from attrobust.benchmark.store.plan import Entry
-from attrobust.benchmark.store.rows import ACCURACY, Row, ScoredRow
+from attrobust.benchmark.store.rows import ACCURACY, Row, ScoredRow, Training
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Named, UsageError
 
@@ -36,6 +37,9 @@ METRICS = [
 
 def scores_of(method: str, attack: str, metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Per-image scores of a made-up run: ``better`` always beats ``worse`` by little, ``twin`` equals ``better``."""
+    if metric == "accuracy" and method.startswith("guesses"):
+        # Of ten classes, one in ten is right.
+        return (np.arange(IMAGES + 10) % 10 == 0).astype(float)
     if metric == "accuracy":
         hits = np.ones(IMAGES + 10)
         hits[:4] = method != "worse_%&"
@@ -51,6 +55,8 @@ def scores_of(method: str, attack: str, metric: str) -> np.ndarray[Any, np.dtype
     if method == "lucky":
         values[1:] = np.nan
         values[0] = 9.9 * sign
+    if method.startswith("guesses"):
+        values = values + sign * 0.2
     if method == "masked" and attack == "topk":
         values = values + sign * 0.9
     return values
@@ -279,3 +285,202 @@ def test_text_that_latex_and_markdown_would_interpret_is_escaped() -> None:
 def test_a_number_that_rounds_to_nothing_has_no_sign(board: Leaderboard) -> None:
     assert board.groups[0].metrics[1].text(-0.0001) == "0.000"
     assert board.groups[0].metrics[1].text(-0.0006) == "-0.001"
+
+
+@pytest.fixture
+def chance(tmp_path: Path) -> Leaderboard:
+    return build([write_run(tmp_path, ["better", "guesses", "worse_%&"])])
+
+
+def test_a_network_at_chance_leads_nothing_and_every_number_of_it_is_flagged(chance: Leaderboard) -> None:
+    for group in chance.groups:
+        better, guesses, worse = group.lines
+        assert [number.rank for number in guesses.numbers] == [None, None]
+        assert all(number.estimate and number.estimate.n for number in guesses.numbers)
+        for number in (*guesses.accuracies, *guesses.numbers):
+            assert [flag.name for flag in number.flags][:1] == ["at-chance"]
+        assert all(number.best for number in better.numbers)
+        assert not any(number.best for number in worse.numbers)
+        assert not any(number.flags for line in (better, worse) for number in (*line.accuracies, *line.numbers))
+
+
+def test_a_network_at_chance_is_told_in_every_format(chance: Leaderboard) -> None:
+    said = "guesses: at-chance: accuracy 10.0 % cannot be told from guessing (10.0 %) on 50 images"
+    assert notes(chance) == [said]
+    for table in (text.terminal(chance), text.markdown(chance)):
+        assert said in table
+    assert said.replace("%", "\\%") in latex.render(chance)
+    table = pd.read_csv(io.StringIO(csv.render(chance)))
+    assert set(table[table["method"] == "guesses"]["flags"]) == {"at-chance"}
+    assert table[table["method"] != "guesses"]["flags"].isna().all()
+    shown = {row["method"]: row for row in json.loads(write.as_json(chance))["rows"] if row["attack"] == "topk"}
+    assert shown["guesses"]["flags"] == ["at-chance"]
+    assert not shown["guesses"]["best"]
+    marked = [line for line in text.terminal(chance).splitlines() if line.startswith("guesses ")]
+    assert len(marked) == 2
+    assert all(line.count(" !") == 3 and "*" not in line for line in marked)
+    assert latex.render(chance).count("\\textsuperscript{!}") == 4 * 3
+
+
+def test_a_network_at_chance_does_not_empty_the_images_that_all_classify_correctly(chance: Leaderboard) -> None:
+    assert [group.images for group in chance.subset(COMMON)] == [IMAGES - 4] * 2
+    said = f"The {IMAGES - 4} images that every evaluated network classifies correctly, those at chance left out (1)"
+    assert said in text.markdown(chance)
+    assert said in latex.render(chance)
+    assert f"the {IMAGES - 4} images that every evaluated network gets right, those at chance left out (1)." in (
+        text.terminal(chance)
+    )
+
+
+def test_baselines_at_chance_are_not_flagged(tmp_path: Path) -> None:
+    store = write_run(tmp_path, ["better", "guesses"])
+    plan = store.plan()
+    subjects = (plan.subjects[0], replace(plan.subjects[1], baseline=True))
+    store.write_plan(replace(plan, subjects=subjects))
+    board = build([store])
+    assert board.at_chance == 0
+    assert notes(board) == []
+
+
+def test_a_mean_over_seeds_of_which_one_is_at_chance_is_flagged_and_not_ranked(tmp_path: Path) -> None:
+    stores = [write_run(tmp_path / "a", ["better", "worse_%&"])]
+    for seed, method in enumerate(["twin", "twin", "guesses"]):
+        stores.append(write_run(tmp_path / str(seed), [method], seed=seed, sha256=f"{seed:064}"))
+        plan = stores[-1].plan()
+        stores[-1].write_plan(replace(plan, subjects=(replace(plan.subjects[0], label="unsteady"),)))
+    board = build(stores)
+    for group in board.groups:
+        (mean,) = group.means
+        assert (mean.label, mean.seeds, [flag.name for flag in mean.flags]) == ("unsteady", 3, ["at-chance"])
+        assert mean.ranks == (None, None)
+        assert [[bool(number.flags) for number in line.numbers] for line in group.lines[2:]] == [
+            [False, False],
+            [False, False],
+            [True, True],
+        ]
+    shown = [line for line in text.terminal(board).splitlines() if line.startswith("unsteady, mean of 3 seeds")]
+    assert [line.count(" !") for line in shown] == [3, 3]
+    table = pd.read_csv(io.StringIO(csv.render(board)))
+    assert set(table[table["seeds"].notna()]["flags"]) == {"at-chance"}
+    assert {tuple(row["flags"]) for row in json.loads(write.as_json(board))["over_seeds"]} == {("at-chance",)}
+    assert any(note.startswith("unsteady (seed 2): at-chance: ") for note in notes(board))
+
+
+@pytest.mark.parametrize(
+    ("hits", "images", "guessing", "said"),
+    [
+        (14, 32, 1 / 4, ""),
+        (5, 32, 1 / 4, "accuracy 15.6 % cannot be told from guessing (25.0 %) on 32 images"),
+        (10, 32, 1 / 4, "accuracy 31.2 % cannot be told from guessing (25.0 %) on 32 images"),
+        (30, 300, 1 / 10, "accuracy 10.0 % cannot be told from guessing (10.0 %) on 300 images"),
+        (1400, 10_000, 1 / 10, "accuracy 14.0 % is hardly better than guessing (10.0 %)"),
+        (2200, 10_000, 1 / 10, ""),
+        (0, 300, 1 / 10, "accuracy 0.0 % is worse than guessing (10.0 %)"),
+        (900, 1000, 0.9, "accuracy 90.0 % cannot be told from guessing (90.0 %) on 1000 images"),
+        (1, 1, 1 / 10, ""),
+    ],
+)
+def test_few_images_are_no_proof_of_guessing_and_many_are(hits: int, images: int, guessing: float, said: str) -> None:
+    assert at_chance(hits, images, guessing) == said
+
+
+RECIPE = {"epochs": 2, "batch_size": 64, "learning_rate": 0.003, "optimizer": "adam", "clip": 0.0}
+TUNED = {**RECIPE, "tuning_epochs": 0.5, "tuning_rate": 0.1}
+
+
+def trained(recipe: dict[str, object], start: Named | None = None) -> Training:
+    return Training(seed=0, recipe=recipe, start=start or Named(), dataset={}, plugins=("", "", ""))
+
+
+def told(folder: Path, **subjects: dict[str, Any]) -> list[str]:
+    """Names of the rows of runs of one row each, whose subjects have these facts."""
+    stores = []
+    for position, (name, facts) in enumerate(subjects.items()):
+        store = write_run(folder / name, ["better"], sha256=f"{position:064}")
+        plan = store.plan()
+        method = Named(name="natural", settings={"cosd": 1.0})
+        told = {"label": "natural", "training": name, "method": method, **facts}
+        store.write_plan(replace(plan, subjects=(replace(plan.subjects[0], **told),)))
+        stores.append(store)
+    board = build(stores)
+    names = [words.name(line, board) for line in board.groups[0].lines]
+    assert len(set(names)) == len(names)
+    return names
+
+
+def test_rows_of_one_name_are_told_apart_in_words(tmp_path: Path) -> None:
+    short, long = trained(RECIPE), trained({**RECIPE, "epochs": 6})
+    assert told(tmp_path / "a", a={"trained": short}, b={"trained": long}) == [
+        "natural (2 epochs)",
+        "natural (6 epochs)",
+    ]
+    other = trained({**RECIPE, "learning_rate": 0.01})
+    assert told(tmp_path / "b", a={"trained": short}, b={"trained": other}) == [
+        "natural (learning rate 0.003)",
+        "natural (learning rate 0.01)",
+    ]
+    method = {"method": Named(name="natural", settings={"cosd": 0.5})}
+    assert told(tmp_path / "c", a={"trained": short}, b={"trained": short, **method}) == [
+        "natural (cosd=1.0)",
+        "natural (cosd=0.5)",
+    ]
+    plugin = {"plugins": ("1a2b3c4d" * 8, "")}
+    assert told(tmp_path / "d", a={"trained": short}, b={"trained": short, **plugin}) == [
+        "natural (no plug-in)",
+        "natural (plug-in file 1a2b3c4d)",
+    ]
+    mine = {"method": None, "training": "", "checkpoint": "mine.pt"}
+    assert told(tmp_path / "e", a={"trained": short}, b=mine) == ["natural", "natural (checkpoint mine.pt)"]
+    model = {"model": Named(name="resnet18", settings={}), "architecture": "resnet18"}
+    assert told(tmp_path / "f", a={"trained": short}, b={"trained": short, **model}) == [
+        "natural (lenet)",
+        "natural (resnet18)",
+    ]
+
+
+def test_rows_of_other_names_say_their_epochs_too_where_these_differ(tmp_path: Path) -> None:
+    rows = {"a": {"trained": trained(RECIPE)}, "b": {"trained": trained({**RECIPE, "epochs": 6}), "label": "aga"}}
+    assert told(tmp_path / "a", **rows) == ["natural (2 epochs)", "aga (6 epochs)"]
+    same = {"a": {"trained": trained(RECIPE)}, "b": {"trained": trained(RECIPE), "label": "aga"}}
+    assert told(tmp_path / "b", **same) == ["natural", "aga"]
+    tuned = {"trained": trained(TUNED, Named(name="natural", settings={})), "label": "aga"}
+    assert told(tmp_path / "c", a={"trained": trained(RECIPE)}, b=tuned) == ["natural", "aga"], "by the same recipe"
+
+
+def test_captions_and_columns_say_model_epochs_and_recipe(tmp_path: Path) -> None:
+    store = write_run(tmp_path, ["better", "twin", "masked"])
+    plan = store.plan()
+    start = Named(name="natural", settings={})
+    model = {"model": Named(name="resnet18", settings={}), "architecture": "resnet18"}
+    changes: list[dict[str, Any]] = [{"trained": trained(RECIPE)}, {"trained": trained(TUNED, start)}]
+    changes.append({"checkpoint": "weights.pt", **model})
+    subjects = tuple(replace(one, **change) for one, change in zip(plan.subjects, changes, strict=True))
+    store.write_plan(replace(plan, subjects=subjects))
+    board = build([store])
+    said = "Trained for 2 epochs (1 where it goes on from trained weights), adam, learning rate 0.003, batch size 64."
+    said += " masked is a user's checkpoint weights.pt."
+    for table in (text.terminal(board), text.markdown(board), latex.render(board)):
+        assert said in table
+        assert "digits, models as the rows name them, 40 test images" in table
+        assert "masked (resnet18)" in table
+    table = (
+        pd.read_csv(io.StringIO(csv.render(board))).groupby("method", sort=False)[["model", "epochs", "recipe"]].first()
+    )
+    assert [*table.index] == ["better", "twin", "masked"]
+    assert [*table["model"]] == ["lenet", "lenet", "resnet18"]
+    assert [*table["epochs"].fillna(0)] == [2, 1, 0]
+    adam = "adam, learning rate {}, batch size 64"
+    assert [*table["recipe"]] == [
+        adam.format("0.003"),
+        f"{adam.format('0.0003')}, from weights of natural",
+        "checkpoint weights.pt",
+    ]
+    alone = replace(plan, subjects=plan.subjects[:1], entries=tuple(item for item in plan.entries if not item.subject))
+    store.write_plan(replace(alone, subjects=(replace(alone.subjects[0], **changes[2]),)))
+    assert "digits, resnet18, 40 test images" in text.terminal(build([store])), "and nothing of lenet"
+    shown = json.loads(write.as_json(board))["rows"]
+    assert {(row["method"], row["model"], row["epochs"], row["start"], row["checkpoint"]) for row in shown} == {
+        ("better", "lenet", 2, None, None),
+        ("twin", "lenet", 1, "natural", None),
+        ("masked", "resnet18", None, None, "weights.pt"),
+    }

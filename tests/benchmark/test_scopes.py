@@ -40,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def short_recipe(folder: Path) -> Path:
     """One epoch with the settings of digits, so that networks trained anew cost nothing."""
     path = folder / "short.toml"
-    path.write_text('epochs = 1\nbatch_size = 256\nlearning_rate = 0.003\n[methods.aga]\neps = "8/255"\n')
+    path.write_text('epochs = 1\nbatch_size = 64\nlearning_rate = 0.01\n[methods.aga]\neps = "8/255"\n')
     return path
 
 
@@ -158,11 +158,14 @@ def test_seeds_of_other_recipes_are_told_apart_and_not_averaged(tmp_path: Path, 
     assert "natural, mean of 2 seeds" in out
     out = run(["report", *runs[1:], "--out", tmp_path / "unlike"], capsys)[1]
     assert "mean of" not in out
-    assert re.findall(r"^natural \[\w{8}\] \(seed (\d)\)", out, flags=re.M)[:2] == ["1", "2"]
+    assert re.findall(r"^natural \((.*?)\) \(seed (\d)\)", out, flags=re.M)[:2] == [("1 epoch", "1"), ("2 epochs", "2")]
+    table = pd.read_csv(tmp_path / "unlike" / "leaderboard.csv")
+    own = table[~table["baseline"]].groupby("method")["epochs"].unique()
+    assert {name: [*epochs] for name, epochs in own.items()} == {"natural (1 epoch)": [1], "natural (2 epochs)": [2]}
 
 
 def test_seeds_are_rows_and_their_mean_says_that_its_spread_is_over_seeds(tmp_path: Path, capsys: Capture) -> None:
-    words = ["--methods", "natural,softplus", "--seeds", "0,1,2", *FAST, *ONCE, "--out", tmp_path / "run"]
+    words = ["--methods", "natural,softplus:beta=30", "--seeds", "0,1,2", *FAST, *ONCE, "--out", tmp_path / "run"]
     code, out, _ = run([*words, "--metrics", "cosine"], capsys)
     assert code == 0
     assert "natural, mean of 3 seeds" in out
