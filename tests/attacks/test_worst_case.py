@@ -194,7 +194,8 @@ def test_a_run_from_before_there_were_members_is_still_read(tmp_path: Path, caps
     plan = written_plan(old) | {"schema": 2}
     for subject in plan["subjects"]:
         subject["baseline"] = subject.pop("baseline")
-    del plan["accuracy_attack"], plan["comparison"]["accuracy_attack"]
+    plan["recipe"] = plan["subjects"][0]["trained"]["recipe"]
+    del plan["accuracy_attack"], plan["comparison"]["accuracy_attack"], plan["digest"]
     write_plan(old, plan)
     assert all(store.load_worst(row)[1] == [] for row in rows)
     assert run(["verify", old], capsys)[0] == 0

@@ -315,7 +315,7 @@ def test_the_page_of_flags_has_every_flag_and_threshold() -> None:
     page = (ROOT / "docs" / "flags.md").read_text()
     sources = [path.read_text() for path in (ROOT / "benchmark" / "audit").glob("*.py")]
     names = {name for text in sources for name in re.findall(r'name="([a-z-]+)"', text)}
-    names |= {"noise-beats-attack", "transfer-beats-attack"}
+    names |= {"noise-beats-attack", "transfer-beats-attack", "at-chance"}
     assert {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")} == names
     assert case.SHARE == 0.1, "a tenth"
     steps = case.PROBE.steps
