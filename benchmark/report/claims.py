@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from attrobust.benchmark.report.cards import Cards, agrees
@@ -132,7 +133,9 @@ def _of_network(plan: Plan, entry: Entry, row: Row, cards: Cards) -> dict[str, b
         is_user = network.method is None and not subject.is_untrained
         said["checkpoint"] = bool(subject.checkpoint) == is_user
         if is_user and not subject.baseline and entry.metric == ACCURACY.label and isinstance(row, ScoredRow):
-            said["checkpoints"] = plan.checkpoints.get(subject.label, {}).get("accuracy") == row.mean
+            found = plan.checkpoints.get(subject.label, {}).get("accuracy")
+            mean = math.nan if row.mean is None else row.mean
+            said["checkpoints"] = isinstance(found, float) and math.isclose(found, mean, rel_tol=1e-12)
     if trained is not None and trained.dataset:
         said["training"] = subject.training == trained.key(subject.method, subject.model, network.images)
     elif plan.digest and subject.sha256:

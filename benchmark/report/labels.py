@@ -43,6 +43,7 @@ def says(text: str, value: object) -> bool:
     if value is None or isinstance(value, bool):
         return text.lower() == str(value).lower()
     try:
-        return parse_number(text) == value if isinstance(value, (int, float)) else str(Amount.parse(text)) == value
+        number = isinstance(value, (int, float))
+        return parse_number(text) == value if number else value in (text, str(Amount.parse(text)))
     except ValueError:
         return text == value

@@ -12,7 +12,7 @@ from attrobust.benchmark.store.rows import Training
 from attrobust.benchmark.training.recipe import tuning_epochs
 from attrobust.types import Settings
 
-MODEL, CHECKPOINT, RECIPE = "model", "checkpoint", "recipe."
+MODEL, CHECKPOINT, UNTRAINED, RECIPE = "model", "checkpoint", "untrained", "recipe."
 """Names of facts; those of a recipe start with the last."""
 TUNING = ("tuning_epochs", "tuning_rate")
 ORDER = ("epochs", "optimizer", "learning_rate", "schedule", "batch_size")
@@ -56,7 +56,7 @@ class Origin:
     def recipe(self) -> str:
         """The training in words, without its epochs; of other networks where their weights are from."""
         if self.training is None:
-            return self.facts[CHECKPOINT].words if CHECKPOINT in self.facts else "untrained"
+            return next((self.facts[name].words for name in (CHECKPOINT, UNTRAINED) if name in self.facts), "")
         keys = [key for key in _ordered(self.training.recipe) if key not in ("epochs", *TUNING)]
         start = [self.facts["start"].words] if "start" in self.facts else []
         return ", ".join([*_said(keys, self.training), *start])
@@ -71,10 +71,12 @@ def origin_of(subject: SubjectEntry) -> Origin:
         keys = [key for key in _ordered(training.recipe) if key not in TUNING or training.start]
         facts |= {RECIPE + key: Fact(value=training.recipe[key], words=_words(key, training)) for key in keys}
         if training.start:
-            facts["start"] = Fact(value=training.start, words=f"from weights of {training.start['name']}")
+            facts["start"] = Fact(value=training.start, words=f"from weights of {training.start.get('name')}")
         if sha256 := training.dataset.get("train_sha256"):
             facts["images"] = Fact(value=training.dataset, words=f"trained on images {sha256[:DIGITS]}")
-    elif subject.method is None and not subject.is_untrained:
+    elif subject.is_untrained:
+        facts[UNTRAINED] = Fact(value=True, words=UNTRAINED)
+    elif subject.method is None:
         facts[CHECKPOINT] = Fact(value=subject.checkpoint, words=f"checkpoint {subject.checkpoint}".rstrip())
     if subject.method is not None:
         settings = subject.method.get("settings", {})
@@ -116,8 +118,13 @@ def _said(keys: Sequence[str], training: Training) -> list[str]:
 
 
 def _epochs(training: Training) -> int:
-    epochs: int = training.recipe.get("epochs", 0)
-    return tuning_epochs(epochs, training.recipe.get("tuning_epochs", 1.0)) if training.start else epochs
+    """Its length; 0 where a plan or a row that somebody edited has no number there."""
+    epochs, share = (_number(training.recipe.get(key)) for key in ("epochs", "tuning_epochs"))
+    return tuning_epochs(int(epochs), share) if training.start else int(epochs)
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, (int, float)) else 0.0
 
 
 def _length(epochs: int) -> str:
@@ -131,8 +138,8 @@ def _words(key: str, training: Training) -> str:
         case "epochs":
             return _length(_epochs(training))
         case "learning_rate":
-            share = training.recipe.get("tuning_rate", 1.0) if training.start else 1.0
-            return f"learning rate {share * value:g}"
+            share = _number(training.recipe.get("tuning_rate")) if training.start else 1.0
+            return f"learning rate {share * _number(value):g}"
         case "optimizer" | "schedule":
             return str(value)
         case "augment":

@@ -137,6 +137,31 @@ def test_whatever_is_edited_in_a_plan_verify_finds_it_or_no_table_changes(copied
     assert changed > 200
 
 
+@pytest.mark.parametrize(
+    ("keys", "new"),
+    [
+        *(
+            (("subjects", 0, "trained", "recipe", key), new)
+            for key in ("epochs", "learning_rate")
+            for new in ("x", None)
+        ),
+        (("subjects", 0, "trained", "recipe"), {}),
+        (("subjects", 0, "trained", "start"), {"settings": {}}),
+        (("subjects", 0, "method"), {}),
+        (("checkpoints", "mine", "accuracy"), "x"),
+        (("comparison", "attacks", 0), {}),
+    ],
+)
+def test_a_plan_with_something_odd_in_an_open_place_is_found_in_words(
+    keys: Keys, new: object, copied: Path, capsys: Capture
+) -> None:
+    write_plan(copied, put(written_plan(copied), keys, new))
+    assert run(["report", copied], capsys)[0] == 0
+    code, out, err = run(["verify", copied], capsys)
+    assert (code, err) == (1, "")
+    assert "run.json does not say what the rows say: " in out
+
+
 @pytest.mark.parametrize("keys", [keys for keys in UNSAID if keys != ("interval",)])
 def test_what_no_row_knows_is_held_by_the_digest_of_the_plan(keys: Keys, copied: Path, capsys: Capture) -> None:
     plan = written_plan(copied)
@@ -204,6 +229,8 @@ def test_a_number_is_not_a_word_that_looks_like_it() -> None:
     assert not says("1", True)
     assert not says("none", "linf")
     assert says("none", "none")
+    assert says("10.0%", "10%")
+    assert says("10.0%", "10.0%"), "of a setting that is text"
 
 
 def test_cards_and_weights_that_changed_places_are_found(tmp_path: Path, capsys: Capture) -> None:
