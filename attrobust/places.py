@@ -42,9 +42,13 @@ def location(place: str) -> Path:
     return room(name) / rest
 
 
-@functools.cache
 def ours(cls: type) -> bool:
     """Whether a class comes with attrobust; False for one of a plug-in."""
+    return _ours(cls)
+
+
+@functools.cache
+def _ours(cls: type) -> bool:
     try:
         file = Path(inspect.getfile(cls)).resolve()
     except (OSError, TypeError):  # typed at a prompt

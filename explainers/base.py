@@ -96,7 +96,7 @@ class Explainer(ABC):
             ValueError: ``x`` is no batch of images; a part of the model is in training mode; ``target`` is not one
                 class for each image; or a graph is asked for where ``x`` does not require grad or the explainer is not
                 differentiable; or the model is one the explainer cannot explain; or ``attribute`` returned something
-                else than maps, or maps without the graph asked for; or that of a plug-in changed the images or the network.
+                else than maps, or maps without the graph asked for; or that of a plug-in changed images or network.
         """
         with modes() if ours(type(self)) else standard():
             return self._explained(model, x, target, create_graph, generator)

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from attrobust import methods
 from attrobust.attacks.base import Context, Explain
-from attrobust.benchmark.data.base import ArraySplit, Loaded, image_facts, partners
+from attrobust.benchmark.data.base import ArraySplit, Dataset, Loaded, image_facts, partners
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.training.loop import fresh_network, train
 from attrobust.benchmark.training.recipe import Recipe
@@ -43,6 +43,7 @@ class Bench:
         count: number of images.
         data_root: the folder that a dataset is read from; None for its own default.
         full: whether the whole contract is tried, or what is tried before a run.
+        loads: datasets that were read, by their id.
     """
 
     data: Loaded
@@ -52,6 +53,13 @@ class Bench:
     count: int
     data_root: Path | None = None
     full: bool = True
+    loads: dict[int, tuple[Dataset, Loaded]] = field(default_factory=dict)
+
+    def loaded(self, dataset: Dataset) -> Loaded:
+        """A dataset that is tried, read once."""
+        if id(dataset) not in self.loads:
+            self.loads[id(dataset)] = (dataset, dataset.load(self.data_root))
+        return self.loads[id(dataset)][1]
 
     @functools.cached_property
     def facts(self) -> ImageFacts:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from attrobust.benchmark.contract.bench import Bench
 from attrobust.process import seeded
+from attrobust.types import UsageError
 
 T = TypeVar("T")
 Test = Callable[[T, Bench], None]
@@ -95,7 +96,7 @@ class Contract(Generic[T]):
         try:
             with seeded(0):
                 claim.test(item, bench)
-        except ClaimError as broken:
+        except (ClaimError, UsageError) as broken:
             return _one_line(f"{broken}{self._place(type(item))}")
         except Exception as error:
             return _one_line(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 
 from attrobust.benchmark.contract.bench import Bench
 from attrobust.benchmark.contract.claims import Contract, require
 from attrobust.benchmark.data.base import Dataset, Split
+from attrobust.benchmark.data.checks import checked, read_all
 from attrobust.benchmark.training.recipe import load_recipe
+from attrobust.types import SplitName
 
 CONTRACT: Contract[Dataset] = Contract("dataset", Dataset, "load")
 LOOKED_AT = 256
@@ -22,6 +26,13 @@ def few(split: Split) -> list[int]:
     return sorted({*range(min(LOOKED_AT, len(split))), len(split) - 1})
 
 
+@CONTRACT.claim()
+def data_are_as_stated(dataset: Dataset, bench: Bench) -> None:
+    """There are three splits of uint8 images with classes, as Loaded says, and tests are not what is trained on."""
+    label = type(dataset).__name__
+    read_all(checked(bench.loaded(dataset), label), get_args(SplitName), label)
+
+
 @CONTRACT.claim(short=True)
 def recipe_exists(dataset: Dataset, bench: Bench) -> None:
     """It names a training recipe that there is."""
@@ -31,7 +42,7 @@ def recipe_exists(dataset: Dataset, bench: Bench) -> None:
 @CONTRACT.claim()
 def classes_are_mixed(dataset: Dataset, bench: Bench) -> None:
     """Classes are mixed: the first images of a split are not all of one class."""
-    for name, split in dataset.load(bench.data_root).splits.items():
+    for name, split in bench.loaded(dataset).splits.items():
         first = split.labels[:FIRST]
         problem = f"the first {len(first)} images of {name} are all of class {int(first[0])}"
         require(len(first) < 2 or len(set(first.tolist())) > 1, f"{problem}; shuffle them once, in a fixed order")
@@ -40,7 +51,7 @@ def classes_are_mixed(dataset: Dataset, bench: Bench) -> None:
 @CONTRACT.claim()
 def pixels_have_a_range(dataset: Dataset, bench: Bench) -> None:
     """Pixels use the range from 0 to 255, and not every image is flat."""
-    for name, split in dataset.load(bench.data_root).splits.items():
+    for name, split in bench.loaded(dataset).splits.items():
         pixels = split.pixels(few(split))
         high = int(pixels.max())
         require(high > 1, f"the pixels of {name} are 0 and {high}; 255 is white")
@@ -51,7 +62,7 @@ def pixels_have_a_range(dataset: Dataset, bench: Bench) -> None:
 @CONTRACT.claim()
 def statistics_fit(dataset: Dataset, bench: Bench) -> None:
     """Mean and std are those of pixels in [0, 1]."""
-    loaded = dataset.load(bench.data_root)
+    loaded = bench.loaded(dataset)
     require(len(loaded.mean) == len(loaded.std) == loaded.channels, "mean and std must have a value for each channel")
     problem = f"mean {loaded.mean} and std {loaded.std} must be of pixels in [0, 1]"
     require(all(0 <= value <= 1 for value in loaded.mean) and all(0 < value <= 1 for value in loaded.std), problem)
@@ -60,7 +71,7 @@ def statistics_fit(dataset: Dataset, bench: Bench) -> None:
 @CONTRACT.claim()
 def loading_is_deterministic(dataset: Dataset, bench: Bench) -> None:
     """Loading twice gives the same images, classes, order and hashes."""
-    first, again = (dataset.load(bench.data_root) for _ in range(2))
+    first, again = bench.loaded(dataset), dataset.load(bench.data_root)
     for name, split in first.splits.items():
         other = again.splits[name]
         rows = few(split)
@@ -74,7 +85,7 @@ def loading_is_deterministic(dataset: Dataset, bench: Bench) -> None:
 @CONTRACT.claim()
 def images_are_stable(dataset: Dataset, bench: Bench) -> None:
     """An image is the same alone, in any order, and after others changed it."""
-    for name, split in dataset.load(bench.data_root).splits.items():
+    for name, split in bench.loaded(dataset).splits.items():
         rows = few(split)[:8]
         wanted = split.pixels(rows).clone()
         turned = split.pixels(rows[::-1])
@@ -95,7 +106,7 @@ def images_are_stable(dataset: Dataset, bench: Bench) -> None:
 @CONTRACT.claim()
 def extras_fit(dataset: Dataset, bench: Bench) -> None:
     """Gaze maps and masks have the shape of the images."""
-    for name, split in dataset.load(bench.data_root).splits.items():
+    for name, split in bench.loaded(dataset).splits.items():
         rows = few(split)[:8]
         shape = split.pixels(rows)[:, 0].shape
         if split.has_masks:
