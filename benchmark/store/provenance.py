@@ -21,6 +21,7 @@ TRAINING = (
     "methods",
     "benchmark/data",
     "benchmark/models",
+    "benchmark/training/batches.py",
     "benchmark/training/loop.py",
     "benchmark/training/recipe.py",
 )

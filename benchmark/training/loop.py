@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from attrobust.benchmark.data.base import Loaded, Split, image_facts
 from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.training.batches import epoch_batches
 from attrobust.benchmark.training.recipe import Recipe
 from attrobust.files import write_atomically
 from attrobust.maps.seeds import derive_seed
@@ -120,7 +120,7 @@ def train(
             seed_all(derive_seed("torch", seed, epoch))
             generator = torch.Generator(device).manual_seed(derive_seed("loss", seed, epoch))
             model.train()
-            for number, (x, y, gaze) in enumerate(_epoch(split, recipe, seed, epoch, device)):
+            for number, (x, y, gaze) in enumerate(epoch_batches(split, recipe, seed, epoch, device)):
                 done = (epoch * batches + number) / total
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.rate(done)
@@ -222,42 +222,6 @@ def _optimizer(method: Method, model: nn.Module, recipe: Recipe) -> torch.optim.
         return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=True, weight_decay=decay)
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, rate, weight_decay=decay)
-
-
-def _epoch(
-    split: Split, recipe: Recipe, seed: int, epoch: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
-    order: list[int] = torch.randperm(len(split), generator=generator).tolist()
-    for start in range(0, len(order), recipe.batch_size):
-        if start and start + 1 == len(order):
-            return  # Batch normalisation cannot train on a last batch of one image.
-        indices = order[start : start + recipe.batch_size]
-        x, y = split.batch(indices)
-        channels = x.shape[1]
-        # The gaze map is one more channel, so that augmentation changes it with its image.
-        together = torch.cat([x, split.gaze(indices)[:, None]], dim=1) if split.has_gaze else x
-        together = _augment(together, recipe.augment, generator).to(device)
-        gaze = together[:, channels] if split.has_gaze else None
-        yield together[:, :channels], y.to(device), gaze
-
-
-def _augment(x: Tensor, how: str, generator: torch.Generator) -> Tensor:
-    if how == "none":
-        return x
-    mirrored = torch.rand(len(x), generator=generator) < 0.5
-    x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(3), x)
-    if how == "crop-flip":
-        shifts = torch.randint(0, 9, (len(x), 2), generator=generator).tolist()
-        padded = F.pad(x, (4, 4, 4, 4))
-        height, width = x.shape[2:]
-        x = torch.stack(
-            [
-                image[:, top : top + height, left : left + width]
-                for image, (top, left) in zip(padded, shifts, strict=True)
-            ]
-        )
-    return x
 
 
 @contextmanager
