@@ -28,9 +28,12 @@ def check(targets: list[str], data_root: Path | None) -> int:
     # Imported late, so that a mistyped name is answered at once.
     from attrobust.benchmark.contract.check import Report, contract_of, digits_bench, line, outcomes, summary
 
+    try:
+        kinds = [contract_of(cls).kind for _, cls in found]
+    except TypeError as error:
+        raise UsageError(str(error)) from error
     bench, failed = digits_bench(data_root), False
-    for name, cls in found:
-        kind = contract_of(cls).kind
+    for (name, cls), kind in zip(found, kinds, strict=True):
         sys.stdout.write(f"{kind} {name} ({cls.__name__})\n")
         tried = []
         for outcome in outcomes(cls, bench):

@@ -98,7 +98,7 @@ class Contract(Generic[T]):
                 claim.test(item, bench)
         except (ClaimError, UsageError) as broken:
             return _one_line(f"{broken}{self._place(type(item))}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return _one_line(
                 f"{type(error).__name__}: {error}{_raised_at(error, type(item)) or self._place(type(item))}"
             )
@@ -115,9 +115,12 @@ class Contract(Generic[T]):
         return ""
 
 
-def _raised_at(error: Exception, cls: type) -> str:
+def _raised_at(error: BaseException, cls: type) -> str:
     """The last line of the class's own file on the way to an error; empty where none is."""
-    file = inspect.getfile(cls)
+    try:
+        file = inspect.getfile(cls)
+    except (OSError, TypeError):  # typed at a prompt
+        return ""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f" ({_name(file)} line {frames[-1].lineno})" if frames else ""
 

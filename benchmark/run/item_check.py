@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from attrobust.benchmark.contract.bench import Bench
-from attrobust.benchmark.contract.check import contract_of
+from attrobust.benchmark.contract.check import affordable, contract_of
 from attrobust.benchmark.contract.models import require_logits
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.request.request import Request
@@ -46,7 +46,8 @@ def check_items(items: Sequence[Component[Any]], request: Request, data: Loaded,
         full=False,
     )
     for component in theirs:
-        for outcome in contract_of(type(component.item)).outcomes(component.item, bench, short=True):
+        item = affordable(component.item, bench)
+        for outcome in contract_of(type(item)).outcomes(item, bench, short=True):
             if outcome.problem:
                 raise UsageError(f"{component.label}: {outcome.problem}")
 

@@ -230,3 +230,31 @@ def test_what_is_right_runs_beside_what_comes_with_attrobust(tmp_path: Path, cap
     code, out, err = run([*FAST, *words, "--out", tmp_path / "run"], capsys)
     assert code == 0, err
     assert "Ruzicka" in out
+
+
+def test_what_belongs_to_no_axis_or_ends_the_program_is_said_in_words(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from attrobust import register_method\n\n\n@register_method('own')\nclass Own:\n    pass\n"
+    )
+    code, _, err = run(["check", tmp_path / "mine.py"], capsys)
+    assert code == 2
+    assert err.startswith("error: Own is derived from none of Method, Explainer, Attack")
+    text = RIGHT[METHOD].replace("return F.cross", "raise SystemExit('no')\n        return F.cross")
+    (tmp_path / "ends.py").write_text(text)
+    code, out, _ = run(["check", tmp_path / "ends.py"], capsys)
+    assert code == 1
+    assert "SystemExit: no (ends.py line" in out
+
+
+def test_a_class_typed_at_a_prompt_can_be_checked(bench: Bench) -> None:
+    def typed(text: str) -> type[Any]:
+        prompt: dict[str, Any] = {"__name__": "__main__"}
+        text = text.replace("from __future__ import annotations\n", "")
+        exec(compile(text, "<stdin>", "exec", dont_inherit=True), prompt)
+        found: type[Any] = prompt["Ruzicka"]
+        return found
+
+    assert [outcome for outcome in outcomes(typed(RIGHT[METRIC]), bench) if outcome.problem] == []
+    wrong = typed(RIGHT[METRIC].replace("return torch.min", "return torch.minn").replace('"ruzicka"', '"other"'))
+    (problem, *_) = (outcome.problem for outcome in outcomes(wrong, bench) if outcome.problem)
+    assert "has no attribute 'minnimum'" in problem
