@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -59,7 +57,7 @@ def results_are_images(attack: Attack, bench: Bench) -> None:
         require(bool(result.isfinite().all()), "run returned NaN or infinity")
 
 
-@CONTRACT.claim(short=True)
+@CONTRACT.claim()
 def results_are_inside(attack: Attack, bench: Bench) -> None:
     """Results lie in the ball and in [0, 1]."""
     for norm in ("linf", "l2"):
@@ -95,12 +93,7 @@ def everything_is_left_alone(attack: Attack, bench: Bench) -> None:
 def seed_decides(attack: Attack, bench: Bench) -> None:
     """The same seed gives the same result."""
     context = some_context(attack, bench)
-    found = []
-    for seed in range(2):
-        # What the base class seeds for it is torch's state alone.
-        random.seed(seed)
-        np.random.seed(seed)
-        found.append(attack(context, bench.x, bench.y).x)
+    found = [attack(context, bench.x, bench.y).x for _ in range(2)]
     problem = "two calls with one seed differ; draw from context.streams, and keep no state between calls"
     require(torch.equal(*found), problem)
 

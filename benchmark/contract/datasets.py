@@ -12,6 +12,7 @@ from attrobust.benchmark.contract.claims import Contract, require
 from attrobust.benchmark.data.base import Dataset, Split
 from attrobust.benchmark.data.checks import checked, read_all
 from attrobust.benchmark.training.recipe import load_recipe
+from attrobust.process import seed_all
 from attrobust.types import SplitName
 
 CONTRACT: Contract[Dataset] = Contract("dataset", Dataset, "load")
@@ -71,7 +72,9 @@ def statistics_fit(dataset: Dataset, bench: Bench) -> None:
 @CONTRACT.claim()
 def loading_is_deterministic(dataset: Dataset, bench: Bench) -> None:
     """Loading twice gives the same images, classes, order and hashes."""
-    first, again = bench.loaded(dataset), dataset.load(bench.data_root)
+    first = bench.loaded(dataset)
+    seed_all(1)
+    again = dataset.load(bench.data_root)
     for name, split in first.splits.items():
         other = again.splits[name]
         rows = few(split)

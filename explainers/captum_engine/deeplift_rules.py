@@ -134,9 +134,9 @@ def check_complete(explainer: Any, x: Tensor, maps: Tensor, target: Any) -> None
     logit_change = (logits - references).gather(1, classes).view(len(x), copies).mean(dim=1)
     flat = maps.detach().flatten(1)
     gap, scale = (flat.sum(dim=1) - logit_change).abs(), flat.abs().sum(dim=1) + logit_change.abs()
-    # For an image that equals its reference, contributions are rounding errors; in float32 deep networks have many.
+    # For an image that equals its reference, contributions are rounding errors.
     rounding = torch.finfo(maps.dtype).eps ** 0.5 * explainer.model.output.abs().max()
-    wrong = gap > (1e-3 if maps.dtype == torch.float64 else 1e-2) * scale + rounding
+    wrong = gap > 1e-3 * scale + rounding
     if wrong.any():
         share = float((gap / scale)[wrong].max())
         raise ValueError(

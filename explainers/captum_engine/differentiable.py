@@ -19,6 +19,7 @@ from attrobust.explainers.captum_engine.deeplift_rules import (
     check_complete,
 )
 from attrobust.explainers.captum_engine.graph import GraphMode
+from attrobust.networks.copying import independent_copy
 from attrobust.networks.private_copy import CALLED_ONCE, Network, one_module_per_call, private_copy
 from attrobust.networks.smoothed import replace_modules
 
@@ -119,8 +120,26 @@ def attribute(explainer: Any, x: Tensor, *args: Any, create_graph: bool, **kwarg
         if mode is not None:
             mode.close()
     if isinstance(own, (RescaleDeepLift, RescaleDeepLiftShap)) and not kwargs.get("custom_attribution_func"):
-        check_complete(own, x, result[0] if isinstance(result, tuple) else result, kwargs.get("target"))
+        try:
+            check_complete(own, x, result[0] if isinstance(result, tuple) else result, kwargs.get("target"))
+        except ValueError:
+            if x.dtype == torch.float64 or x.device.type == "mps":
+                raise
+            # In deep networks rounding looks like something missing; in float64 it does not.
+            _in_float64(explainer, x, args, kwargs)
     return result if mode is None else _attached(x, result)
+
+
+def _in_float64(explainer: Any, x: Tensor, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
+    """Run DeepLift in float64, for the check of its contributions; raises ValueError where it fails."""
+
+    def precise(value: Any) -> Any:
+        return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    own = copy.copy(explainer)
+    own.model = own.forward_func = independent_copy(explainer.model).double()
+    given, named = map(precise, args), {name: precise(value) for name, value in settings.items()}
+    attribute(own, x.detach().double().requires_grad_(), *given, create_graph=False, **named)
 
 
 def _attached(x: Tensor, result: Any) -> Any:

@@ -54,7 +54,8 @@ class Hopeless(Method):
     """A loss that is never finite."""
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        return model(x).sum() * float("nan")
+        # What is tried before a run are fewer images.
+        return model(x).sum() * (float("nan") if len(x) > 8 else 1.0)
 
 
 @pytest.fixture(autouse=True)

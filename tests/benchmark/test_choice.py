@@ -334,7 +334,8 @@ class Fragile(Method):
     scale: float = 1.0
 
     def loss(self, model, x, y, generator):
-        return cross_entropy(model(x), y) * (self.scale if self.scale < 2 else float("nan"))
+        # What is tried before a run are fewer images.
+        return cross_entropy(model(x), y) * (self.scale if self.scale < 2 or len(x) < 8 else float("nan"))
 """
 
 

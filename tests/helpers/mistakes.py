@@ -177,7 +177,7 @@ MISTAKES = [
         ATTACK,
         "streams.uniform(x).sign()",
         "torch.from_numpy(__import__('numpy').random.randn(*x.shape)).to(x).sign()",
-        "two calls with one seed differ",
+        "alone and in a batch",
     ),
     Mistake(
         ATTACK,

@@ -711,8 +711,9 @@ def top_by_hand(values: list[float], inside: list[bool], count: int) -> float:
 def test_equal_values_count_as_if_any_order_of_them_were_as_likely(by: str, make_case: MakeCase) -> None:
     draws = np.random.default_rng(0)
     maps = torch.from_numpy(draws.integers(-1, 3, (40, 1, 2, 3))).double()
+    # Images are looked at for their number and size alone.
     masks = torch.from_numpy(draws.random((40, 2, 3)) < 0.5)
-    case = replace(with_maps(make_case(slice(0, 3)), maps), clean=maps, masks=masks)
+    case = replace(with_maps(make_case(slice(0, 3)), maps), clean=torch.zeros_like(maps), masks=masks)
     scores = Localization(by=by).score(case)  # type: ignore[arg-type]
     defined = 0
     for score, row, mask in zip(scores.tolist(), maps, masks, strict=True):

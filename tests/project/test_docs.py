@@ -128,7 +128,9 @@ def test_every_command_of_the_documents_is_understood(tmp_path: Path, capsys: py
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("run_benchmark.py ")]
     assert len(commands) >= 28
     for words in commands:
-        if words[0] in ("report", "verify") or {"--plugin", "--data-root", "--checkpoint", "standard"} & set(words):
+        if words[0] in ("report", "verify", "check") or {"--plugin", "--data-root", "--checkpoint", "standard"} & set(
+            words
+        ):
             # Needs files or a download: what matters here is that the options exist.
             capsys.readouterr()
             assert main([*words, "--no-such-option"]) == 2
