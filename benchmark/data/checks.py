@@ -30,8 +30,7 @@ def load_dataset(dataset: Dataset, root: Path | None, label: str) -> Loaded:
         label: of the dataset, for errors.
     """
     with seeded(0):
-        data = independent_copy(dataset).load(root)
-    return checked(data, label)
+        return checked(independent_copy(dataset).load(root), label)
 
 
 def checked(data: Loaded, label: str) -> Loaded:

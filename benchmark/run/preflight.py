@@ -21,7 +21,7 @@ from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.smoothed import is_smooth
-from attrobust.process import standard
+from attrobust.process import seeded
 from attrobust.types import UsageError
 
 
@@ -108,9 +108,9 @@ def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Mo
 
 @contextmanager
 def _named(label: str) -> Iterator[None]:
-    """Say of whatever goes wrong inside whose it is; what is set there in the process is put back."""
+    """Say of whatever goes wrong inside whose it is; what is set or drawn there in the process is put back."""
     try:
-        with standard():
+        with seeded(0):
             yield
     except UsageError:
         raise

@@ -303,7 +303,7 @@ def test_a_dataset_that_hands_out_its_own_tensors_keeps_them(recipe: Recipe) -> 
         tensor.zero_()
     assert torch.equal(split.batch(range(4))[0], x)
     assert torch.equal(split.batch(range(4))[1], y)
-    assert torch.equal(split.labels, y)
+    assert torch.equal(split.labels[:4], y)
 
 
 def test_an_architecture_that_returns_one_network_again_shares_no_weights(digits: Loaded) -> None:
@@ -317,7 +317,7 @@ def test_an_architecture_that_returns_one_network_again_shares_no_weights(digits
 
 # Runs.
 
-PLUGIN = '''"""Components that change what they can."""
+PLUGIN = '''"""Components that change what they can, but for the two images that are tried before a run."""
 
 from dataclasses import dataclass
 
@@ -342,7 +342,8 @@ class InPlace(Similarity):
         torch.set_default_dtype(torch.float64)
 
     def compare(self, a, b):
-        a.zero_(), b.zero_()
+        if len(a) > 2:
+            a.zero_(), b.zero_()
         torch.set_default_dtype(torch.float64)
         return torch.zeros(len(a))
 
@@ -355,13 +356,17 @@ class Moody(Quality):
     scope = "attack"
 
     def judge(self, case):
-        raise RuntimeError("out of luck")
+        if len(case.clean) > 2:
+            raise RuntimeError("out of luck")
+        return torch.zeros(len(case.clean))
 
 
 @register_attack("vandal")
 @dataclass(frozen=True, kw_only=True)
 class Vandal(Attack):
     def run(self, context, x, y):
+        if len(x) <= 2:
+            return x
         context.partners.zero_(), x.zero_(), y.zero_()
         for parameter in context.model.parameters():
             parameter.data.zero_()
