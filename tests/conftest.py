@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attrobust import attacks, explainers, load, methods, metrics
+from attrobust import load
 from attrobust.attacks.base import Context
+from attrobust.benchmark.command.listing import REGISTRIES
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.data.digits import Digits
 from attrobust.maps.reduction import reduce_map
@@ -26,7 +27,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 @pytest.fixture(autouse=True)
 def _registries_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a plug-in registers in one test is unknown in the next."""
-    for registry in (methods.registry, explainers.registry, attacks.registry, metrics.registry):
+    for registry in REGISTRIES.values():
         monkeypatch.setattr(registry, "_entries", dict(registry._found()))
 
 

@@ -52,8 +52,6 @@ def resolve(
     Raises:
         UsageError: unknown name or setting, a bad value, or two specs that mean the same.
     """
-    from attrobust.process import seeded
-
     for spec in specs:
         registry.check(spec.name)
     found: dict[str, Component[T]] = {}
@@ -63,8 +61,7 @@ def resolve(
             what = f"{registry.kind} {spec.name!r} of {registry.origin(spec.name)}"
             raise UsageError(f"{what} must be a dataclass derived from {base.__name__}")
         refuse_old_attributes(cls, f"{registry.kind} {spec.name!r} of {registry.origin(spec.name)}")
-        with seeded(0):
-            item: T = build(cls, *_unfolded(cls, spec, dict(defaults(spec) if defaults else {})))
+        item: T = build(cls, *_unfolded(cls, spec, dict(defaults(spec) if defaults else {})))
         component = Component(spec.name, item, str(spec))
         key = fingerprint(component.canonical)
         if key in found:

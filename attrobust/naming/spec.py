@@ -133,7 +133,7 @@ def parse_specs(text: str, what: str) -> list[Spec]:
 
 
 def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -> T:
-    """An instance of the dataclass ``cls`` from a spec.
+    """An instance of the dataclass ``cls`` from a spec; what its class sets or draws in the process is put back.
 
     Args:
         cls: a dataclass whose fields are the settings.
@@ -154,8 +154,11 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
             values[key] = _convert(hints[key], text)
         except ValueError as error:
             raise UsageError(f"{spec.name}: {key}: {error}") from None
+    from attrobust.process import seeded  # Not above: names are parsed without torch.
+
     try:
-        return cls(**values)
+        with seeded(0):
+            return cls(**values)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{spec.name}: {error}") from None
 

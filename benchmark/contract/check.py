@@ -11,7 +11,7 @@ from attrobust.benchmark.checkpoints.find import load
 from attrobust.benchmark.contract import attacks, datasets, explainers, methods, metrics, models
 from attrobust.benchmark.contract.bench import Bench
 from attrobust.benchmark.contract.claims import AnyContract, Outcome
-from attrobust.benchmark.contract.settings import alternatives, settings_claims, shortened, unread, watched
+from attrobust.benchmark.contract.settings import alternatives, made, settings_claims, shortened, unread, watched
 from attrobust.benchmark.data.digits import Digits
 from attrobust.benchmark.models.lenet import LeNet
 
@@ -98,7 +98,7 @@ def outcomes(item: type[Any] | Any, bench: Bench) -> Iterator[Outcome]:
         yield outcome
     if unusable:
         return
-    instance = affordable(cls() if isinstance(item, type) else item, bench)
+    instance = affordable(made(item), bench)
     observed, read = watched(instance)
     yield from contract.outcomes(observed, bench)
     left = unread(instance, read)

@@ -15,6 +15,7 @@ from attrobust.benchmark.contract.claims import Outcome, require
 from attrobust.naming.spec import Spec, build, settings_of
 from attrobust.naming.suggest import refuse_old_attributes
 from attrobust.places import ours
+from attrobust.process import seeded
 
 T = TypeVar("T")
 GENERATED = (dataclasses.__file__, "<string>")
@@ -29,7 +30,8 @@ def settings_claims(cls: type[Any]) -> Iterator[Outcome]:
     ):
         problem = ""
         try:
-            test(cls)
+            with seeded(0):
+                test(cls)
         except Exception as error:  # whatever an author's __post_init__ raises
             problem = " ".join(str(error).split())
         yield Outcome(text, problem)
@@ -65,10 +67,9 @@ def shortened(item: T, few: Mapping[str, int]) -> T:
         few: by setting.
     """
     less = {name: count for name, count in few.items() if _number(item, name) > count}
-    try:
+    with suppress(TypeError, ValueError), seeded(0):
         return dataclasses.replace(item, **less)  # type: ignore[type-var]
-    except (TypeError, ValueError):
-        return item
+    return item
 
 
 def _number(item: object, name: str) -> int:
@@ -76,10 +77,17 @@ def _number(item: object, name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
+def made(item: type[Any] | Any) -> Any:
+    """An instance: of a class with its defaults, or the instance itself."""
+    with seeded(0):
+        return item() if isinstance(item, type) else item
+
+
 def watched(item: Any) -> tuple[Any, set[str]]:
     """An equal item, and the names of the settings that are read from it later on."""
     cls, read = type(item), set[str]()
-    copied = cls(**{field.name: getattr(item, field.name) for field in dataclasses.fields(item) if field.init})
+    with seeded(0):
+        copied = cls(**{field.name: getattr(item, field.name) for field in dataclasses.fields(item) if field.init})
 
     def note(self: Any, name: str) -> Any:
         # What compares, copies or prints an item reads all of its settings.
@@ -96,13 +104,15 @@ def watched(item: Any) -> tuple[Any, set[str]]:
     return copied, read
 
 
-def alternatives(item: T) -> Iterator[T]:
+def alternatives(item: T) -> list[T]:
     """The item with every other choice of each setting that is a choice, one setting at a time."""
+    found: list[T] = []
     for name, kind in typing.get_type_hints(type(item)).items():
         for choice in _choices(kind):
             if choice != getattr(item, name):
-                with suppress(TypeError, ValueError):
-                    yield dataclasses.replace(item, **{name: choice})  # type: ignore[type-var]
+                with suppress(TypeError, ValueError), seeded(0):
+                    found.append(dataclasses.replace(item, **{name: choice}))  # type: ignore[type-var]
+    return found
 
 
 def _choices(kind: Any) -> tuple[Any, ...]:

@@ -38,12 +38,6 @@ RIGHT = {
 """Complete files of all axes."""
 
 
-@pytest.fixture(autouse=True)
-def _unknown_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    for registry in REGISTRIES.values():
-        monkeypatch.setattr(registry, "_entries", dict(registry._found()))
-
-
 @pytest.fixture(scope="module")
 def bench() -> Bench:
     return digits_bench()
