@@ -252,3 +252,10 @@ def test_a_class_typed_at_a_prompt_can_be_checked(bench: Bench) -> None:
     wrong = typed(RIGHT[METRIC].replace("return torch.min", "return torch.minn").replace('"ruzicka"', '"other"'))
     (problem, *_) = (outcome.problem for outcome in outcomes(wrong, bench) if outcome.problem)
     assert "has no attribute 'minnimum'" in problem
+
+
+def test_what_breaks_every_claim_is_said_once(tmp_path: Path, bench: Bench) -> None:
+    text = RIGHT[EXPLAINER].replace("return total /", "raise RuntimeError('broken') or")
+    problems = [outcome.problem for outcome in outcomes(class_of(text, tmp_path), bench) if outcome.problem]
+    assert sum("broken" in problem for problem in problems) == 1
+    assert problems.count("as above") > 5
