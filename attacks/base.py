@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, final
 import torch
 from torch import Tensor, nn
 
-from attrobust.images import check_pixels
+from attrobust.images import check_like, check_pixels
 from attrobust.maps.seeds import ImageStreams, derive_seed
 from attrobust.networks.copying import independent_copy, without_inference
 from attrobust.networks.passes import Passes, counted
@@ -245,6 +245,7 @@ class Attack(ABC):
         """
         check_pixels(x, "images")
         check_pixels(context.partners, "partners")
+        check_like(x, context.model, "images")
         self.check_threat(context.threat)
         with seeded(derive_seed("attack", context.seed)):
             return self._enforced(_ordinary(context), normal(x.detach()), normal(y))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 ROUNDING = 1e-6
 """Distance from [0, 1], in pixel units, that is attributed to rounding."""
@@ -20,6 +20,13 @@ def check_kind(x: Tensor, what: str) -> None:
         raise ValueError(f"{what} must be B×C×H×W, not {'×'.join(map(str, x.shape)) or 'a single number'}")
     if not x.is_floating_point():
         raise ValueError(f"{what} must be floats, not {x.dtype}: {NORMALISE}; divide 8-bit pixels by 255")
+
+
+def check_like(x: Tensor, model: nn.Module, what: str) -> None:
+    """Raise ValueError unless images have the type of numbers of a network's weights, as far as it has any."""
+    kind = next((weights.dtype for weights in model.parameters() if weights.is_floating_point()), x.dtype)
+    if x.dtype != kind:
+        raise ValueError(f"{what} are {x.dtype}, and the network's weights {kind}; turn one into the other")
 
 
 def check_pixels(x: Tensor, what: str, margin: float = 0.0) -> None:
@@ -37,4 +44,4 @@ def check_pixels(x: Tensor, what: str, margin: float = 0.0) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{what} must be finite, and has a pixel that is NaN or infinite")
     if low < -margin - ROUNDING or high > 1 + margin + ROUNDING:
-        raise ValueError(f"{what} must be in [0, 1], and has pixels from {low:.4g} to {high:.4g}: {NORMALISE}")
+        raise ValueError(f"{what} must be in [0, 1], and has pixels from {low:.6g} to {high:.6g}: {NORMALISE}")

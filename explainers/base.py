@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from attrobust.images import check_kind, check_pixels
+from attrobust.images import check_kind, check_like, check_pixels
 from attrobust.networks.copying import without_inference
 from attrobust.networks.smoothed import activations, is_smooth
 from attrobust.networks.state import unchanged
@@ -171,6 +171,7 @@ def checked(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """
     check_kind(x, "images")
     check_pixels(x.detach().nan_to_num(0.0, 0.0, 0.0), "images", margin=BEYOND)
+    check_like(x, model, "images")
     for name, module in model.named_modules():
         if module.training:
             where = f"part {name!r} of the model" if name else "the model"
@@ -178,7 +179,7 @@ def checked(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     if not isinstance(target, Tensor) or target.shape != x.shape[:1] or target.is_floating_point():
         shown = tuple(target.shape) if isinstance(target, Tensor) else repr(target)
         raise ValueError(f"target must hold one class for each of the {len(x)} images, not {shown}")
-    return target.to(device=x.device, dtype=torch.int64)
+    return normal(target).to(device=x.device, dtype=torch.int64)
 
 
 def finite(x: Tensor) -> Tensor:

@@ -205,6 +205,9 @@ def _report(options: argparse.Namespace) -> int:
     own = {path.resolve() for path in options.runs}
     if options.out and (options.out / "run.json").is_file() and options.out.resolve() not in own:
         raise UsageError(f"--out {options.out} holds another run, whose tables would be lost; choose another folder")
+    for store in stores:
+        if not store.plan().is_as_written:
+            sys.stderr.write(f"warning: {store.folder}/run.json is not as the run wrote it; see verify\n")
     interval = options.interval or stores[0].plan().interval
     if options.interval and options.out is None:
         stores[0].write_plan(replace(stores[0].plan(), interval=interval))

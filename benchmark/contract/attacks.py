@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from attrobust.attacks.base import Attack, AttackOutput, Context
 from attrobust.benchmark.contract.bench import Bench
-from attrobust.benchmark.contract.claims import Contract, require
+from attrobust.benchmark.contract.claims import ClaimError, Contract, require
 from attrobust.benchmark.contract.traces import Traces
 from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 from attrobust.metrics.similarity.cosine import Cosine
+from attrobust.networks.passes import counted
 from attrobust.threat import ThreatModel
 
 FEW = {"steps": 4, "queries": 12, "iterations": 4, "restarts": 2}
@@ -98,6 +99,18 @@ def seed_decides(attack: Attack, bench: Bench) -> None:
     require(torch.equal(*found), problem)
 
 
+@CONTRACT.claim(short=True)
+def nothing_is_kept(attack: Attack, bench: Bench) -> None:
+    """Results are those of the network that is attacked, whatever was attacked before."""
+    context, passes = some_context(attack, bench), []
+    for model in (context.model, bench.other().requires_grad_(False)):
+        with counted(model) as count:
+            raw(attack, dataclasses.replace(context, model=model), bench.unseen(2), bench.y)
+        passes.append(count.forward)
+    problem = "the same images of another network are attacked without a pass through it; keep nothing between calls"
+    require(not passes[0] or bool(passes[1]), problem)
+
+
 @CONTRACT.claim()
 def results_are_their_images(attack: Attack, bench: Bench) -> None:
     """An image's result does not depend on the images beside it."""
@@ -157,4 +170,8 @@ def surrogates_are_followed(attack: Attack, bench: Bench) -> None:
     """Explainers without a derivative can be attacked."""
     context = some_context(attack, bench)
     explainer = SparsifiedSmoothGrad(samples=2)
-    attack(bench.context(context.threat, explainer), bench.x, bench.y)
+    try:
+        attack(bench.context(context.threat, explainer), bench.x, bench.y)
+    except ValueError as error:
+        hint = "; use the maps of context.followed" if "not differentiable" in str(error) else ""
+        raise ClaimError(f"{error}{hint}") from error

@@ -24,6 +24,7 @@ from attrobust.methods.base import SCRATCH, Batch, Method
 from attrobust.metrics.shared.case import Case
 from attrobust.naming.component import resolve_one
 from attrobust.networks.copying import independent_copy
+from attrobust.networks.smoothed import is_smooth, softplus_model
 from attrobust.threat import ThreatModel
 from attrobust.types import ImageFacts
 
@@ -70,6 +71,23 @@ class Bench:
     def x(self) -> Tensor:
         """The first test images, in [0, 1], B×C×H×W; new at every call."""
         return self.data.splits["test"].batch(range(self.count))[0]
+
+    def unseen(self, draw: int) -> Tensor:
+        """The images with a little noise of a draw, in [0, 1] and without exact ties of pixels."""
+        x = self.x
+        noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(draw), dtype=torch.float64)
+        return (0.98 * x.double() + 0.01 * noise).to(x)
+
+    def other(self) -> nn.Module:
+        """A network of the same shape with other weights, evaluating."""
+        network = independent_copy(self.network)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.mul_(
+                    1 + 0.1 * torch.rand(parameter.shape, generator=generator, dtype=torch.float64).to(parameter)
+                )
+        return network
 
     @property
     def y(self) -> Tensor:
@@ -147,6 +165,16 @@ class Bench:
     def _partners(self) -> Tensor:
         split = self.data.splits["test"]
         return split.batch(partners(split, self.count))[0]
+
+
+def smooth_version(network: nn.Module) -> nn.Module:
+    """The network with softplus for ReLU; itself where it has no ReLU, or others that are not smooth."""
+    if is_smooth(network):
+        return network
+    try:
+        return softplus_model(network, 10.0)
+    except ValueError:
+        return network
 
 
 def _predicted(model: nn.Module, x: Tensor) -> Tensor:

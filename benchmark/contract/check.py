@@ -118,7 +118,7 @@ def affordable(item: T, bench: Bench) -> T:
     contract = contract_of(type(item))
     cheaper = shortened(item, contract.few)
     # Few may be too few for it, in ways that only it knows.
-    return item if next(contract.outcomes(cheaper, bench)).problem else cheaper
+    return item if cheaper == item or next(contract.outcomes(cheaper, bench)).problem else cheaper
 
 
 def contract_of(cls: type[Any]) -> AnyContract:

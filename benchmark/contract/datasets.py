@@ -18,6 +18,10 @@ from attrobust.types import SplitName
 CONTRACT: Contract[Dataset] = Contract("dataset", Dataset, "load")
 LOOKED_AT = 256
 """Number of images of a split that are looked at."""
+SHARED = 0.01
+"""Share of the test images that may be training images too, as in published datasets."""
+DARK = 64
+"""Below this, the brightest pixel of a split is too dark for images of 8 bits."""
 FIRST = 32
 """Number of images that an evaluation looks at by default."""
 
@@ -31,7 +35,13 @@ def few(split: Split) -> list[int]:
 def data_are_as_stated(dataset: Dataset, bench: Bench) -> None:
     """There are three splits of uint8 images with classes, as Loaded says, and tests are not what is trained on."""
     label = type(dataset).__name__
-    read_all(checked(bench.loaded(dataset), label), get_args(SplitName), label)
+    data = checked(bench.loaded(dataset), label)
+    read_all(data, get_args(SplitName), label)
+    known = set(data.splits["train"].image_hashes())
+    test = data.splits["test"].image_hashes()
+    shared = sum(image in known for image in test)
+    problem = f"{shared} of {len(test)} test images are training images too; keep them apart"
+    require(shared <= SHARED * len(test), problem)
 
 
 @CONTRACT.claim(short=True)
@@ -55,7 +65,7 @@ def pixels_have_a_range(dataset: Dataset, bench: Bench) -> None:
     for name, split in bench.loaded(dataset).splits.items():
         pixels = split.pixels(few(split))
         high = int(pixels.max())
-        require(high > 1, f"the pixels of {name} are 0 and {high}; 255 is white")
+        require(high >= DARK, f"the brightest pixel of {name} is {high} of 255, which is white; scale the pixels")
         flat = pixels.flatten(1).amin(dim=1) == pixels.flatten(1).amax(dim=1)
         require(not bool(flat.all()), f"every image of {name} is of one colour")
 

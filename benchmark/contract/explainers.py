@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attrobust.benchmark.contract.bench import Bench
+from attrobust.benchmark.contract.bench import Bench, smooth_version
 from attrobust.benchmark.contract.claims import Contract, require
 from attrobust.benchmark.contract.traces import Traces, no_global_randomness
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.explainers.base import Explainer
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import counted
-from attrobust.networks.smoothed import is_smooth, softplus_model
 from attrobust.types import ImageFacts
 
 FEW = {"steps": 4, "samples": 24}
@@ -25,11 +24,14 @@ def explain(explainer: Explainer, model: nn.Module, x: Tensor, y: Tensor, seed: 
     return explainer(model, x, y, generator=torch.Generator().manual_seed(seed))
 
 
-def precise(bench: Bench) -> tuple[nn.Module, Tensor, Tensor]:
-    """Network, images and classes in float64, with a little noise against exact ties of max-pooling."""
-    model, x = independent_copy(bench.network).double(), bench.x.double()
-    noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return model, 0.98 * x + 0.01 * noise, bench.y
+def precise(bench: Bench, draw: int = 1) -> tuple[nn.Module, Tensor, Tensor]:
+    """Network, images and classes in float64, with a little noise against exact ties of max-pooling.
+
+    Args:
+        bench: whose network and images.
+        draw: of the noise; images of another draw were never explained before.
+    """
+    return independent_copy(bench.network).double(), bench.unseen(draw).double(), bench.y
 
 
 def close(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
@@ -67,6 +69,19 @@ def randomness_is_the_generators(explainer: Explainer, bench: Bench) -> None:
 
 
 @CONTRACT.claim(short=True)
+def nothing_is_kept(explainer: Explainer, bench: Bench) -> None:
+    """Maps are those of the network and class that are asked for, whatever was explained before."""
+    model, x, y = precise(bench, draw=2)
+    passes = []
+    for network in (model, bench.other().double()):
+        with counted(network) as count:
+            explain(explainer, network, x, y)
+        passes.append(count.forward)
+    problem = "the same images are explained for another network without a pass through it; keep nothing between calls"
+    require(not passes[0] or bool(passes[1]), problem)
+
+
+@CONTRACT.claim(short=True)
 def stochastic_is_honest(explainer: Explainer, bench: Bench) -> None:
     """Stochastic says whether maps depend on the generator."""
     model, x, y = precise(bench)
@@ -94,7 +109,7 @@ def graph_is_built(explainer: Explainer, bench: Bench) -> None:
     if not explainer.differentiable:
         return
     model, x, y = precise(bench)
-    smoothed = model if is_smooth(model) else softplus_model(model, 10.0)
+    smoothed = smooth_version(model)
     attached = x.clone().requires_grad_()
     generator = torch.Generator().manual_seed(0)
     maps = explainer(smoothed, attached, y, create_graph=True, generator=generator)
@@ -138,6 +153,13 @@ def derivative_is_right(explainer: Explainer, bench: Bench) -> None:
 
 
 @CONTRACT.claim()
+def points_near_images_are_fine(explainer: Explainer, bench: Bench) -> None:
+    """Points just outside of [0, 1], where attacks and metrics look too, have finite maps."""
+    maps = explain(explainer, independent_copy(bench.network), 1.1 * bench.x - 0.05, bench.y)
+    require(bool(maps.isfinite().all()), "a point just outside of [0, 1] has a map that is not finite")
+
+
+@CONTRACT.claim()
 def flat_images_are_fine(explainer: Explainer, bench: Bench) -> None:
     """Flat images have finite maps."""
     model = independent_copy(bench.network)
@@ -149,7 +171,7 @@ def flat_images_are_fine(explainer: Explainer, bench: Bench) -> None:
 @CONTRACT.claim()
 def target_is_explained(explainer: Explainer, bench: Bench) -> None:
     """The class that is asked for is explained."""
-    model, x, y = precise(bench)
+    model, x, y = precise(bench, draw=3)
     with counted(model) as passes:
         first = explain(explainer, model, x, y)
     if passes.forward:

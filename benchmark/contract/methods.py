@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,8 @@ from attrobust.types import ImageFacts
 FEW = {"steps": 2, "points": 2, "attack_points": 1, "draws": 2, "copies": 2, "samples": 2}
 """Settings that decide how many passes a step takes, and the largest values that are tried."""
 CONTRACT: Contract[Method] = Contract("method", Method, "losses", "loss", few=FEW)
+DROPOUT = nn.modules.dropout._DropoutNd
+"""Layers that draw from torch's own random state."""
 LEARNED_FROM = 320
 """Number of images that are trained on to see whether a method learns."""
 LEARNED = 0.01
@@ -88,15 +91,23 @@ def everything_is_left_alone(method: Method, bench: Bench) -> None:
 
 @CONTRACT.claim(short=True)
 def randomness_is_the_generators(method: Method, bench: Bench) -> None:
-    """Random numbers come from the generator alone."""
-    model, found = bench.fresh(method), []
-    with no_global_randomness():
+    """Random numbers come from the generator alone, and are drawn at every call."""
+    # As many images as in no other claim, so that nothing is known of them yet.
+    model, count = bench.fresh(method), 3
+    found, states = [], []
+    # The loop seeds torch for layers that draw by themselves.
+    draws = any(isinstance(module, DROPOUT) for module in model.modules())
+    with nullcontext() if draws else no_global_randomness():
         for _ in range(2):
-            found.append(
-                [loss.detach() for loss in method.losses(independent_copy(model), bench.batch(method, seed=3))]
-            )
+            batch = bench.batch(method, seed=3, count=count)
+            if draws:
+                torch.manual_seed(0)
+            found.append([loss.detach() for loss in method.losses(independent_copy(model), batch)])
+            states.append(batch.generator.get_state())
     same = len(found[0]) == len(found[1]) and all(map(torch.equal, *found))
     require(same, "the same batch and generator give two losses; keep no state between calls")
+    drawn = torch.equal(states[0], states[1])
+    require(drawn, "the first call draws other numbers than the next; draw at every call, and keep nothing")
 
 
 @CONTRACT.claim()
@@ -107,6 +118,7 @@ def loss_is_a_mean(method: Method, bench: Bench) -> None:
     def value(rows: list[int], seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
         part = dataclasses.replace(batch, x=batch.x[rows], y=batch.y[rows], generator=generator)
+        torch.manual_seed(seed)
         return float(next(iter(method.losses(independent_copy(model), part))).detach())
 
     rows = list(range(len(batch.y)))
@@ -114,6 +126,40 @@ def loss_is_a_mean(method: Method, bench: Bench) -> None:
     if single == other:
         problem = f"each image twice makes the loss {double:.4g}, once {single:.4g}; divide by the number of images"
         require(abs(double - single) <= 1e-3 * abs(single) + 1e-6, problem)
+
+
+@CONTRACT.claim()
+def settings_change_a_step(method: Method, bench: Bench) -> None:
+    """Every setting that is a number changes the gradient of a step, or is without effect."""
+    # Some terms are about batch normalisation, some about networks without.
+    families: list[ModelFamily] = [bench.family, Normalised(width=8, hidden=16)]
+    wanted = [_gradient(method, bench, family) for family in families]
+    for field in dataclasses.fields(method):
+        # Past the eye that watches whether the author reads it.
+        value = vars(method)[field.name]
+        if type(value) is not float or field.name in method.without_effect:
+            continue
+        others = []
+        for changed in (2 * value, value / 2, value / 100) if value else (0.1, 1.0):
+            with suppress(TypeError, ValueError):
+                others.append(dataclasses.replace(method, **{field.name: changed}))
+        steps = [(other, *pair) for other in others for pair in zip(families, wanted, strict=True)]
+        if steps and all(torch.equal(_gradient(other, bench, family), before) for other, family, before in steps):
+            problem = (
+                f"twice, half and less of {field.name}={value:g} give the same gradient; is its term part of the graph"
+            )
+            require(False, f"{problem} (create_graph=True)?")
+
+
+def _gradient(method: Method, bench: Bench, family: ModelFamily) -> Tensor:
+    """Of all weights of a fresh network, after each loss of a batch in turn."""
+    torch.manual_seed(0)
+    model, found = bench.fresh(method, family=family), list[Tensor]()
+    for loss in method.losses(model, bench.batch(method, family=family)):
+        model.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        found += [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
+    return torch.cat(found)
 
 
 @CONTRACT.claim()

@@ -72,7 +72,7 @@ class Networks:
         if checkpoint is not None:
             return checkpoint
         start = self._checkpoint(job.before) if job.before else None
-        LOG.info("%s: training for %d epochs", job.method.label, job.epochs)
+        LOG.info("%s: training for %d epoch%s", job.method.label, job.epochs, "s" if job.epochs > 1 else "")
         return train_into(job, self._data, self._folder, self._request.device, start)
 
 

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from attrobust.benchmark.contract.bench import Bench
+from attrobust.benchmark.contract.bench import Bench, smooth_version
 from attrobust.benchmark.contract.check import affordable, contract_of
 from attrobust.benchmark.contract.models import require_logits
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.grid import Grid
 from attrobust.naming.component import Component
-from attrobust.networks.smoothed import is_smooth, softplus_model
 from attrobust.places import ours
 from attrobust.types import UsageError
 
@@ -41,7 +40,7 @@ def check_items(items: Sequence[Component[Any]], request: Request, data: Loaded,
         data=data,
         family=request.model.item,
         network=network,
-        smooth=network if is_smooth(network) else softplus_model(network, 10.0),
+        smooth=smooth_version(network),
         count=min(IMAGES, len(data.splits["test"])),
         full=False,
     )

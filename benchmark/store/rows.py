@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
 from attrobust.naming.spec import fingerprint
+from attrobust.naming.validate import as_json
 from attrobust.types import Cell, DatasetFacts, Flag, ImageFacts, Named, Scope, Settings, SplitName
 
 Ways = tuple[tuple[str, ...], ...]
@@ -135,6 +136,7 @@ class RowBase(Record, frozen=True, kw_only=True, tag_field="status", omit_defaul
         trained: how the weights of the network were; absent where nothing was trained.
         wording: by part of the cell, what its label has to say of it, see ``Ways``; absent in rows of older versions.
         follows_gradient: whether the gradients that the attack follows are the network's own; absent without one.
+        digest: fingerprint of all of the row; absent in rows of older versions.
     """
 
     schema: Literal[4]
@@ -147,6 +149,19 @@ class RowBase(Record, frozen=True, kw_only=True, tag_field="status", omit_defaul
     trained: Training | None = None
     wording: dict[str, Ways] = msgspec.field(default_factory=dict)
     follows_gradient: bool | None = None
+    digest: str = ""
+
+    def signed(self) -> Self:
+        """With its digest."""
+        return msgspec.structs.replace(self, digest=self._fingerprint())
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether it is as the run wrote it, as far as it says."""
+        return self.digest in ("", self._fingerprint())
+
+    def _fingerprint(self) -> str:
+        return fingerprint({key: value for key, value in as_json(self).items() if key != "digest"})
 
 
 class ScoredRow(RowBase, frozen=True, kw_only=True, tag="ok", omit_defaults=True):

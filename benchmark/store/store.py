@@ -89,7 +89,9 @@ class Store:
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows at the end; they have reached the disk when this returns, and none is left when it fails."""
         path = self.folder / "rows.jsonl"
-        data = b"".join(json.dumps(as_json(row), sort_keys=True, allow_nan=False).encode() + b"\n" for row in rows)
+        data = b"".join(
+            json.dumps(as_json(row.signed()), sort_keys=True, allow_nan=False).encode() + b"\n" for row in rows
+        )
         with path.open("ab") as file:
             length = file.tell()
             try:

@@ -259,3 +259,56 @@ def test_what_breaks_every_claim_is_said_once(tmp_path: Path, bench: Bench) -> N
     problems = [outcome.problem for outcome in outcomes(class_of(text, tmp_path), bench) if outcome.problem]
     assert sum("broken" in problem for problem in problems) == 1
     assert problems.count("as above") > 5
+
+
+KEPT = [
+    (
+        EXPLAINER,
+        "        x = x if create_graph",
+        "        key = x.detach().numpy().tobytes(), *target.tolist()\n"
+        "        if not create_graph and key in globals():\n"
+        "            return globals()[key]\n"
+        "        x = x if create_graph",
+        "return total / self.samples",
+        "globals()[key] = (total / self.samples).detach()\n        return total / self.samples",
+    ),
+    (
+        ATTACK,
+        "        clean, predicted =",
+        "        key = x.numpy().tobytes()\n"
+        "        if key in globals():\n"
+        "            return globals()[key]\n"
+        "        clean, predicted =",
+        "return best",
+        "globals()[key] = best\n        return best",
+    ),
+]
+"""Files that keep what they computed, with no word of the network, and what is changed in the right ones."""
+
+
+@pytest.mark.parametrize(("file", "old", "new", "last", "kept"), KEPT, ids=["explainer", "attack"])
+def test_results_that_are_kept_for_other_networks_are_found(
+    file: str, old: str, new: str, last: str, kept: str, tmp_path: Path, bench: Bench
+) -> None:
+    cls = class_of(RIGHT[file].replace(old, new).replace(last, kept), tmp_path)
+    said = [outcome.problem for outcome in outcomes(cls, bench)]
+    assert any("without a pass through it; keep nothing between calls" in problem for problem in said), said
+
+
+@pytest.mark.parametrize("activation", ["nn.GELU()", "nn.Tanh()", "nn.LeakyReLU()", "nn.Identity()", "nn.Dropout(0.2)"])
+def test_architectures_with_other_activations_or_dropout_are_right(
+    activation: str, tmp_path: Path, bench: Bench
+) -> None:
+    cls = class_of(RIGHT[MODEL].replace("nn.ReLU()", activation), tmp_path)
+    assert [outcome for outcome in outcomes(cls, bench) if outcome.problem] == []
+
+
+def test_a_method_whose_network_has_dropout_is_right(tmp_path: Path, bench: Bench) -> None:
+    prepare = (
+        "    def prepare(self, model: nn.Module) -> nn.Module:\n"
+        "        dropped = any(isinstance(module, nn.Dropout) for module in model.modules())\n"
+        "        return model if dropped else nn.Sequential(model, nn.Dropout(0.1))\n\n"
+        "    def cost("
+    )
+    cls = class_of(RIGHT[METHOD].replace("    def cost(", prepare), tmp_path)
+    assert [outcome for outcome in outcomes(cls, bench) if outcome.problem] == []

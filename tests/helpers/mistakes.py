@@ -118,6 +118,17 @@ MISTAKES = [
     method(f"model(x)\n        {LOSS}", "batch_statistics says 1"),
     method("return F.cross_entropy(model(x), F.one_hot(y, 10) * (1 - self.amount))", "learned from too"),
     method("return model(x).square().mean() * self.amount", "does the loss use y"),
+    method(
+        "return F.cross_entropy(model(x), y) + self.amount * next(model.parameters()).square().sum().detach()",
+        "amount=0.1 give the same gradient",
+    ),
+    method(
+        "noise = globals().get(x.shape)\n"
+        "        if noise is None:\n"
+        "            noise = globals()[x.shape] = torch.randn(x.shape, generator=generator)\n"
+        "        return F.cross_entropy(model(x + self.amount * noise), y)",
+        "draw at every call, and keep nothing",
+    ),
     method("return F.cross_entropy(model(x).log(), y, label_smoothing=self.amount)", "the loss of real images is nan"),
     method(f"model(x).sum().backward()\n        {LOSS}", "leaves gradients in the network"),
     method(f"model.register_forward_hook(lambda *_: None)\n        {LOSS}", "leaves hooks in the network"),
@@ -233,7 +244,7 @@ MISTAKES = [
     Mistake("brightest.py", "return torch.stack(rows)", "return rows[0]", "for 64 images"),
     Mistake(DATASET, "torch.tensor(fixed_order(len(labels)))", "labels.argsort()", "are all of class"),
     Mistake(DATASET, "torch.tensor(fixed_order(len(labels)))", "torch.randperm(len(labels))", "two loads differ"),
-    Mistake(DATASET, "(255 / 16)).round()", "(1 / 16)).round()", "255 is white"),
+    Mistake(DATASET, "(255 / 16)).round()", "(1 / 16)).round()", "of 255, which is white"),
     Mistake(DATASET, "mean=(0.305,)", "mean=(77.8,)", "of pixels in [0, 1]"),
     Mistake(DATASET, '= "digits"', '= "digitz"', "digitz"),
     Mistake(DATASET, "* (255 / 16)).round().to(torch.uint8)", "/ 16).float()", "images must be uint8 from 0 to 255"),
@@ -253,7 +264,6 @@ MISTAKES = [
     Mistake(MODEL, "facts.classes),\n", "facts.classes),\n            nn.Softmax(dim=1),\n", "leave softmax out"),
     Mistake(MODEL, "nn.Linear(wide, facts.classes)", "nn.Linear(wide, 10)", "images of 13 classes"),
     Mistake(MODEL, "nn.ReLU()", "nn.ReLU(inplace=True)", "works in place"),
-    Mistake(MODEL, "nn.ReLU()", "nn.LeakyReLU()", "needs nn.ReLU activations"),
     Mistake(MODEL, "nn.Conv2d(facts.channels", "nn.Conv2d(3", "RuntimeError"),
     Mistake(
         MODEL,
