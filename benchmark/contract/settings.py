@@ -90,8 +90,9 @@ def watched(item: Any) -> tuple[Any, set[str]]:
         copied = cls(**{field.name: getattr(item, field.name) for field in dataclasses.fields(item) if field.init})
 
     def note(self: Any, name: str) -> Any:
-        # What compares, copies or prints an item reads all of its settings.
-        if sys._getframe(1).f_code.co_filename not in GENERATED:
+        # What compares, copies, prints or validates an item reads all of its settings.
+        reader = sys._getframe(1).f_code
+        if reader.co_filename not in GENERATED and reader.co_name != "__post_init__":
             read.add(name)
         return object.__getattribute__(self, name)
 
