@@ -10,7 +10,7 @@ from torch import Tensor
 from attrobust.benchmark.contract.bench import Bench
 from attrobust.benchmark.contract.claims import Contract, require
 from attrobust.benchmark.data.base import Dataset, Split
-from attrobust.benchmark.data.checks import checked, read_all
+from attrobust.benchmark.data.checks import DARK, checked, read_all
 from attrobust.benchmark.training.recipe import load_recipe
 from attrobust.process import seed_all
 from attrobust.types import SplitName
@@ -20,8 +20,6 @@ LOOKED_AT = 256
 """Number of images of a split that are looked at."""
 SHARED = 0.01
 """Share of the test images that may be training images too, as in published datasets."""
-DARK = 64
-"""Below this, the brightest pixel of a split is too dark for images of 8 bits."""
 FIRST = 32
 """Number of images that an evaluation looks at by default."""
 

@@ -17,6 +17,8 @@ from attrobust.process import seeded
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
+DARK = 64
+"""Below this, the brightest pixel is too dark for images of 8 bits."""
 FIRST = 64
 """Images of a split that are looked at in any case."""
 
@@ -109,4 +111,7 @@ def _check_images(split: Split, shape: tuple[int, int, int], where: str) -> None
     check_shape(pixels, shape, where)
     if int(pixels.max()) == 1:
         raise UsageError(f"{where}: no pixel is above 1 of 255, so images are black; multiply pixels in [0, 1] by 255")
+    if len(indices) > 1 and 1 < int(pixels.max()) < DARK:
+        brightest = f"the brightest pixel of {len(indices)} images is {int(pixels.max())} of 255"
+        LOG.warning("warning: %s: %s; scale them where white is meant, or eps covers everything", where, brightest)
     check_maps(split, indices, shape[1], where)

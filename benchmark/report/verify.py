@@ -44,10 +44,10 @@ def verify(store: Store) -> tuple[int, list[str]]:
         where = f"row {key[:12]} ({row.metric.label})"
         if isinstance(row, FailedRow):
             problems += [f"{where} failed: {row.error}"] if key in shown else []
-        elif not row.is_as_written:
-            problems.append(f"{where} is not as the run wrote it; remove its line from rows.jsonl to recompute it")
         elif found := "its fingerprint is not that of its cell and metric" if key in misnamed else _problem(store, row):
             problems.append(f"{where}: {found}; remove its line from rows.jsonl to recompute it")
+        elif not row.is_as_written:
+            problems.append(f"{where} is not as the run wrote it; remove its line from rows.jsonl to recompute it")
         else:
             sound += 1
     own = {key: row for key, row in rows.items() if key not in misnamed}

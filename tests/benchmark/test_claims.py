@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +173,31 @@ def test_what_no_row_knows_is_held_by_the_digest_of_the_plan(keys: Keys, copied:
     assert "run.json is not as the run wrote it; run the same command again" in out
     assert run(["report", copied, "--interval", "bca"], capsys)[0] == 0
     assert "run.json is not as the run wrote it" in run(["verify", copied], capsys)[1], "report signs nothing"
+
+
+@pytest.mark.parametrize(("key", "value"), [("flags", []), ("guessing", 0.9), ("seconds", 0.0), ("trained", None)])
+def test_what_is_edited_in_a_row_is_found_although_no_number_depends_on_it(
+    key: str, value: object, copied: Path, capsys: Capture
+) -> None:
+    rows = list(written_rows(copied).values())
+    row = next(
+        row for row in rows if row["status"] == "ok" and row.get("trained") and row["metric"]["name"] == "accuracy"
+    )
+    row[key] = value
+    (copied / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert run(["report", copied], capsys)[0] == 0
+    code, out, _ = run(["verify", copied], capsys)
+    assert code == 1
+    assert "(accuracy) is not as the run wrote it; remove its line from rows.jsonl to recompute it" in out
+
+
+def test_report_warns_of_a_plan_that_was_edited(copied: Path, capsys: Capture) -> None:
+    plan = written_plan(copied)
+    plan["metrics"][0]["scale"] = 1000.0
+    write_plan(copied, plan)
+    code, _, err = run(["report", copied], capsys)
+    assert code == 0
+    assert f"warning: {copied}/run.json is not as the run wrote it; see verify" in err
 
 
 def test_an_interval_chosen_by_report_is_no_edit(copied: Path, capsys: Capture) -> None:

@@ -275,3 +275,11 @@ def test_fixed_splits_are_read_once_to_know_them(own: Loaded) -> None:
     assert split.sha256
     assert len(split.image_hashes()) == 300
     assert sorted(calls) == list(range(300))
+
+
+def test_data_that_are_dark_throughout_are_warned_of(digits: Loaded, said: list[str]) -> None:
+    splits = {
+        name: ArraySplit(split.pixels(range(80)) // 16, split.labels[:80]) for name, split in digits.splits.items()
+    }
+    checked(replace(digits, splits=splits), "dark")
+    assert "dark, split train: the brightest pixel of 64 images is 15 of 255; scale them" in said[0]

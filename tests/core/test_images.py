@@ -20,7 +20,7 @@ from helpers.cases import MakeCase, case_of
 
 Images_ = tuple[Tensor, Tensor]
 NO_IMAGES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
-    "normalised": (lambda x: (x - 0.306) / 0.324, r"in \[0, 1\], and has pixels from -0.9444 to 2.142"),
+    "normalised": (lambda x: (x - 0.306) / 0.324, r"in \[0, 1\], and has pixels from -0.944\d+ to 2.14\d+"),
     "8-bit levels": (lambda x: 255 * x, r"in \[0, 1\], and has pixels from 0 to 255"),
     "bytes": (lambda x: (255 * x).to(torch.uint8), "floats, not torch.uint8.*divide 8-bit pixels by 255"),
     "one image": (lambda x: x[0], "B×C×H×W, not 1×28×28"),
@@ -96,3 +96,17 @@ def test_points_of_a_ball_around_an_image_are_explained_and_those_beyond_roundin
             check_pixels(outside, "images")
     check_pixels(x + 5e-7, "images")
     check_pixels(x[:0], "images")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.float64])
+def test_images_of_another_type_than_the_weights_are_refused(
+    real_images: Images_, make_context: Callable[..., Context], kind: torch.dtype
+) -> None:
+    x, model = real_images[0][:2], load("digits/natural")
+    context = make_context(model, Saliency(), x)
+    y = context.predict(x)
+    message = rf"images are {kind}, and the network's weights torch\.float32; turn one into the other"
+    with pytest.raises(ValueError, match=message):
+        TopK(steps=1)(context, x.to(kind), y)
+    with pytest.raises(ValueError, match=message):
+        Saliency()(model, x.to(kind), y)
