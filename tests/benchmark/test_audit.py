@@ -360,7 +360,8 @@ def test_flags_are_in_rows_and_tables_and_are_renewed_without_the_scores(
     explained = [row for row in found if row["cell"]["explainer"]]
     assert len(explained) == 2 * 2 * 2 * 2, "every row of a map again"
     for old, new in zip(explained[:8], explained[8:], strict=True):
-        assert {key: new[key] for key in old} == old, "as it was"
+        same = old.keys() - {"digest"}
+        assert {key: new[key] for key in same} == {key: old[key] for key in same}, "as it was"
         names = [flag["name"] for flag in new["flags"]]
         assert names == (["constant-map"] if new["cell"]["explainer"]["name"] == "constant" else [])
     assert "constant-map" in (folder / "leaderboard.csv").read_text()

@@ -432,7 +432,7 @@ def test_a_result_is_whole_or_absent(task: Loaded, tmp_path: Path, monkeypatch: 
         patch.setattr(retraining, "write_atomically", full)
         with pytest.raises(OSError, match="no space"):
             service(images_of(task), 5)
-    monkeypatch.setattr(training, "_epoch", forbidden)
+    monkeypatch.setattr(training, "epoch_batches", forbidden)
     service(images_of(task), 5)
 
 
