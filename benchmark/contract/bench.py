@@ -167,6 +167,11 @@ class Bench:
         return split.batch(partners(split, self.count))[0]
 
 
+def in_colour(x: Tensor, size: int) -> Tensor:
+    """Images of three channels and another size, B×3×size×size, made of the first channel."""
+    return nn.functional.interpolate(x[:, :1], size=(size, size)).expand(-1, 3, -1, -1).contiguous()
+
+
 def smooth_version(network: nn.Module) -> nn.Module:
     """The network with softplus for ReLU; itself where it has no ReLU, or others that are not smooth."""
     if is_smooth(network):

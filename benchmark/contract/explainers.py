@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attrobust.benchmark.contract.bench import Bench, smooth_version
+from attrobust.benchmark.contract.bench import Bench, in_colour, smooth_version
 from attrobust.benchmark.contract.claims import Contract, require
 from attrobust.benchmark.contract.traces import Traces, no_global_randomness
 from attrobust.benchmark.models.lenet import LeNet
@@ -198,6 +198,5 @@ def other_images_work(explainer: Explainer, bench: Bench) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = LeNet(width=4, hidden=8).build(facts).eval()
-    x = nn.functional.interpolate(bench.x[:, :1], size=(20, 20)).expand(-1, 3, -1, -1).contiguous()
-    maps = explain(explainer, model, x, bench.y % 4)
+    maps = explain(explainer, model, in_colour(bench.x, 20), bench.y % 4)
     require(bool(maps.isfinite().all()), "maps of colour images are not finite")

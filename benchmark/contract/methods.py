@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust import methods
-from attrobust.benchmark.contract.bench import Bench
+from attrobust.benchmark.contract.bench import Bench, in_colour
 from attrobust.benchmark.contract.claims import Contract, require
 from attrobust.benchmark.contract.traces import Traces, no_global_randomness
 from attrobust.benchmark.models.base import ModelFamily
@@ -209,7 +209,7 @@ def other_images_work(method: Method, bench: Bench) -> None:
     except ValueError:
         return
     given = bench.batch(method)
-    x = nn.functional.interpolate(given.x[:, :1], size=(20, 20)).expand(-1, 3, -1, -1).contiguous()
+    x = in_colour(given.x, 20)
     data = dataclasses.replace(
         bench.data, classes=("a", "b", "c", "d"), channels=3, size=20, mean=facts.mean, std=facts.std
     )

@@ -8,7 +8,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from attrobust.benchmark.contract.bench import Bench
+from attrobust.benchmark.contract.bench import Bench, in_colour
 from attrobust.benchmark.contract.claims import Contract, require
 from attrobust.benchmark.contract.traces import no_global_randomness
 from attrobust.benchmark.models.base import ModelFamily
@@ -31,12 +31,9 @@ def fitting(family: ModelFamily, bench: Bench) -> tuple[ImageFacts, Tensor]:
     if not bench.full:
         return bench.facts, bench.x
     for facts in (bench.facts, *(_colour(size) for size in (32, 64, 224))):
-        x = bench.x
-        if facts is not bench.facts:
-            x = nn.functional.interpolate(x[:, :1], size=(facts.size, facts.size)).expand(-1, 3, -1, -1).contiguous()
         with suppress(ValueError):
             built(family, facts)
-            return facts, x
+            return facts, bench.x if facts is bench.facts else in_colour(bench.x, facts.size)
     built(family, bench.facts)
     return bench.facts, bench.x
 

@@ -73,8 +73,11 @@ def _values(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _is_statistic(name: str, network: nn.Module) -> bool:
-    """Whether a buffer is what a pass in training mode updates; a parametrised weight is held by its original."""
-    return name not in dict(network.named_parameters())
+    """Whether a buffer is what a pass in training mode updates: of a normalisation, or of a parametrised weight."""
+    if name in dict(network.named_parameters()):
+        return False
+    owner = network.get_submodule(name.rpartition(".")[0])
+    return isinstance(owner, nn.modules.batchnorm._NormBase) or "parametrizations." in name
 
 
 def _hooks(network: nn.Module) -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
-from msgspec.structs import replace
 
 from attrobust.benchmark.store.choice import Choice
-from attrobust.benchmark.store.rows import MetricFacts, Record, Training
+from attrobust.benchmark.store.rows import MetricFacts, Record, Signed, Training
 from attrobust.benchmark.store.schema import How
 from attrobust.naming.spec import fingerprint
-from attrobust.naming.validate import as_json
 from attrobust.types import Named, Settings
 
 BASELINES = {"constant-map": "constant", "random-map": "random", "untrained": ""}
@@ -146,7 +144,7 @@ class Entry(Record, frozen=True, kw_only=True):
     row: str
 
 
-class Plan(Record, frozen=True, kw_only=True):
+class Plan(Signed, frozen=True, kw_only=True):
     """Everything that tables are made from, beside the rows.
 
     Attributes:
@@ -161,8 +159,11 @@ class Plan(Record, frozen=True, kw_only=True):
         argv: as typed.
         choices: how members of sweeps were chosen on the validation split.
         checkpoints: what was found of a user's checkpoints, by label.
-        digest: fingerprint of all of this but the interval, which may be chosen later; empty in older plans.
+
+    The interval is not signed, since it may be chosen later.
     """
+
+    UNSIGNED: ClassVar[tuple[str, ...]] = ("digest", "interval")
 
     schema: Literal[4]
     comparison: Comparison
@@ -176,16 +177,3 @@ class Plan(Record, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     choices: tuple[Choice, ...] = ()
     checkpoints: dict[str, Settings] = msgspec.field(default_factory=dict)
-    digest: str = ""
-
-    def signed(self) -> Plan:
-        """With its digest."""
-        return replace(self, digest=self._fingerprint())
-
-    @property
-    def is_as_written(self) -> bool:
-        """Whether it is as the run wrote it, as far as it says."""
-        return self.digest in ("", self._fingerprint())
-
-    def _fingerprint(self) -> str:
-        return fingerprint({key: value for key, value in as_json(self).items() if key not in ("digest", "interval")})

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from attrobust.benchmark.store.plan import Plan
-from attrobust.benchmark.store.rows import Row, RowBase
+from attrobust.benchmark.store.rows import Row, RowBase, Signed
 from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.files import write_atomically
 from attrobust.types import Settings
@@ -40,6 +40,8 @@ def _schema(kind: Any, title: str) -> Settings:
     for definition in schema["$defs"].values():
         text = inspect.cleandoc(definition.get("description", ""))
         said = attributes(text)
+        if "digest" in definition.get("properties", {}):
+            said |= attributes(Signed.__doc__ or "")
         if "status" in definition.get("properties", {}):
             said |= {"status": "whether it was computed.", **attributes(RowBase.__doc__ or "")}
         definition["description"] = text.partition("\n\nAttributes:")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import msgspec
 
@@ -18,6 +18,30 @@ Ways = tuple[tuple[str, ...], ...]
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What files of a run are made of; a key that no field stands for is an error."""
+
+
+class Signed(Record, frozen=True, kw_only=True):
+    """A record that carries a fingerprint of itself.
+
+    Attributes:
+        digest: fingerprint of all of it, but for the digest and an interval; absent in records of older versions.
+    """
+
+    UNSIGNED: ClassVar[tuple[str, ...]] = ("digest",)
+
+    digest: str = ""
+
+    def signed(self) -> Self:
+        """With its digest."""
+        return msgspec.structs.replace(self, digest=self._fingerprint())
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether it is as the run wrote it, as far as it says."""
+        return self.digest in ("", self._fingerprint())
+
+    def _fingerprint(self) -> str:
+        return fingerprint({key: value for key, value in as_json(self).items() if key not in self.UNSIGNED})
 
 
 class MetricFacts(Record, frozen=True, kw_only=True):
@@ -122,7 +146,7 @@ class Training(Record, frozen=True, kw_only=True):
         return fingerprint([{**facts, "recipe": self.recipe, "start": self.start}, self.plugins])
 
 
-class RowBase(Record, frozen=True, kw_only=True, tag_field="status", omit_defaults=True):
+class RowBase(Signed, frozen=True, kw_only=True, tag_field="status", omit_defaults=True):
     """What every row has, beside ``status``.
 
     Attributes:
@@ -136,7 +160,6 @@ class RowBase(Record, frozen=True, kw_only=True, tag_field="status", omit_defaul
         trained: how the weights of the network were; absent where nothing was trained.
         wording: by part of the cell, what its label has to say of it, see ``Ways``; absent in rows of older versions.
         follows_gradient: whether the gradients that the attack follows are the network's own; absent without one.
-        digest: fingerprint of all of the row; absent in rows of older versions.
     """
 
     schema: Literal[4]
@@ -149,19 +172,6 @@ class RowBase(Record, frozen=True, kw_only=True, tag_field="status", omit_defaul
     trained: Training | None = None
     wording: dict[str, Ways] = msgspec.field(default_factory=dict)
     follows_gradient: bool | None = None
-    digest: str = ""
-
-    def signed(self) -> Self:
-        """With its digest."""
-        return msgspec.structs.replace(self, digest=self._fingerprint())
-
-    @property
-    def is_as_written(self) -> bool:
-        """Whether it is as the run wrote it, as far as it says."""
-        return self.digest in ("", self._fingerprint())
-
-    def _fingerprint(self) -> str:
-        return fingerprint({key: value for key, value in as_json(self).items() if key != "digest"})
 
 
 class ScoredRow(RowBase, frozen=True, kw_only=True, tag="ok", omit_defaults=True):

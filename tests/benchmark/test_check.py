@@ -126,9 +126,8 @@ def test_an_error_is_placed_at_the_authors_own_line(tmp_path: Path, bench: Bench
     text = RIGHT[EXPLAINER].replace("return total", "return totl")
     line = next(number for number, words in enumerate(text.splitlines(), 1) if "return totl" in words)
     said = [outcome.problem for outcome in outcomes(class_of(text, tmp_path), bench) if outcome.problem]
-    assert said[0] == f"NameError: name 'totl' is not defined. Did you mean: 'total'? (mine.py line {line})" or said[
-        0
-    ].endswith(f"(mine.py line {line})")
+    assert said[0].startswith("NameError: name 'totl' is not defined")
+    assert said[0].endswith(f"(mine.py line {line})")
 
 
 @pytest.mark.parametrize(

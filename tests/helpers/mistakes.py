@@ -114,6 +114,7 @@ MISTAKES = [
     method(f"x.mul_(0.5)\n        {LOSS}", "changes x in place"),
     method(f"model.eval()\n        {LOSS}", "leaves the network in another mode"),
     method(f"next(model.parameters()).data.mul_(1.01)\n        {LOSS}", "changes the network's"),
+    method(f"next(model.buffers()).mul_(1.01)\n        {LOSS}", "changes the network's normalize.mean"),
     method(LOSS.replace("self.amount", "0.1"), "setting amount is never read"),
     method(f"model(x)\n        {LOSS}", "batch_statistics says 1"),
     method("return F.cross_entropy(model(x), F.one_hot(y, 10) * (1 - self.amount))", "learned from too"),

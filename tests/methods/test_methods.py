@@ -97,6 +97,10 @@ def test_the_settings_on_the_card_exist(name: str) -> None:
         build(cls, Spec(name, settings))
 
 
+def test_what_a_step_costs_is_stated(method: Method) -> None:
+    assert method.cost(classes=10) is not None
+
+
 def test_every_loss_is_a_finite_scalar_that_reaches_every_weight(
     method: Method, model: nn.Module, offered: Offered
 ) -> None:
