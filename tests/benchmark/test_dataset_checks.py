@@ -26,7 +26,7 @@ class Lazy(Split):
     """A plug-in's split of digits, whose images can be changed behind the run's back."""
 
     def __init__(self, split: Split) -> None:
-        self.images, self.labels = split.pixels(range(len(split))), split.labels
+        self.images, self.labels = split.pixels(range(len(split))), split.labels.clone()
         self.looks = self.images[:, 0].float() / 255
         self.ink = self.images[:, 0] > 127
 
