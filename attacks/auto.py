@@ -112,6 +112,7 @@ class _Team:
     """The members' results on a batch, with a board that records the worst iterate of each image by every score."""
 
     def __init__(self, context: Context, x: Tensor, y: Tensor) -> None:
+        context = context.remembering(x, y)
         self._x, self._y = x, y
         self._scores = {score: Direct(score=score).measure for score in TRACKED}
         self.board = Board(context, x, y, self._scores)
@@ -129,7 +130,7 @@ class _Team:
         chosen = list(range(len(self._x))) if rows is None else rows.nonzero().flatten().tolist()
         if chosen:
             context = self._context.take(chosen)
-            self._results[number][chosen] = attack(context, self._x[chosen], self._y[chosen])
+            self._results[number][chosen] = attack(context, *context.images)
 
     def onward(self, score: Score) -> Work:
         """A descent on a score from the worst images so far, with smaller steps and a lower temperature."""

@@ -52,6 +52,29 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clean:
+    """What is known of the clean images of a context, so that an attack computes it once.
+
+    Attributes:
+        x: the images, B×C×H×W.
+        y: explained classes, int64[B].
+        maps: of these, B×H×W.
+        logits: B×K.
+        of: the network, the explainer and the reduction that they are of.
+    """
+
+    x: Tensor
+    y: Tensor
+    maps: Tensor
+    logits: Tensor
+    of: tuple[object, ...]
+
+    def take(self, rows: list[int]) -> Clean:
+        """What is known of some of the images."""
+        return replace(self, x=self.x[rows], y=self.y[rows], maps=self.maps[rows], logits=self.logits[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """Everything an attack is given besides images and classes.
 
@@ -68,6 +91,7 @@ class Context:
             that name one by ``Attack.source_model``.
         observer: called with the iterates whose scored maps an attack has computed; an ensemble collects its members'
             iterates so.
+        clean: what is known of the clean images; see ``remembering``.
     """
 
     model: nn.Module
@@ -80,6 +104,7 @@ class Context:
     surrogate: Explain | None = None
     source_model: nn.Module | None = None
     observer: Observer | None = None
+    clean: Clean | None = None
 
     @property
     def followed(self) -> Context:
@@ -89,7 +114,36 @@ class Context:
     def take(self, rows: Sequence[int]) -> Context:
         """The context for some of the images, in the order of ``rows``; an image may be taken several times."""
         chosen = list(rows)
-        return replace(self, ids=[self.ids[row] for row in chosen], partners=self.partners[chosen])
+        clean = None if self.clean is None else self.clean.take(chosen)
+        return replace(self, ids=[self.ids[row] for row in chosen], partners=self.partners[chosen], clean=clean)
+
+    def remembering(self, x: Tensor, y: Tensor) -> Context:
+        """The context with maps and logits of its clean images, which ``maps`` and ``maps_and_logits`` then return.
+
+        They are returned for these very tensors only, and no longer where network, explainer or reduction are replaced.
+        """
+        if self._known(x, y) is not None:
+            return self
+        maps, logits = self.maps_and_logits(x, y)
+        return replace(self, clean=Clean(x=x, y=y, maps=maps, logits=logits, of=self._of))
+
+    @property
+    def images(self) -> tuple[Tensor, Tensor]:
+        """The clean images and the explained classes of a context that remembers them."""
+        if self.clean is None:
+            raise ValueError("the context knows no clean images; see Context.remembering")
+        return self.clean.x, self.clean.y
+
+    @property
+    def _of(self) -> tuple[object, ...]:
+        return self.model, self.explainer, self.reduce, self.seed
+
+    def _known(self, x: Tensor, y: Tensor) -> Clean | None:
+        """What is known of the maps and logits of ``x``; None where it is not the clean images themselves."""
+        known = self.clean
+        if known is None or known.x is not x or known.y is not y:
+            return None
+        return known if all(a is b for a, b in zip(known.of, self._of, strict=True)) else None
 
     def maps(
         self, x: Tensor, y: Tensor, *, model: nn.Module | None = None, create_graph: bool = False, draw: int = 0
@@ -99,6 +153,9 @@ class Context:
         The random numbers of a stochastic explainer depend on the seed and on ``draw``, and are never those that the
         result is scored with.
         """
+        known = None if model is not None or create_graph or draw else self._known(x, y)
+        if known is not None:
+            return known.maps.clone()
         generator = torch.Generator().manual_seed(derive_seed("attacker's explanation", self.seed, draw))
         network = self.model if model is None else model
         return self.reduce(self.explainer(network, x, y, create_graph=create_graph, generator=generator))
@@ -110,6 +167,9 @@ class Context:
 
         With ``create_graph`` both can be differentiated with respect to ``x``.
         """
+        known = None if model is not None or create_graph or draw else self._known(x, y)
+        if known is not None:
+            return known.maps.clone(), known.logits.clone()
         network, seen, same = self.model if model is None else model, list[Tensor](), [False]
 
         def enter(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

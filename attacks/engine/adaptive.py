@@ -60,9 +60,7 @@ class AdaptiveDescent(Walking):
                     break
                 if not bool(walking.all()):
                     rows, control = rows[walking], control.take(walking)
-                    some = rows.tolist()
-                    walk = Walk(self, context.take(some), x[some], y[some])
-                    walk.best.x, walk.best.score = whole.x[some], whole.score[some]
+                    walk = walk.take(walking.nonzero().flatten().tolist())
             proposal = control.propose(context.threat, x[rows])
             control.move(walk.visit(control.point.x, proposal, iteration + 1 if iteration + 1 < self.steps else None))
             if walk.best is not whole:

@@ -15,6 +15,7 @@ from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.engine.differentiated import SmoothedModel, activation_displacements, smoothed_model
 from attrobust.attacks.engine.feasible import Objective, along_boundary
 from attrobust.naming.checks import above_zero, at_least
+from attrobust.networks.second_order import SecondOrder
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Maps B×H×W and logits B×K of the differentiated network to one number per image, float[B]."""
@@ -152,12 +153,21 @@ class Slope:
         x: images, B×C×H×W; only their size matters.
         y: explained classes, int64[B].
         loss: of maps and logits, float[B].
+        smoothed: the network that is differentiated; None for that of the attack.
     """
 
-    def __init__(self, attack: GradientAttack, context: Context, x: Tensor, y: Tensor, loss: Loss) -> None:
+    def __init__(
+        self,
+        attack: GradientAttack,
+        context: Context,
+        x: Tensor,
+        y: Tensor,
+        loss: Loss,
+        smoothed: SmoothedModel | None = None,
+    ) -> None:
         self._attack, self._y, self._loss = attack, y, loss
         self._followed = attack.source(context)
-        self._smoothed = attack.differentiated(context, x)
+        self._smoothed = attack.differentiated(context, x) if smoothed is None else smoothed
         self._draws = attack.draws if self._followed.explainer.stochastic else 0
         self.scores = self._smoothed.network is context.model and self._followed is context and not self._draws
         """Whether an evaluation also gives the maps and logits that are scored."""
@@ -176,9 +186,10 @@ class Slope:
         draws = range(1 + iteration * self._draws, 1 + (iteration + 1) * self._draws) if self._draws else [0]
         gradient, toward, maps, logits = torch.zeros_like(x), None, x, x
         for number in draws:
-            maps, logits = self._followed.maps_and_logits(
-                attached, self._y, model=self._smoothed.network, create_graph=True, draw=number
-            )
+            with SecondOrder():
+                maps, logits = self._followed.maps_and_logits(
+                    attached, self._y, model=self._smoothed.network, create_graph=True, draw=number
+                )
             value = self._loss(maps, logits).sum()
             guarded = guard(logits) if guard is not None and toward is None else None
             (part,) = torch.autograd.grad(value, attached, retain_graph=guarded is not None)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attrobust.attacks.base import Context
 from attrobust.attacks.engine.descent import GradientAttack, Slope
+from attrobust.attacks.engine.differentiated import SmoothedModel
 from attrobust.attacks.engine.feasible import BestFeasible, margins, retreat
 from attrobust.naming.checks import at_least
 
@@ -59,9 +60,8 @@ class Walking(GradientAttack):
         for restart in range(self.restarts):
             streams = context.streams(f"start {restart}" if restart else "start")
             starts.append(context.threat.scatter(x, streams.uniform(x)))
-        rows = list(range(len(x))) * self.restarts
-        best = self.descend(context.take(rows), x[rows], y[rows], torch.cat(starts))
-        return best.over_restarts(self.restarts)
+        known = context.remembering(x, y).take(list(range(len(x))) * self.restarts)
+        return self.descend(known, *known.images, torch.cat(starts)).over_restarts(self.restarts)
 
     @abstractmethod
     def descend(self, context: Context, x: Tensor, y: Tensor, start: Tensor) -> BestFeasible:
@@ -83,17 +83,29 @@ class Walk:
         context: network, explainer and threat model.
         x: clean images, B×C×H×W.
         y: explained classes, int64[B].
+        smoothed: the network that is differentiated; None for that of the attack.
     """
 
-    def __init__(self, attack: GradientAttack, context: Context, x: Tensor, y: Tensor) -> None:
-        self._context, self._y = context, y
+    def __init__(
+        self, attack: GradientAttack, context: Context, x: Tensor, y: Tensor, smoothed: SmoothedModel | None = None
+    ) -> None:
+        context = context.remembering(x, y)
+        self._attack, self._context, self._y = attack, context, y
         score, source = attack.objective(context, x, y), attack.source(context)
         self._guide = attack.guide(context, x, y)
         differentiated = self._guide or score
         if source is not context:
             differentiated = attack.guide(source, x, y) or attack.objective(source, x, y)
-        self._slope = Slope(attack, context, x, y, lambda maps, _: differentiated(maps))
+        self._smoothed = attack.differentiated(context, x) if smoothed is None else smoothed
+        self._slope = Slope(attack, context, x, y, lambda maps, _: differentiated(maps), self._smoothed)
         self.best = BestFeasible(context, x, y, score)
+
+    def take(self, rows: list[int]) -> Walk:
+        """The walk of some of the images, with their best iterates; the same network is differentiated."""
+        context = self._context.take(rows)
+        part = Walk(self._attack, context, *context.images, self._smoothed)
+        part.best.x, part.best.score = self.best.x[rows], self.best.score[rows]
+        return part
 
     def visit(self, inside: Tensor, proposal: Tensor, iteration: int | None) -> Point:
         """Evaluate the proposed points, or points on the way to them where they change the prediction.

@@ -11,6 +11,7 @@ from torch import Tensor
 from attrobust.attacks.engine.feasible import Objective
 from attrobust.maps import similarity
 from attrobust.maps import ssim as structural
+from attrobust.maps.ranks import top_mask
 from attrobust.maps.rows import Norm
 
 
@@ -41,7 +42,8 @@ def ssim(clean: Tensor) -> Objective:
 
 def spearman(clean: Tensor) -> Objective:
     """Spearman's correlation, of average ranks."""
-    return lambda maps: similarity.spearman(clean.flatten(1), maps.flatten(1))
+    ranks = similarity.centred_ranks(clean.flatten(1))
+    return lambda maps: similarity.correlation_of_ranks(ranks, similarity.centred_ranks(maps.flatten(1)))
 
 
 def kendall(clean: Tensor) -> Objective:
@@ -51,4 +53,5 @@ def kendall(clean: Tensor) -> Objective:
 
 def topk(clean: Tensor, k: int) -> Objective:
     """Top-k intersection: share of the k largest pixels common to both maps, earlier ones first among equals."""
-    return lambda maps: similarity.shared_top(clean.flatten(1), maps.flatten(1), k)
+    top = top_mask(clean.flatten(1), k)
+    return lambda maps: similarity.shared(top, top_mask(maps.flatten(1), k), k)

@@ -6,8 +6,12 @@ temperature is a share of the map's standard deviation, so that a map's scale ha
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from attrobust.attacks.engine.feasible import Objective
 from attrobust.maps.ranks import sorted_ranks, top_mask
@@ -16,6 +20,8 @@ from attrobust.maps.seeds import derive_seed
 
 COMPARISONS, FEWEST = 2**17, 32
 """About how many pairs of a map's pixels are compared, and the least number of pixels that each is compared with."""
+CACHED = 2**17
+"""Comparisons that are made at a time on a CPU."""
 HALVINGS = 60
 """Bisections that find the threshold of a soft top-k."""
 
@@ -30,7 +36,7 @@ def soft_spearman(clean: Tensor, temperature: float) -> Objective:
     others = references(goal.shape[1])
 
     def correlation(maps: Tensor) -> Tensor:
-        ranks = torch.sigmoid(_differences(standardized(maps), others) / temperature).mean(dim=2)
+        ranks: Tensor = _SoftRanks.apply(standardized(maps) / temperature, others)
         return (scaled(centred(ranks), "l2") * goal).sum(dim=1)
 
     return correlation
@@ -85,6 +91,36 @@ def references(pixels: int) -> Tensor:
     return torch.randperm(pixels, generator=generator)[:count]
 
 
-def _differences(values: Tensor, others: Tensor) -> Tensor:
-    """Differences of every pixel to the pixels ``others``, B×D×N."""
-    return values[:, :, None] - values[:, None, others.to(values.device)]
+class _SoftRanks(Function):
+    """Ranks as shares of the reference pixels r below each pixel, ``mean_r σ(v - v_r)``: B×D to the same.
+
+    The comparisons, N to each pixel, are made of as many maps at a time as a processor's cache holds.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, others: Tensor) -> Tensor:
+        others, ranks = others.to(values.device), torch.empty_like(values)
+        slopes = values.new_empty((*values.shape, len(others)) if ctx.needs_input_grad[0] else (len(values), 0))
+        for part, mean, slope in zip(*(_parts(rows, values, others) for rows in (values, ranks, slopes)), strict=True):
+            comparisons = (part[:, :, None] - part[:, None, others]).sigmoid_()
+            torch.mean(comparisons, dim=2, out=mean)
+            if ctx.needs_input_grad[0]:
+                torch.addcmul(comparisons, comparisons, comparisons, value=-1, out=slope)
+        ctx.save_for_backward(slopes, others)
+        return ranks
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        slopes, others = ctx.saved_tensors
+        derivative = gradient * slopes.sum(dim=2)
+        derivative.index_add_(1, others, torch.bmm(gradient[:, None], slopes)[:, 0], alpha=-1)
+        return derivative.div_(len(others)), None
+
+
+def _parts(rows: Tensor, values: Tensor, others: Tensor) -> tuple[Tensor, ...]:
+    """Rows in parts whose comparisons fit into a cache; on a GPU all at once."""
+    whole = values.device.type != "cpu"
+    count = len(rows) if whole else max(1, CACHED // (values.shape[1] * len(others)))
+    parts: tuple[Tensor, ...] = rows.split(count)  # type: ignore[no-untyped-call]
+    return parts

@@ -36,8 +36,16 @@ def normalized_l2(a: Tensor, b: Tensor, by: Norm = "l2") -> Tensor:
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:
     """Pearson correlation of average ranks, float64[B], without a derivative; NaN where a map is constant."""
-    mean = (a.shape[1] + 1) / 2
-    a, b = sorted_ranks(a) - mean, sorted_ranks(b) - mean
+    return correlation_of_ranks(centred_ranks(a), centred_ranks(b))
+
+
+def centred_ranks(rows: Tensor) -> Tensor:
+    """Average ranks less their mean, float64 B×D."""
+    return sorted_ranks(rows) - (rows.shape[1] + 1) / 2
+
+
+def correlation_of_ranks(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson correlation of centred ranks, float64[B]; NaN where all are equal."""
     dot = torch.linalg.vecdot
     correlation: Tensor = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
     return correlation
@@ -59,4 +67,9 @@ def shared_top(a: Tensor, b: Tensor, k: int) -> Tensor:
 
     Of equal values the earlier pixels are taken, by which it is defined for constant maps too.
     """
-    return (top_mask(a, k) & top_mask(b, k)).sum(dim=1).double() / k
+    return shared(top_mask(a, k), top_mask(b, k), k)
+
+
+def shared(a: Tensor, b: Tensor, k: int) -> Tensor:
+    """The share of the pixels of two masks of k pixels, bool B×D, that is in both; float64[B]."""
+    return (a & b).sum(dim=1).double() / k

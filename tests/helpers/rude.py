@@ -31,7 +31,7 @@ def upset_the_process() -> None:
     torch.set_default_dtype(torch.float64)
     torch.set_grad_enabled(False)
     torch.set_num_threads(torch.get_num_threads() + 1)
-    torch.set_flush_denormal(True)
+    torch.set_flush_denormal(False)
     torch.manual_seed(1)
     random.seed(1)
     np.random.seed(1)
