@@ -7,7 +7,6 @@ function says. Correlations are not cut to [-1, 1], from which rounding may take
 
 from __future__ import annotations
 
-import scipy.stats
 import torch
 from torch import Tensor
 
@@ -57,8 +56,10 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
     P pairs of pixels are in the same order in both maps, Q in opposite orders, X are tied in the first map only and Y
     in the second only (Kendall, Biometrika 33(3), 1945). SciPy counts them in O(D log D), on the CPU.
     """
+    from scipy.stats import kendalltau
+
     rows = zip(a.detach().cpu().numpy(), b.detach().cpu().numpy(), strict=True)
-    values = [scipy.stats.kendalltau(one, other).statistic for one, other in rows]
+    values = [kendalltau(one, other).statistic for one, other in rows]
     return torch.tensor(values, dtype=torch.float64, device=a.device)
 
 

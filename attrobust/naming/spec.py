@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from attrobust.naming.suggest import did_you_mean
+from attrobust.naming.validate import hints_of
 from attrobust.types import Amount, Named, Settings, UsageError, parse_number
 
 T = TypeVar("T")
@@ -144,7 +145,7 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
         UsageError: unknown setting (with a suggestion), a value of the wrong type, or one the class rejects.
     """
     fields = [item.name for item in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
-    hints = typing.get_type_hints(cls)
+    hints = hints_of(cls)
     values: dict[str, Any] = {}
     for key, text in {**(defaults or {}), **spec.settings}.items():
         if key not in fields:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from attrobust.naming.suggest import did_you_mean
-from attrobust.naming.validate import MisfitError, validated
+from attrobust.naming.validate import MisfitError, hints_of, validated
 from attrobust.types import UsageError
 
 T = TypeVar("T")
@@ -52,7 +51,7 @@ def read(cls: type[T], path: Path, extra: dict[str, Any] | None = None) -> T:
         UsageError: not TOML, a key that is unknown, missing or of the wrong type, or a value the class rejects.
     """
     found = table(path)
-    known = set(typing.get_type_hints(cls)) - set(extra or {})
+    known = set(hints_of(cls)) - set(extra or {})
     for key in found:
         if key not in known:
             raise UsageError(f"{path}: unknown key {key!r}.{did_you_mean(key, sorted(known))}")

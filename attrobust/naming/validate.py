@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Union
 
 MESSAGE = re.compile(r"(?P<said>.*?)(?: - at `\$(?P<place>[^`]*)`)?", re.DOTALL)
@@ -17,6 +18,9 @@ WORDS = {"array": "list", "object": "dict", "null": "None"}
 """What JSON calls otherwise than Python."""
 LONGEST = 60
 """Characters of a value that errors quote."""
+
+hints_of: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
+"""The types of a class's fields, by name; evaluated once for each class, since their text has to be compiled."""
 
 Place = Sequence[str]
 """Keys and positions that lead to a value; ``...`` stands for a key of a dict that is open."""
@@ -68,7 +72,7 @@ def as_json(record: Any) -> Any:
 
 def check_types(settings: Any) -> None:
     """Raise ValueError unless every field of a dataclass has the type, or is one of the words, that it declares."""
-    for name, kind in typing.get_type_hints(type(settings)).items():
+    for name, kind in hints_of(type(settings)).items():
         value = getattr(settings, name)
         try:
             validated(value, kind)
@@ -146,6 +150,6 @@ def _words(kind: Any, place: Place) -> tuple[Any, ...]:
         return arguments if origin is Literal else ()
     if origin in (list, tuple, dict):
         return _words(arguments[-1 if origin is dict else 0], place[1:])
-    if isinstance(kind, type) and place[0] in (hints := typing.get_type_hints(kind)):
+    if isinstance(kind, type) and place[0] in (hints := hints_of(kind)):
         return _words(hints[place[0]], place[1:])
     return ()

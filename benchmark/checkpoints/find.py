@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,10 +54,16 @@ class Checkpoint:
 def find_shipped(job: TrainingJob) -> Checkpoint | None:
     """The shipped checkpoint of a job, whatever version of the sources trained it; None where there is none."""
     for path in shipped().values():
-        card = WeightCard.read(path)
+        card = _read(path, path.stat().st_mtime_ns)
         if matches(card, job):
             return Checkpoint(weights=path.with_suffix(".pt"), card=card)
     return None
+
+
+@functools.cache
+def _read(path: Path, _written: int) -> WeightCard:
+    """A card as it was written at some time."""
+    return WeightCard.read(path)
 
 
 def find_trained(job: TrainingJob, folder: Path, start: Checkpoint | None = None) -> Checkpoint | None:

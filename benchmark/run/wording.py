@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,10 +40,16 @@ def method_wording(method: Component[Method], defaults: Defaults) -> Ways:
     return (tuple(needed),)
 
 
-def _unlike(settings: Settings, cls: type[Any], typed: Mapping[str, str]) -> list[str]:
+def _unlike(settings: Settings, cls: Any, typed: Mapping[str, str]) -> list[str]:
     """The settings that are others than those of the class given what is typed; all where that is too little."""
+    silent = _silent(cls, tuple(typed.items()))
+    return [key for key, value in settings.items() if silent is None or silent[key] != value]
+
+
+@functools.cache
+def _silent(cls: Any, typed: tuple[tuple[str, str], ...]) -> Settings | None:
+    """The settings of a class where no more is typed; None where that is too little."""
     try:
-        silent = settings_of(build(cls, Spec("", typed)))
+        return settings_of(build(cls, Spec("", dict(typed))))
     except UsageError:
-        return [*settings]
-    return [key for key, value in settings.items() if silent[key] != value]
+        return None

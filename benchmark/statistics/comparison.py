@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 
 from attrobust.arrays import Booleans, Floats
 from attrobust.benchmark.statistics.intervals import LEVEL
@@ -58,7 +57,7 @@ def compare(columns: Sequence[Column]) -> list[list[int | None]]:
     differences = [ranked[c][i].mean(axis=0) - ranked[c][j].mean(axis=0) for c, i, j in pairs]
     over_seeds = _over_seeds([_seed_means(ranked[c][i], ranked[c][j]) for c, i, j in pairs])
     p = np.maximum(_over_images(differences), over_seeds)
-    apart: Booleans = scipy.stats.false_discovery_control(p) <= 1 - LEVEL if pairs else np.zeros(0, dtype=np.bool_)
+    apart: Booleans = _adjusted(p) <= 1 - LEVEL
     better = [dict.fromkeys(rows, 0) for rows in ranked]
     means = [_means(rows) for rows in ranked]
     for (c, i, j), difference, told in zip(pairs, differences, apart, strict=True):
@@ -101,6 +100,15 @@ def _seed_means(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return a[:, both].mean(axis=1), b[:, both].mean(axis=1)
 
 
+def _adjusted(p: Floats) -> Floats:
+    """P-values of a family for its false discovery rate: ``min_{j ≥ i} p_(j) m/j`` for the i-th smallest of m."""
+    order, m = np.argsort(p), len(p)
+    steps = p[order] * (m / np.arange(1, m + 1))
+    adjusted = np.empty(m)
+    adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
+    return adjusted
+
+
 def _over_images(differences: Sequence[Floats]) -> Floats:
     """P-values of differences, tested together where they are of as many images."""
     p = np.empty(len(differences))
@@ -116,12 +124,14 @@ def _over_seeds(means: Sequence[tuple[Floats, Floats]]) -> Floats:
     several = np.array([min(len(a), len(b)) > 1 for a, b in means], dtype=np.bool_)
     p = np.zeros(len(means))
     if several.any():
+        from scipy import stats
+
         pairs = list(itertools.compress(means, several))
         a, b = (
             np.array([(side.mean(), side.std(ddof=1), len(side)) for side in sides]).T
             for sides in zip(*pairs, strict=True)
         )
-        welch = scipy.stats.ttest_ind_from_stats(a[0], a[1], a[2], b[0], b[1], b[2], equal_var=False)
+        welch = stats.ttest_ind_from_stats(a[0], a[1], a[2], b[0], b[1], b[2], equal_var=False)
         # Means that are all the same have no variance to divide by.
         p[several] = np.nan_to_num(welch.pvalue, nan=1.0)
     return p

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
+from scipy import special
 
 from attrobust.benchmark.statistics.intervals import LEVEL
 
@@ -28,7 +28,7 @@ class OverSeeds:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % t-interval with ``count − 1`` degrees of freedom; NaN for fewer than two seeds."""
-        half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, self.count - 1)) * self.error
+        half = float(special.stdtrit(self.count - 1, (1 + LEVEL) / 2)) * self.error
         return self.mean - half, self.mean + half
 
 

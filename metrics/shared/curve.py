@@ -6,8 +6,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
-from scipy import ndimage, signal
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -91,6 +91,10 @@ def blurred(images: Tensor, mean: Tensor | float) -> Tensor:
         images: B×C×H×W.
         mean: that colour, see ``attrobust.networks.smoothed.input_mean``.
     """
-    row = torch.from_numpy(ndimage.gaussian_filter1d(signal.unit_impulse(11, "mid"), 5)).to(images)
+    from scipy.ndimage import gaussian_filter1d
+
+    impulse = np.zeros(11)
+    impulse[5] = 1
+    row = torch.from_numpy(gaussian_filter1d(impulse, 5)).to(images)
     planes = (images - mean).flatten(0, 1)[:, None]
     return F.conv2d(planes, torch.outer(row, row)[None, None], padding=5).view_as(images) + mean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import pickle
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sklearn.datasets import load_digits
 
 from attrobust.benchmark.data.base import Loaded, evaluation_sha256, fixed_order, partners
 from attrobust.benchmark.data.cifar10 import Cifar10
-from attrobust.benchmark.data.digits import enlarge
+from attrobust.benchmark.data.digits import enlarge, read_scans
 from attrobust.benchmark.data.imagefolder import ImageFolder
 from attrobust.types import UsageError
 
@@ -34,6 +35,16 @@ def test_digits_have_three_fixed_splits_of_all_scans(digits: Loaded) -> None:
 def test_digits_are_the_same_bytes_everywhere(digits: Loaded) -> None:
     assert evaluation_sha256(digits.splits["test"], 64)[:16] == "25126a479a834f2f"
     assert digits.splits["train"].sha256[:16] == "31b80505873a96f5"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["from the file", "from scikit-learn"])
+def test_scans_are_those_of_scikit_learn(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not known:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    bunch, found = load_digits(), read_scans()
+    assert found.dtype == np.int64
+    assert np.array_equal(found[:, :-1].reshape(-1, 8, 8), bunch.images)
+    assert np.array_equal(found[:, -1], bunch.target)
 
 
 def test_enlargement_is_bilinear() -> None:
