@@ -12,6 +12,7 @@ from torch import Tensor
 from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
+from attrobust.metrics.shared.logits import logits_of
 from attrobust.naming.checks import above_zero, at_least
 from attrobust.networks.smoothed import input_mean
 from attrobust.types import Scope
@@ -137,8 +138,7 @@ class Infidelity(Quality):
             yield moved, x - moved
 
     def _logit(self, case: Case, images: Tensor) -> Tensor:
-        logits: Tensor = case.model(images)
-        return logits.gather(1, case.target[:, None])[:, 0]
+        return logits_of(case.model, images).gather(1, case.target[:, None])[:, 0]
 
 
 def squares(draws: Tensor, side: int, height: int, width: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""Code shared by metrics: the case, rows of values, curves, derivatives, retraining."""
+"""Code shared by metrics: the case, logits, rows of values, curves, derivatives, retraining."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
+from attrobust.metrics.shared.logits import logits_of
 from attrobust.naming.checks import at_least
 from attrobust.networks.smoothed import input_mean
 from attrobust.types import Scope
@@ -62,11 +63,15 @@ class Curve(Quality, kind=True):
         before, after = self.ends(case.clean, self._filled(case.clean, input_mean(case.model)))
         falling = maps.flatten(1).sort(dim=1, descending=True).values
         pixels, points = falling.shape[1], self.steps + (self.area == "trapezoid")
-        heights = []
+        heights: list[Tensor] = []
+        exchanged = None
         for step in range(points):
-            place = step * pixels // self.steps
+            place, known = step * pixels // self.steps, exchanged
             exchanged = maps > falling[:, place, None, None] if place < pixels else torch.ones_like(maps).bool()
-            logits = case.model(torch.where(exchanged[:, None], after, before))
+            if known is not None and torch.equal(exchanged, known):
+                heights.append(heights[-1])
+                continue
+            logits = logits_of(case.model, torch.where(exchanged[:, None], after, before))
             heights.append(logits.softmax(dim=1).gather(1, case.target[:, None])[:, 0])
         curve = torch.stack(heights)
         area = curve.mean(dim=0) if self.area == "mean" else torch.trapezoid(curve, dx=1 / self.steps, dim=0)
