@@ -184,7 +184,7 @@ def _check_names(protocol: Protocol) -> None:
 
 def _dry_run(runner: Runner) -> str:
     lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
-    for subject, origin, done, total in runner.status():
+    for subject, origin, done, total in runner.status:
         seed = "" if subject.seed is None else subject.seed
         role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
         lines.append(f"{subject.label:<24} {seed:>4}  {origin:<9} {f'{done}/{total}':>10}{role}")

@@ -1,4 +1,8 @@
-"""Whether settings, networks and weights suit the images: found out before anything is trained."""
+"""Whether settings, networks and weights suit the images: found out before anything is trained.
+
+Settings and weights are held against the images by every command. Networks and components are tried out where there is
+something left to compute.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +29,18 @@ from attrobust.process import seeded
 from attrobust.types import UsageError
 
 
-def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str, str]:
-    """Hold settings against the images, build architectures, read files, try explainers and what people bring.
+def check_settings(request: Request, data: Loaded, grids: Sequence[Grid]) -> None:
+    """Hold attacks and metrics against the images.
 
     Args:
         request: of the run.
         data: its images.
         grids: what is measured.
 
-    Returns:
-        By name, the sha256 of the weights of every user's checkpoint.
-
     Raises:
-        UsageError: something does not suit; says what.
+        UsageError: one does not suit; says which and why.
     """
     facts = image_facts(data)
-    networks, sha256 = [], {}
     for attack in (item for grid in grids for item in grid.attacks):
         with _named(attack.label):
             attack.item.check_size(facts.size, facts.size)
@@ -49,27 +49,54 @@ def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str
         with _named(f"--accuracy-attack {request.accuracy_attack.label}"):
             request.accuracy_attack.item.check_size(facts.size, facts.size)
             request.accuracy_attack.item.check_threat(request.protocol.accuracy_threat)
-    if request.methods or request.source_models:
-        with _named(request.model.label):
-            check_logits(request.model.item.build(facts).eval(), data)
-    for name, source_model in request.source_models.items():
-        with _named(f"source model {name}"):
-            _network(source_model, request, data)
     for metric in (item for grid in grids for item in grid.metrics):
         with _named(metric.label):
             metric.item.check_size(facts.size, facts.size)
             if type(metric.item).needs_masks and not data.splits["test"].has_masks:
                 raise ValueError(f"{request.dataset.label} does not know what its images show; use --dataset shapes")
+
+
+def open_checkpoints(request: Request, data: Loaded) -> dict[str, tuple[nn.Module, str]]:
+    """By name, the network of every user's checkpoint and the sha256 of its weights.
+
+    Raises:
+        UsageError: weights cannot be read, do not fit or are not what is claimed of them.
+    """
+    found = {}
+    for item in request.checkpoints:
+        with _named(item.name):
+            found[item.name] = item.open(image_facts(data))
+            item.source.claim(data)
+    return found
+
+
+def try_out(request: Request, data: Loaded, grids: Sequence[Grid], theirs: Sequence[nn.Module]) -> None:
+    """Build architectures, and try networks, explainers and what people bring.
+
+    Args:
+        request: of the run.
+        data: its images.
+        grids: what is measured.
+        theirs: the networks of users' checkpoints.
+
+    Raises:
+        UsageError: something does not suit; says what.
+    """
+    networks = []
+    if request.methods or request.source_models:
+        with _named(request.model.label):
+            check_logits(request.model.item.build(image_facts(data)).eval(), data)
+    for name, source_model in request.source_models.items():
+        with _named(f"source model {name}"):
+            _network(source_model, request, data)
     for method in request.methods:
         with _named(method.label):
             networks.append(_network(method, request, data))
             check_logits(networks[-1].eval(), data)
-    for item in request.checkpoints:
+    for item, network in zip(request.checkpoints, theirs, strict=True):
         with _named(item.name):
-            network, sha256[item.name] = item.open(facts)
             check_logits(network.eval(), data)
             networks.append(network)
-            item.source.claim(data)
     check_items(list(items_of(request, grids)), request, data, networks[0].eval())
     explainers = {item.label: item for grid in grids for item in grid.explainers}.values()
     image = data.splits["test"].batch([0])[0].double()
@@ -79,7 +106,6 @@ def check_fit(request: Request, data: Loaded, grids: Sequence[Grid]) -> dict[str
             # In the precision that maps are scored in, which tells rounding from what an explainer cannot explain.
             explainer.item(scored_copy(network.eval()), image, torch.zeros(1, dtype=torch.int64))
             check_items([explainer], request, data, network)
-    return sha256
 
 
 def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Module:

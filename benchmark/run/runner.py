@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded, image_facts
@@ -16,7 +18,7 @@ from attrobust.benchmark.run.choosing import Selection, choose
 from attrobust.benchmark.run.driver import Driver
 from attrobust.benchmark.run.grid import choosing_grid, table_grid
 from attrobust.benchmark.run.plan import Planner
-from attrobust.benchmark.run.preflight import check_fit
+from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, try_out
 from attrobust.benchmark.run.record import comparison_of, record_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.store.store import Store
@@ -31,9 +33,12 @@ class Runner:
         argv: as typed, for the record.
         executor: carries jobs out; one after the other in this process unless another is given.
 
+    Attributes:
+        status: for every row and candidate where its weights come from, how many of its cells are done, and of how many.
+
     Raises:
         UsageError: the data cannot be read, are not what they say, have fewer test images than asked for, or do not fit
-            a network.
+            a network; or the folder is not a run's.
     """
 
     def __init__(self, request: Request, argv: list[str], executor: Executor | None = None) -> None:
@@ -49,7 +54,10 @@ class Runner:
         read_all(self._data, _splits_used(request), label)
         self._table = table_grid(request, self._data)
         self._choosing = choosing_grid(request.criterion, self._data, wanted) if request.criterion else None
-        self._external_sha256 = check_fit(request, self._data, [grid for grid in (self._table, self._choosing) if grid])
+        grids = [grid for grid in (self._table, self._choosing) if grid]
+        check_settings(request, self._data, grids)
+        opened = open_checkpoints(request, self._data)
+        self._external_sha256 = {name: sha256 for name, (_, sha256) in opened.items()}
         self.subjects = subjects_of(request, self._data)
         self._networks = Networks(request, self._data, self.store.folder / "checkpoints")
         self._executor = executor or Serial(Worker(request, self._data))
@@ -63,12 +71,16 @@ class Runner:
             external_sha256=self._external_sha256,
             seeds={subject.source_model_seed for subject in rows},
         )
+        self.status = self._status(rows)
+        # Which rows of a sweep are to be measured is known when its candidates are.
+        if self._choosing or any(done < total for _, _, done, total in self.status):
+            try_out(request, self._data, grids, [network for network, _ in opened.values()])
 
-    def status(self) -> list[tuple[Subject, Origin, int, int]]:
-        """For every row and candidate: where its weights come from, how many of its cells are done, of how many."""
+    def _status(self, rows: Sequence[Subject]) -> list[tuple[Subject, Origin, int, int]]:
+        self.store.check_ours()
         driver = Driver(self.request, self.store, self._executor)
         found = []
-        for part in self.planner.plan([*self.subjects, *baselines_of(self.request, self.subjects)]).parts:
+        for part in self.planner.plan(rows).parts:
             origin, sha256 = self._weights(part.subject)
             lent = {job.key: self._networks.origin(job.source)[1] for job in part.source_models.values()}
             known = {key: item.card.sha256 for key, item in lent.items() if item}
@@ -117,7 +129,10 @@ class Runner:
         if isinstance(subject.source, ExternalCheckpoint):
             return origin, self._external_sha256[subject.source.name]
         if isinstance(subject.source, Untrained):
-            return origin, subject.source.open(self._data)[1]
+            try:
+                return origin, subject.source.open(self._data)[1]
+            except Exception:  # The architecture does not take the images, so that its cells fail.
+                return origin, ""
         return origin, checkpoint.card.sha256 if checkpoint else ""
 
 

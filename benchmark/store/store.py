@@ -42,7 +42,7 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Keep other processes from writing this run; raises UsageError where one already does."""
         lock = FileLock(self.folder / ".lock", timeout=0)
-        self._check_ours()
+        self.check_ours()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -190,7 +190,7 @@ class Store:
     def _scores_path(self, fingerprint: str) -> Path:
         return self.folder / "scores" / f"{fingerprint}.npz"
 
-    def _check_ours(self) -> None:
+    def check_ours(self) -> None:
         """Raise UsageError where the folder holds files that a run would overwrite and that no run wrote."""
         names = ["rows.jsonl", "run.json", "log.txt", *TABLES]
         if any((self.folder / name).exists() and not (self.folder / name).is_file() for name in names):

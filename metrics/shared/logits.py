@@ -21,4 +21,4 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
         images: typed like the model.
     """
     rows = AT_ONCE if images.device.type == "cpu" else max(1, len(images))
-    return torch.cat([model(part) for part in images.split(rows)])
+    return torch.cat([model(part) for part in torch.split(images, rows)])
