@@ -34,7 +34,7 @@ class Runner:
         executor: carries jobs out; one after the other in this process unless another is given.
 
     Attributes:
-        status: for every row and candidate where its weights come from, how many of its cells are done, and of how many.
+        status: for every row and candidate where its weights come from, how many of its cells are done, of how many.
 
     Raises:
         UsageError: the data cannot be read, are not what they say, have fewer test images than asked for, or do not fit
