@@ -70,7 +70,7 @@ def open_checkpoints(request: Request, data: Loaded) -> dict[str, tuple[nn.Modul
     return found
 
 
-def try_out(request: Request, data: Loaded, grids: Sequence[Grid], theirs: Sequence[nn.Module]) -> None:
+def try_out(request: Request, data: Loaded, grids: Sequence[Grid], theirs: Sequence[nn.Module]) -> list[nn.Module]:
     """Build architectures, and try networks, explainers and what people bring.
 
     Args:
@@ -78,6 +78,9 @@ def try_out(request: Request, data: Loaded, grids: Sequence[Grid], theirs: Seque
         data: its images.
         grids: what is measured.
         theirs: the networks of users' checkpoints.
+
+    Returns:
+        One network for every method, then those of users' checkpoints.
 
     Raises:
         UsageError: something does not suit; says what.
@@ -106,6 +109,7 @@ def try_out(request: Request, data: Loaded, grids: Sequence[Grid], theirs: Seque
             # In the precision that maps are scored in, which tells rounding from what an explainer cannot explain.
             explainer.item(scored_copy(network.eval()), image, torch.zeros(1, dtype=torch.int64))
             check_items([explainer], request, data, network)
+    return networks
 
 
 def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Module:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+
+import torch
 
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
@@ -21,8 +24,12 @@ from attrobust.benchmark.run.plan import Planner
 from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, try_out
 from attrobust.benchmark.run.record import comparison_of, record_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
+from attrobust.benchmark.run.threads import threads_for
 from attrobust.benchmark.store.store import Store
+from attrobust.process import restored
 from attrobust.types import SplitName, UsageError
+
+LOG = logging.getLogger("attrobust")
 
 
 class Runner:
@@ -45,6 +52,7 @@ class Runner:
         self.request = request
         self.store = Store(request.out)
         self._argv = argv
+        self._threads = torch.get_num_threads()
         label = request.dataset.label
         self._data: Loaded = load_dataset(request.dataset.item, request.data_root, label)
         test = self._data.splits["test"]
@@ -74,7 +82,10 @@ class Runner:
         self.status = self._status(rows)
         # Which rows of a sweep are to be measured is known when its candidates are.
         if self._choosing or any(done < total for _, _, done, total in self.status):
-            try_out(request, self._data, grids, [network for network, _ in opened.values()])
+            networks = try_out(request, self._data, grids, [network for network, _ in opened.values()])
+            if request.device.type == "cpu":
+                batch = range(min(wanted, request.batch_size))
+                self._threads = threads_for(networks, test.batch(batch)[0])
 
     def _status(self, rows: Sequence[Subject]) -> list[tuple[Subject, Origin, int, int]]:
         self.store.check_ours()
@@ -104,6 +115,13 @@ class Runner:
 
     def run(self) -> list[str]:
         """Compute what is missing and record what was asked for; returns one line for every failure."""
+        with restored():
+            if self._threads != torch.get_num_threads():
+                torch.set_num_threads(self._threads)
+                LOG.info("threads: %d", self._threads)
+            return self._run()
+
+    def _run(self) -> list[str]:
         driver = Driver(self.request, self.store, self._executor)
         selection = self._choose(driver)
         rows = [*selection.subjects, *baselines_of(self.request, selection.subjects)]
