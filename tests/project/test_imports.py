@@ -105,6 +105,18 @@ def test_quick_answers_import_no_torch(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_start_imports_no_library_that_it_does_not_compute_with(tmp_path: Path) -> None:
+    """Together these take as long to import as torch."""
+    code = (
+        "import sys\nfrom attrobust.benchmark.command.main import main\n"
+        "main(['--methods', 'aga', '--dry-run', '--out', sys.argv[1]])\n"
+        "heavy = {'scipy.stats', 'scipy.signal', 'sklearn', 'pandas', 'matplotlib', 'torchvision', 'captum'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", [*ROOMS, "benchmark"])
 def test_a_room_imported_by_its_bare_name_says_which_name_to_use(name: str) -> None:
     done = subprocess.run(
