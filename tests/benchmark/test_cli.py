@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from attrobust.types import UsageError
+
 from helpers.runs import FAST, run
 
 Capture = pytest.CaptureFixture[str]
@@ -173,6 +175,22 @@ def test_running_again_computes_nothing_and_changes_no_table(finished: Path, cap
     assert " s\n" not in err.replace("wrote", "")
     after = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file() and path.name != "log.txt"}
     assert {path.name for path in before if before[path] != after.get(path)} == set()
+
+
+def test_components_are_tried_out_where_something_is_left_to_compute(
+    finished: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from attrobust.benchmark.run import runner
+
+    def refuse(*_: object) -> list[object]:
+        raise UsageError("tried out")
+
+    monkeypatch.setattr(runner, "try_out", refuse)
+    words = ["--methods", "natural,aga", *FAST, "--out", finished]
+    assert run(words, capsys)[0] == run([*words, "--dry-run"], capsys)[0] == 0
+    for more in (["--metrics", "pearson"], ["--methods", "natural,hessian"], ["--images", "7"]):
+        code, _, err = run([*words, *more], capsys)
+        assert (code, err) == (2, "error: tried out\n")
 
 
 def test_another_metric_leaves_the_others_as_they_are(tmp_path: Path, capsys: Capture) -> None:
