@@ -20,10 +20,10 @@ from attrobust.methods.base import Method
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.threat import ThreatModel
 
-from helpers.runs import FAST, run, written_rows
+from helpers.runs import FAST, WHOLE, run, written_rows
 
 Capture = pytest.CaptureFixture[str]
-WORDS = [*FAST[:-1], "borrow,noise:draws=1", "--metrics", "cosine", "--accuracy-attack", "none"]
+WORDS = [*FAST[:-1], "borrow,noise:draws=1", "--metrics", "cosine"]
 LENT: list[nn.Module | None] = []
 
 
@@ -193,8 +193,8 @@ def test_a_source_model_that_cannot_be_is_named_before_anything_is_trained(
 def test_a_network_is_no_yardstick_for_attacks_on_itself(tmp_path: Path, capsys: Capture) -> None:
     """Following the source model is a white-box attack on the row of that very network."""
     weak = "direct:steps=1,transfer:steps=8"
-    words = ["--methods", "natural,aga", *FAST[:-1], weak, "--metrics", "cosine", "--out", tmp_path]
-    code, out, err = run([*words, "--images", "8", "--no-audit", "--export", "csv"], capsys)
+    words = ["--methods", "natural,aga", "--no-audit", *WHOLE[:-1], weak, "--metrics", "cosine", "--out", tmp_path]
+    code, out, err = run([*words, "--images", "8", "--export", "csv"], capsys)
     assert code == 0, err
     flagged = {
         line["method"]

@@ -159,7 +159,7 @@ def test_a_run_records_the_shares_of_members_and_verify_recomputes_them(
 ) -> None:
     folder = tmp_path / "run"
     words = ["--methods", "aga", *FAST[:-1], "several,topk:steps=2", "--metrics", "cosine"]
-    assert run([*words, "--accuracy-attack", "none", "--out", folder], capsys)[0] == 0
+    assert run([*words, "--out", folder], capsys)[0] == 0
     store = Store(folder)
     rows = {row.cell.attack.get("name", ""): row for row in store.rows().values() if isinstance(row, ScoredRow)}
     assert [rows[name].members is not None for name in ("", "topk", "several")] == [False, False, True]
@@ -180,7 +180,7 @@ def test_a_run_records_the_shares_of_members_and_verify_recomputes_them(
 
 def test_a_run_from_before_there_were_members_is_still_read(tmp_path: Path, capsys: Capture) -> None:
     folder, old = tmp_path / "run", tmp_path / "old"
-    words = ["--methods", "aga", *FAST[:-1], "topk:steps=2", "--metrics", "cosine", "--accuracy-attack", "none"]
+    words = ["--methods", "aga", *FAST[:-1], "topk:steps=2", "--metrics", "cosine"]
     assert run([*words, "--out", folder], capsys)[0] == 0
     shutil.copytree(folder, old)
     store = Store(old)

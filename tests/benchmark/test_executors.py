@@ -21,10 +21,10 @@ from attrobust.benchmark.executors.serial import Serial
 from attrobust.benchmark.executors.worker import Worker
 from attrobust.benchmark.store.store import Store
 
-from helpers.runs import FAST, run
+from helpers.runs import FAST, WHOLE, run
 
 Capture = pytest.CaptureFixture[str]
-SMALL = ["--model", "lenet:width=4,hidden=8", "--retrain", "--epochs", "1", *FAST[:-1], "topk:steps=2,transfer:steps=1"]
+SMALL = ["--model", "lenet:width=4,hidden=8", "--retrain", "--epochs", "1", *WHOLE[:-1], "topk:steps=2,transfer:steps=1"]
 SMALL += ["--accuracy-attack", "none", "--metrics", "cosine"]
 WORDS = ["--methods", "natural,softplus:beta={3,30}", "--choose", "cosine@topk:steps=2", *SMALL]
 WORDS += ["--metrics", "cosine,gini", "--baselines", "constant-map,untrained"]
@@ -114,8 +114,8 @@ def test_no_more_than_one_network_is_in_memory_beside_the_lent_ones(
         return found
 
     monkeypatch.setattr(Networks, "open", watched)
-    words = ["--methods", "aga,igr", *FAST[:-1], "transfer:steps=1", "--images", "2", "--no-audit"]
-    words += ["--metrics", "cosine", "--accuracy-attack", "none", "--baselines", "untrained", "--out", tmp_path]
+    words = ["--methods", "aga,igr", *FAST[:-1], "transfer:steps=1", "--images", "2"]
+    words += ["--metrics", "cosine", "--baselines", "untrained", "--out", tmp_path]
     code, _, err = run(words, capsys)
     assert code == 0, err
     assert [name for name, _ in opened] == ["aga", "natural", "igr", "untrained"]

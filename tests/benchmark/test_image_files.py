@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def words(folder: Path, out: Path) -> list[str | Path]:
-    small = ["--model", "lenet:width=4,hidden=8", "--epochs", "1", "--recipe", "digits", "--accuracy-attack", "none"]
+    small = ["--model", "lenet:width=4,hidden=8", "--epochs", "1", "--recipe", "digits"]
     return [
         "--dataset",
         "imagefolder:size=28",

@@ -204,6 +204,7 @@ def test_a_users_checkpoint_is_a_row(tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "mine.pt"
     torch.save(load("digits/natural").state_dict(), file)
     words = ["--methods", "natural", "--checkpoint", f"mine={file}:lenet:width=16,hidden=64", *FAST]
+    words += ["--accuracy-attack", "apgd:steps=2"]
     code, _, _ = run([*words, "--out", tmp_path / "run"], capsys)
     assert code == 0
     table = list(csv.DictReader(io.StringIO((tmp_path / "run" / "leaderboard.csv").read_text())))

@@ -20,7 +20,7 @@ from helpers.runs import FAST, run
 Capture = pytest.CaptureFixture[str]
 METRICS = "cosine,insertion,deletion,gini,curvature:iterations=2,roar:levels=50,repeats=2"
 BASELINES = ["constant-map of natural", "random-map of natural", "untrained"]
-ONCE = ["--epochs", "1", "--accuracy-attack", "none", "--no-audit"]
+ONCE = ["--epochs", "1"]
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def test_baselines_have_no_ranks(finished: Path, capsys: Capture) -> None:
 def test_a_constant_map_is_last_on_faithfulness_and_an_untrained_network_decides_nothing(
     tmp_path: Path, capsys: Capture
 ) -> None:
-    words = ["--methods", "natural,aga", *FAST, "--metrics", "insertion,deletion", "--accuracy-attack", "none"]
+    words = ["--methods", "natural,aga", *FAST, "--metrics", "insertion,deletion"]
     words += ["--baselines", "constant-map,random-map,untrained", "--out", tmp_path / "run"]
     assert run(words, capsys)[0] == 0
     table = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
@@ -132,7 +132,7 @@ def test_a_network_whose_study_fails_has_a_failed_row_and_all_its_other_numbers(
         raise RuntimeError("no memory")
 
     monkeypatch.setattr("attrobust.benchmark.executors.worker.evaluate_retraining", broken)
-    words = ["--methods", "natural", *FAST, "--metrics", "cosine,roar", "--accuracy-attack", "none", "--no-audit"]
+    words = ["--methods", "natural", *FAST, "--metrics", "cosine,roar"]
     code, out, err = run([*words, "--out", tmp_path / "run"], capsys)
     assert code == 1
     assert "failed: natural / saliency / roar: RuntimeError: no memory" in err
@@ -149,7 +149,7 @@ def test_a_metric_that_raises_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_seeds_of_other_recipes_are_told_apart_and_not_averaged(tmp_path: Path, capsys: Capture) -> None:
-    words = ["--methods", "natural", *FAST, "--metrics", "cosine", "--accuracy-attack", "none", "--no-audit"]
+    words = ["--methods", "natural", *FAST, "--metrics", "cosine"]
     trained = {"first": ("0", "1"), "second": ("1", "1"), "longer": ("2", "2")}
     for name, (seed, epochs) in trained.items():
         assert run([*words, "--seeds", seed, "--epochs", epochs, "--out", tmp_path / name], capsys)[0] == 0
