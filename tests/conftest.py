@@ -18,10 +18,15 @@ from attrobust.maps.reduction import reduce_map
 from attrobust.threat import ThreatModel
 
 from helpers.cases import MakeCase, maker
+from helpers.shared import Guard
 
 # Every core has a worker of its own; more threads than cores only wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Guard())
 
 
 @pytest.fixture(autouse=True)

@@ -305,7 +305,8 @@ def test_rows_of_the_test_split_are_no_ground_for_a_choice(finished: Path, tmp_p
 
 
 def test_the_choice_is_made_on_the_mean_over_seeds_and_every_seed_is_a_row(tmp_path: Path, capsys: Capture) -> None:
-    words = ["--methods", "softplus:beta={3,30}", "--choose", "cosine", "--seeds", "0,1", *FAST, *SMALL, "--epochs", "1"]
+    words = ["--methods", "softplus:beta={3,30}", "--choose", "cosine", "--seeds", "0,1"]
+    words += [*FAST, *SMALL, "--epochs", "1"]
     code, _, err = run([*words, "--out", tmp_path], capsys)
     assert code == 0, err
     plan, rows = written_plan(tmp_path), written_rows(tmp_path)

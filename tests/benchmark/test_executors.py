@@ -24,8 +24,8 @@ from attrobust.benchmark.store.store import Store
 from helpers.runs import FAST, WHOLE, run
 
 Capture = pytest.CaptureFixture[str]
-SMALL = ["--model", "lenet:width=4,hidden=8", "--retrain", "--epochs", "1", *WHOLE[:-1], "topk:steps=2,transfer:steps=1"]
-SMALL += ["--accuracy-attack", "none", "--metrics", "cosine"]
+SMALL = ["--model", "lenet:width=4,hidden=8", "--retrain", "--epochs", "1", *WHOLE[:-1]]
+SMALL += ["topk:steps=2,transfer:steps=1", "--accuracy-attack", "none", "--metrics", "cosine"]
 WORDS = ["--methods", "natural,softplus:beta={3,30}", "--choose", "cosine@topk:steps=2", *SMALL]
 WORDS += ["--metrics", "cosine,gini", "--baselines", "constant-map,untrained"]
 

@@ -16,7 +16,8 @@ from attrobust import load
 from attrobust.benchmark.command.listing import REGISTRIES
 from attrobust.benchmark.command.plugins import module_of
 
-from helpers.runs import FAST, ROOT, run, start
+from helpers.forked import Forked
+from helpers.runs import FAST, ROOT, run
 
 Capture = pytest.CaptureFixture[str]
 
@@ -50,7 +51,7 @@ def test_a_plugin_of_fifteen_lines_adds_a_row(tmp_path: Path, capsys: Capture) -
     assert "smoothed" in run(["--plugin", plugin, "--list", "methods"], capsys)[1]
     first = (tmp_path / "run" / "leaderboard.csv").read_text()
     plugin.write_text(PLUGIN.replace("label_smoothing=self.amount", "label_smoothing=0.9 * self.amount"))
-    assert start([*words, "--out", tmp_path / "run"]).wait() == 0
+    assert Forked([*words, "--out", tmp_path / "run"]).answer()[0] == 0
     assert (tmp_path / "run" / "leaderboard.csv").read_text() != first, "an edited plug-in is trained again"
 
 
@@ -192,11 +193,11 @@ def test_plugins_of_one_file_name_are_different_plugins(tmp_path: Path, capsys: 
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine.py").write_text(PLUGIN.replace('"smoothed"', f'"{name}"'))
         words += ["--plugin", tmp_path / name / "mine.py"]
-    code, out, err = run([*words, "--methods", "a,b", *FAST, "--epochs", "1", "--out", tmp_path / "run"], capsys)
+    words += ["--methods", "a,b", *FAST, "--epochs", "1", "--out", tmp_path / "run"]
+    code, out, err = run(words, capsys)
     assert code == 0, err
     (tmp_path / "a" / "mine.py").write_text(PLUGIN.replace('"smoothed"', '"a"') + "# edited\n")
-    process = start([*words, "--methods", "a,b", *FAST, "--epochs", "1", "--out", tmp_path / "run", "--dry-run"])
-    out, _ = process.communicate()
+    _, out, _ = Forked([*words, "--dry-run"]).answer()
     assert [line.split()[2:-1] for line in out.splitlines()[1:]] == [["to", "train"], ["trained"]]
 
 
@@ -265,17 +266,15 @@ def test_a_failing_cell_is_a_row_and_exit_1_and_is_tried_again(tmp_path: Path, c
     )
     words = ["--plugin", plugin, "--methods", "natural", *FAST[:-1]]
     words += ["noise:draws=1,faulty", "--out", tmp_path / "run"]
-    process = start(words)
-    out, err = process.communicate()
-    assert process.returncode == 1
+    code, out, err = Forked(words).answer()
+    assert code == 1
     assert "failed: natural / saliency / faulty: RuntimeError: out of luck" in err
     assert "Traceback" not in err
     assert out.count("failed") == 4
     assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
     (tmp_path / "mended").touch()
-    process = start(words)
-    out, err = process.communicate()
-    assert process.returncode == 0
+    code, out, err = Forked(words).answer()
+    assert code == 0
     assert "noise" not in err, "what was done is not done again"
     assert "failed" not in out
 

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from helpers.runs import FAST, start
+from helpers.forked import Forked
+from helpers.runs import WHOLE, start
 
-TRAINING = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", "--retrain", "--epochs", "2", *FAST]
-TRAINING += ["--model", "lenet:width=8,hidden=32"]
-EVALUATION = ["--methods", "natural,hessian,pgd-at", "--images", "8", "--attacks", "noise:draws=2,topk:steps=6"]
-EVALUATION += ["--explainers", "saliency", "--baselines", "none"]
+LIGHT = ["--dataset", "digits:size=16", "--model", "lenet:width=4,hidden=8", "--accuracy-attack", "apgd:steps=2"]
+TRAINING = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", "--retrain", "--epochs", "2", *WHOLE, *LIGHT]
+EVALUATION = ["--methods", "natural,hessian,pgd-at", "--images", "4", "--attacks", "noise:draws=2,topk:steps=6"]
+EVALUATION += ["--accuracy-attack", "apgd:steps=2", "--explainers", "saliency", "--baselines", "none"]
 
 
 def finish(words: list[str], folder: Path) -> bytes:
     """The table of a run that nobody kills."""
-    process = start([*words, "--out", folder])
-    _, err = process.communicate()
-    assert process.returncode == 0, err
+    code, _, err = Forked([*words, "--out", folder]).answer()
+    assert code == 0, err
     return (folder / "leaderboard.csv").read_bytes()
 
 
@@ -37,17 +37,16 @@ def state(folder: Path) -> dict[str, int]:
 
 def kill_after_writes(words: list[str], folder: Path, writes: int, delay: float) -> bool:
     """Start a run, see files change so many times, wait a little, kill; whether it was still running."""
-    process = start([*words, "--out", folder])
+    process = Forked([*words, "--out", folder])
     seen = state(folder)
-    while writes and process.poll() is None:
+    while writes and process.running:
         time.sleep(0.001)
         now = state(folder)
         if now != seen:
             seen, writes = now, writes - 1
     time.sleep(delay)
-    running = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    running = process.running
+    process.kill()
     return running
 
 

@@ -19,7 +19,7 @@ ATTACKED = ["--baselines", "none", "--attacks", "noise:draws=2,topk:steps=2"]
 WHOLE = [*SCORED, *ATTACKED]
 """Options that make a run on the digits short without leaving out a part; attacks are the last word."""
 FAST = [*SCORED, "--accuracy-attack", "none", "--no-audit", *ATTACKED]
-"""The same without audit and attack on the accuracy, which take three quarters of the time; attacks are the last word."""
+"""The same without audit and attack on the accuracy, which take three quarters of the time."""
 
 
 def run(words: Sequence[str | Path], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
