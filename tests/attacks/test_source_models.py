@@ -20,7 +20,7 @@ from attrobust.methods.base import Method
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.threat import ThreatModel
 
-from helpers.runs import FAST, WHOLE, run, written_rows
+from helpers.runs import FAST, SMALL, WHOLE, run, written_rows
 
 Capture = pytest.CaptureFixture[str]
 WORDS = [*FAST[:-1], "borrow,noise:draws=1", "--metrics", "cosine"]
@@ -131,13 +131,13 @@ def test_a_source_model_without_weights_is_trained_in_the_runs_folder_also_for_a
     """By the run's model, whatever the checkpoint's is, and with the seed of the row, 0 for a checkpoint."""
     words = [
         "--checkpoint",
-        f"mine={shipped()['digits/natural'].with_suffix('.pt')}",
+        f"mine={shipped()['digits/natural'].with_suffix('.pt')}:lenet:width=16,hidden=64",
         "--methods",
         "aga",
         "--seeds",
         "1",
     ]
-    words += [*WORDS, "--retrain", "--epochs", "1", "--attacks", "borrow", "--out", str(tmp_path / "run")]
+    words += [*WORDS, *SMALL, "--retrain", "--epochs", "1", "--attacks", "borrow", "--out", str(tmp_path / "run")]
     code, out, err = run([*words, "--dry-run"], capsys)
     assert code == 0, err
     assert [line.split() for line in out.splitlines()[1:]] == [
@@ -163,7 +163,7 @@ def test_a_source_model_without_weights_is_trained_in_the_runs_folder_also_for_a
 
 
 def test_without_its_source_model_an_attack_fails_and_the_others_do_not(tmp_path: Path, capsys: Capture) -> None:
-    words = [*WORDS, "--epochs", "1", "--attacks", "borrow:whose=hopeless,noise:draws=1", "--methods", "aga"]
+    words = [*WORDS, *SMALL, "--epochs", "1", "--attacks", "borrow:whose=hopeless,noise:draws=1", "--methods", "aga"]
     code, _, err = run([*words, "--out", tmp_path], capsys)
     assert code == 1
     problem = "source model hopeless: training failed: TrainingError: the loss became nan in epoch 1"

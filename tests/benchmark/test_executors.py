@@ -21,12 +21,12 @@ from attrobust.benchmark.executors.serial import Serial
 from attrobust.benchmark.executors.worker import Worker
 from attrobust.benchmark.store.store import Store
 
-from helpers.runs import FAST, WHOLE, run
+from helpers.runs import FAST, SMALL, WHOLE, run
 
 Capture = pytest.CaptureFixture[str]
-SMALL = ["--model", "lenet:width=4,hidden=8", "--retrain", "--epochs", "1", *WHOLE[:-1]]
-SMALL += ["topk:steps=2,transfer:steps=1", "--accuracy-attack", "none", "--metrics", "cosine"]
-WORDS = ["--methods", "natural,softplus:beta={3,30}", "--choose", "cosine@topk:steps=2", *SMALL]
+TRAINED = [*SMALL, "--retrain", "--epochs", "1", *WHOLE[:-1]]
+TRAINED += ["topk:steps=2,transfer:steps=1", "--accuracy-attack", "none", "--metrics", "cosine"]
+WORDS = ["--methods", "natural,softplus:beta={3,30}", "--choose", "cosine@topk:steps=2", *TRAINED]
 WORDS += ["--metrics", "cosine,gini", "--baselines", "constant-map,untrained"]
 
 
@@ -92,7 +92,7 @@ class Untouched(Executor):
 def test_what_is_on_disk_is_not_handed_to_an_executor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    words = ["--methods", "natural,aga", *SMALL, "--no-audit", "--out", tmp_path]
+    words = ["--methods", "natural,aga", *TRAINED, "--no-audit", "--out", tmp_path]
     assert run(words, capsys)[0] == 0
     monkeypatch.setattr("attrobust.benchmark.run.runner.Serial", Untouched)
     assert run(words, capsys)[0] == 0
@@ -134,6 +134,6 @@ def test_a_worker_refuses_weights_that_are_others_by_now(
         return opened if len(asked) == 1 else replace(opened, sha256="0" * 64)
 
     monkeypatch.setattr(Worker, "_open", other)
-    code, _, err = run(["--methods", "natural", *SMALL, "--out", tmp_path], capsys)
+    code, _, err = run(["--methods", "natural", *TRAINED, "--out", tmp_path], capsys)
     assert code == 2
     assert "natural: its weights changed during the run" in err

@@ -17,7 +17,7 @@ from attrobust.benchmark.command.listing import REGISTRIES
 from attrobust.benchmark.command.plugins import module_of
 
 from helpers.forked import Forked
-from helpers.runs import FAST, ROOT, run
+from helpers.runs import FAST, ROOT, SMALL, run
 
 Capture = pytest.CaptureFixture[str]
 
@@ -44,7 +44,8 @@ def test_a_plugin_of_fifteen_lines_adds_a_row(tmp_path: Path, capsys: Capture) -
     plugin = tmp_path / "mine.py"
     plugin.write_text(PLUGIN)
     assert len([line for line in PLUGIN.splitlines() if line]) <= 15
-    words = ["--plugin", plugin, "--methods", "natural,smoothed:amount=0.2", *FAST, "--epochs", "1", "--retrain"]
+    words = ["--plugin", plugin, "--methods", "natural,smoothed:amount=0.2", *FAST, *SMALL]
+    words += ["--epochs", "1", "--retrain"]
     code, out, _ = run([*words, "--out", tmp_path / "run"], capsys)
     assert code == 0
     assert "smoothed:amount=0.2" in out
@@ -193,7 +194,7 @@ def test_plugins_of_one_file_name_are_different_plugins(tmp_path: Path, capsys: 
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine.py").write_text(PLUGIN.replace('"smoothed"', f'"{name}"'))
         words += ["--plugin", tmp_path / name / "mine.py"]
-    words += ["--methods", "a,b", *FAST, "--epochs", "1", "--out", tmp_path / "run"]
+    words += ["--methods", "a,b", *FAST, *SMALL, "--epochs", "1", "--out", tmp_path / "run"]
     code, out, err = run(words, capsys)
     assert code == 0, err
     (tmp_path / "a" / "mine.py").write_text(PLUGIN.replace('"smoothed"', '"a"') + "# edited\n")
@@ -283,7 +284,18 @@ def test_a_diverging_training_fails_its_row_alone(tmp_path: Path, capsys: Captur
     plugin = tmp_path / "diverging.py"
     source = PLUGIN.replace('"smoothed"', '"diverging"').replace("class Smoothed", "class Diverging")
     plugin.write_text(source.replace("label_smoothing=self.amount)", "label_smoothing=self.amount) / (len(x) < 8)"))
-    words = ["--plugin", plugin, "--methods", "diverging,natural", *FAST, "--out", tmp_path / "run"]
+    words = [
+        "--plugin",
+        plugin,
+        "--methods",
+        "diverging,natural",
+        *FAST,
+        *SMALL,
+        "--epochs",
+        "1",
+        "--out",
+        tmp_path / "run",
+    ]
     code, out, err = run(words, capsys)
     assert code == 1
     assert "diverging: training failed: TrainingError: the loss became inf in epoch 1" in err

@@ -12,7 +12,7 @@ import pytest
 from attrobust.benchmark.store.publish import attributes, main, schemas
 
 from helpers.edits import edited, places
-from helpers.runs import WHOLE, run, written_plan, written_rows
+from helpers.runs import SMALL, WHOLE, run, written_plan, written_rows
 
 DOCS = Path(__file__).parents[2] / "docs" / "schemas"
 Capture = pytest.CaptureFixture[str]
@@ -41,7 +41,7 @@ def test_every_field_is_described(name: str) -> None:
 
 def test_a_run_is_as_the_schemas_say(tmp_path: Path, capsys: Capture) -> None:
     words = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", "--epochs", "1", *WHOLE]
-    words += ["--model", "lenet:width=4,hidden=8", "--accuracy-attack", "none", "--metrics"]
+    words += [*SMALL, "--accuracy-attack", "none", "--metrics"]
     assert run([*words, "topk,gini", "--baselines", "constant-map", "--out", tmp_path], capsys)[0] == 0
     row_schema, plan_schema = validator("rows.schema.json"), validator("run.schema.json")
     rows, plan = [*written_rows(tmp_path).values()], written_plan(tmp_path)

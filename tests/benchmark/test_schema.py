@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.edits import EDITS, edited, places
-from helpers.runs import WHOLE, run
+from helpers.runs import SMALL, WHOLE, run
 
 Capture = pytest.CaptureFixture[str]
 TRIED = 120
@@ -17,7 +17,7 @@ TRIED = 120
 
 def test_whatever_is_edited_report_and_verify_end_in_words(tmp_path: Path, capsys: Capture) -> None:
     words = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", "--epochs", "1", *WHOLE]
-    words += ["--model", "lenet:width=4,hidden=8", "--accuracy-attack", "apgd:steps=2", "--metrics"]
+    words += [*SMALL, "--accuracy-attack", "apgd:steps=2", "--metrics"]
     assert run([*words, "topk,gini", "--baselines", "constant-map", "--out", tmp_path], capsys)[0] == 0
     plan = json.loads((tmp_path / "run.json").read_text())
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]

@@ -15,12 +15,12 @@ import pytest
 from attrobust.benchmark.command.main import main
 from attrobust.benchmark.statistics import over_seeds
 
-from helpers.runs import FAST, run
+from helpers.runs import FAST, SMALL, run
 
 Capture = pytest.CaptureFixture[str]
 METRICS = "cosine,insertion,deletion,gini,curvature:iterations=2,roar:levels=50,repeats=2"
 BASELINES = ["constant-map of natural", "random-map of natural", "untrained"]
-ONCE = ["--epochs", "1"]
+ONCE = ["--epochs", "1", *SMALL]
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -33,6 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scopes") / "run"
     words = ["--methods", "natural,aga", "--images", "6", "--explainers", "saliency", "--attacks", "noise:draws=1"]
     words += ["--metrics", METRICS, "--accuracy-attack", "none", "--recipe", str(short_recipe(folder.parent))]
+    words += ["--dataset", "digits:size=16", "--model", "lenet:width=8,hidden=16"]
     assert main([*words, "--baselines", "constant-map,random-map,untrained", "--out", str(folder)]) == 0
     return folder
 
@@ -40,7 +41,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def short_recipe(folder: Path) -> Path:
     """One epoch with the settings of digits, so that networks trained anew cost nothing."""
     path = folder / "short.toml"
-    path.write_text('epochs = 1\nbatch_size = 64\nlearning_rate = 0.01\n[methods.aga]\neps = "8/255"\n')
+    path.write_text('epochs = 1\nbatch_size = 16\nlearning_rate = 0.01\n[methods.aga]\neps = "8/255"\n')
     return path
 
 
@@ -149,7 +150,7 @@ def test_a_metric_that_raises_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_seeds_of_other_recipes_are_told_apart_and_not_averaged(tmp_path: Path, capsys: Capture) -> None:
-    words = ["--methods", "natural", *FAST, "--metrics", "cosine"]
+    words = ["--methods", "natural", *FAST, *SMALL, "--metrics", "cosine"]
     trained = {"first": ("0", "1"), "second": ("1", "1"), "longer": ("2", "2")}
     for name, (seed, epochs) in trained.items():
         assert run([*words, "--seeds", seed, "--epochs", epochs, "--out", tmp_path / name], capsys)[0] == 0
@@ -247,7 +248,7 @@ def test_a_preset_stands_for_its_settings_and_is_listed(capsys: Capture) -> None
 
 
 def test_localization_is_scored_where_masks_are_known(tmp_path: Path, capsys: Capture) -> None:
-    words = ["--dataset", "shapes", "--model", "lenet:width=4,hidden=8", "--methods", "natural", *FAST, *ONCE]
+    words = ["--dataset", "shapes", "--methods", "natural", *FAST, *ONCE]
     words += ["--metrics", "localization,localization:by=top", "--out", tmp_path / "run"]
     code, out, err = run(words, capsys)
     assert code == 0, err

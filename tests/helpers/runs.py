@@ -18,6 +18,8 @@ SCORED = ["--images", "6", "--explainers", "saliency", "--metrics", "topk:k=10%,
 ATTACKED = ["--baselines", "none", "--attacks", "noise:draws=2,topk:steps=2"]
 WHOLE = [*SCORED, *ATTACKED]
 """Options that make a run on the digits short without leaving out a part; attacks are the last word."""
+SMALL = ["--model", "lenet:width=4,hidden=8"]
+"""A network that is trained in a blink."""
 FAST = [*SCORED, "--accuracy-attack", "none", "--no-audit", *ATTACKED]
 """The same without audit and attack on the accuracy, which take three quarters of the time."""
 
