@@ -21,6 +21,7 @@ Capture = pytest.CaptureFixture[str]
 METRICS = "cosine,insertion,deletion,gini,curvature:iterations=2,roar:levels=50,repeats=2"
 BASELINES = ["constant-map of natural", "random-map of natural", "untrained"]
 ONCE = ["--epochs", "1", *SMALL]
+COARSE = ["--dataset", "digits:size=16", "--model", "lenet:width=8,hidden=16"]
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -33,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scopes") / "run"
     words = ["--methods", "natural,aga", "--images", "6", "--explainers", "saliency", "--attacks", "noise:draws=1"]
     words += ["--metrics", METRICS, "--accuracy-attack", "none", "--recipe", str(short_recipe(folder.parent))]
-    words += ["--dataset", "digits:size=16", "--model", "lenet:width=8,hidden=16"]
+    words += COARSE
     assert main([*words, "--baselines", "constant-map,random-map,untrained", "--out", str(folder)]) == 0
     return folder
 
@@ -166,7 +167,8 @@ def test_seeds_of_other_recipes_are_told_apart_and_not_averaged(tmp_path: Path, 
 
 
 def test_seeds_are_rows_and_their_mean_says_that_its_spread_is_over_seeds(tmp_path: Path, capsys: Capture) -> None:
-    words = ["--methods", "natural,softplus:beta=30", "--seeds", "0,1,2", *FAST, *ONCE, "--out", tmp_path / "run"]
+    words = ["--methods", "natural,softplus:beta=30", "--seeds", "0,1,2", *FAST, *COARSE]
+    words += ["--recipe", short_recipe(tmp_path), "--out", tmp_path / "run"]
     code, out, _ = run([*words, "--metrics", "cosine"], capsys)
     assert code == 0
     assert "natural, mean of 3 seeds" in out
