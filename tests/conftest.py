@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,13 @@ from attrobust.attacks.base import Context
 from attrobust.benchmark.command.listing import REGISTRIES
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.data.digits import Digits
+from attrobust.benchmark.models.lenet import LeNet
+from attrobust.benchmark.training.recipe import load_recipe
 from attrobust.maps.reduction import reduce_map
 from attrobust.threat import ThreatModel
 
 from helpers.cases import MakeCase, maker
+from helpers.light import trained
 from helpers.shared import Guard
 
 # Every core has a worker of its own; more threads than cores only wait for each other.
@@ -65,14 +69,42 @@ def network(request: pytest.FixtureRequest) -> nn.Module:
 
 
 @pytest.fixture(scope="session")
+def coarse() -> Loaded:
+    """The digits in a third of the pixels, where no claim speaks of a size."""
+    return Digits(size=16).load(None)
+
+
+@pytest.fixture(scope="session")
+def coarse_images(coarse: Loaded) -> tuple[Tensor, Tensor]:
+    """Twelve coarse test digits and their classes."""
+    return coarse.splits["test"].batch(range(12))
+
+
+@pytest.fixture(scope="session")
+def coarse_networks(coarse: Loaded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, nn.Module]:
+    """Networks that know coarse digits, by kind of activation."""
+    recipe, folder = replace(load_recipe("digits"), epochs=4), tmp_path_factory.mktemp("coarse")
+    return {
+        name: trained(method, LeNet(width=8, hidden=32), coarse, recipe, folder).model
+        for name, method in (("relu", "natural"), ("softplus", "softplus"))
+    }
+
+
+@pytest.fixture(scope="session", params=["relu", "softplus"])
+def coarse_network(coarse_networks: dict[str, nn.Module], request: pytest.FixtureRequest) -> nn.Module:
+    """A network of either kind of activation that knows coarse digits; tests must leave it as it is."""
+    return coarse_networks[request.param]
+
+
+@pytest.fixture(scope="session")
 def make_case(network: nn.Module, real_images: tuple[Tensor, Tensor]) -> MakeCase:
     """See ``cases.maker``."""
     return maker(network, real_images[0])
 
 
 @pytest.fixture(scope="session")
-def make_context() -> Callable[..., Context]:
-    source_model = load("digits/natural")
+def make_context(coarse_networks: dict[str, nn.Module]) -> Callable[..., Context]:
+    source_models = {28: load("digits/natural"), 16: coarse_networks["relu"]}
 
     def make(model: nn.Module, explainer: object, x: Tensor, **changes: object) -> Context:
         settings: dict[str, object] = {
@@ -82,7 +114,7 @@ def make_context() -> Callable[..., Context]:
             "threat": ThreatModel(eps=16 / 255),
             "ids": range(len(x)),
             "partners": x.roll(1, 0),
-            "source_model": source_model,
+            "source_model": source_models.get(x.shape[-1]),
         }
         return Context(**(settings | changes))  # type: ignore[arg-type]
 

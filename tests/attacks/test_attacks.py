@@ -28,8 +28,8 @@ from attrobust.threat import ThreatModel
 from attrobust.types import ImageFacts
 
 ContextMaker = Callable[..., Context]
-STEPS = 8
-QUERIES = 24
+STEPS = 5
+QUERIES = 16
 FLIPPING = {name for name in registry.names() if registry.get(name).on_prediction}
 """Attacks on the prediction; all others are on the explanation."""
 FOLLOWING = [name for name in registry.names() if issubclass(registry.get(name), GradientAttack)]
@@ -54,13 +54,13 @@ def _short_ensemble(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "QUERIES", 6)
 
 
-DRAWS = 12
+DRAWS = 8
 """Batches for each attack and network; over all of them, more than a thousand images."""
 
 
 @pytest.mark.parametrize("name", registry.names())
 def test_results_are_feasible_and_finite_whatever_is_drawn(
-    name: str, network: nn.Module, digits: Loaded, make_context: ContextMaker
+    name: str, coarse_network: nn.Module, coarse: Loaded, make_context: ContextMaker
 ) -> None:
     """Real images beside a black and a saturated one, alone and in batches, in balls of every size and both norms."""
     generator = torch.Generator().manual_seed(len(name))
@@ -69,16 +69,16 @@ def test_results_are_feasible_and_finite_whatever_is_drawn(
         return int(torch.randint(count, (), generator=generator))
 
     for draw in range(DRAWS):
-        rows = torch.randint(200, (1 + pick(4),), generator=generator).tolist()
-        x = digits.splits["test"].batch(rows)[0].clone()
+        rows = torch.randint(200, (1 + pick(6),), generator=generator).tolist()
+        x = coarse.splits["test"].batch(rows)[0].clone()
         if pick(2):
             x[0] = float(pick(2))
         norm = ("linf", "l2")[pick(2)]
         eps = 0.0 if draw == 0 else float(10 ** (2.4 * torch.rand((), generator=generator) - 2.4))
-        predicted = network(x).argmax(dim=1)
+        predicted = coarse_network(x).argmax(dim=1)
         cls = registry.get(name)
         attack = short(name, **({"steps": 3} if "steps" in cls.__dataclass_fields__ else {}))
-        output = attack(make_context(network, Saliency(), x, threat=rules(name, norm, eps)), x, predicted)
+        output = attack(make_context(coarse_network, Saliency(), x, threat=rules(name, norm, eps)), x, predicted)
         for images in (output.x, *output.others):
             assert images.shape == x.shape
             assert images.isfinite().all()
@@ -87,7 +87,7 @@ def test_results_are_feasible_and_finite_whatever_is_drawn(
             delta = (images - x).double().flatten(1)
             size = delta.abs().amax(dim=1) if norm == "linf" else delta.norm(dim=1)
             assert (size <= eps + 1e-6).all(), (norm, eps)
-            assert name in FLIPPING or torch.equal(network(images).argmax(dim=1), predicted)
+            assert name in FLIPPING or torch.equal(coarse_network(images).argmax(dim=1), predicted)
             if eps == 0:
                 assert torch.equal(images, x)
         assert torch.equal(output.x[~output.feasible], x[~output.feasible])
@@ -95,15 +95,15 @@ def test_results_are_feasible_and_finite_whatever_is_drawn(
 
 @pytest.mark.parametrize("name", registry.names())
 def test_the_model_and_randomness_are_left_alone(
-    name: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    name: str, coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    model = copy.deepcopy(network).train()
+    model = copy.deepcopy(coarse_network).train()
     first = next(model.parameters())
     first.requires_grad_(False)
     first.grad = torch.ones_like(first)
     state = copy.deepcopy(model.state_dict())
-    random_state, image = torch.random.get_rng_state(), real_images[0][:2].clone()
-    context, classes = make_context(model, Saliency(), image, threat=rules(name)), real_images[1][:2].clone()
+    random_state, image = torch.random.get_rng_state(), coarse_images[0][:2].clone()
+    context, classes = make_context(model, Saliency(), image, threat=rules(name)), coarse_images[1][:2].clone()
     partners = context.partners.clone()
     short(name)(context, image, classes)
     assert model.training
@@ -113,29 +113,31 @@ def test_the_model_and_randomness_are_left_alone(
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
     assert torch.equal(torch.random.get_rng_state(), random_state)
-    assert torch.equal(image, real_images[0][:2])
-    assert torch.equal(classes, real_images[1][:2])
+    assert torch.equal(image, coarse_images[0][:2])
+    assert torch.equal(classes, coarse_images[1][:2])
     assert torch.equal(context.partners, partners)
     assert list(context.ids) == [0, 1]
 
 
 @pytest.mark.parametrize("name", registry.names())
 def test_the_same_seed_gives_the_same_result(
-    name: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    name: str, coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    x, y = (part[:3] for part in real_images)
-    context = make_context(network, Saliency(), x, seed=4, threat=rules(name))
+    x, y = (part[:3] for part in coarse_images)
+    context = make_context(coarse_network, Saliency(), x, seed=4, threat=rules(name))
     first, again = (short(name)(context, x, y).x for _ in range(2))
     assert torch.equal(first, again)
 
 
 @pytest.mark.parametrize("name", registry.names())
 def test_random_numbers_belong_to_the_image_not_to_the_batch(
-    name: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    name: str, coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    x, y = (part[:4] for part in real_images)
-    context = make_context(network, Saliency(), x, threat=rules(name))
-    alone = make_context(network, Saliency(), x[2:3], ids=[2], partners=context.partners[2:3], threat=rules(name))
+    x, y = (part[:4] for part in coarse_images)
+    context = make_context(coarse_network, Saliency(), x, threat=rules(name))
+    alone = make_context(
+        coarse_network, Saliency(), x[2:3], ids=[2], partners=context.partners[2:3], threat=rules(name)
+    )
     # One step: later ones amplify the rounding in which batched and single convolutions differ.
     attack = short(name, **({"steps": 1} if "steps" in registry.get(name).__dataclass_fields__ else {}))
     together = attack(context, x, y).x[2:3]
@@ -145,13 +147,13 @@ def test_random_numbers_belong_to_the_image_not_to_the_batch(
 
 @pytest.mark.parametrize("name", FOLLOWING)
 def test_attacks_that_follow_gradients_beat_noise_with_as_many_passes(
-    name: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    name: str, coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    x = real_images[0]
-    y = network(x).argmax(dim=1)
-    context = make_context(network, Saliency(), x)
+    x = coarse_images[0][:6]
+    y = coarse_network(x).argmax(dim=1)
+    context = make_context(coarse_network, Saliency(), x)
     clean = context.maps(x, y)
-    attacked = short(name, steps=30)(context, x, y)
+    attacked = short(name, steps=20)(context, x, y)
     passes = attacked.passes
     # A draw of noise is one pass forward and one back.
     draws = (passes.forward + passes.backward + passes.double_backward) // (2 * len(x))
@@ -162,15 +164,15 @@ def test_attacks_that_follow_gradients_beat_noise_with_as_many_passes(
 
 @pytest.mark.parametrize("name", FOLLOWING)
 def test_more_steps_do_not_help_the_model(
-    name: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    name: str, coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    x = real_images[0]
-    y = network(x).argmax(dim=1)
-    context = make_context(network, Saliency(), x)
+    x = coarse_images[0][:6]
+    y = coarse_network(x).argmax(dim=1)
+    context = make_context(coarse_network, Saliency(), x)
     attack = short(name)
     assert isinstance(attack, GradientAttack)
     score = attack.objective(context, x, y)
-    few, many = (score(context.maps(short(name, steps=steps)(context, x, y).x, y)) for steps in (2, 40))
+    few, many = (score(context.maps(short(name, steps=steps)(context, x, y).x, y)) for steps in (2, 20))
     assert many.mean() < few.mean()
     assert (many <= score(context.maps(x, y)) + 1e-6).all()
 

@@ -45,11 +45,11 @@ def test_it_has_no_settings_but_its_version() -> None:
 
 
 def test_no_metric_is_better_on_it_than_on_any_member(
-    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    x = real_images[0][:6]
-    y = network(x).argmax(dim=1)
-    context = make_context(network, Saliency(), x)
+    x = coarse_images[0][:4]
+    y = coarse_network(x).argmax(dim=1)
+    context = make_context(coarse_network, Saliency(), x)
     output = Auto()(context, x, y)
     members = [Noise(draws=auto.DRAWS)] + [Direct(score=score, steps=6) for score in auto.SCORES]
     clean = context.maps(x, y)
@@ -63,13 +63,13 @@ def test_no_metric_is_better_on_it_than_on_any_member(
 
 
 def test_for_what_it_tracks_it_is_as_strong_as_every_iterate_of_its_members(
-    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
     """A brute-force board beside it."""
-    x = real_images[0][:3]
-    y = network(x).argmax(dim=1)
+    x = coarse_images[0][:3]
+    y = coarse_network(x).argmax(dim=1)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
-    context = make_context(network, Saliency(), x)
+    context = make_context(coarse_network, Saliency(), x)
     clean = context.maps(x, y)
     board = Board(context, x, y, {"cosine": Direct(score="cosine").measure, "topk": Direct(score="topk").measure})
 
@@ -87,26 +87,29 @@ def test_for_what_it_tracks_it_is_as_strong_as_every_iterate_of_its_members(
 
 
 def test_every_result_is_feasible_and_says_who_found_it(
-    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    x = real_images[0][:4]
-    y = network(x).argmax(dim=1)
-    output = Auto()(make_context(network, Saliency(), x), x, y)
+    x = coarse_images[0][:4]
+    y = coarse_network(x).argmax(dim=1)
+    output = Auto()(make_context(coarse_network, Saliency(), x), x, y)
     threat = ThreatModel(eps=16 / 255)
     assert output.members == ("noise", *auto.SCORES, "again", "search")
     assert output.sources.shape == (1 + len(output.others), len(x))
     for images in (output.x, *output.others):
         assert threat.contains(x, images).all()
-        assert torch.equal(network(images).argmax(dim=1), y)
+        assert torch.equal(coarse_network(images).argmax(dim=1), y)
 
 
 def test_it_spends_no_more_than_it_says(
-    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker, monkeypatch: pytest.MonkeyPatch
+    coarse_network: nn.Module,
+    coarse_images: tuple[Tensor, Tensor],
+    make_context: ContextMaker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(auto, "STEPS", 50)
-    x = real_images[0][:2]
-    y = network(x).argmax(dim=1)
-    passes, budget = Auto()(make_context(network, Saliency(), x), x, y).passes, Auto().budget
+    x = coarse_images[0][:2]
+    y = coarse_network(x).argmax(dim=1)
+    passes, budget = Auto()(make_context(coarse_network, Saliency(), x), x, y).passes, Auto().budget
     assert 0.9 * 300 * len(x) <= passes.double_backward <= budget.double_backward * len(x)
     assert passes.forward <= budget.forward * len(x)
     assert passes.backward <= budget.backward * len(x)
@@ -182,11 +185,11 @@ class Rounded(nn.Module):
 
 
 def test_what_holds_best_is_attacked_again(
-    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    x = real_images[0][:6]
-    y = network(x).argmax(dim=1)
-    output = Auto()(make_context(network, Saliency(), x), x, y)
+    x = coarse_images[0][:6]
+    y = coarse_network(x).argmax(dim=1)
+    output = Auto()(make_context(coarse_network, Saliency(), x), x, y)
     again = output.members.index("again")
     assert (output.sources[: len(auto.TRACKED)] == again).any()
 

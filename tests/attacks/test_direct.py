@@ -23,7 +23,7 @@ from attrobust.types import Amount
 
 ContextMaker = Callable[..., Context]
 SCORES: tuple[Score, ...] = get_args(Score)
-STEPS = 25
+STEPS = 15
 
 
 def reached(attack: Attack, context: Context, x: Tensor, score: Score) -> Tensor:
@@ -37,11 +37,11 @@ def reached(attack: Attack, context: Context, x: Tensor, score: Score) -> Tensor
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("score", SCORES)
 def test_a_score_is_lowered_by_descending_it(
-    norm: str, score: Score, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    norm: str, score: Score, coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    x = real_images[0][:8]
+    x = coarse_images[0][:6]
     threat = ThreatModel(norm=norm, eps=16 / 255 if norm == "linf" else 0.8)  # type: ignore[arg-type]
-    context = make_context(network, Saliency(), x, threat=threat)
+    context = make_context(coarse_network, Saliency(), x, threat=threat)
     few, many = (reached(Direct(score=score, steps=steps), context, x, score) for steps in (2, STEPS))
     y = context.predict(x)
     clean = Direct(score=score).objective(context, x, y)(context.maps(x, y))
@@ -51,24 +51,24 @@ def test_a_score_is_lowered_by_descending_it(
 
 @pytest.mark.parametrize("score", ["topk", "spearman", "kendall"])
 def test_the_stand_in_of_a_score_lowers_it_more_than_the_published_objective(
-    score: Score, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    score: Score, coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
-    x = real_images[0]
-    context = make_context(network, Saliency(), x)
+    x = coarse_images[0]
+    context = make_context(coarse_network, Saliency(), x)
     direct = reached(Direct(score=score, steps=STEPS), context, x, score)
     published = reached(TopK(steps=STEPS), context, x, score)
     assert direct.mean() < published.mean()
 
 
 def test_what_is_kept_is_the_best_by_the_score_that_the_metric_measures(
-    network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
     """Of all feasible iterates, which an observer sees, none has a lower intersection than what comes out."""
-    x = real_images[0][:6]
+    x = coarse_images[0][:6]
     lowest = torch.full((len(x),), torch.inf, dtype=torch.float64)
     k = Amount(40, percent=False)
     metric = metrics.get("topk")(k=k)  # type: ignore[call-arg]
-    whole = make_context(network, Saliency(), x)
+    whole = make_context(coarse_network, Saliency(), x)
     y = whole.predict(x)
     clean = whole.maps(x, y)
 

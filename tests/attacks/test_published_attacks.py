@@ -115,13 +115,13 @@ def test_objectives_are_those_written_out_by_hand(
 
 @pytest.mark.parametrize("case", CORRECTED)
 def test_correction_makes_every_attack_stronger(
-    case: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    case: str, coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
     """By the same number of steps, on the objective itself, and without losing an image."""
-    x = real_images[0][:6]
-    y = network(x).argmax(dim=1)
-    context = make_context(network, Saliency(), x)
-    corrected, paper = make(case, steps=30), make(case, steps=30, variant="paper", **PAPER.get(case, {}))
+    x = coarse_images[0][:6]
+    y = coarse_network(x).argmax(dim=1)
+    context = make_context(coarse_network, Saliency(), x)
+    corrected, paper = make(case, steps=20), make(case, steps=20, variant="paper", **PAPER.get(case, {}))
     score = corrected.objective(context, x, y)
     clean = score(context.maps(x, y))
     outputs = [attack(context, x, y) for attack in (corrected, paper)]
@@ -134,16 +134,20 @@ def test_correction_makes_every_attack_stronger(
 @pytest.mark.parametrize("case", [*CORRECTED, "random-sign"])
 @pytest.mark.parametrize("threat", [ThreatModel(eps=0), ThreatModel(norm="l2", eps=0.5), ThreatModel(eps=1.0)], ids=str)
 def test_results_of_paper_forms_are_feasible(
-    case: str, threat: ThreatModel, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    case: str,
+    threat: ThreatModel,
+    coarse_network: nn.Module,
+    coarse_images: tuple[Tensor, Tensor],
+    make_context: ContextMaker,
 ) -> None:
-    x = real_images[0][:4].clone()
+    x = coarse_images[0][:4].clone()
     x[0], x[1] = 0.0, 1.0
-    y = network(x).argmax(dim=1)
+    y = coarse_network(x).argmax(dim=1)
     few = {"draws": 3} if case == "random-sign" else {"steps": 3} | CORRECTED[case] | PAPER.get(case, {})
     attack = registry.get(case.partition(" ")[0])(variant="paper", **few)  # type: ignore[call-arg]
-    output = attack(make_context(network, Saliency(), x, threat=threat), x, y)
+    output = attack(make_context(coarse_network, Saliency(), x, threat=threat), x, y)
     assert threat.contains(x, output.x).all()
-    assert torch.equal(network(output.x).argmax(dim=1), y)
+    assert torch.equal(coarse_network(output.x).argmax(dim=1), y)
     assert torch.equal(output.x, x) == (threat.eps == 0)
 
 

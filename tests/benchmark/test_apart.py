@@ -380,6 +380,7 @@ def test_a_run_with_rude_plugins_has_the_numbers_of_one_without(tmp_path: Path, 
     plugin.write_text(PLUGIN)
     metrics = "cosine,target-similarity,normalized-l2"
     common = ["--methods", "natural", "--images", "4", "--explainers", "saliency", "--baselines", "none"]
+    common += ["--accuracy-attack", "apgd:steps=2"]
     alone, beside = tmp_path / "alone", tmp_path / "beside"
     words = [*common, "--attacks", "topk:steps=1", "--metrics", metrics]
     assert run([*words, "--out", alone], capsys)[0] == 0

@@ -70,13 +70,20 @@ def flags(
     return {flag.name: flag.reason for flag in found}
 
 
+@pytest.fixture(scope="module")
+def few_images(real_images: Pictures) -> Pictures:
+    """Six of the images, where no flag speaks of their number."""
+    x, y = real_images
+    return x[:6], y[:6]
+
+
 SHIPPED = [f"digits/{name}" for name in ("natural", "softplus", "aga", "hessian", "pgd-at")]
 
 
 @pytest.mark.parametrize("explainer", [Saliency(), InputXGradient()], ids=["saliency", "input-x-gradient"])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_network_raises_none(name: str, explainer: Explainer, real_images: Pictures) -> None:
-    assert flags(load(name), real_images, explainer) == {}
+def test_a_shipped_network_raises_none(name: str, explainer: Explainer, few_images: Pictures) -> None:
+    assert flags(load(name), few_images, explainer) == {}
 
 
 @pytest.mark.parametrize(
@@ -84,18 +91,17 @@ def test_a_shipped_network_raises_none(name: str, explainer: Explainer, real_ima
     [{"eps": 1 / 255}, {"eps": 64 / 255}, {"eps": 0.5, "norm": "l2"}, {"keep": False}, {"label": "true"}, {"eps": 0}],
     ids=str,
 )
-def test_the_natural_network_raises_none_under_any_rules(settings: dict[str, Any], real_images: Pictures) -> None:
-    assert flags(load("digits/natural"), real_images, **settings) == {}
+def test_the_natural_network_raises_none_under_any_rules(settings: dict[str, Any], few_images: Pictures) -> None:
+    assert flags(load("digits/natural"), few_images, **settings) == {}
 
 
-def test_integrated_gradients_of_the_natural_network_raise_none(real_images: Pictures) -> None:
-    x, y = real_images
-    assert flags(load("digits/natural"), (x[:6], y[:6]), IG(steps=4)) == {}
+def test_integrated_gradients_of_the_natural_network_raise_none(few_images: Pictures) -> None:
+    assert flags(load("digits/natural"), few_images, IG(steps=4)) == {}
 
 
-def test_of_the_baselines_only_the_constant_map_is_told(real_images: Pictures) -> None:
+def test_of_the_baselines_only_the_constant_map_is_told(few_images: Pictures) -> None:
     raised = {
-        type(baseline).__name__: [*flags(load("digits/natural"), real_images, baseline)]
+        type(baseline).__name__: [*flags(load("digits/natural"), few_images, baseline)]
         for baseline in (Constant(), Random(), Input(), Edges())
     }
     assert raised == {"Constant": ["constant-map"], "Random": [], "Input": [], "Edges": []}
@@ -125,8 +131,8 @@ def test_fresh_noise_in_every_pass_is_a_stochastic_forward(
     assert random.getstate() == states[2]
 
 
-def test_statistics_of_the_batch_in_the_forward_make_it_depend_on_the_batch(real_images: Pictures) -> None:
-    raised = flags(before(lambda x: x - 0.5 * x.mean(dim=0, keepdim=True)), real_images)
+def test_statistics_of_the_batch_in_the_forward_make_it_depend_on_the_batch(few_images: Pictures) -> None:
+    raised = flags(before(lambda x: x - 0.5 * x.mean(dim=0, keepdim=True)), few_images)
     assert [*raised] == ["depends-on-batch"]
     assert "logits" in raised["depends-on-batch"]
     assert "maps" in raised["depends-on-batch"]
@@ -143,8 +149,8 @@ class ScaledByTheBatch(Explainer):
         return maps / maps.detach().abs().amax()
 
 
-def test_an_explainer_that_looks_at_the_batch_is_told_from_a_network_that_does(real_images: Pictures) -> None:
-    raised = flags(load("digits/softplus"), real_images, ScaledByTheBatch())
+def test_an_explainer_that_looks_at_the_batch_is_told_from_a_network_that_does(few_images: Pictures) -> None:
+    raised = flags(load("digits/softplus"), few_images, ScaledByTheBatch())
     assert [*raised] == ["depends-on-batch"]
     assert "logits" not in raised["depends-on-batch"]
 
@@ -202,16 +208,16 @@ def staircase() -> nn.Module:
     return before(Quantized.apply)
 
 
-def test_more_steps_along_a_gradient_that_lies_do_not_help(real_images: Pictures) -> None:
-    raised = flags(staircase(), real_images)
+def test_more_steps_along_a_gradient_that_lies_do_not_help(few_images: Pictures) -> None:
+    raised = flags(staircase(), few_images)
     assert [*raised] == ["more-steps-do-not-help"]
     assert "12 steps" in raised["more-steps-do-not-help"]
 
 
 def test_noise_and_transfer_beat_an_attack_along_a_gradient_that_lies(
-    real_images: Pictures, make_context: Callable[..., Context]
+    few_images: Pictures, make_context: Callable[..., Context]
 ) -> None:
-    x, _ = real_images
+    x, _ = few_images
     natural = load("digits/natural")
 
     def scores(model: nn.Module, attack: Attack) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -235,13 +241,13 @@ def ripples(frequency: float) -> nn.Module:
     return before(lambda x: x + 0.5 / frequency * torch.sin(frequency * x))
 
 
-def test_a_larger_eps_does_not_help_where_maps_ripple_within_it(real_images: Pictures) -> None:
-    raised = flags(ripples(200), real_images, eps=4 / 255)
+def test_a_larger_eps_does_not_help_where_maps_ripple_within_it(few_images: Pictures) -> None:
+    raised = flags(ripples(200), few_images, eps=4 / 255)
     assert [*raised] == ["larger-eps-does-not-help"]
     assert "linf 16/255" in raised["larger-eps-does-not-help"]
     assert "linf 4/255" in raised["larger-eps-does-not-help"]
     # Finer ripples than steps follow: neither helps.
-    assert [*flags(ripples(300), real_images, eps=4 / 255)] == ["more-steps-do-not-help", "larger-eps-does-not-help"]
+    assert [*flags(ripples(300), few_images, eps=4 / 255)] == ["more-steps-do-not-help", "larger-eps-does-not-help"]
 
 
 class Thresholds(nn.Module):
@@ -287,11 +293,11 @@ def test_an_audit_that_fails_is_told_and_keeps_what_it_found(real_images: Pictur
     assert "OwnKink" in raised["not-audited"]
 
 
-def test_the_audit_leaves_the_network_as_it_was(real_images: Pictures) -> None:
+def test_the_audit_leaves_the_network_as_it_was(few_images: Pictures) -> None:
     model = load("digits/natural")
     before_it = {name: value.clone() for name, value in model.state_dict().items()}
     wanted = [(parameter.requires_grad, parameter.dtype) for parameter in model.parameters()]
-    flags(model, real_images)
+    flags(model, few_images)
     assert all(torch.equal(value, before_it[name]) for name, value in model.state_dict().items())
     assert [(parameter.requires_grad, parameter.dtype) for parameter in model.parameters()] == wanted
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -332,7 +338,8 @@ def test_the_page_of_flags_has_every_flag_and_threshold() -> None:
 
 
 WORDS = ["--images", "6", "--explainers", "saliency,constant", "--attacks", "noise:draws=2,topk:steps=2"]
-WORDS = [*WORDS, "--methods", "natural", "--metrics", "cosine,spearman", "--baselines", "none"]
+WORDS += ["--methods", "natural", "--metrics", "cosine,spearman", "--baselines", "none"]
+WORDS += ["--accuracy-attack", "apgd:steps=2"]
 REASON = "constant-map: the values of the map of 6 of 6 images differ by less than 1 % of the largest"
 
 
@@ -394,7 +401,7 @@ def test_a_network_is_audited_once_for_each_explainer(
     monkeypatch.setattr("attrobust.benchmark.executors.worker.probe", count)
     words = ["--images", "17", "--explainers", "constant,random", "--methods", "natural,aga", "--metrics", "cosine"]
     words += ["--attacks", "noise:draws=1,noise:draws=2,pgd:steps=1", "--baselines", "none"]
-    words += ["--allow-flips", "--out", str(tmp_path / "run")]
+    words += ["--accuracy-attack", "apgd:steps=2", "--allow-flips", "--out", str(tmp_path / "run")]
     assert run(words, capsys)[0] == 0
     assert seen == [16] * 4
     of_maps = [row for row in rows(tmp_path / "run") if row["cell"]["explainer"]]

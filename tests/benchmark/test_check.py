@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
 from attrobust import explainers, metrics
@@ -16,13 +15,8 @@ from attrobust.benchmark.command.listing import REGISTRIES
 from attrobust.benchmark.command.plugins import load_plugin, module_of
 from attrobust.benchmark.contract.bench import Bench
 from attrobust.benchmark.contract.check import IMAGES, digits_bench, outcomes
-from attrobust.benchmark.data.digits import Digits
+from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.lenet import LeNet
-from attrobust.benchmark.training.loop import train
-from attrobust.benchmark.training.recipe import Recipe
-from attrobust.methods.base import Method
-from attrobust.methods.natural import Natural
-from attrobust.methods.softplus import Softplus
 from attrobust.testing import check
 
 from helpers.mistakes import (
@@ -112,25 +106,19 @@ LIGHT: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def coarse(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Digits in a third of the pixels, and networks that know them: half the time, and no claim speaks of a size."""
-    data, family, folder = Digits(size=16).load(None), LeNet(width=8, hidden=32), tmp_path_factory.mktemp("coarse")
-    recipe = Recipe(epochs=2, batch_size=32, learning_rate=3e-3, clip=1.0)
-
-    def network(method: Method, name: str) -> nn.Module:
-        return train(method, family, data, recipe, seed=0, device=torch.device("cpu"), resume=folder / name).model
-
-    known = {"network": network(Natural(), "relu"), "smooth": network(Softplus(), "softplus")}
-    return Bench(data=data, family=family, count=IMAGES, **known)
+def coarse_bench(coarse: Loaded, coarse_networks: dict[str, nn.Module]) -> Bench:
+    """Half the time: no claim speaks of a size."""
+    known = {"network": coarse_networks["relu"], "smooth": coarse_networks["softplus"]}
+    return Bench(data=coarse, family=LeNet(width=8, hidden=32), count=IMAGES, **known)
 
 
 @pytest.mark.parametrize("name", built_in())
-def test_what_comes_with_attrobust_passes(name: str, coarse: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_with_attrobust_passes(name: str, coarse_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "STEPS", 1)
     monkeypatch.setattr(auto, "QUERIES", 4)
     axis, _, short = name.partition(":")
     item = REGISTRIES[axis].get(short)(**LIGHT.get(name, {}))
-    assert [outcome for outcome in outcomes(item, coarse) if outcome.problem] == []
+    assert [outcome for outcome in outcomes(item, coarse_bench) if outcome.problem] == []
 
 
 def test_the_command_says_what_is_wrong_and_where_and_exits_with_1(tmp_path: Path, capsys: Capture) -> None:

@@ -28,11 +28,11 @@ RECIPE = Recipe(epochs=3, batch_size=128, learning_rate=3e-3, clip=1.0, augment=
 
 
 @pytest.fixture(scope="module")
-def part(digits: Loaded) -> Loaded:
+def part(coarse: Loaded) -> Loaded:
     """A third of the training digits."""
-    split = digits.splits["train"]
+    split = coarse.splits["train"]
     few = ArraySplit(split.pixels(range(400)), split.labels[:400])
-    return dataclasses.replace(digits, splits={**digits.splits, "train": few})
+    return dataclasses.replace(coarse, splits={**coarse.splits, "train": few})
 
 
 def run(method: Method, data: Loaded, folder: Path, recipe: Recipe = RECIPE, seed: int = 0) -> dict[str, torch.Tensor]:

@@ -72,9 +72,9 @@ def test_no_shift_within_the_radius_moves_a_box_farther_than_claimed(radius: flo
 
 
 @pytest.fixture
-def pair(network: nn.Module, real_images: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    x = real_images[0][:2]
-    return x, network(x).argmax(dim=1)
+def pair(coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    x = coarse_images[0][:2]
+    return x, coarse_network(x).argmax(dim=1)
 
 
 def moved(network: nn.Module, x: Tensor, target: Tensor, radius: float) -> Tensor:
@@ -83,37 +83,37 @@ def moved(network: nn.Module, x: Tensor, target: Tensor, radius: float) -> Tenso
     return x - radius * direction / direction.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 
-def test_certified_pixels_stay_among_the_most_frequent(network: nn.Module, pair: tuple[Tensor, Tensor]) -> None:
+def test_certified_pixels_stay_among_the_most_frequent(coarse_network: nn.Module, pair: tuple[Tensor, Tensor]) -> None:
     x, y = pair
     explainer = SparsifiedSmoothGrad(stdev=0.25)
     k, radius = Amount(20, percent=True), 0.05
-    found = explainer.certify(network, x, y, radius=radius, k=k, samples=600, confidence=0.99)
+    found = explainer.certify(coarse_network, x, y, radius=radius, k=k, samples=600, confidence=0.99)
     assert (found.overlap > 0.05).all(), "a certificate of nothing would pass this test"
-    fresh = 0.25 * torch.randn((2000, 1, 28, 28), generator=torch.Generator().manual_seed(5))
-    shares = explainer.frequencies(network, moved(network, x, y, radius), y, fresh).double().numpy()
+    fresh = 0.25 * torch.randn((2000, 1, 16, 16), generator=torch.Generator().manual_seed(5))
+    shares = explainer.frequencies(coarse_network, moved(coarse_network, x, y, radius), y, fresh).double().numpy()
     error = 4 * np.sqrt(0.25 / 2000)
     assert (shares >= found.lower - error).all()
     assert (shares <= found.upper + error).all()
-    wider = explainer.certify(network, x, y, radius=4 * radius, k=k, samples=600, confidence=0.99)
+    wider = explainer.certify(coarse_network, x, y, radius=4 * radius, k=k, samples=600, confidence=0.99)
     assert (wider.overlap <= found.overlap).all()
 
 
-def test_certified_directions_turn_no_farther(network: nn.Module, pair: tuple[Tensor, Tensor]) -> None:
+def test_certified_directions_turn_no_farther(coarse_network: nn.Module, pair: tuple[Tensor, Tensor]) -> None:
     x, y = pair
     explainer = UniformGradient(radius=0.25, unit=True)
-    found = explainer.certify(network, x, y, radius=0.002, samples=2000)
+    found = explainer.certify(coarse_network, x, y, radius=0.002, samples=2000)
     assert (found.cosine > 0.05).all(), "a certificate of nothing would pass this test"
-    attacked = moved(network, x, y, 0.002)
+    attacked = moved(coarse_network, x, y, 0.002)
     noise = explainer.noise(x, 1000, torch.Generator().manual_seed(5))
     copies = (attacked + noise[:, None]).flatten(0, 1)
-    gradients = input_gradient(network, copies, y.repeat(1000), create_graph=False).flatten(1).double()
+    gradients = input_gradient(coarse_network, copies, y.repeat(1000), create_graph=False).flatten(1).double()
     units = (gradients / gradients.norm(dim=1, keepdim=True)).view(1000, 2, -1).mean(dim=0)
     direction = torch.from_numpy(found.direction)
     cosine = torch.nn.functional.cosine_similarity(units, direction.flatten(1))
     assert (cosine.numpy() >= found.cosine).all()
-    farther = explainer.certify(network, x, y, radius=0.004, samples=2000)
+    farther = explainer.certify(coarse_network, x, y, radius=0.004, samples=2000)
     assert (farther.cosine <= found.cosine).all()
-    assert (explainer.certify(network, x, y, radius=1.0, samples=50).cosine == -1).all()
+    assert (explainer.certify(coarse_network, x, y, radius=1.0, samples=50).cosine == -1).all()
 
 
 def test_the_noise_of_either_ball_is_uniform_in_it() -> None:
@@ -129,10 +129,10 @@ def test_the_noise_of_either_ball_is_uniform_in_it() -> None:
         assert (radii <= 0.5 * t).double().mean() == pytest.approx(t**4, abs=0.01)
 
 
-def test_what_has_no_certificate_says_so(network: nn.Module, pair: tuple[Tensor, Tensor]) -> None:
+def test_what_has_no_certificate_says_so(coarse_network: nn.Module, pair: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(ValueError, match="unit=True"):
-        UniformGradient().certify(network, *pair, radius=0.1)
+        UniformGradient().certify(coarse_network, *pair, radius=0.1)
     with pytest.raises(ValueError, match="norm=linf must be l2"):
-        UniformGradient(ball="l2", unit=True).certify(network, *pair, radius=0.1, norm="linf")
+        UniformGradient(ball="l2", unit=True).certify(coarse_network, *pair, radius=0.1, norm="linf")
     with pytest.raises(ValueError, match="stdev above 0"):
-        SparsifiedSmoothGrad(stdev=0.0).certify(network, *pair, radius=0.1)
+        SparsifiedSmoothGrad(stdev=0.0).certify(coarse_network, *pair, radius=0.1)

@@ -12,7 +12,6 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from attrobust import load
 from attrobust.benchmark.data.base import Loaded
 from attrobust.explainers import registry
 from attrobust.explainers.base import Explainer
@@ -22,6 +21,7 @@ from attrobust.maps.reduction import reduce_map
 from helpers.stock import STOCK
 
 NAMES = registry.names()
+Images = tuple[Tensor, Tensor]
 pytestmark = pytest.mark.filterwarnings("ignore:Setting .* hooks:UserWarning:captum")
 
 LIGHT: dict[str, dict[str, object]] = {
@@ -74,19 +74,19 @@ def resnet18(digits: Loaded) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def subject(kind: str, resnet18: nn.Module, real_images: tuple[Tensor, Tensor]) -> Subject:
+def subject(
+    kind: str, resnet18: nn.Module, coarse_networks: dict[str, nn.Module], real_images: Images, coarse_images: Images
+) -> Subject:
     """In float64, as scores are computed."""
-    x = real_images[0][:4]
     if kind == "resnet18":
-        return subject_of(resnet18, x[:2].repeat(1, 3, 1, 1), torch.float64)
-    return subject_of(load("digits/aga" if kind == "softplus" else "digits/natural"), x, torch.float64)
+        return subject_of(resnet18, real_images[0][:2].repeat(1, 3, 1, 1), torch.float64)
+    return subject_of(coarse_networks[kind], coarse_images[0][:4], torch.float64)
 
 
 @pytest.fixture(scope="module", params=["softplus", "relu"])
-def small(request: pytest.FixtureRequest, real_images: tuple[Tensor, Tensor]) -> Subject:
+def small(request: pytest.FixtureRequest, coarse_networks: dict[str, nn.Module], coarse_images: Images) -> Subject:
     """In float32, as attacks are computed."""
-    network = load("digits/aga" if request.param == "softplus" else "digits/natural")
-    return subject_of(network, real_images[0][:3], torch.float32)
+    return subject_of(coarse_networks[request.param], coarse_images[0][:3], torch.float32)
 
 
 def light(name: str) -> Explainer:

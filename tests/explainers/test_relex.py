@@ -96,8 +96,8 @@ def test_a_map_is_what_the_generators_first_mask_and_then_its_noise_lead_to() ->
     assert float(found.max()) <= 1
 
 
-def test_a_map_does_not_depend_on_the_batch(network: nn.Module, real_images: tuple[Tensor, Tensor]) -> None:
-    model, x = copy.deepcopy(network).double(), real_images[0][:4].double()
+def test_a_map_does_not_depend_on_the_batch(coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor]) -> None:
+    model, x = copy.deepcopy(coarse_network).double(), coarse_images[0][:4].double()
     y = model(x).argmax(dim=1)
     explainer = RelEx(samples=2)
     together = explainer(model, x, y, generator=generator())

@@ -63,29 +63,29 @@ def copy_of(model: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).clone()
 
 
-def test_the_loop_steps_after_every_loss_and_says_how_far_it_is(digits: Loaded, tmp_path: Path) -> None:
+def test_the_loop_steps_after_every_loss_and_says_how_far_it_is(coarse: Loaded, tmp_path: Path) -> None:
     method = Twice()
-    train(method, SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "r")
+    train(method, SMALL, coarse, SHORT, seed=0, device=CPU, resume=tmp_path / "r")
     assert [batch.progress for batch in method.seen] == [0.0, 0.25, 0.5, 0.75]
     assert all(batch.start is None and batch.gaze is None for batch in method.seen)
 
 
-def test_a_batch_without_a_loss_is_an_error_and_not_an_untrained_network(digits: Loaded, tmp_path: Path) -> None:
+def test_a_batch_without_a_loss_is_an_error_and_not_an_untrained_network(coarse: Loaded, tmp_path: Path) -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class NoLosses(Natural):
         def losses(self, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
             yield from ()
 
     with pytest.raises(TrainingError, match=r"NoLosses\.losses must yield at least one loss"):
-        train(NoLosses(), SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "r")
+        train(NoLosses(), SMALL, coarse, SHORT, seed=0, device=CPU, resume=tmp_path / "r")
 
 
-def test_training_goes_on_from_the_weights_it_is_given(digits: Loaded, tmp_path: Path) -> None:
-    network = train(Natural(), SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "a").model
+def test_training_goes_on_from_the_weights_it_is_given(coarse: Loaded, tmp_path: Path) -> None:
+    network = train(Natural(), SMALL, coarse, SHORT, seed=0, device=CPU, resume=tmp_path / "a").model
     first = {key: value.clone() for key, value in network.state_dict().items()}
     method = Twice()
     still = dataclasses.replace(SHORT, learning_rate=1e-6)
-    again = train(method, SMALL, digits, still, seed=1, device=CPU, resume=tmp_path / "b", start=network).model
+    again = train(method, SMALL, coarse, still, seed=1, device=CPU, resume=tmp_path / "b", start=network).model
     assert all(torch.allclose(value, first[key], atol=1e-4) for key, value in again.state_dict().items())
     start = method.seen[0].start
     assert start is not None
@@ -95,14 +95,14 @@ def test_training_goes_on_from_the_weights_it_is_given(digits: Loaded, tmp_path:
 
 
 def test_a_killed_training_goes_on_from_where_it_was_and_still_knows_its_start(
-    digits: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    coarse: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = fresh_network(Natural(), SMALL, digits, seed=0)
+    first = fresh_network(Natural(), SMALL, coarse, seed=0)
     method = resolve_one(methods, "atex:copies=1,draws=1", Method).item
 
     def weights(folder: str) -> Tensor:
         arguments = {"seed": 0, "device": CPU, "resume": tmp_path / folder, "start": first}
-        return copy_of(train(method, SMALL, digits, SHORT, **arguments).model)  # type: ignore[arg-type]
+        return copy_of(train(method, SMALL, coarse, SHORT, **arguments).model)  # type: ignore[arg-type]
 
     whole, save = weights("a"), training.save_tensors
 
@@ -125,7 +125,7 @@ def test_tuning_is_shorter_and_slower_than_training_from_scratch() -> None:
         dataclasses.replace(recipe, tuning_epochs=0.0)
 
 
-def test_parameters_a_method_frees_do_not_decay(digits: Loaded, tmp_path: Path) -> None:
+def test_parameters_a_method_frees_do_not_decay(coarse: Loaded, tmp_path: Path) -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Free(Natural):
         def decays(self, name: str) -> bool:
@@ -136,39 +136,39 @@ def test_parameters_a_method_frees_do_not_decay(digits: Loaded, tmp_path: Path) 
 
     recipe = dataclasses.replace(SHORT, optimizer="sgd", weight_decay=0.5, schedule="constant", learning_rate=0.1)
     kinds = {"weight": False, "bias": True}
-    fresh = train(Free(), SMALL, digits, dataclasses.replace(recipe, learning_rate=1e-30), seed=0, device=CPU,
+    fresh = train(Free(), SMALL, coarse, dataclasses.replace(recipe, learning_rate=1e-30), seed=0, device=CPU,
                   resume=tmp_path / "a").model.state_dict()  # fmt: skip
-    decayed = train(Free(), SMALL, digits, recipe, seed=0, device=CPU, resume=tmp_path / "b").model.state_dict()
+    decayed = train(Free(), SMALL, coarse, recipe, seed=0, device=CPU, resume=tmp_path / "b").model.state_dict()
     for key, value in decayed.items():
         assert torch.equal(value, fresh[key]) is kinds[key.rpartition(".")[2]]
 
 
-def job(method: str, start: str | None, digits: Loaded) -> TrainingJob:
+def job(method: str, start: str | None, coarse: Loaded) -> TrainingJob:
     return TrainingJob.on(
-        digits,
+        coarse,
         method=resolve_one(methods, method, Method),
         model=resolve_one(models, "lenet:width=4,hidden=8", ModelFamily),
-        dataset=resolve_one(datasets, "digits", Dataset),
+        dataset=resolve_one(datasets, "digits:size=16", Dataset),
         recipe=load_recipe("digits", epochs=1),
         seed=0,
         start=start and resolve_one(methods, start, Method),  # type: ignore[arg-type]
     )
 
 
-def test_another_start_is_another_checkpoint(digits: Loaded) -> None:
-    jobs = [job("cure:start=scratch", None, digits), job("cure", "natural", digits), job("cure", "softplus", digits)]
+def test_another_start_is_another_checkpoint(coarse: Loaded) -> None:
+    jobs = [job("cure:start=scratch", None, coarse), job("cure", "natural", coarse), job("cure", "softplus", coarse)]
     assert len({one.key for one in jobs}) == 3
     assert jobs[0].before is None
     assert jobs[1].before is not None
-    assert jobs[1].before.key == job("natural", None, digits).key
+    assert jobs[1].before.key == job("natural", None, coarse).key
     assert jobs[1].epochs == 1
 
 
-def test_weights_trained_from_other_weights_are_other_weights(digits: Loaded, tmp_path: Path) -> None:
-    child = job("cure", "natural", digits)
+def test_weights_trained_from_other_weights_are_other_weights(coarse: Loaded, tmp_path: Path) -> None:
+    child = job("cure", "natural", coarse)
     assert child.before is not None
-    starts = [train_into(dataclasses.replace(child.before, seed=seed), digits, tmp_path, CPU) for seed in range(2)]
-    found = [train_into(child, digits, tmp_path, CPU, start) for start in starts]
+    starts = [train_into(dataclasses.replace(child.before, seed=seed), coarse, tmp_path, CPU) for seed in range(2)]
+    found = [train_into(child, coarse, tmp_path, CPU, start) for start in starts]
     assert [one.card.start_sha256 for one in found] == [start.card.sha256 for start in starts]
     assert found[0].card.sha256 != found[1].card.sha256
     for one, start in zip(found, starts, strict=True):
@@ -178,19 +178,20 @@ def test_weights_trained_from_other_weights_are_other_weights(digits: Loaded, tm
     assert find_trained(child, tmp_path) is None
 
 
-def test_the_network_to_learn_from_is_as_it_was_trained(digits: Loaded, tmp_path: Path) -> None:
-    teacher = fresh_network(Softplus(), SMALL, digits, seed=0)
+def test_the_network_to_learn_from_is_as_it_was_trained(coarse: Loaded, tmp_path: Path) -> None:
+    teacher = fresh_network(Softplus(), SMALL, coarse, seed=0)
     method = Twice()
-    train(method, SMALL, digits, SHORT, seed=0, device=CPU, resume=tmp_path / "r", start=teacher)
-    start, x = method.seen[0].start, digits.splits["test"].batch(range(4))[0]
+    train(method, SMALL, coarse, SHORT, seed=0, device=CPU, resume=tmp_path / "r", start=teacher)
+    start, x = method.seen[0].start, coarse.splits["test"].batch(range(4))[0]
     assert start is not None
     assert torch.equal(start(x), teacher.eval()(x))
 
 
 def test_a_method_that_goes_on_from_another_trains_that_one_first(
-    digits: Loaded, tmp_path: Path, capsys: Capture
+    coarse: Loaded, tmp_path: Path, capsys: Capture
 ) -> None:
     words = ["--methods", "r2et:k=20", "--model", "lenet:width=4,hidden=8", "--epochs", "2", *FAST]
+    words += ["--dataset", "digits:size=16"]
     code, out, err = run([*words, "--out", tmp_path / "run"], capsys)
     assert code == 0, err
     assert "r2et:k=20" in out
@@ -199,7 +200,7 @@ def test_a_method_that_goes_on_from_another_trains_that_one_first(
     cards = {path.name.partition("-seed")[0]: WeightCard.read(path) for path in (tmp_path / "run").rglob("*.toml")}
     assert cards["r2et"].start["name"] == "natural"
     assert cards["natural"].start == {}
-    wanted = dataclasses.replace(job("r2et:k=20", "natural", digits), recipe=load_recipe("digits", epochs=2))
+    wanted = dataclasses.replace(job("r2et:k=20", "natural", coarse), recipe=load_recipe("digits", epochs=2))
     assert matches(cards["r2et"], wanted)
     assert not matches(cards["r2et"], dataclasses.replace(wanted, start=None))
     code, _, err = run([*words, "--out", tmp_path / "run"], capsys)

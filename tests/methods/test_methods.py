@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.benchmark.data.base import Loaded
-from attrobust.benchmark.data.digits import Digits
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.training.loop import correct, fresh_network
 from attrobust.benchmark.training.recipe import load_recipe
@@ -168,12 +167,6 @@ def test_nothing_but_cross_entropy_is_left_without_the_methods_own_terms(
     batch = offered(method)
     plain = nn.functional.cross_entropy(model(batch.x), batch.y)
     assert torch.allclose(next(method.losses(model, batch)), plain, atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def coarse() -> Loaded:
-    """The digits in a third of the pixels."""
-    return Digits(size=16).load(None)
 
 
 def test_real_digits_are_learned(name: str, digits: Loaded, coarse: Loaded, tmp_path: Path) -> None:
