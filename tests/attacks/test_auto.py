@@ -101,15 +101,15 @@ def test_every_result_is_feasible_and_says_who_found_it(
 
 
 def test_it_spends_no_more_than_it_says(
-    coarse_network: nn.Module,
-    coarse_images: tuple[Tensor, Tensor],
+    network: nn.Module,
+    real_images: tuple[Tensor, Tensor],
     make_context: ContextMaker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(auto, "STEPS", 50)
-    x = coarse_images[0][:2]
-    y = coarse_network(x).argmax(dim=1)
-    passes, budget = Auto()(make_context(coarse_network, Saliency(), x), x, y).passes, Auto().budget
+    x = real_images[0][:2]
+    y = network(x).argmax(dim=1)
+    passes, budget = Auto()(make_context(network, Saliency(), x), x, y).passes, Auto().budget
     assert 0.9 * 300 * len(x) <= passes.double_backward <= budget.double_backward * len(x)
     assert passes.forward <= budget.forward * len(x)
     assert passes.backward <= budget.backward * len(x)

@@ -136,18 +136,18 @@ def test_correction_makes_every_attack_stronger(
 def test_results_of_paper_forms_are_feasible(
     case: str,
     threat: ThreatModel,
-    coarse_network: nn.Module,
-    coarse_images: tuple[Tensor, Tensor],
+    network: nn.Module,
+    real_images: tuple[Tensor, Tensor],
     make_context: ContextMaker,
 ) -> None:
-    x = coarse_images[0][:4].clone()
+    x = real_images[0][:4].clone()
     x[0], x[1] = 0.0, 1.0
-    y = coarse_network(x).argmax(dim=1)
+    y = network(x).argmax(dim=1)
     few = {"draws": 3} if case == "random-sign" else {"steps": 3} | CORRECTED[case] | PAPER.get(case, {})
     attack = registry.get(case.partition(" ")[0])(variant="paper", **few)  # type: ignore[call-arg]
-    output = attack(make_context(coarse_network, Saliency(), x, threat=threat), x, y)
+    output = attack(make_context(network, Saliency(), x, threat=threat), x, y)
     assert threat.contains(x, output.x).all()
-    assert torch.equal(coarse_network(output.x).argmax(dim=1), y)
+    assert torch.equal(network(output.x).argmax(dim=1), y)
     assert torch.equal(output.x, x) == (threat.eps == 0)
 
 

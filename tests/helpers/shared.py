@@ -13,7 +13,7 @@ from attrobust.benchmark.data.base import Split
 
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers by their number of bytes."""
-LARGE = 2**22
+LARGE = 2**20
 """Bytes of a tensor that takes too long to add up after every test: it is known by its version alone."""
 
 
