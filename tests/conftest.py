@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 from attrobust import load
@@ -31,6 +32,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Guard())
+
+
+# Nothing is timed: a busy machine draws its examples as slowly as it must.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +113,7 @@ def make_context(coarse_networks: dict[str, nn.Module]) -> Callable[..., Context
     source_models = {28: load("digits/natural"), 16: coarse_networks["relu"]}
 
     def make(model: nn.Module, explainer: object, x: Tensor, **changes: object) -> Context:
-        settings: dict[str, object] = {
+        given: dict[str, object] = {
             "model": model,
             "explainer": explainer,
             "reduce": lambda maps: reduce_map(maps, "abs-sum"),
@@ -116,7 +122,7 @@ def make_context(coarse_networks: dict[str, nn.Module]) -> Callable[..., Context
             "partners": x.roll(1, 0),
             "source_model": source_models.get(x.shape[-1]),
         }
-        return Context(**(settings | changes))  # type: ignore[arg-type]
+        return Context(**(given | changes))  # type: ignore[arg-type]
 
     return make
 

@@ -17,7 +17,7 @@ NORMS = ["linf", "l2"]
 @given(
     seed=st.integers(0, 10_000), eps=st.sampled_from([0.0, 1 / 255, 0.1, 1.0]), scale=st.sampled_from([1e-4, 1.0, 1e4])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_projection_lies_in_ball_and_box_and_is_idempotent(norm: str, seed: int, eps: float, scale: float) -> None:
     threat = ThreatModel(norm=norm, eps=eps)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(seed)
