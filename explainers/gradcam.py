@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attrobust.explainers import register
-from attrobust.explainers.captum_engine.rectifiers import with_rectifiers
+from attrobust.explainers.captum_engine.rectifiers import rectified
 from attrobust.explainers.shared.from_captum import CaptumExplainer
 from attrobust.naming.suggest import did_you_mean
-from attrobust.networks.private_copy import one_module_per_call
+from attrobust.networks.findings import remembered
 from attrobust.networks.smoothed import shared_copy
 
 
@@ -31,14 +31,19 @@ class LayerExplainer(CaptumExplainer):
 
     layer: str = ""
 
-    def layer_of(self, model: nn.Module, image: Tensor) -> nn.Module:
-        """The layer; raises ValueError where the network has none of that name, or no output with height and width."""
-        modules: dict[str, nn.Module] = dict(model.named_modules())
-        name = self.layer or last_spatial(model, image)
+    def layer_of(self, model: nn.Module, image: Tensor, rewritten: nn.Module | None = None) -> nn.Module:
+        """The layer of the network, or of a rewritten copy of it.
+
+        Raises:
+            ValueError: it has none of that name, or no output with height and width.
+        """
+        network, question = (model, "last map") if rewritten is None else (rewritten, "last map of rewritten")
+        modules: dict[str, nn.Module] = dict(network.named_modules())
+        name = self.layer or remembered(model, image, question, lambda: last_spatial(network, image))
         if name not in modules:
             near = (
                 did_you_mean(name, list(modules))
-                or f" (the last with height and width: {last_spatial(model, image)!r})"
+                or f" (the last with height and width: {last_spatial(network, image)!r})"
             )
             raise ValueError(f"the network has no layer {name!r}{near}")
         return modules[name]
@@ -121,8 +126,8 @@ class GuidedGradCam(LayerExplainer):
 
     def captum(self, model: nn.Module, image: Tensor) -> Any:
         """See ``CaptumExplainer.captum``."""
-        network = with_rectifiers(one_module_per_call(model, image).network)
-        return CaptumGuidedGradCam(network, self.layer_of(network, image))
+        network = rectified(model, image)
+        return CaptumGuidedGradCam(network, self.layer_of(model, image, network.network))
 
     def arguments(self, x: Tensor) -> dict[str, Any]:
         """Captum's argument for the upsampling."""

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from attrobust.explainers import register
 from attrobust.explainers.base import UnderivedExplainer
-from attrobust.explainers.captum_engine.rectifiers import with_rectifiers
+from attrobust.explainers.captum_engine.rectifiers import rectified
 from attrobust.explainers.shared.from_captum import CaptumExplainer
-from attrobust.networks.private_copy import one_module_per_call
 
 
 @register("guided-backprop")
@@ -29,7 +28,7 @@ class GuidedBackprop(CaptumExplainer):
 
     def captum(self, model: nn.Module, image: Tensor) -> Any:
         """See ``CaptumExplainer.captum``."""
-        return CaptumGuidedBackprop(with_rectifiers(one_module_per_call(model, image).network))
+        return CaptumGuidedBackprop(rectified(model, image))
 
 
 @register("deconvolution")
@@ -43,4 +42,4 @@ class Deconvolution(UnderivedExplainer, CaptumExplainer):
 
     def captum(self, model: nn.Module, image: Tensor) -> Any:
         """See ``CaptumExplainer.captum``."""
-        return CaptumDeconvolution(with_rectifiers(one_module_per_call(model, image).network))
+        return CaptumDeconvolution(rectified(model, image))

@@ -3,7 +3,8 @@
 Some of Captum's explainers set hooks on activation modules. Hooks see modules only, and only one call of each: a
 functional ReLU is ignored, and a module used twice is an error or gives wrong maps. So the explainers work on a copy of
 the network, made for one call on one thread, that shares all parameters and buffers and has one activation module for
-each call. Where the model's own structure has that already it is copied; otherwise torch.fx rewrites it.
+each call. Where the model's own structure has that already it is copied; otherwise torch.fx rewrites it. The copy is
+made anew at every call; whether it computes the same is tried once for each state of the network.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from attrobust.networks.findings import remembered
 from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.probe import check_same, probe_for
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, make_out_of_place, shared_copy
@@ -83,8 +85,8 @@ def private_copy(model: nn.Module, x: Tensor) -> Network:
     Raises:
         ValueError: the copy does not compute what the network does.
     """
-    network, image = _copy(model), probe_for(model, x)
-    check_same(model, network.network, image)
+    network = _copy(model)
+    _check_same(model, network, x, "out of place")
     return network
 
 
@@ -98,21 +100,32 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
     Raises:
         ValueError: the network calls functional activations, or one module several times, and cannot be rewritten.
     """
-    network, image = _copy(model), probe_for(model, x)
-    problems = hidden_calls(network.network, image)
+    network = _copy(model)
+    problems = remembered(model, x, "hidden calls", lambda: hidden_calls(network.network, probe_for(model, x)))
     if not problems:
-        check_same(model, network.network, image)
+        _check_same(model, network, x, "out of place")
         return network
     advice = "give every call of an activation or a max-pooling an nn.Module of its own"
     try:
-        network = Network(_rewritten(traced(network.network)))
+        rewritten = _rewritten(traced(network.network))
     except ValueError as error:
         raise ValueError(f"{problems[0]} in {type(model).__name__}, and torch.fx cannot trace it: {advice}") from error
-    left = hidden_calls(network.network, image)
+    network = Network(rewritten)
+    left = remembered(model, x, "calls left hidden", lambda: hidden_calls(rewritten, probe_for(model, x)))
     if left:
         raise ValueError(f"{left[0]} in {type(model).__name__} cannot be made a module: {advice}")
-    check_same(model, network.network, image)
+    _check_same(model, network, x, "one module per call")
     return network
+
+
+def _check_same(model: nn.Module, network: Network, x: Tensor, how: str) -> None:
+    """Raise ValueError unless the copy computes what the network does; tried once for each state of the network."""
+
+    def compare() -> str:
+        check_same(model, network.network, probe_for(model, x))
+        return "the same"
+
+    remembered(model, x, f"outputs {how}", compare)
 
 
 def _copy(model: nn.Module) -> Network:
@@ -122,7 +135,7 @@ def _copy(model: nn.Module) -> Network:
     return network
 
 
-def hidden_calls(network: nn.Module, image: Tensor) -> list[str]:
+def hidden_calls(network: nn.Module, image: Tensor) -> tuple[str, ...]:
     """Descriptions of the calls that hooks on modules would miss; empty where each call has its own module."""
     calls: Counter[nn.Module] = Counter()
     watch = _Watch()
@@ -150,7 +163,7 @@ def hidden_calls(network: nn.Module, image: Tensor) -> list[str]:
         for handle in handles:
             handle.remove()
     reused = [f"module {names[module]!r} is called {count} times" for module, count in calls.items() if count > 1]
-    return [f"function {name} is called" for name in watch.seen] + reused
+    return (*(f"function {name} is called" for name in watch.seen), *reused)
 
 
 class _Watch(FunctionMode):

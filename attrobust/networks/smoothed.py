@@ -210,7 +210,7 @@ def shared_copy(model: nn.Module) -> nn.Module:
                 shared[id(value)] = value
         # The hook tables are copied but not the hooks: a copied hook would act on a copy of its owner.
         for name, table in vars(module).items():
-            if name.endswith("_hooks") and isinstance(table, dict):
+            if name.endswith("_hooks") and isinstance(table, dict) and table:
                 shared[id(table)] = copy.copy(table)
     return independent_copy(model, shared)
 

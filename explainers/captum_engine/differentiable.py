@@ -218,7 +218,7 @@ def _guided_gradcam(explainer: Any, image: Tensor, mode: GraphMode | None) -> An
 
 
 def _network(model: nn.Module, image: Tensor, mode: GraphMode | None) -> Network:
-    network = one_module_per_call(model, image)
+    network = model if isinstance(model, Network) else one_module_per_call(model, image)
     network.around = _around(mode)
     return network
 
@@ -240,6 +240,8 @@ def _rectified(model: nn.Module, image: Tensor, mode: GraphMode | None) -> Netwo
 
 def _same_layer(model: nn.Module, layer: nn.Module, network: Network) -> nn.Module:
     """The private copy's layer that corresponds to ``layer`` of the model."""
+    if network is model:
+        return layer
     names = [name for name, module in model.named_modules() if module is layer]
     if not names:
         raise ValueError(f"the layer {type(layer).__name__} is not part of the model")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from attrobust.networks.low_curvature import CentredSoftplus
-from attrobust.networks.smoothed import replace_modules, shared_copy
+from attrobust.networks.private_copy import Network, one_module_per_call
+from attrobust.networks.smoothed import replace_modules
 
 
 class SoftplusRectifier(nn.ReLU):
@@ -24,10 +25,12 @@ class SoftplusRectifier(nn.ReLU):
         return self.softplus(x)  # type: ignore[no-any-return]
 
 
-def with_rectifiers(model: nn.Module) -> nn.Module:
-    """A copy, sharing all tensors, in which every softplus module, centred or not, is an instance of ``nn.ReLU``."""
-    copy, kinds = shared_copy(model), (nn.Softplus, CentredSoftplus)
-    if isinstance(copy, kinds):
-        return SoftplusRectifier(copy)
-    replace_modules(copy, lambda module: SoftplusRectifier(module) if isinstance(module, kinds) else None)
-    return copy
+def rectified(model: nn.Module, x: Tensor) -> Network:
+    """A private copy, one module per call, in which every softplus, centred or not, is an instance of ``nn.ReLU``.
+
+    Args:
+        model, x: as for ``one_module_per_call``, whose errors are raised.
+    """
+    network, kinds = one_module_per_call(model, x), (nn.Softplus, CentredSoftplus)
+    replace_modules(network, lambda module: SoftplusRectifier(module) if isinstance(module, kinds) else None)
+    return network

@@ -17,6 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from attrobust.networks.findings import remembered
+
 Part = Callable[[Tensor, slice, slice, bool], Tensor]
 """From images b×C×H×W, their rows in the batch, the copies, and whether to build a graph, to contributions b×…"""
 
@@ -85,7 +87,8 @@ def rows_at_once(model: nn.Module, x: Tensor, *, create_graph: bool) -> int:
 
     A backward pass holds about twice what the forward pass saved, the graph of a gradient about five times as much.
     """
-    each = max(1, _saved_bytes(model, x[:1].detach()) * (5 if create_graph else 2))
+    saved = remembered(model, x, "saved bytes", lambda: _saved_bytes(model, x[:1].detach()))
+    each = max(1, saved * (5 if create_graph else 2))
     return max(1, _bytes(x.device) // each)
 
 
