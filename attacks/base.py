@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, final
 import torch
 from torch import Tensor, nn
 
-from attrobust.images import check_like, check_pixels
+from attrobust.images import check_like, check_pixels, pixels_trusted
 from attrobust.maps.seeds import ImageStreams, derive_seed
 from attrobust.networks.copying import independent_copy, without_inference
 from attrobust.networks.passes import Passes, counted
@@ -338,8 +338,9 @@ class Attack(ABC):
         """The results of the attack, or the clean images where the map does not depend on the image."""
         if context.explainer.ignores_image and not self.on_prediction:
             return Results(images=[x.clone()], members=(type(self).__name__,), sources=None)
-        own = context if ours(type(self)) else _own(context)
-        with standard():
+        known = ours(type(self))
+        own = context if known else _own(context)
+        with standard(), pixels_trusted(known):
             return self.results(own, x.clone(), y.clone())
 
     def _checked(self, context: Context, x: Tensor, predicted: Tensor, result: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +13,28 @@ from torch import Tensor, nn
 ROUNDING = 1e-6
 """Distance from [0, 1], in pixel units, that is attributed to rounding."""
 NORMALISE = "pixels are in [0, 1] and networks normalise inside"
+
+
+_trusted: ContextVar[bool] = ContextVar("pixels are known to be in range", default=False)
+
+
+@contextmanager
+def pixels_trusted(trusted: bool) -> Iterator[None]:
+    """Inside the block, on this thread, whether the range of images that explainers are given is not looked at.
+
+    For attacks of this package only, each of whose points is projected into [0, 1]: to look means to wait for a GPU at
+    every step.
+    """
+    token = _trusted.set(trusted)
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
+
+
+def are_pixels_trusted() -> bool:
+    """See ``pixels_trusted``."""
+    return _trusted.get()
 
 
 def check_kind(x: Tensor, what: str) -> None:

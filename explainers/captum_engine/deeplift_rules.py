@@ -33,11 +33,12 @@ def rescale(inputs: Tensor, outputs: Tensor, grad_input: Tensor, grad_output: Te
         grad_output: the multiplier of the activation's output.
         eps: inputs closer than this count as equal.
     """
-    delta_in, delta_out = (_difference(values) for values in (inputs, outputs))
+    delta_in, delta_out = (torch.sub(*values.chunk(2)) for values in (inputs, outputs))
     equal = delta_in.abs() < eps
     # The divisor is replaced before the division: the gradient of a discarded 0/0 would still be NaN.
     ratio = delta_out / delta_in.masked_fill(equal, 1.0)
-    return torch.where(equal, grad_input, grad_output * ratio)
+    own, above = (torch.unflatten(gradient, 0, (2, -1)) for gradient in (grad_input, grad_output))
+    return torch.where(equal, own, above * ratio).flatten(0, 1)
 
 
 def rescale_pool(
@@ -64,12 +65,6 @@ def rescale_pool(
     return torch.cat([multiplier, multiplier])
 
 
-def _difference(values: Tensor) -> Tensor:
-    """Images minus references, twice one after the other, 2B×…."""
-    difference = torch.sub(*values.chunk(2))
-    return torch.cat([difference, difference])
-
-
 class _Rules:
     """Replaces Captum's hooks by ones that detach nothing and use the rules above."""
 
@@ -79,7 +74,8 @@ class _Rules:
         return isinstance(module, CALLED_ONCE)
 
     def _forward_pre_hook(self, module: Any, inputs: Any) -> None:
-        module.input = (inputs[0] if isinstance(inputs, tuple) else inputs).clone()
+        # No copy: what ``Separated`` hands in is seen by nothing else.
+        module.input = inputs[0] if isinstance(inputs, tuple) else inputs
 
     def _forward_hook(self, module: Any, _inputs: Any, outputs: Any) -> None:
         module.output = (outputs[0] if isinstance(outputs, tuple) else outputs).clone()

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from attrobust import Context, load
+from attrobust.attacks.base import Attack
 from attrobust.attacks.topk import TopK
 from attrobust.benchmark.evaluation.evaluate import Images
+from attrobust.explainers import base
 from attrobust.explainers.saliency import Saliency
 from attrobust.explainers.uniform_gradient import UniformGradient
-from attrobust.images import check_pixels
+from attrobust.images import check_pixels, pixels_trusted
 
 from helpers.cases import MakeCase, case_of
 
@@ -110,3 +112,40 @@ def test_images_of_another_type_than_the_weights_are_refused(
         TopK(steps=1)(context, x.to(kind), y)
     with pytest.raises(ValueError, match=message):
         Saliency()(model, x.to(kind), y)
+
+
+def test_no_step_of_an_attack_of_ours_looks_at_pixels(
+    real_images: Images_, make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, model = real_images[0][:2], load("digits/natural")
+    context = make_context(model, Saliency(), x)
+    y = context.predict(x)
+    wanted = TopK(steps=2)(context, x, y).x
+    monkeypatch.setattr(base, "check_pixels", lambda *_, **__: pytest.fail("looked at"))
+    assert torch.equal(TopK(steps=2)(context, x, y).x, wanted)
+
+
+def test_a_plug_in_attack_explains_no_image_far_outside(
+    real_images: Images_, make_context: Callable[..., Context]
+) -> None:
+    class Far(Attack):
+        def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
+            context.maps(x + 3, y)
+            return x
+
+    x = real_images[0][:2]
+    context = make_context(load("digits/natural"), Saliency(), x)
+    with pixels_trusted(True), pytest.raises(ValueError, match="images must be in"):
+        Far()(context, x, context.predict(x))
+    with pytest.raises(ValueError, match="images must be in"):
+        Saliency()(context.model, x + 3, torch.zeros(2, dtype=torch.int64))
+
+
+def test_a_trusted_image_that_is_not_finite_has_a_map_of_nan_all_the_same(real_images: Images_) -> None:
+    x, model, target = real_images[0][:3].clone(), load("digits/natural"), torch.zeros(3, dtype=torch.int64)
+    wanted = Saliency()(model, x, target)
+    x[1, 0, 3, 3] = float("nan")
+    with pixels_trusted(True):
+        maps = Saliency()(model, x, target)
+    assert maps[1].isnan().all()
+    assert torch.equal(maps[::2], wanted[::2])
