@@ -19,17 +19,19 @@ from tqdm import tqdm
 from attrobust.benchmark.data import register
 from attrobust.benchmark.data.base import Dataset, Loaded, Split, fixed_order, in_parts
 from attrobust.benchmark.data.decode import decode
+from attrobust.benchmark.data.decoded import DecodedImages
 from attrobust.benchmark.data.tree import SUFFIXES, left_out, read_tree
 from attrobust.benchmark.models.normalization import CONSTANTS
 from attrobust.types import UsageError
 
 LOG = logging.getLogger("attrobust")
 MEAN, STD = CONSTANTS["imagenet"]
-CACHE_BYTES = 2 * 2**30
+CACHE_BYTES = 4 * 2**30
+"""Of decoded images on disk, for each split."""
 
 
 class FolderSplit(Split):
-    """Image files, decoded on demand and kept in memory as long as they fit in a budget of 2 GiB a split.
+    """Image files, decoded on demand; decoded images are kept on disk, up to 4 GiB a split.
 
     A file is what it was when it was first read: later reads of other bytes raise UsageError. So images are never other
     ones than their hash says.
@@ -57,18 +59,19 @@ class FolderSplit(Split):
         self.labels = labels
         self._name, self._root, self._files, self._looks = name, root, list(files), looks
         self._size, self._depth = size, depth
-        self._cache: dict[int, Tensor] = {}
-        self._room = CACHE_BYTES // (3 * size * size)
+        self._decoded = DecodedImages((3, size, size), CACHE_BYTES)
         self._sha256: dict[Path, str] = {}
         self._largest: dict[Path, int] = {}
 
     def pixels(self, indices: Sequence[int]) -> Tensor:
         """See ``Split.pixels``; raises UsageError naming a file that does not decode or has changed."""
-        positions = [int(i) for i in indices]
-        missing = [i for i in positions if i not in self._cache]
-        with ThreadPoolExecutor() as pool:
-            fresh = dict(zip(missing, pool.map(self._decode, missing), strict=True))
-        return torch.stack([fresh[i] if i in fresh else self._cache[i] for i in positions])
+        images = {int(i): self._decoded.get(int(i)) for i in indices}
+        missing = [i for i, image in images.items() if image is None]
+        if missing:
+            with ThreadPoolExecutor() as pool:
+                images.update(zip(missing, pool.map(self._decode, missing), strict=True))
+        found = (images[int(i)] for i in indices)
+        return torch.stack([image for image in found if image is not None])
 
     @property
     def has_gaze(self) -> bool:
@@ -117,8 +120,7 @@ class FolderSplit(Split):
 
     def _decode(self, index: int) -> Tensor:
         image = self._read(self._files[index])
-        if len(self._cache) < self._room:
-            self._cache[index] = image
+        self._decoded.keep(index, image)
         return image
 
     def _read(self, path: Path) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,24 @@ class Images:
         if masks is not None and (masks.shape != (count, height, width) or masks.dtype != torch.bool):
             raise ValueError(f"masks must be bool {count}×{height}×{width}, not {masks.dtype} {_shape(masks)}")
 
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: range) -> Images:
+        """Some of the images."""
+        chosen = list(rows)
+        masks = None if self.masks is None else self.masks[chosen]
+        return Images(x=self.x[chosen], y=self.y[chosen], partners=self.partners[chosen], masks=masks)
+
+
+class ImageList(Protocol):
+    """A fixed list of images that is handed out in parts, so that it need not be in memory."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: range) -> Images:
+        """Some of the images."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
@@ -75,7 +94,7 @@ def evaluate(
     explainer: Explainer,
     attack: Attack,
     metrics: Sequence[CaseMetric],
-    images: Images,
+    images: ImageList,
     rules: Rules,
     *,
     source_model: nn.Module | None = None,
@@ -104,9 +123,9 @@ def evaluate(
         explain = explaining(scored, independent_copy(explainer), rules.seed)
         attack = independent_copy(attack)
         batches = []
-        for context, x, y in _contexts(model, explainer, images, rules, source_model, progress):
+        for context, x, y, masks in _contexts(model, explainer, images, rules, source_model, progress):
             output = attack(context, x, y)
-            masks, results = _masks(images, context), (output.x, *output.others)
+            results = (output.x, *output.others)
             cases = Cases(scored, explain, context, x, y, results=results, masks=masks)
             batches.append(worst_of(output, scoring.score(cases), scoring.higher_is_better))
             if scoring.over:
@@ -118,7 +137,7 @@ def judge(
     model: nn.Module,
     explainer: Explainer | None,
     metrics: Sequence[CaseMetric],
-    images: Images,
+    images: ImageList,
     rules: Rules,
     *,
     progress: str = "metrics",
@@ -136,8 +155,8 @@ def judge(
         scored, scoring = scored_copy(model), Scoring(metrics, rules.seed)
         explain = explaining(scored, independent_copy(explainer), rules.seed) if explainer else unexplained
         batches = []
-        for context, x, y in _contexts(model, explainer or Saliency(), images, rules, None, progress):
-            cases = Cases(scored, explain, context, x, y, masks=_masks(images, context))
+        for context, x, y, masks in _contexts(model, explainer or Saliency(), images, rules, None, progress):
+            cases = Cases(scored, explain, context, x, y, masks=masks)
             batches.append(unattacked([scores[0] for scores in scoring.score(cases)]))
             if scoring.over:
                 break
@@ -147,7 +166,7 @@ def judge(
 def accuracy_under_attack(
     model: nn.Module,
     attack: Attack,
-    images: Images,
+    images: ImageList,
     rules: Rules,
     *,
     source_model: nn.Module | None = None,
@@ -169,16 +188,12 @@ def accuracy_under_attack(
     with seeded(derive_seed("evaluation", rules.seed)):
         attack = independent_copy(attack)
         batches = []
-        for context, x, y in _contexts(model, Saliency(), images, rules, source_model, progress):
+        for context, x, y, _ in _contexts(model, Saliency(), images, rules, source_model, progress):
             output = attack(context, x, y)
             clean = context.predict(x) == y
             correct = [clean & (context.predict(result) == y) for result in (output.x, *output.others)]
             batches.append(worst_of(output, [torch.stack(correct).cpu().double()], [True]))
         return joined(batches)
-
-
-def _masks(images: Images, context: Context) -> Tensor | None:
-    return None if images.masks is None else images.masks[list(context.ids)]
 
 
 def _shape(x: Tensor) -> str:
@@ -188,34 +203,35 @@ def _shape(x: Tensor) -> str:
 def _contexts(
     model: nn.Module,
     explainer: Explainer,
-    images: Images,
+    images: ImageList,
     rules: Rules,
     source_model: nn.Module | None,
     progress: str,
-) -> Iterator[tuple[Context, Tensor, Tensor]]:
-    """The attack context, clean images and explained classes of every batch."""
+) -> Iterator[tuple[Context, Tensor, Tensor, Tensor | None]]:
+    """The attack context, clean images, explained classes and object masks of every batch."""
     # Copies, so that a plug-in that changes one affects no other cell.
     model, explainer = independent_copy(model), independent_copy(explainer)
     like = next(model.parameters())
     source_model = None if source_model is None else independent_copy(source_model).to(like).eval()
-    count = len(images.y)
+    count = len(images)
     starts = range(0, count, rules.batch_size)
     for start in tqdm(starts, desc=progress, unit="batch", leave=False, disable=None if len(starts) > 1 else True):
-        rows = list(range(start, min(start + rules.batch_size, count)))
-        x = images.x[rows].to(like.device)
+        rows = range(start, min(start + rules.batch_size, count))
+        part = images.take(rows)
+        x = part.x.to(like.device)
         context = Context(
             model=model,
             explainer=explainer,
             reduce=functools.partial(reduce_map, how=rules.reduction),
             threat=rules.threat,
-            ids=rows,
-            partners=images.partners[rows].to(like.device),
+            ids=list(rows),
+            partners=part.partners.to(like.device),
             seed=rules.seed,
             surrogate=None if explainer.differentiable else Saliency(),
             source_model=source_model,
         )
-        y = context.predict(x) if rules.label == "predicted" else images.y[rows].to(like.device)
-        yield context, x, y
+        y = context.predict(x) if rules.label == "predicted" else part.y.to(like.device)
+        yield context, x, y, part.masks
 
 
 def scored_copy(model: nn.Module) -> nn.Module:

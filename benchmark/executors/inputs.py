@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from attrobust.benchmark.data.base import Split, partners
 from attrobust.benchmark.evaluation.evaluate import Images, Rules
 from attrobust.benchmark.request.request import Request
@@ -9,11 +11,31 @@ from attrobust.threat import ThreatModel
 from attrobust.types import Cell
 
 
-def images_of(split: Split, count: int) -> Images:
-    """The first images of a split, each with another one of another class."""
-    x, y = split.batch(range(count))
-    masks = split.masks(range(count)) if split.has_masks else None
-    return Images(x=x, y=y, partners=split.batch(partners(split, count))[0], masks=masks)
+@dataclass(frozen=True)
+class FirstImages:
+    """The first images of a split, each with another one of another class, read when they are taken.
+
+    Attributes:
+        split: whose images.
+        partners: the position of every image's partner.
+    """
+
+    split: Split
+    partners: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.partners)
+
+    def take(self, rows: range) -> Images:
+        """Some of the images."""
+        x, y = self.split.batch(rows)
+        masks = self.split.masks(rows) if self.split.has_masks else None
+        return Images(x=x, y=y, partners=self.split.batch([self.partners[row] for row in rows])[0], masks=masks)
+
+
+def images_of(split: Split, count: int) -> FirstImages:
+    """The first images of a split."""
+    return FirstImages(split, tuple(partners(split, count)))
 
 
 def rules_of(request: Request, cell: Cell) -> Rules:

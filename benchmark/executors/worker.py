@@ -178,7 +178,8 @@ class Worker:
     def _audit(self, job: AuditJob) -> AuditResult:
         network = self._network(job.network, job.cell.checkpoint_sha256)
         started = time.monotonic()
-        images = images_of(self._data.splits[job.split], min(IMAGES, job.cell.images))
+        count = min(IMAGES, job.cell.images)
+        images = images_of(self._data.splits[job.split], count).take(range(count))
         with memory_budget(self._request.memory):
             flags = probe(network, job.explainer.item, images, rules_of(self._request, job.cell))
         return AuditResult(flags=tuple(flags), seconds=time.monotonic() - started)
