@@ -201,9 +201,18 @@ def seeded(seed: int) -> Iterator[None]:
 
 def seed_all(seed: int) -> None:
     """Seed torch, NumPy and Python."""
-    torch.manual_seed(seed)
+    if _accelerated():
+        torch.manual_seed(seed)
+    else:
+        # Without the seeds of GPUs that are not there, which torch keeps a list of, with a stack trace for each.
+        torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
+
+
+@functools.cache
+def _accelerated() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()
 
 
 def normal(x: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from attrobust.maps.rows import may_be
+
 
 def order_and_runs(values: Tensor) -> tuple[Tensor, Tensor]:
     """Argsort of each row of floats, int64 B×D, and where a run of equal sorted values starts, bool B×D.
@@ -75,7 +77,7 @@ def top_mask(values: Tensor, k: int) -> Tensor:
     threshold = _kth_largest(values, k)
     above, at = values > threshold, values == threshold
     left = k - above.sum(dim=1, keepdim=True)
-    if (at.sum(dim=1, keepdim=True) > left).any():
+    if may_be(at.sum(dim=1, keepdim=True) > left):
         at &= at.cumsum(dim=1) <= left
     return above | at
 

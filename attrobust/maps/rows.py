@@ -12,6 +12,20 @@ Norm = Literal["l2", "sum", "max"]
 """``‖r‖₂``, ``Σ|r|`` or ``max|r|`` of a row r."""
 
 
+def may_be(condition: Tensor) -> bool:
+    """Whether any value of a bool tensor is True; taken for granted on a GPU.
+
+    To look, the process would wait for everything that the GPU has yet to compute. It is for conditions that only say
+    whether an exact computation can be spared.
+    """
+    return looking_waits(condition) or bool(condition.any())
+
+
+def looking_waits(x: Tensor) -> bool:
+    """Whether reading a value of a tensor waits for its device."""
+    return x.device.type != "cpu"
+
+
 def largest(dtype: torch.dtype) -> float:
     """A size that squares, and products of a few values, of which are far from infinity: 1e120 in float64."""
     size: float = torch.finfo(dtype).max ** 0.39
@@ -24,7 +38,7 @@ def with_norm(rows: Tensor, by: Norm) -> tuple[Tensor, Tensor]:
     A power of two changes no digit, and what is made of the ratio of rows and norms does not depend on it.
     """
     size, large = _norm(rows, by), largest(rows.dtype)
-    if not ((size > 1 / large) & (size < large)).all():
+    if may_be(~((size > 1 / large) & (size < large))):
         exponent = torch.frexp(_norm(rows.detach(), "max")).exponent
         # The power is a float too, and enough for the smallest one.
         most = math.frexp(torch.finfo(rows.dtype).max)[1] - 24
@@ -63,4 +77,4 @@ def is_finite(rows: Tensor) -> Tensor:
     """bool[B]: all values of the row are finite."""
     # A finite sum is of finite values and found ten times as fast as they are looked at; that of huge ones is not.
     finite = rows.sum(dim=1).isfinite()
-    return finite if finite.all() else rows.isfinite().all(dim=1)
+    return rows.isfinite().all(dim=1) if may_be(~finite) else finite

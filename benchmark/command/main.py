@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _verify(verify_parser().parse_args(words[1:]))
         if words[:1] == ["check"]:
             return _check(check_parser().parse_args(words[1:]))
-        return _benchmark(benchmark_parser().parse_args(words), words)
+        return _benchmark(benchmark_parser().parse_args(words), words, own_process=argv is None)
     except UsageError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
@@ -55,9 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _benchmark(options: argparse.Namespace, words: list[str]) -> int:
+def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bool) -> int:
     if options.list is not None:
         return _list(options)
+    if own_process:
+        from attrobust.process import flush_in_all_threads
+
+        flush_in_all_threads()
     for path in options.plugin:
         load_plugin(path)
     # Captum's warnings about its hooks concern private copies of networks only.
