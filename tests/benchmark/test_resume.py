@@ -62,7 +62,10 @@ def test_a_killed_run_ends_in_the_same_table(words: list[str], tmp_path: Path) -
 
 
 def test_a_run_that_is_interrupted_says_so_and_exits_130(tmp_path: Path) -> None:
+    # A suite in the background of a shell ignores the signal, and what it starts would too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = start([*EVALUATION, "--attacks", "topk:steps=500", "--out", tmp_path / "run"])
+    signal.signal(signal.SIGINT, before)
     while not (tmp_path / "run" / "log.txt").exists():
         assert process.poll() is None
         time.sleep(0.05)
