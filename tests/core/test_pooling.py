@@ -44,6 +44,37 @@ def test_first_and_second_derivatives_are_those_of_the_formula() -> None:
     assert torch.autograd.gradgradcheck(pool, x)
 
 
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(2, 3), nn.MaxPool2d(3, 2, 1)], ids=str)
+def test_third_derivatives_are_those_of_the_formula(pool: nn.MaxPool2d) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 1, 6, 7, dtype=torch.float64, generator=generator).requires_grad_()
+
+    def derivative(x: Tensor) -> Tensor:
+        return torch.autograd.grad(LogSumExpPool(pool, 2.0)(x).square().sum(), x, create_graph=True)[0]
+
+    assert torch.autograd.gradgradcheck(derivative, x)
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1, ceil_mode=True)], ids=str)
+def test_derivatives_are_those_of_the_formula_written_out(pool: nn.MaxPool2d) -> None:
+    x = torch.randn(2, 3, 8, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def written_out(x: Tensor) -> Tensor:
+        # Padding is the lowest value that is not in any window's sum.
+        size, stride, pad = pool.kernel_size, pool.stride, pool.padding
+        wide = nn.functional.pad(x, (pad, pad + pad, pad, pad + pad), value=-1e3)
+        return wide.unfold(2, size, stride).unfold(3, size, stride).flatten(4).mul(5.0).logsumexp(dim=4) / 5.0
+
+    results = []
+    for function in (LogSumExpPool(pool, 5.0), written_out):
+        pooled = function(x)
+        (first,) = torch.autograd.grad(pooled.sin().sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        results.append((pooled[..., :4, :5].detach(), first.detach(), second))
+    for found, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
 def test_padding_and_large_values_leave_no_nan_in_single_precision() -> None:
     x = (1e4 * torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(0))).requires_grad_()
     (gradient,) = torch.autograd.grad(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ import torch
 from attrobust import process
 from attrobust.process import modes, normal, restored, seeded, standard
 
+ROOT = Path(__file__).parents[2]
 SETTERS: dict[str, Callable[[], object]] = {
     "default dtype": lambda: torch.set_default_dtype(torch.float64),
     "default device": lambda: torch.set_default_device("meta"),
@@ -82,6 +87,47 @@ def test_random_states_are_those_of_the_seed_inside_and_the_caller_s_afterwards(
         assert draw() != first
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (random.getstate(), str(np.random.get_state())) == before[1:]
+
+
+def share_of_denormals() -> float:
+    """Of products that are 1e-39, the share that is not zero."""
+    return float((torch.full((2**20,), 1e-20) * 1e-19).count_nonzero() / 2**20)
+
+
+@pytest.mark.parametrize("inside", [modes, standard, lambda: seeded(0)], ids=["modes", "standard", "seeded"])
+def test_denormal_numbers_are_zero_inside_and_are_kept_afterwards(
+    inside: Callable[[], AbstractContextManager[None]],
+) -> None:
+    with restored():
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(False)
+        assert share_of_denormals() == 1
+        with inside():
+            assert share_of_denormals() == 0
+        assert share_of_denormals() == 1
+
+
+IN_A_PROCESS = """
+import torch
+from attrobust.process import flush_in_all_threads, modes
+torch.set_num_threads(2)
+{first}
+with modes():
+    inside = (torch.full((2**20,), 1e-20) * 1e-19).count_nonzero() / 2**20
+print(float(inside), float((torch.full((2**20,), 1e-20) * 1e-19).count_nonzero() / 2**20))
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "wanted"), [("", "0.5 1.0"), ("flush_in_all_threads()", "0.0 0.0")], ids=["library", "command"]
+)
+def test_threads_of_the_pool_are_left_alone_in_a_library_and_flush_in_a_process_of_ours(
+    first: str, wanted: str
+) -> None:
+    code = IN_A_PROCESS.format(first=first)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == wanted
 
 
 def test_a_tensor_made_in_inference_mode_is_copied_to_one_that_can_be_differentiated() -> None:
