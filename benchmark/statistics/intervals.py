@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 from attrobust.arrays import Floats
 from attrobust.benchmark.store.schema import How
 
+Counts = npt.NDArray[np.int16]
 RESAMPLES = 2000
 LEVEL = 0.95
 NORMAL = float(special.ndtri((1 + LEVEL) / 2))
@@ -126,19 +128,22 @@ def _resampled_means(values: Floats) -> Floats:
     """Means of RESAMPLES draws with replacement, …×RESAMPLES; the draws depend only on the number of images."""
     n = values.shape[-1]
     blocks = _draws(n) if n <= 4096 else _generate(n)
-    means: Floats = np.concatenate([values @ counts.T for counts in blocks], axis=-1) / n
+    means: Floats = np.concatenate([values @ counts.astype(np.float64).T for counts in blocks], axis=-1) / n
     return means
 
 
 @functools.lru_cache(maxsize=4)
-def _draws(n: int) -> tuple[Floats, ...]:
+def _draws(n: int) -> tuple[Counts, ...]:
     return tuple(_generate(n))
 
 
-def _generate(n: int) -> Iterator[Floats]:
-    """How often each of n images is drawn in each resample, in blocks of resamples that fit in memory."""
+def _generate(n: int) -> Iterator[Counts]:
+    """How often each of n images is drawn in each resample, in blocks of resamples that fit in memory.
+
+    Kept as 16 bits, since they are as many for each image as there are resamples.
+    """
     generator = np.random.Generator(np.random.PCG64(0))
     size = max(1, 4_000_000 // n)
     for start in range(0, RESAMPLES, size):
         block = min(size, RESAMPLES - start)
-        yield generator.multinomial(n, np.full(n, 1.0 / n), size=block).astype(np.float64)
+        yield generator.multinomial(n, np.full(n, 1.0 / n), size=block).astype(np.int16)
