@@ -46,6 +46,9 @@ def _schema(kind: Any, title: str) -> Settings:
             said |= {"status": "whether it was computed.", **attributes(RowBase.__doc__ or "")}
         definition["description"] = text.partition("\n\nAttributes:")[0]
         for name, field in definition.get("properties", {}).items():
+            # An empty default is written by some versions of msgspec only.
+            if field.get("default") in ({}, []):
+                del field["default"]
             if name in said:
                 definition["properties"][name] = {"description": said[name], **field}
     return {"$schema": DIALECT, "title": title, **schema}
