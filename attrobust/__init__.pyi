@@ -3,6 +3,7 @@
 from .attacks import register_attack as register_attack
 from .attacks.base import Attack as Attack
 from .attacks.base import AttackOutput as AttackOutput
+from .attacks.base import Clean as Clean
 from .attacks.base import Context as Context
 from .attacks.base import Explain as Explain
 from .attacks.base import Observer as Observer
@@ -61,6 +62,7 @@ __all__ = [
     "Card",
     "Case",
     "CaseMetric",
+    "Clean",
     "Context",
     "Cost",
     "Dataset",

@@ -150,11 +150,11 @@ def restored() -> Iterator[None]:
 
 
 @contextmanager
-def modes() -> Iterator[None]:
+def modes(*, denormals: bool = False) -> Iterator[None]:
     """Inside the block the caller's modes have no effect; afterwards they are as they were.
 
     Default dtype and device, gradients, inference mode, autocast and the precision of products are those that torch
-    starts with; denormal numbers are zero.
+    starts with. Denormal numbers are zero, but in this thread they are not with ``denormals``.
     """
     _make_pool()
     before = [read() for (read, _), _ in _STANDARD]
@@ -163,7 +163,7 @@ def modes() -> Iterator[None]:
             stack.enter_context(torch.inference_mode(mode=False))
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        _set([value for _, value in _STANDARD])
+        _set([not denormals if setting is _DENORMALS else value for setting, value in _STANDARD])
         try:
             yield
         finally:
@@ -177,9 +177,9 @@ def _set(values: Sequence[Any]) -> None:
 
 
 @contextmanager
-def standard() -> Iterator[None]:
+def standard(*, denormals: bool = False) -> Iterator[None]:
     """As ``modes``, and as ``restored``: what a component is run in."""
-    with restored(), modes():
+    with restored(), modes(denormals=denormals):
         yield
 
 

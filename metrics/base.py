@@ -160,7 +160,8 @@ class Similarity(CaseMetric, kind=True):
         """
         if a.shape != b.shape or a.dim() != 3:
             raise ValueError(f"maps must be two B×H×W tensors of one shape, not {tuple(a.shape)} and {tuple(b.shape)}")
-        with standard():
+        # Maps cost nothing to compare beside what they cost to make: none is too small.
+        with standard(denormals=True):
             return in_parts(self._of_some, _float64(a), _float64(b))
 
     def _of_some(self, a: Tensor, b: Tensor) -> Tensor:

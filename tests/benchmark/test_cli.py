@@ -187,7 +187,7 @@ def test_components_are_tried_out_where_something_is_left_to_compute(
         raise UsageError("tried out")
 
     monkeypatch.setattr(runner, "try_out", refuse)
-    words = ["--methods", "natural,aga", *FAST, "--out", finished]
+    words = ["--methods", "natural,aga", *ATTACKED, "--out", finished]
     assert run(words, capsys)[0] == run([*words, "--dry-run"], capsys)[0] == 0
     for more in (["--metrics", "pearson"], ["--methods", "natural,hessian"], ["--images", "7"]):
         code, _, err = run([*words, *more], capsys)

@@ -107,6 +107,15 @@ def test_denormal_numbers_are_zero_inside_and_are_kept_afterwards(
         assert share_of_denormals() == 1
 
 
+@pytest.mark.parametrize("inside", [modes, standard])
+def test_maps_are_compared_with_denormal_numbers(inside: Callable[..., AbstractContextManager[None]]) -> None:
+    with restored(), seeded(0):
+        torch.set_num_threads(1)
+        with inside(denormals=True):
+            assert share_of_denormals() == 1
+        assert share_of_denormals() == 0
+
+
 IN_A_PROCESS = """
 import torch
 from attrobust.process import flush_in_all_threads, modes
