@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from attrobust.images import check_like, check_pixels, pixels_trusted
 from attrobust.maps.seeds import ImageStreams, derive_seed
 from attrobust.networks.copying import independent_copy, without_inference
+from attrobust.networks.forward_only import ForwardOnly
 from attrobust.networks.passes import Passes, counted
 from attrobust.networks.state import untouched
 from attrobust.places import ours
@@ -340,7 +341,7 @@ class Attack(ABC):
             return Results(images=[x.clone()], members=(type(self).__name__,), sources=None)
         known = ours(type(self))
         own = context if known else _own(context)
-        with standard(), pixels_trusted(known):
+        with standard(), pixels_trusted(known), ForwardOnly():
             return self.results(own, x.clone(), y.clone())
 
     def _checked(self, context: Context, x: Tensor, predicted: Tensor, result: Tensor) -> tuple[Tensor, Tensor]:

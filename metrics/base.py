@@ -14,6 +14,7 @@ from attrobust.maps.reduction import reduce_map
 from attrobust.maps.rows import is_finite
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.parts import in_parts
+from attrobust.networks.forward_only import ForwardOnly
 from attrobust.process import standard
 from attrobust.types import Scope
 
@@ -210,7 +211,7 @@ class Quality(CaseMetric, kind=True):
         Returns:
             float64[B]. NaN where the metric is undefined.
         """
-        with standard(), torch.no_grad():
+        with standard(), torch.no_grad(), ForwardOnly():
             return self._checked(self.judge(case.ordinary()), len(case.clean), "judge")
 
 
