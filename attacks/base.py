@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from attrobust.images import check_like, check_pixels, pixels_trusted
 from attrobust.maps.seeds import ImageStreams, derive_seed
 from attrobust.networks.copying import independent_copy, without_inference
+from attrobust.networks.findings import steady
 from attrobust.networks.forward_only import ForwardOnly
 from attrobust.networks.passes import Passes, counted
 from attrobust.networks.state import untouched
@@ -61,7 +62,8 @@ class Clean:
         y: explained classes, int64[B].
         maps: of these, B×H×W.
         logits: B×K.
-        of: the network, the explainer and the reduction that they are of.
+        of: the network, the explainer, the reduction and the seed that they are of.
+        versions: torch's counts of changes in place: of the images, the classes, and the network's weights and buffers.
     """
 
     x: Tensor
@@ -69,10 +71,13 @@ class Clean:
     maps: Tensor
     logits: Tensor
     of: tuple[object, ...]
+    versions: tuple[int, ...]
 
     def take(self, rows: list[int]) -> Clean:
         """What is known of some of the images."""
-        return replace(self, x=self.x[rows], y=self.y[rows], maps=self.maps[rows], logits=self.logits[rows])
+        x, y = self.x[rows], self.y[rows]
+        versions = (x._version, y._version, *self.versions[2:])
+        return replace(self, x=x, y=y, maps=self.maps[rows], logits=self.logits[rows], versions=versions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +126,14 @@ class Context:
     def remembering(self, x: Tensor, y: Tensor) -> Context:
         """The context with maps and logits of its clean images, which ``maps`` and ``maps_and_logits`` then return.
 
-        They are returned for these very tensors only, and no longer where network, explainer or reduction are replaced.
+        They are returned for these very tensors only, and no longer where network, explainer or reduction are replaced,
+        or where the images, the classes or the network's weights were changed in place.
         """
         if self._known(x, y) is not None:
             return self
         maps, logits = self.maps_and_logits(x, y)
-        return replace(self, clean=Clean(x=x, y=y, maps=maps, logits=logits, of=self._of))
+        known = Clean(x=x, y=y, maps=maps, logits=logits, of=self._of, versions=self._versions(x, y))
+        return replace(self, clean=known)
 
     @property
     def images(self) -> tuple[Tensor, Tensor]:
@@ -144,7 +151,12 @@ class Context:
         known = self.clean
         if known is None or known.x is not x or known.y is not y:
             return None
-        return known if all(a is b for a, b in zip(known.of, self._of, strict=True)) else None
+        same = all(a is b for a, b in zip(known.of, self._of, strict=True))
+        return known if same and known.versions == self._versions(x, y) else None
+
+    def _versions(self, x: Tensor, y: Tensor) -> tuple[int, ...]:
+        tensors = (x, y, *self.model.parameters(), *self.model.buffers())
+        return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)
 
     def maps(
         self, x: Tensor, y: Tensor, *, model: nn.Module | None = None, create_graph: bool = False, draw: int = 0
@@ -341,7 +353,7 @@ class Attack(ABC):
             return Results(images=[x.clone()], members=(type(self).__name__,), sources=None)
         known = ours(type(self))
         own = context if known else _own(context)
-        with standard(), pixels_trusted(known), ForwardOnly():
+        with standard(), pixels_trusted(known), steady(known), ForwardOnly():
             return self.results(own, x.clone(), y.clone())
 
     def _checked(self, context: Context, x: Tensor, predicted: Tensor, result: Tensor) -> tuple[Tensor, Tensor]:

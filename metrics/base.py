@@ -14,7 +14,9 @@ from attrobust.maps.reduction import reduce_map
 from attrobust.maps.rows import is_finite
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.parts import in_parts
+from attrobust.networks.findings import steady
 from attrobust.networks.forward_only import ForwardOnly
+from attrobust.places import ours
 from attrobust.process import standard
 from attrobust.types import Scope
 
@@ -211,7 +213,7 @@ class Quality(CaseMetric, kind=True):
         Returns:
             float64[B]. NaN where the metric is undefined.
         """
-        with standard(), torch.no_grad(), ForwardOnly():
+        with standard(), torch.no_grad(), ForwardOnly(), steady(ours(type(self))):
             return self._checked(self.judge(case.ordinary()), len(case.clean), "judge")
 
 

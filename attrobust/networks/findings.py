@@ -1,9 +1,13 @@
-"""What was found out about a network by running it, kept until the network changes.
+"""What was found out about a network by running it, kept while only we run, and until the network changes.
 
 Explainers try a network before they trust a rewritten copy of it: whether both compute the same, which calls are hidden
-from hooks, how much a pass saves. That takes several passes, and the answer is the same at the next call unless the
-network was changed in between. Only answers are kept, never tensors, modules or copies: maps are always computed with
-the network as it is, and a network that nobody else refers to is freed.
+from hooks, how much a pass saves. That takes several passes, and the answer is the same at the next step of an attack.
+It is kept in the block of ``steady`` only. Elsewhere a network may be changed in ways that no state shows, such as a
+global variable that ``forward`` reads. Maps that are scored are computed outside, so that a network is found out there
+whose calls depend on the values of its images.
+
+Only answers are kept, never tensors, modules or copies: maps are always computed with the network as it is, and a
+network that nobody else refers to is freed.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ import dataclasses
 import itertools
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, TypeVar, cast
@@ -34,24 +40,34 @@ def remembered(network: nn.Module, x: Tensor, question: str, find: Callable[[], 
     """What ``find`` returns, or returned for this question since the network last changed.
 
     Args:
-        network: not called here.
+        network: asked about.
         x: images, B×C×H×W, whose shape, dtype and device an answer belongs to.
         question: what is asked.
         find: runs the network by ``forward``, so that the hooks of the network itself play no part; its answer must
             not depend on the values of the weights. Errors are not kept.
     """
-    state = _State.of(network)
-    if state is None:
+    known = _kept.get()
+    state = None if known is None else _State.of(network)
+    if known is None or state is None:
         return find()
-    kept = _kept.get(id(network))
+    kept = known.get(id(network))
     if kept is None or not kept.state.holds(state):
-        number = id(network)
-        state.alive.append(weakref.ref(network, lambda _: _kept.pop(number, None)))
-        kept = _kept[number] = _Findings(state, {})
+        state.alive.append(weakref.ref(network))
+        kept = known[id(network)] = _Findings(state, {})
     key = (question, x.shape[1:], x.dtype, x.device)
     if key not in kept.answers:
         kept.answers[key] = find()
     return cast(A, kept.answers[key])
+
+
+@contextmanager
+def steady(ours: bool) -> Iterator[None]:
+    """Inside the block, on this thread, answers are kept, where ``ours`` says that only code of this package runs."""
+    token = _kept.set(None if not ours else {} if _kept.get() is None else _kept.get())
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,5 +167,4 @@ class _UnseenError(Exception):
     """Something in a network whose changes cannot be seen."""
 
 
-_kept: dict[int, _Findings] = {}
-"""By the identity of the network."""
+_kept: ContextVar[dict[int, _Findings] | None] = ContextVar("answers by the identity of the network", default=None)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
+from attrobust.networks.second_order import transformed
+
 
 class LogSumExpPool(nn.Module):
     """``log(Σ exp(s x)) / s`` over the windows of a max-pooling, which is the limit for large s.
@@ -49,6 +51,11 @@ class LogSumExpPool(nn.Module):
             apart=apart,
             tiling=apart and all(x.shape[axis - 2] == plans[axis][2] * self.kernel[axis] for axis in (0, 1)),
         )
+        if transformed():
+            values = windows.gather(x)
+            largest = values.detach().amax(dim=0)
+            scaled = self.inverse_temperature * (values - largest)
+            return largest + scaled.exp().sum(dim=0).log() / self.inverse_temperature
         pooled, _ = _Pool.apply(x, windows, self.inverse_temperature)
         return pooled  # type: ignore[no-any-return]
 
@@ -93,7 +100,7 @@ class Windows:
 
     def scatter(self, values: Tensor, like: Tensor) -> Tensor:
         """The transpose of ``gather``: values added up where they are from, B×C×H×W as ``like``."""
-        sums = torch.empty_like(like) if self.tiling else torch.zeros_like(like)
+        sums = values.new_empty(like.shape) if self.tiling else values.new_zeros(like.shape)
         for place, value in zip(self.places, values, strict=True):
             if self.apart:
                 sums[place] = value
@@ -104,6 +111,8 @@ class Windows:
 
 class _Pool(Function):
     """``log(Σ exp(s v)) / s`` over the values v of each window, and their shares ``p = softmax(s v)``, K×B×C×h×w."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, windows: Windows, s: float) -> tuple[Tensor, Tensor]:
@@ -130,6 +139,8 @@ class _Pool(Function):
 
 class _PoolBackward(Function):
     """Every value's share of the gradient g of its window, ``Σ p g`` over the windows that it is in."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(gradient: Tensor, x: Tensor, shares: Tensor, windows: Windows, s: float) -> Tensor:  # noqa: ARG004

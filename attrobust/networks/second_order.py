@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 from torch.nn import functional as F
 
 from attrobust.networks.function_mode import FunctionMode
@@ -26,10 +26,16 @@ class SecondOrder(FunctionMode):
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         """Run every call, with the changes above."""
         replacement = REPLACEMENTS.get(func)
-        if replacement is None or not torch.is_grad_enabled():
+        if replacement is None or not torch.is_grad_enabled() or transformed():
             return func(*args, **settings)
         found = replacement(*args, **settings)
         return func(*args, **settings) if found is None else found
+
+
+def transformed() -> bool:
+    """Whether torch changes functions as they are called: by ``torch.func``, forward derivatives or autocast."""
+    of_functions = torch._C._functorch.peek_interpreter_stack() is not None
+    return of_functions or forward_ad._current_level >= 0 or any(map(torch.is_autocast_enabled, ("cpu", "cuda")))
 
 
 def _conv2d(
@@ -43,7 +49,7 @@ def _conv2d(
 ) -> Tensor | None:
     """See ``torch.nn.functional.conv2d``; None where this is torch's to compute."""
     constant = not weight.requires_grad and (bias is None or not bias.requires_grad)
-    if not constant or not input.requires_grad or input.dim() != 4 or isinstance(padding, str):
+    if not constant or not input.requires_grad or input.is_complex() or input.dim() != 4 or isinstance(padding, str):
         return None
     sizes = tuple(_pair(value) for value in (stride, padding, dilation))
     result: Tensor = _Convolution.apply(input, weight, bias, sizes, groups)
@@ -52,7 +58,7 @@ def _conv2d(
 
 def _softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor | None:
     """See ``torch.nn.functional.softplus``; None where this is torch's to compute."""
-    if not input.requires_grad:
+    if not input.requires_grad or input.is_complex():
         return None
     result: Tensor = _Softplus.apply(input, beta, threshold)
     return result
@@ -68,6 +74,8 @@ def _pair(value: int | tuple[int, ...]) -> list[int]:
 
 class _Convolution(Function):
     """A convolution as a function of its input."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor, bias: Tensor | None, sizes: Any, groups: int) -> Tensor:
@@ -87,6 +95,8 @@ class _Convolution(Function):
 
 class _TransposedConvolution(Function):
     """The derivative of a convolution by its input, as a function of the gradient, in which it is linear."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(gradient: Tensor, input: Tensor, weight: Tensor, sizes: Any, groups: int) -> Tensor:
@@ -110,6 +120,8 @@ class _TransposedConvolution(Function):
 class _Softplus(Function):
     """``log(1 + exp(βx)) / β``."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, beta: float, threshold: float) -> Tensor:
         result: Tensor = aten.softplus(x, beta, threshold)
@@ -128,6 +140,8 @@ class _Softplus(Function):
 
 class _SoftplusBackward(Function):
     """``g σ(βx)``."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(gradient: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
@@ -151,7 +165,7 @@ class _SoftplusBackward(Function):
         # The same in place: allocating activations takes as long as the arithmetic on them.
         sigmoid = scaled.sigmoid_()
         by_x = outer * gradient
-        by_x = aten.sigmoid_backward.grad_input(by_x, sigmoid, grad_input=by_x).mul_(ctx.beta)
+        by_x = aten.sigmoid_backward(by_x, sigmoid).mul_(ctx.beta)
         return by_gradient, by_x if linear is None else by_x.masked_fill_(linear, 0.0), None, None
 
 

@@ -138,3 +138,17 @@ def test_what_a_context_remembers_is_of_its_own_network_explainer_and_images(
     part = known.take([3, 1])
     torch.testing.assert_close(part.maps(*part.images), context.take([3, 1]).maps(x[[3, 1]], y[[3, 1]]))
     assert all(torch.equal(a, b) for a, b in zip(part.images, (x[[3, 1]], y[[3, 1]]), strict=True))
+
+
+@pytest.mark.parametrize("change", ["images", "classes", "weights"])
+def test_a_change_in_place_is_not_missed(
+    change: str, network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x, y = (part[:2].clone() for part in real_images)
+    context = make_context(frozen(network), Saliency(), x)
+    known = context.remembering(x, y)
+    with torch.no_grad():
+        changed = {"images": x, "classes": y, "weights": next(context.model.parameters())}[change]
+        changed.copy_(1 - changed.clamp(0, 1))
+    assert torch.equal(known.maps(x, y), context.maps(x, y))
+    assert torch.equal(known.maps_and_logits(x, y)[1], context.maps_and_logits(x, y)[1])

@@ -6,7 +6,7 @@ import copy
 import gc
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attrobust.explainers import registry
-from attrobust.networks import findings, private_copy
+from attrobust.networks import private_copy
 from attrobust.networks.copying import independent_copy
-from attrobust.networks.findings import remembered
+from attrobust.networks.findings import remembered, steady
 
 IMAGES = torch.zeros(1, 3, 8, 8)
 
@@ -83,6 +83,12 @@ CHANGES: dict[str, Callable[[Any], object]] = {
     "a plain tensor": lambda n: n.plain.add_(1),
     "the precision": lambda n: n.double(),
 }
+
+
+@pytest.fixture(autouse=True)
+def _only_ours_runs() -> Iterator[None]:
+    with steady(True):
+        yield
 
 
 def asked(network: nn.Module, x: Tensor = IMAGES, question: str = "question") -> bool:
@@ -163,12 +169,53 @@ def test_an_error_is_not_kept() -> None:
 def test_a_network_is_freed_with_what_was_found() -> None:
     network = Network().eval()
     asked(network)
-    number, reference = id(network), weakref.ref(network)
-    assert number in findings._kept
+    reference = weakref.ref(network)
     del network
     gc.collect()
     assert reference() is None
-    assert number not in findings._kept
+
+
+def test_outside_of_a_block_in_which_only_ours_runs_nothing_is_kept() -> None:
+    network = Network().eval()
+    asked(network)
+    with steady(False):
+        assert asked(network)
+        assert asked(network)
+    assert not asked(network)
+    with steady(True):
+        assert not asked(network)
+
+
+MODULES = {"used": True}
+"""What no state of a network shows."""
+
+
+class ReadsAGlobal(nn.Module):
+    """Calls its module, or the function in place of it, as a global variable says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu, self.head = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4 * 36, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.conv(x)
+        logits: Tensor = self.head((self.relu(features) if MODULES["used"] else functional.relu(features)).flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize("name", ["deeplift", "guided-backprop", "deconvolution"])
+def test_what_no_state_shows_is_found_out_at_the_next_call(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network, explainer = ReadsAGlobal().eval(), registry.get(name)()
+    x, y = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1])
+    with steady(False):
+        wanted = explainer(network, x, y)
+        monkeypatch.setitem(MODULES, "used", False)
+        try:
+            found = explainer(network, x, y)
+        except ValueError:
+            return
+    torch.testing.assert_close(found, wanted)
 
 
 HOOKED = ["deeplift", "deeplift-shap", "guided-backprop", "deconvolution", "gradcam", "guided-gradcam", "lrp"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attrobust import load
+from attrobust.networks.pooling import LogSumExpPool
 from attrobust.networks.second_order import SecondOrder
 
 Layer = Callable[[Tensor], Tensor]
@@ -80,6 +81,44 @@ def test_weights_that_require_gradients_get_them() -> None:
         found = by_weights()
     for ours, theirs in zip(found, wanted, strict=True):
         assert (ours is None and theirs is None) or torch.equal(ours, theirs)
+
+
+TRANSFORMS: dict[str, Callable[[Layer, Tensor], Tensor]] = {
+    "vmap of grad": lambda layer, x: torch.func.vmap(torch.func.grad(lambda image: layer(image[None]).square().sum()))(
+        x
+    ),
+    "jvp": lambda layer, x: torch.func.jvp(layer, (x,), (x.cos(),))[1],
+    "jacobian by rows": lambda layer, x: torch.autograd.functional.jacobian(layer, x[:1, :, :4, :4], vectorize=True),
+    "hessian by rows": lambda layer, x: torch.autograd.functional.hessian(
+        lambda image: layer(image).square().sum(), x[:1, :, :4, :4], vectorize=True
+    ),
+}
+
+
+def windows_written_out(x: Tensor) -> Tensor:
+    return F.unfold(x, 2, stride=2).view(len(x), 4, 4, -1).mul(3).logsumexp(dim=2).div(3)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("name", ["conv", "softplus", "pooling"])
+def test_functions_that_torch_transforms_are_what_they_were(name: str, transform: str) -> None:
+    x = drawn(2, 4, 8, 8)
+    pooling = LogSumExpPool(nn.MaxPool2d(2), 3.0)
+    layer = pooling if name == "pooling" else LAYERS[name](torch.float64)
+    plain = windows_written_out if name == "pooling" else layer
+    wanted = TRANSFORMS[transform](plain, x.requires_grad_())
+    with SecondOrder():
+        found = TRANSFORMS[transform](layer, x)
+    torch.testing.assert_close(found.reshape(wanted.shape), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_convolutions_under_autocast_and_of_complex_numbers_are_those_of_torch() -> None:
+    x, layer = drawn(2, 4, 8, 8, dtype=torch.float32).requires_grad_(), nn.Conv2d(4, 2, 3).requires_grad_(False)
+    weight = torch.complex(drawn(2, 4, 3, 3), drawn(2, 4, 3, 3, seed=1))
+    with SecondOrder(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+    with SecondOrder():
+        assert F.conv2d(x.to(torch.complex128), weight).is_complex()
 
 
 @pytest.mark.parametrize("name", ["digits/natural", "digits/aga"])

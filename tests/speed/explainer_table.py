@@ -11,7 +11,7 @@ several calls.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 import warnings
 from collections.abc import Callable
@@ -183,4 +183,7 @@ def _cell(ours: Callable[[], object], stock: Callable[[], object]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="NAME")
+    words = parser.parse_args().words
+    main(words)

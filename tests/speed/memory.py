@@ -9,6 +9,7 @@ gradients of ResNet-18 is taken with budgets as of ``--memory``: how far the mem
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -72,4 +73,7 @@ def main(counts: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main([int(word) for word in sys.argv[1:]] or [32, 300, 2000, 10000])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="IMAGES", type=int)
+    words = parser.parse_args().words
+    main(words or [32, 300, 2000, 10000])

@@ -9,6 +9,7 @@ steps and draws; with ``--whole`` it is the default command itself, whose first 
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -71,4 +72,6 @@ def main(options: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--whole", action="store_true")
+    main(["--whole"] if parser.parse_args().whole else [])

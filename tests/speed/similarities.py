@@ -10,10 +10,10 @@ installed, except for its Kendall, which compares all pairs of pixels.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
 import math
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -106,10 +106,10 @@ def milliseconds(job: Callable[[], object]) -> float:
     return 1000 * best
 
 
-def main() -> None:
+def main(words: list[str]) -> None:
     torch.set_num_threads(1)
     known = torchmetrics()
-    names = sys.argv[1:] or [name for name in registry.names() if issubclass(registry.get(name), Similarity)]
+    names = words or [name for name in registry.names() if issubclass(registry.get(name), Similarity)]
     print(f"{'maps':<15}{'values':<9}{'metric':<16}{'here':>9}{'instead':>10}{'times':>8}{'torchmetrics':>14}")
     for size in SIZES:
         for kind in ("distinct", "tied"):
@@ -130,4 +130,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="NAME")
+    words = parser.parse_args().words
+    main(words)

@@ -13,7 +13,7 @@ that such methods are at 1.7. The last column is 1.0 where a step costs what its
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 
@@ -101,4 +101,7 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="METHOD")
+    words = parser.parse_args().words
+    main(words)
