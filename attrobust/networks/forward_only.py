@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attrobust.networks.function_mode import FunctionMode
+from attrobust.networks.windows import pair
 
 
 class ForwardOnly(FunctionMode):
@@ -38,13 +39,8 @@ def _max_pool2d(
     differentiated = torch.is_grad_enabled() and input.requires_grad
     if differentiated or input.device.type != "cpu" or input.dim() != 4 or ceil_mode or return_indices:
         return None
-    tiles = _pair(kernel_size) == (2, 2) and _pair(stride or 2) == (2, 2) and _pair(padding) == (0, 0)
-    if not tiles or _pair(dilation) != (1, 1) or input.shape[2] % 2 or input.shape[3] % 2:
+    tiles = pair(kernel_size) == (2, 2) and pair(stride or 2) == (2, 2) and pair(padding) == (0, 0)
+    if not tiles or pair(dilation) != (1, 1) or input.shape[2] % 2 or input.shape[3] % 2:
         return None
     of_rows = torch.maximum(input[:, :, ::2], input[:, :, 1::2])
     return torch.maximum(of_rows[..., ::2], of_rows[..., 1::2])
-
-
-def _pair(value: int | Sequence[int]) -> tuple[int, ...]:
-    sizes = (value,) if isinstance(value, int) else tuple(value)
-    return sizes * 2 if len(sizes) == 1 else sizes

@@ -11,6 +11,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from attrobust.networks.second_order import transformed
+from attrobust.networks.windows import pair
 
 
 class LogSumExpPool(nn.Module):
@@ -34,8 +35,8 @@ class LogSumExpPool(nn.Module):
             raise ValueError("a max-pooling that returns indices has no smooth counterpart")
         self.inverse_temperature = inverse_temperature
         self.ceil_mode = pool.ceil_mode
-        self.kernel, self.padding, self.dilation = (_pair(x) for x in (pool.kernel_size, pool.padding, pool.dilation))
-        self.stride = _pair(pool.stride)
+        self.kernel, self.padding, self.dilation = (pair(x) for x in (pool.kernel_size, pool.padding, pool.dilation))
+        self.stride = pair(pool.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """B×C×H×W to the size that the max-pooling gives."""
@@ -164,7 +165,3 @@ class _PoolBackward(Function):
             by_gradient = (shares * values).sum(dim=0)
             by_values = values.sub_(by_gradient).mul_(shares).mul_(factor)
         return by_gradient, ctx.windows.scatter(by_values, x), None, None, None
-
-
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])

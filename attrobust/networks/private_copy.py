@@ -4,7 +4,7 @@ Some of Captum's explainers set hooks on activation modules. Hooks see modules o
 functional ReLU is ignored, and a module used twice is an error or gives wrong maps. So the explainers work on a copy of
 the network, made for one call on one thread, that shares all parameters and buffers and has one activation module for
 each call. Where the model's own structure has that already it is copied; otherwise torch.fx rewrites it. The copy is
-made anew at every call; whether it computes the same is tried once for each state of the network.
+made anew at every call. Whether it computes the same is tried then too, but see ``findings``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from attrobust.networks.findings import remembered
 from attrobust.networks.function_mode import FunctionMode
-from attrobust.networks.probe import check_same, probe_for
+from attrobust.networks.probe import check_same_once, probe_for
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, make_out_of_place, shared_copy
 from attrobust.networks.tracing import traced
 
@@ -86,7 +86,7 @@ def private_copy(model: nn.Module, x: Tensor) -> Network:
         ValueError: the copy does not compute what the network does.
     """
     network = _copy(model)
-    _check_same(model, network, x, "out of place")
+    check_same_once(model, network.network, x, "out of place")
     return network
 
 
@@ -103,7 +103,7 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
     network = _copy(model)
     problems = remembered(model, x, "hidden calls", lambda: hidden_calls(network.network, probe_for(model, x)))
     if not problems:
-        _check_same(model, network, x, "out of place")
+        check_same_once(model, network.network, x, "out of place")
         return network
     advice = "give every call of an activation or a max-pooling an nn.Module of its own"
     try:
@@ -114,18 +114,8 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
     left = remembered(model, x, "calls left hidden", lambda: hidden_calls(rewritten, probe_for(model, x)))
     if left:
         raise ValueError(f"{left[0]} in {type(model).__name__} cannot be made a module: {advice}")
-    _check_same(model, network, x, "one module per call")
+    check_same_once(model, network.network, x, "one module per call")
     return network
-
-
-def _check_same(model: nn.Module, network: Network, x: Tensor, how: str) -> None:
-    """Raise ValueError unless the copy computes what the network does; tried once for each state of the network."""
-
-    def compare() -> str:
-        check_same(model, network.network, probe_for(model, x))
-        return "the same"
-
-    remembered(model, x, f"outputs {how}", compare)
 
 
 def _copy(model: nn.Module) -> Network:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from attrobust.maps.seeds import derive_seed
 from attrobust.networks.copying import independent_copy
+from attrobust.networks.findings import remembered
 
 NEAR = 1e-2
 """Difference of outputs, as a share of the largest, that may be rounding: TF32 arithmetic of GPUs gives up to 1e-3."""
@@ -71,3 +72,23 @@ def _difference(model: nn.Module, other: nn.Module, probe: Tensor) -> float:
     differences = torch.where(same, 0.0, (original - rewritten).abs())
     largest = float(differences.nan_to_num(nan=torch.inf).max())
     return largest and largest / max(float(original.nan_to_num().abs().max()), 1e-300)
+
+
+def check_same_once(model: nn.Module, other: nn.Module, x: Tensor, how: str) -> None:
+    """As ``check_same`` on a probe made of ``x``, and once for a state of the model where ``findings.steady`` says so.
+
+    Args:
+        model: the network.
+        other: a rewritten copy of it.
+        x: images, B×C×H×W.
+        how: names the way in which copies like ``other`` are made.
+
+    Raises:
+        ValueError: they compute different logits.
+    """
+
+    def compare() -> str:
+        check_same(model, other, probe_for(model, x))
+        return "the same"
+
+    remembered(model, x, f"outputs {how}", compare)

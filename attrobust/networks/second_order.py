@@ -16,6 +16,7 @@ from torch.autograd import Function, forward_ad
 from torch.nn import functional as F
 
 from attrobust.networks.function_mode import FunctionMode
+from attrobust.networks.windows import pair
 
 aten = torch.ops.aten
 
@@ -51,7 +52,7 @@ def _conv2d(
     constant = not weight.requires_grad and (bias is None or not bias.requires_grad)
     if not constant or not input.requires_grad or input.is_complex() or input.dim() != 4 or isinstance(padding, str):
         return None
-    sizes = tuple(_pair(value) for value in (stride, padding, dilation))
+    sizes = tuple(pair(value) for value in (stride, padding, dilation))
     result: Tensor = _Convolution.apply(input, weight, bias, sizes, groups)
     return result
 
@@ -65,11 +66,6 @@ def _softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor |
 
 
 REPLACEMENTS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {F.conv2d: _conv2d, F.softplus: _softplus}
-
-
-def _pair(value: int | tuple[int, ...]) -> list[int]:
-    sizes = [value] if isinstance(value, int) else [*value]
-    return sizes * 2 if len(sizes) == 1 else sizes
 
 
 class _Convolution(Function):

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from attrobust.networks.findings import remembered
 from attrobust.networks.function_mode import FunctionMode
-from attrobust.networks.probe import check_same, probe_for
+from attrobust.networks.probe import check_same_once
 from attrobust.networks.smoothed import OPERATIONS, make_out_of_place, shared_copy
 
 
@@ -77,12 +76,7 @@ class Pass:
             ValueError: torch.fx cannot trace the model, or the graph computes something else.
         """
         graph = traced(model)
-
-        def compare() -> str:
-            check_same(model, graph, probe_for(model, x))
-            return "the same"
-
-        remembered(model, x, "outputs of the graph", compare)
+        check_same_once(model, graph, x, "graph")
         interpreter = fx.Interpreter(graph, garbage_collect_values=False)
         output = _Hooked(model, interpreter)(x)
         return cls(graph, output, interpreter.env)

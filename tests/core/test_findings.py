@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attrobust.explainers import registry
-from attrobust.networks import private_copy
+from attrobust.networks import private_copy, probe
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.findings import remembered, steady
 
@@ -246,7 +246,7 @@ def test_a_second_call_tries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = torch.rand(2, 3, 8, 8), torch.tensor([0, 1])
     explainers = [registry.get(name)() for name in HOOKED]
     wanted = [explainer(network, x, y) for explainer in explainers]
-    for tried in ("check_same", "hidden_calls"):
-        monkeypatch.setattr(private_copy, tried, lambda *_: pytest.fail("tried again"))
+    for room, tried in ((probe, "check_same"), (private_copy, "hidden_calls")):
+        monkeypatch.setattr(room, tried, lambda *_: pytest.fail("tried again"))
     for explainer, maps in zip(explainers, wanted, strict=True):
         assert torch.equal(explainer(network, x, y), maps)
