@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+# Every core has a worker of its own; more threads than cores only wait for each other. NumPy looks when it is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -25,7 +29,6 @@ from helpers.cases import MakeCase, maker
 from helpers.light import trained
 from helpers.shared import Guard
 
-# Every core has a worker of its own; more threads than cores only wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
