@@ -55,16 +55,17 @@ def compare(columns: Sequence[Column]) -> list[list[int | None]]:
     ranked = [_ranked(column) for column in columns]
     pairs = [(c, i, j) for c, rows in enumerate(ranked) for i, j in itertools.combinations(rows, 2)]
     differences = [ranked[c][i].mean(axis=0) - ranked[c][j].mean(axis=0) for c, i, j in pairs]
-    over_seeds = _over_seeds([_seed_means(ranked[c][i], ranked[c][j]) for c, i, j in pairs])
+    over_seeds = _over_seeds([(ranked[c][i], ranked[c][j]) for c, i, j in pairs])
     p = np.maximum(_over_images(differences), over_seeds)
     apart: Booleans = _adjusted(p) <= 1 - LEVEL
     better = [dict.fromkeys(rows, 0) for rows in ranked]
     means = [_means(rows) for rows in ranked]
     for (c, i, j), difference, told in zip(pairs, differences, apart, strict=True):
-        sign = 1 if columns[c].higher_is_better else -1
-        lead, own = sign * (means[c][i] - means[c][j]), sign * np.nanmean(difference)
-        if told and lead * own > 0:
-            better[c][j if lead > 0 else i] += 1
+        if told:
+            sign = 1 if columns[c].higher_is_better else -1
+            lead, own = sign * (means[c][i] - means[c][j]), sign * np.nanmean(difference)
+            if lead * own > 0:
+                better[c][j if lead > 0 else i] += 1
     return [
         [1 + count[i] if i in count else None for i in range(len(column.rows))]
         for column, count in zip(columns, better, strict=True)
@@ -119,17 +120,17 @@ def _over_images(differences: Sequence[Floats]) -> Floats:
     return p
 
 
-def _over_seeds(means: Sequence[tuple[Floats, Floats]]) -> Floats:
-    """P-values of Welch's test between means of seeds; 0 where one of the two has a single seed."""
-    several = np.array([min(len(a), len(b)) > 1 for a, b in means], dtype=np.bool_)
-    p = np.zeros(len(means))
+def _over_seeds(pairs: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """P-values of Welch's test between means of the seeds of two rows; 0 where one of the two has a single seed."""
+    several = np.array([min(len(a), len(b)) > 1 for a, b in pairs], dtype=np.bool_)
+    p = np.zeros(len(pairs))
     if several.any():
         from scipy import stats
 
-        pairs = list(itertools.compress(means, several))
+        means = [_seed_means(a, b) for a, b in itertools.compress(pairs, several)]
         a, b = (
             np.array([(side.mean(), side.std(ddof=1), len(side)) for side in sides]).T
-            for sides in zip(*pairs, strict=True)
+            for sides in zip(*means, strict=True)
         )
         welch = stats.ttest_ind_from_stats(a[0], a[1], a[2], b[0], b[1], b[2], equal_var=False)
         # Means that are all the same have no variance to divide by.
