@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -150,9 +151,8 @@ def test_nothing_is_certain_of_gradients_that_are_not_finite() -> None:
 
 
 @pytest.fixture(scope="module")
-def digits_case(network: nn.Module, real_images: tuple[Tensor, Tensor]) -> Case:
-    model = load("digits/aga" if is_smooth(network) else "digits/pgd-at").double()
-    x = real_images[0][:2].double()
+def digits_case(coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor]) -> Case:
+    model, x = copy.deepcopy(coarse_network).double(), coarse_images[0][:2].double()
     return case_of(model, x, model(x).argmax(dim=1))
 
 
@@ -193,10 +193,11 @@ def attacked(case: Case, direction: Tensor, stdev: float, radius: float) -> list
     return [x, *(case.clean + radius * ball.direction(move) for move in (falling, noise))]
 
 
-@pytest.mark.parametrize("radius", [0.1, 0.4])
-def test_no_attack_found_breaks_the_cosine_bound(digits_case: Case, radius: float) -> None:
+@pytest.mark.parametrize(("radius", "least"), [(0.1, 0.5), (0.2, 0.25)])
+def test_no_attack_found_breaks_the_cosine_bound(digits_case: Case, radius: float, least: float) -> None:
     metric = CertifiedCosine(samples=300, radius=radius)
     bound, direction = metric.score(digits_case), direction_of(metric, digits_case)
+    assert (bound > least).all(), "a certificate of nothing would pass this test"
     for x in attacked(digits_case, direction, metric.stdev, radius):
         assert ((x - digits_case.clean).flatten(1).norm(dim=1) <= radius + 1e-9).all()
         units = fresh_units(digits_case, x, metric.stdev, 150, seed=5)
@@ -207,7 +208,7 @@ def test_no_attack_found_breaks_the_cosine_bound(digits_case: Case, radius: floa
 
 def test_no_attack_found_breaks_the_top_k_bound(digits_case: Case) -> None:
     metric = CertifiedTopK(samples=300, k=Amount(20, percent=True))
-    k, keep = metric.k.of(784), metric.keep.of(784)
+    k, keep = metric.k.of(256), metric.keep.of(256)
 
     def first(units: Tensor) -> Tensor:
         return top_mask(sum(top_mask(u.abs().sum(dim=1).flatten(1), keep).double() for u in units), k)
@@ -227,8 +228,9 @@ def test_the_defaults_say_something_of_shipped_robust_networks(name: str, real_i
     model = load(name).double()
     x = real_images[0][2:4].double()
     case = case_of(model, x, model(x).argmax(dim=1))
-    assert (CertifiedCosine(samples=400).score(case) > 0.5).all()
-    assert (CertifiedTopK(samples=400).score(case) > 0.05).all()
+    # A quarter of the draws of the defaults: more of them only raise what is certain.
+    assert (CertifiedCosine(samples=250).score(case) > 0.5).all()
+    assert (CertifiedTopK(samples=250).score(case) > 0.05).all()
 
 
 def test_a_larger_radius_certifies_less_until_nothing_is_left(digits_case: Case) -> None:
