@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
 
 from attrobust.benchmark.data.base import Loaded
 from attrobust.explainers import registry
@@ -37,6 +38,8 @@ LIGHT: dict[str, dict[str, object]] = {
 """Settings for tests that need many evaluations."""
 
 
+HOOKED = ("deeplift", "guided-backprop", "deconvolution", "gradcam", "guided-gradcam", "lrp")
+"""What looks into a network's layers; to the others it is a function."""
 LIGHT_ONLY = {"relex", "kernel-shap", "lime"}
 """Where differences are those of the explainer's own values: RelEx is exact only where every step is unrolled, and
 Captum stores the coefficients of the other two in float32."""
@@ -57,30 +60,45 @@ def subject_of(model: nn.Module, x: Tensor, dtype: torch.dtype) -> Subject:
     return Subject(model, x, model(x).argmax(dim=1))
 
 
-@pytest.fixture(scope="module", params=["softplus", "relu", "resnet18"])
+@pytest.fixture(scope="module", params=["softplus", "relu", "resnet"])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def colour_subject(model: torchvision.models.ResNet, digits: Loaded) -> Subject:
+    """A residual network normalised to the digits, with two of them in three channels."""
+    x = digits.splits["test"].batch(range(64))[0].repeat(1, 3, 1, 1)
+    with torch.no_grad():
+        model.train()(x)
+    return subject_of(model.eval(), x[:2], torch.float64)
+
+
 @pytest.fixture(scope="module")
-def resnet18(digits: Loaded) -> nn.Module:
-    """torchvision's, as it comes: one in-place ReLU called twice per block, ``+=``; normalised to the digits."""
+def resnet(digits: Loaded) -> Subject:
+    """torchvision's of a block a stage: one in-place ReLU called twice per block, ``+=``, shortcuts of both kinds.
+
+    The last stage is left out: it has three quarters of the weights, and one pixel of 28×28 to use them on.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torchvision.models.ResNet(BasicBlock, [1, 1, 1, 1])
+        model.layer4, model.fc = nn.Sequential(), nn.Linear(256, 10)
+    return colour_subject(model, digits)
+
+
+@pytest.fixture(scope="module")
+def resnet18(digits: Loaded) -> Subject:
+    """torchvision's, as it comes."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = torchvision.models.resnet18(num_classes=10)
-    with torch.no_grad():
-        model.train()(digits.splits["test"].batch(range(64))[0].repeat(1, 3, 1, 1))
-    return model.eval()
+    return colour_subject(model, digits)
 
 
 @pytest.fixture(scope="module")
-def subject(
-    kind: str, resnet18: nn.Module, coarse_networks: dict[str, nn.Module], real_images: Images, coarse_images: Images
-) -> Subject:
+def subject(kind: str, resnet: Subject, coarse_networks: dict[str, nn.Module], coarse_images: Images) -> Subject:
     """In float64, as scores are computed."""
-    if kind == "resnet18":
-        return subject_of(resnet18, real_images[0][:2].repeat(1, 3, 1, 1), torch.float64)
-    return subject_of(coarse_networks[kind], coarse_images[0][:4], torch.float64)
+    return resnet if kind == "resnet" else subject_of(coarse_networks[kind], coarse_images[0][:4], torch.float64)
 
 
 @pytest.fixture(scope="module", params=["softplus", "relu"])
@@ -102,8 +120,7 @@ def close(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
     return bool(((found - wanted).flatten(1).abs().amax(dim=1) <= tolerance * scale).all())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_values_are_those_of_stock_captum(name: str, subject: Subject) -> None:
+def assert_values_are_stock(name: str, subject: Subject) -> None:
     # Few images are enough to wait for; the batch is another test's.
     count = 1 if subject.x.shape[1] == 3 else 2
     model, x, target = subject.model, subject.x[:count], subject.target[:count]
@@ -122,10 +139,20 @@ def test_values_are_those_of_stock_captum(name: str, subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_values_are_those_of_stock_captum(name: str, subject: Subject) -> None:
+    assert_values_are_stock(name, subject)
+
+
+@pytest.mark.parametrize("name", HOOKED)
+def test_values_of_resnet18_as_it_comes_are_those_of_stock_captum(name: str, resnet18: Subject) -> None:
+    assert_values_are_stock(name, resnet18)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_derivative_is_that_of_the_stock_explainer_by_finite_differences(
     name: str, kind: str, subject: Subject
 ) -> None:
-    explainer = light(name) if kind == "resnet18" or name in LIGHT_ONLY else registry.get(name)()
+    explainer = light(name) if kind == "resnet" or name in LIGHT_ONLY else registry.get(name)()
     model, y = subject.model, subject.target[:2]
     draw = generator(1)
     x = subject.x[:2].clone().requires_grad_()
@@ -136,8 +163,8 @@ def test_the_derivative_is_that_of_the_stock_explainer_by_finite_differences(
         return (maps * weights).sum(dim=(1, 2, 3))
 
     def stock(images: Tensor) -> Tensor:
-        # ResNet-18 takes too long for the oracles' loops over images.
-        if kind == "resnet18" or name in LIGHT_ONLY:
+        # A residual network takes too long for the oracles' loops over images.
+        if kind == "resnet" or name in LIGHT_ONLY:
             return value(images, create_graph=False)
         return (STOCK[name](model, images, y, generator()) * weights).sum(dim=(1, 2, 3)).detach()
 

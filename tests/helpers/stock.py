@@ -98,7 +98,7 @@ def deeplift_shap(model: nn.Module, x: Tensor, target: Tensor, _generator: torch
 
 
 def feature_map(network: Any) -> nn.Module:
-    """The last layer with height and width; ResNet-18 leaves one pixel of 28×28 after its fourth stage."""
+    """The last layer with height and width; residual networks leave one pixel of 28×28 after their fourth stage."""
     layer: nn.Module = network.layer3 if hasattr(network, "layer3") else network.features
     return layer
 
