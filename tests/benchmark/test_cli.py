@@ -287,7 +287,7 @@ def test_a_report_that_cannot_be_written_says_so(finished: Path, tmp_path: Path,
 
 def test_gradient_attacks_beat_noise_everywhere_in_quick(tmp_path: Path, capsys: Capture) -> None:
     words = ["--baselines", "none", "--accuracy-attack", "none"]
-    code, _, _ = run(["--images", "8", *words, "--out", tmp_path / "run", "--json"], capsys)
+    code, _, _ = run(["--images", "4", *words, "--out", tmp_path / "run", "--json"], capsys)
     assert code == 0
     table = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
     table = table[(table["subset"] == "all") & (table["scope"] == "attack") & ~table["baseline"]]
