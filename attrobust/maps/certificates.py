@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta, norm
 
 from attrobust.arrays import Floats
 
@@ -82,6 +81,8 @@ def certify_top_k(
         radius: ρ, in pixel units.
         confidence: of all bounds of an image together.
     """
+    from scipy.stats import beta, norm
+
     flat = counts.reshape(len(counts), -1)
     tail = (1 - confidence) / (2 * flat.shape[1])
     low = np.where(flat > 0, beta.ppf(tail, flat, samples - flat + 1), 0.0)
@@ -169,6 +170,8 @@ def gaussian_cosine(cosines: Floats, *, stdev: float, radius: float, confidence:
         stdev, radius: s, above 0, and ρ, in pixel units.
         confidence: of the bound of each image.
     """
+    from scipy.stats import norm
+
     q = (1 + mean_at_least(cosines, confidence)) / 2
     return _where_positive(2 * norm.cdf(norm.ppf(np.clip(q, 0.0, 1.0)) - radius / stdev) - 1)
 
@@ -196,5 +199,7 @@ def ball_variation(radius: float, ball: float, dimension: int) -> float:
     Two balls at distance ρ share ``I_{1-(ρ/2r)²}((d+1)/2, 1/2)`` of their volume, I the regularised incomplete beta
     function.
     """
+    from scipy.stats import beta
+
     ratio = radius / (2 * ball)
     return 1.0 if ratio >= 1 else 1 - float(beta.cdf(1 - ratio**2, (dimension + 1) / 2, 0.5))
