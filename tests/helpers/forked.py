@@ -19,6 +19,8 @@ from attrobust.benchmark.command.main import main
 from helpers.runs import ROOT
 
 IMPORTED = ["attrobust.benchmark.run.runner", "attrobust.benchmark.report.write", "captum.attr", "sklearn.datasets"]
+IMPORTED += ["torch._dynamo"]
+"""What a run imports; an optimiser of torch imports the compiler."""
 
 
 @functools.cache
