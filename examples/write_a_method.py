@@ -2,8 +2,8 @@
 
     python examples/write_a_method.py [--images 16] [--epochs 3] [--out results/runs/write-a-method]
 
-The class below is a complete plug-in. ``attrobust --plugin examples/write_a_method.py --methods natural,logit-penalty``
-uses it without the rest of this file.
+Other options are those of the command. The class below is a complete plug-in.
+``attrobust --plugin examples/write_a_method.py --methods natural,logit-penalty`` uses it without the rest of this file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if __name__ == "__main__":
     parser.add_argument("--images", type=int, default=16, metavar="N", help="how many images are attacked")
     parser.add_argument("--epochs", type=int, default=3, metavar="N", help="length of the trainings")
     parser.add_argument("--out", default="results/runs/write-a-method", metavar="DIR", help="folder of the run")
-    options = parser.parse_args()
+    options, more = parser.parse_known_args()
     words = ["--methods", "natural,logit-penalty:weight={0.01,0.1}", "--epochs", str(options.epochs)]
     words += ["--images", str(options.images), "--explainers", "saliency", "--attacks", "noise,topk:steps=10"]
-    sys.exit(main([*words, "--out", options.out]))
+    sys.exit(main([*words, "--out", options.out, *more]))

@@ -13,6 +13,8 @@ from types import ModuleType
 
 import pytest
 
+from helpers.runs import SMALL
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -45,8 +47,8 @@ def test_a_network_of_ones_own_is_evaluated() -> None:
 
 
 def test_a_method_of_ones_own_is_benchmarked(tmp_path: Path) -> None:
-    words = ("--images", "4", "--epochs", "1", "--out", tmp_path / "run")
-    out = printed("write_a_method.py", *words)
+    short = (*SMALL, "--images", "4", "--epochs", "1", "--no-audit", "--accuracy-attack", "none", "--baselines", "none")
+    out = printed("write_a_method.py", *short, "--out", tmp_path / "run")
     assert {"natural", "logit-penalty:weight=0.01", "logit-penalty:weight=0.1"} <= {
         line.split()[0] for line in out.splitlines() if line
     }
@@ -54,6 +56,7 @@ def test_a_method_of_ones_own_is_benchmarked(tmp_path: Path) -> None:
 
 def test_a_table_is_computed_again_and_compared_with_the_readme(tmp_path: Path) -> None:
     short = ("--images", "4", "--explainers", "saliency", "--attacks", "topk:steps=30", "--no-audit")
+    short += ("--accuracy-attack", "none")
     out = printed("reproduce_a_table.py", *short, "--out", tmp_path / "run", code=1)
     compared = out[out.rindex("saliency, topk:steps=30") :].splitlines()
     # The accuracy on all test images does not depend on how many are attacked: four rows, and it is the README's.
