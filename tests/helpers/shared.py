@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 
 import pytest
 import torch
@@ -36,10 +36,12 @@ class Shared:
         """Do not watch it any more."""
         self._values.pop(key, None)
 
-    def changed(self) -> list[str]:
-        """The places where something is not as it was when this was last asked."""
+    def changed(self, names: Collection[str]) -> list[str]:
+        """The places in values of some names where something is not as it was when this was last asked."""
         places = []
         for key, (name, value) in self._values.items():
+            if name not in names:
+                continue
             now, before = looks(parts(value, name)), self._seen[key]
             if other := [place for place in before if now.get(place) != before[place]]:
                 places += other
@@ -64,9 +66,10 @@ class Guard:
         self._shared.forget(fixturedef)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_teardown(self) -> Generator[None, None, None]:
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
         yield
-        if changed := self._shared.changed():
+        # What a test was not given, not even through another fixture, is not looked through after it.
+        if changed := self._shared.changed(getattr(item, "fixturenames", ())):
             pytest.fail(f"this test changes what it shares with others: {', '.join(changed)}", pytrace=False)
 
 
