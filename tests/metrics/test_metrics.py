@@ -404,8 +404,8 @@ def test_everything_registered_is_of_one_kind() -> None:
 
 
 @pytest.mark.parametrize("name", CASE_METRICS)
-def test_scores_of_a_case_are_float64_in_bounds_and_leave_it_alone(name: str, make_case: MakeCase) -> None:
-    case = make_case()
+def test_scores_of_a_case_are_float64_in_bounds_and_leave_it_alone(name: str, make_coarse_case: MakeCase) -> None:
+    case = make_coarse_case()
     state, images = copy.deepcopy(case.model.state_dict()), (case.clean.clone(), case.attacked.clone())
     random_state, metric = torch.random.get_rng_state(), registry.get(name)(**FEW.get(name, {}))
     scores = metric.score(case)
@@ -427,16 +427,16 @@ def test_scores_of_a_case_are_float64_in_bounds_and_leave_it_alone(name: str, ma
 
 
 @pytest.mark.parametrize("name", CASE_METRICS)
-def test_a_score_of_a_case_does_not_depend_on_the_batch(name: str, make_case: MakeCase) -> None:
+def test_a_score_of_a_case_does_not_depend_on_the_batch(name: str, make_coarse_case: MakeCase) -> None:
     metric = registry.get(name)(**FEW.get(name, {}))
-    together = metric.score(make_case())
-    alone = torch.cat([metric.score(make_case(slice(i, i + 1))) for i in range(len(together))])
+    together = metric.score(make_coarse_case())
+    alone = torch.cat([metric.score(make_coarse_case(slice(i, i + 1))) for i in range(len(together))])
     assert torch.allclose(alone, together, rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", [name for name in CASE_METRICS if registry.get(name).scope != "network"])
-def test_maps_that_are_not_finite_have_no_score(name: str, make_case: MakeCase) -> None:
-    assert registry.get(name)().score(make_case(factor=float("nan"))).isnan().all()
+def test_maps_that_are_not_finite_have_no_score(name: str, make_coarse_case: MakeCase) -> None:
+    assert registry.get(name)().score(make_coarse_case(factor=float("nan"))).isnan().all()
 
 
 @pytest.mark.parametrize("metric", variants(), ids=str)
