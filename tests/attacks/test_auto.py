@@ -54,12 +54,12 @@ def test_no_metric_is_better_on_it_than_on_any_member(
     members = [Noise(draws=auto.DRAWS)] + [Direct(score=score, steps=6) for score in auto.SCORES]
     clean = context.maps(x, y)
     pool = [context.maps(images, y) for images in (output.x, *output.others)]
+    alone = [context.maps(member(context, x, y).x, y) for member in members]
     for metric in similarities():
         sign = 1 if metric.higher_is_better else -1
         worst = torch.stack([sign * metric(clean, maps) for maps in pool]).amin(dim=0)
-        for member in members:
-            alone = sign * metric(clean, context.maps(member(context, x, y).x, y))
-            assert (worst <= alone + 1e-6).all(), (type(metric).__name__, member)
+        for member, maps in zip(members, alone, strict=True):
+            assert (worst <= sign * metric(clean, maps) + 1e-6).all(), (type(metric).__name__, member)
 
 
 def test_for_what_it_tracks_it_is_as_strong_as_every_iterate_of_its_members(
