@@ -4,7 +4,7 @@ Some of Captum's explainers set hooks on activation modules. Hooks see modules o
 functional ReLU is ignored, and a module used twice is an error or gives wrong maps. So the explainers work on a copy of
 the network, made for one call on one thread, that shares all parameters and buffers and has one activation module for
 each call. Where the model's own structure has that already it is copied; otherwise torch.fx rewrites it. The copy is
-made anew at every call. Whether it computes the same is tried then too, but see ``findings``.
+made anew at every call. Whether it computes the same is tried then too, but see ``findings`` and ``known``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from attrobust.networks.findings import remembered
 from attrobust.networks.function_mode import FunctionMode
-from attrobust.networks.probe import check_same_once, probe_for
+from attrobust.networks.known import is_known
+from attrobust.networks.probe import check_same, check_same_once, probe_for
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, make_out_of_place, shared_copy
 from attrobust.networks.tracing import traced
 
@@ -101,9 +102,16 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
         ValueError: the network calls functional activations, or one module several times, and cannot be rewritten.
     """
     network = _copy(model)
-    problems = remembered(model, x, "hidden calls", lambda: hidden_calls(network.network, probe_for(model, x)))
+
+    def problems_of_copy() -> tuple[str, ...]:
+        probe = probe_for(model, x)
+        hidden, outputs = hidden_calls(network.network, probe)
+        if not hidden:
+            check_same(model, network.network, probe, outputs)
+        return hidden
+
+    problems = () if is_known(model) else remembered(model, x, "hidden calls", problems_of_copy)
     if not problems:
-        check_same_once(model, network.network, x, "out of place")
         return network
     advice = "give every call of an activation or a max-pooling an nn.Module of its own"
     try:
@@ -111,7 +119,7 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
     except ValueError as error:
         raise ValueError(f"{problems[0]} in {type(model).__name__}, and torch.fx cannot trace it: {advice}") from error
     network = Network(rewritten)
-    left = remembered(model, x, "calls left hidden", lambda: hidden_calls(rewritten, probe_for(model, x)))
+    left = remembered(model, x, "calls left hidden", lambda: hidden_calls(rewritten, probe_for(model, x))[0])
     if left:
         raise ValueError(f"{left[0]} in {type(model).__name__} cannot be made a module: {advice}")
     check_same_once(model, network.network, x, "one module per call")
@@ -125,8 +133,11 @@ def _copy(model: nn.Module) -> Network:
     return network
 
 
-def hidden_calls(network: nn.Module, image: Tensor) -> tuple[str, ...]:
-    """Descriptions of the calls that hooks on modules would miss; empty where each call has its own module."""
+def hidden_calls(network: nn.Module, images: Tensor) -> tuple[tuple[str, ...], Tensor]:
+    """Descriptions of the calls that hooks on modules would miss, and the logits.
+
+    There are no descriptions where each call has its own module.
+    """
     calls: Counter[nn.Module] = Counter()
     watch = _Watch()
 
@@ -148,12 +159,12 @@ def hidden_calls(network: nn.Module, image: Tensor) -> tuple[str, ...]:
     try:
         with torch.no_grad(), watch:
             # ``forward`` and not a call, so that this pass is not counted by the network's hooks.
-            network.forward(image)
+            outputs = network.forward(images)
     finally:
         for handle in handles:
             handle.remove()
     reused = [f"module {names[module]!r} is called {count} times" for module, count in calls.items() if count > 1]
-    return (*(f"function {name} is called" for name in watch.seen), *reused)
+    return (*(f"function {name} is called" for name in watch.seen), *reused), outputs
 
 
 class _Watch(FunctionMode):

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 from attrobust.benchmark.models import register
 from attrobust.benchmark.models.base import ModelFamily
+from attrobust.networks.known import calls_each_part_once
 from attrobust.networks.smoothed import Normalize
 from attrobust.types import ImageFacts
 
 
+@calls_each_part_once
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut, with one module for each activation."""
 
@@ -35,6 +37,7 @@ class BasicBlock(nn.Module):
         return self.relu2(self.bn2(self.conv2(y)) + self.downsample(x))  # type: ignore[no-any-return]
 
 
+@calls_each_part_once
 class ResNet18Network(nn.Module):
     """Stem, four stages of two blocks, global average pooling, one linear layer."""
 

@@ -79,7 +79,8 @@ class SegmentExplainer(MaskingExplainer):
             labels: as ``segments.find`` gives them, [L, H, W].
             kept: the segments that each copy keeps, bool[1 or L, copies, S].
         """
-        index, table = labels.to(x.device), kept.to(x.device)
+        first, place = first_occurrences(kept)
+        index, table = labels.to(x.device), kept[:, first].to(x.device)
 
         def pixels(rows: slice, span: slice) -> Tensor:
             places, coalitions = (each if len(each) == 1 else each[rows] for each in (index, table))
@@ -87,7 +88,25 @@ class SegmentExplainer(MaskingExplainer):
             flat = places.flatten(1)[:, None].expand(-1, coalitions.shape[1], -1)
             return coalitions.gather(2, flat).view(*flat.shape[:2], *places.shape[1:])
 
-        return masked_logits(model, x, target, pixels, table.shape[1], self.baseline, create_graph=create_graph)
+        values = masked_logits(model, x, target, pixels, table.shape[1], self.baseline, create_graph=create_graph)
+        return values[:, place]
+
+
+def first_occurrences(kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Where coalitions occur first: draws among few segments have most of them many times.
+
+    Args:
+        kept: bool[L, copies, S].
+
+    Returns:
+        The copies that differ from all before, in their order, int64[D], and of every copy the place among these that
+        is the same, int64[copies].
+    """
+    which = torch.unique(kept, dim=1, return_inverse=True)[1]
+    copies = torch.arange(len(which))
+    first = torch.full_like(copies, len(which)).scatter_reduce(0, which, copies, "amin")[which]
+    new = first == copies
+    return copies[new], (new.cumsum(dim=0) - 1)[first]
 
 
 def masked_logits(

@@ -80,6 +80,28 @@ def test_in_place_operations_under_another_name_are_refused_where_they_cannot_be
             explainer(model, images, TARGET)
 
 
+class WritesToItsMap(nn.Module):
+    """Doubles the last feature map, in place or not, after its module has returned it."""
+
+    def __init__(self, *, in_place: bool) -> None:
+        super().__init__()
+        self.conv, self.head, self.in_place = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(144, 5), in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.conv(x)
+        maps = maps.mul_(2) if self.in_place else maps * 2
+        return self.head(functional.avg_pool2d(maps, 2).flatten(1))
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradcam_sees_a_map_as_its_layer_returned_it(create_graph: bool, x: Tensor) -> None:
+    model, plain = (made(lambda flag=flag: WritesToItsMap(in_place=flag)) for flag in (True, False))
+    found = GradCam()(model, x.clone().requires_grad_(create_graph), TARGET, create_graph=create_graph)
+    wanted = attr.LayerGradCam(plain, plain.conv).attribute(x, target=TARGET, relu_attributions=True)
+    assert torch.equal(found[:, :, 0, 0], functional.interpolate(wanted, x.shape[2:], mode="bilinear")[:, :, 0, 0])
+    assert found.abs().max() > 0
+
+
 def test_a_softplus_model_keeps_in_place_operations(x: Tensor) -> None:
     model = made(lambda: PreActivation(in_place=True))
     assert torch.allclose(softplus_model(model, 1e5)(x), model(x), atol=1e-4)

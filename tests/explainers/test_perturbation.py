@@ -20,6 +20,8 @@ from attrobust.explainers.occlusion import Occlusion
 from attrobust.explainers.shapley_sampling import ShapleySampling
 from attrobust.explainers.shared import least_squares, segments
 from attrobust.explainers.shared.chunks import memory_budget
+from attrobust.explainers.shared.masking import first_occurrences
+from attrobust.networks.passes import counted
 
 from helpers import stock_perturbation as stock
 
@@ -465,3 +467,24 @@ def test_what_the_images_do_not_allow_is_said_before_anything_is_computed() -> N
         KernelShap(samples=49)(model, x, target)
     with pytest.raises(ValueError, match="needs images with 1 or 3 channels, not 2"):
         FeatureAblation(segments="slic")(model, x, target)
+
+
+@pytest.mark.parametrize("make", [ShapleySampling, KernelShap, Lime])
+def test_a_coalition_that_is_drawn_again_is_not_evaluated_again(
+    make: type[Explainer], case: tuple[nn.Module, Tensor, Tensor]
+) -> None:
+    model, x, target = case
+    explainer: Any = make(size=x.shape[2] // 2, **few(make))
+    with counted(model) as passes:
+        explainer(model, x, target)
+    assert passes.forward <= 2**4 * len(x)
+
+
+def test_first_occurrences_are_in_their_order() -> None:
+    kept = torch.tensor([[[1, 1], [0, 1], [1, 1], [0, 0], [0, 1]]], dtype=torch.bool)
+    first, place = first_occurrences(kept)
+    assert first.tolist() == [0, 1, 3]
+    assert torch.equal(kept[:, first][:, place], kept)
+    # Different for one of two images, so that neither may be left out.
+    both = torch.cat([kept, torch.eye(5, dtype=torch.bool)[None, :, :2]])
+    assert first_occurrences(both)[0].tolist() == [0, 1, 2, 3, 4]

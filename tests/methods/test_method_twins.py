@@ -18,6 +18,7 @@ from attrobust.methods.far import Far
 from attrobust.methods.ig_norm import IgNorm
 from attrobust.methods.ig_sum_norm import IgSumNorm
 from attrobust.methods.igr import Igr
+from attrobust.methods.losses import integrated as integrated_module
 from attrobust.methods.losses.integrated import Path, cross_entropies, true_logits
 from attrobust.methods.mart import Mart
 from attrobust.methods.pgd_at import PgdAt
@@ -89,6 +90,23 @@ def test_integrated_gradients_are_the_sum_over_the_path_and_complete(
     fine = Path(scalar, 2000)(model, start[:1], x[:1], y[:1]).sum()
     difference = scalar(model(x[:1]), y[:1]) - scalar(model(start[:1]), y[:1])
     assert torch.allclose(fine, difference, rtol=2e-2)
+
+
+def test_points_of_a_path_are_cut_into_parts_unless_they_share_statistics(
+    model: nn.Module, images: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = images
+    path, batches = Path(true_logits, 5), []
+    whole = path(model, torch.zeros_like(x), x, y)
+    monkeypatch.setattr(integrated_module, "ROWS", 2 * len(x))
+    handle = model.register_forward_pre_hook(lambda _module, inputs: batches.append(len(inputs[0]) // len(x)))
+    parts = path(model, torch.zeros_like(x), x, y)
+    was_training = model.training
+    path(model.train(), torch.zeros_like(x), x, y)
+    model.train(was_training)
+    handle.remove()
+    assert torch.allclose(parts, whole, rtol=1e-12, atol=1e-15)
+    assert batches == ([5] if was_training else [2, 2, 1]) + [5]
 
 
 def test_the_derivative_of_integrated_gradients_is_that_of_differences() -> None:
