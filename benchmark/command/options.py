@@ -126,7 +126,7 @@ def benchmark_parser() -> Parser:
     add(
         "--memory",
         metavar="GIB",
-        help="explainers work in chunks of about this size (default: 1/16, or half of what a GPU has free)",
+        help="explainers work in chunks of about this size (default: 1/2, or an eighth of a GPU's memory)",
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
     add("--out", type=some_path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>)")

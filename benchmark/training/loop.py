@@ -27,6 +27,8 @@ from attrobust.process import seed_all, seeded, standard
 from attrobust.types import ImageFacts, UsageError
 
 LOG = logging.getLogger("attrobust")
+PIXELS = 256 * 64 * 64
+"""Pixels of the images that a CPU classifies at once at most: 20 of 224×224."""
 STATE = {"job", "model", "optimizer", "epoch", "best_state", "best_epoch", "best_accuracy"}
 """Keys of the state that is saved after every epoch."""
 
@@ -183,6 +185,8 @@ def correct(model: nn.Module, split: Split, count: int, device: torch.device, ba
     """Whether each of the first ``count`` images is classified correctly, bool[count]; sets evaluation mode."""
     model.eval()
     hits = []
+    if device.type == "cpu":
+        batch_size = max(1, min(batch_size, PIXELS // split.batch(range(1))[0][0, 0].numel()))
     with torch.no_grad():
         for start in range(0, count, batch_size):
             x, y = split.batch(range(start, min(start + batch_size, count)))

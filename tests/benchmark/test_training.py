@@ -262,3 +262,12 @@ def test_the_one_cycle_schedule_warms_up_and_falls_to_nothing() -> None:
     assert rates[-1] < 1e-3
     steps = Recipe(epochs=1, batch_size=1, learning_rate=1.0, schedule="steps")
     assert [steps.rate(p) for p in (0.0, 0.49, 0.5, 0.75)] == pytest.approx([1, 1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize(("size", "wanted"), [(8, [60]), (224, [20, 20, 20])])
+def test_images_are_classified_in_batches_of_bounded_memory(size: int, wanted: list[int]) -> None:
+    split = ArraySplit(torch.zeros(60, 1, size, size, dtype=torch.uint8), torch.zeros(60, dtype=torch.int64))
+    model, batches = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), []
+    model.register_forward_hook(lambda _module, inputs, _output: batches.append(len(inputs[0])))
+    assert correct(model, split, 60, CPU).all()
+    assert batches == wanted

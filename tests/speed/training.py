@@ -7,8 +7,9 @@ prices of this network: F is a forward pass in training mode, B what a plain ste
 norm of the input gradient takes more than F + 2B. Prices are measured on the network that the method trains, with the
 optimiser's part left out, and alternate with the method's steps. Passes are not all alike: a backward pass to the input
 alone is cheaper than B, which goes to the weights too, so that methods with inner attacks are below 1. A derivative of
-the Hessian, as of ``hessian``, counts as H like that of a gradient, and goes through a graph about twice as large, so
-that such methods are at 1.7. The last column is 1.0 where a step costs what its passes do.
+the Hessian, as of ``hessian``, counts as H like that of a gradient, and goes through a graph about twice as large: of
+this network it takes 45 convolutions where the passes of its card are 37 (1.2), torch takes 49, and with activations
+such methods are at 1.5. The last column is 1.0 where a step costs what its passes do.
 """
 
 from __future__ import annotations
