@@ -57,7 +57,8 @@ class Path:
         # Statistics of a batch are those of all points.
         at_once = self.points if model.training or end.device.type != "cpu" else max(1, ROWS // len(end))
         total = torch.zeros_like(end)
-        for part in shares.split(at_once):
+        for first in range(0, self.points, at_once):
+            part = shares[first : first + at_once]
             path = (start + part.view(-1, 1, 1, 1, 1) * (end - start)).flatten(0, 1)
             value = self.of(model(path), y.repeat(len(part)))
             (gradient,) = torch.autograd.grad(value, path, create_graph=True)
