@@ -14,8 +14,11 @@ torch's pool keep theirs, so there only they are slower.
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import os
 import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -30,6 +33,10 @@ Setting = tuple[Callable[[], Any], Callable[[Any], object]]
 SMALLEST_NORMAL = 2.0**-1022
 PARALLEL = 2**18
 """Numbers that torch divides among the threads of its pool, whatever is done with them."""
+LARGE, FREED = 2**25, 2**28
+"""Bytes of an array that has memory of its own from the system, and of freed memory that is kept for further arrays."""
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+"""The numbers of these settings in glibc's malloc.h."""
 PRECISIONS = ("cuda.matmul", "mkldnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 """Backends that have a precision of their own, in versions of torch that know ``fp32_precision``."""
 
@@ -70,6 +77,23 @@ def flush_in_all_threads() -> None:
     For the start of a process that is ours, before anything is computed by several threads.
     """
     torch.set_flush_denormal(True)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed arrays, as far as it is not set by variables of the environment.
+
+    A step of an attack frees what the next one needs. Given back to the system, it is new pages each time, which the
+    system fills with zeros. Elsewhere than with glibc nothing is done. For the start of a process that is ours.
+    """
+    chosen = any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get(
+        "GLIBC_TUNABLES", ""
+    )
+    if sys.platform != "linux" or chosen:
+        return
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_MMAP_THRESHOLD, LARGE)
+        set_option(_TRIM_THRESHOLD, FREED)
 
 
 @functools.cache

@@ -59,9 +59,10 @@ def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bo
     if options.list is not None:
         return _list(options)
     if own_process:
-        from attrobust.process import flush_in_all_threads
+        from attrobust.process import flush_in_all_threads, keep_freed_memory
 
         flush_in_all_threads()
+        keep_freed_memory()
     for path in options.plugin:
         load_plugin(path)
     # Captum's warnings about its hooks concern private copies of networks only.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import platform
 import random
 import subprocess
 import sys
@@ -137,6 +139,40 @@ def test_threads_of_the_pool_are_left_alone_in_a_library_and_flush_in_a_process_
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == wanted
+
+
+NEW_PAGES = """
+import resource, torch
+from attrobust.process import keep_freed_memory
+{first}
+def compute():
+    return [torch.ones(2**20) for _ in range(16)]
+compute(), compute()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+compute()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+@pytest.mark.parametrize(
+    ("first", "variables", "kept"),
+    [
+        ("", {}, False),
+        ("keep_freed_memory()", {}, True),
+        ("keep_freed_memory()", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
+    ],
+    ids=["library", "command", "command with variables"],
+)
+def test_a_process_of_ours_computes_in_memory_that_it_has_freed_unless_variables_say_otherwise(
+    first: str, variables: dict[str, str], kept: bool
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if "MALLOC" not in name and "GLIBC" not in name}
+    environment |= {"PYTHONPATH": str(ROOT)} | variables
+    code = NEW_PAGES.format(first=first)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    pages = 16 * 2**22 // mmap.PAGESIZE
+    assert int(done.stdout) < pages / 20 if kept else int(done.stdout) > pages / 2
 
 
 def test_a_tensor_made_in_inference_mode_is_copied_to_one_that_can_be_differentiated() -> None:
