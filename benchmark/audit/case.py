@@ -12,7 +12,8 @@ from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.engine.feasible import Objective
 from attrobust.attacks.engine.signed import SignedDescent
 from attrobust.attacks.topk import TopK
-from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate, scored_copy
+from attrobust.benchmark.evaluation.evaluate import evaluate, scored_copy
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map

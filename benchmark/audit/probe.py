@@ -8,7 +8,7 @@ from torch import nn
 
 from attrobust.benchmark.audit import answers, masking
 from attrobust.benchmark.audit.case import AuditCase
-from attrobust.benchmark.evaluation.evaluate import Images, Rules
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.explainers.base import Explainer
 from attrobust.maps.seeds import derive_seed
 from attrobust.process import seeded

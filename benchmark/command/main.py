@@ -15,6 +15,7 @@ from attrobust.benchmark.command.logs import logging_to
 from attrobust.benchmark.command.options import (
     benchmark_parser,
     check_parser,
+    clean_parser,
     formats_of,
     report_parser,
     seeds_of,
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(report_parser().parse_args(words[1:]))
         if words[:1] == ["verify"]:
             return _verify(verify_parser().parse_args(words[1:]))
+        if words[:1] == ["clean"]:
+            return _clean(clean_parser().parse_args(words[1:]))
         if words[:1] == ["check"]:
             return _check(check_parser().parse_args(words[1:]))
         return _benchmark(benchmark_parser().parse_args(words), words, own_process=argv is None)
@@ -90,6 +93,7 @@ def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bo
         device=options.device,
         batch_size=options.batch_size,
         memory=options.memory,
+        keep_images=options.keep_images != "none",
         out=options.out,
     )
     runner = Runner(request, words)
@@ -232,6 +236,19 @@ def _verify(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{path}: {sound} rows recomputed and equal, {len(problems)} problems\n")
         failed = failed or bool(problems)
     return 1 if failed else 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from attrobust.benchmark.store.pieces import Pieces
+    from attrobust.benchmark.store.store import Store
+
+    for path in options.runs:
+        store = Store(path)
+        store.plan()
+        with store.locked():
+            freed = Pieces(path).clean()
+        sys.stdout.write(f"{path}: {freed} bytes of attacked images removed; rows, scores and weights stay\n")
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:

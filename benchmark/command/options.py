@@ -31,7 +31,7 @@ EXAMPLES = """examples:
   run_benchmark.py check mine.py
 
 Names take settings, name:key=value,key=value; numbers may be fractions, 8/255. Values in braces, key={a,b}, stand for
-one name each; quote them, or the shell takes them apart. Other commands: report, verify, check.
+one name each; quote them, or the shell takes them apart. Other commands: report, verify, clean, check.
 """
 
 
@@ -139,6 +139,12 @@ def benchmark_parser() -> Parser:
         default=INTERVALS[0],
         help="over images: the percentile bootstrap, or BCa, which corrects for bias and skew (default: percentile)",
     )
+    add(
+        "--keep-images",
+        choices=("exact", "none"),
+        default="exact",
+        help="attacked images stay in the run's folder, so that more metrics need no second attack (default: exact)",
+    )
     add("--json", action="store_true", help="print JSON instead of the table")
     add("--dry-run", action="store_true", help="print what would be done, and do nothing")
     add("--version", action="version", version=f"attrobust {__version__}")
@@ -165,6 +171,18 @@ def verify_parser() -> Parser:
     parser = Parser(
         prog="run_benchmark.py verify",
         description="Recompute every stored number from its per-image scores and check every hash.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN")
+    return parser
+
+
+def clean_parser() -> Parser:
+    """The parser of ``clean``, which removes what a run can compute again."""
+    parser = Parser(
+        prog="run_benchmark.py clean",
+        description="Remove the attacked images of finished runs. Tables, rows, scores and weights stay; metrics that "
+        "are added later need the attacks again.",
         allow_abbrev=False,
     )
     parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN")

@@ -4,89 +4,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from attrobust.attacks.base import Attack, Context
+from attrobust.attacks.base import Attack, AttackOutput, Context
 from attrobust.benchmark.evaluation.cases import Cases, explaining, unexplained
+from attrobust.benchmark.evaluation.inputs import ImageList, Kept, Rules
 from attrobust.benchmark.evaluation.scores import Scores, joined, unattacked, worst_of
 from attrobust.benchmark.evaluation.scoring import Scoring
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.saliency import Saliency
-from attrobust.images import check_pixels
-from attrobust.maps.reduction import Reduction, reduce_map
+from attrobust.maps.reduction import reduce_map
 from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.base import CaseMetric
 from attrobust.networks.copying import independent_copy
 from attrobust.process import seeded
-from attrobust.threat import ThreatModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class Images:
-    """The fixed list of images that every model is scored on.
-
-    Attributes:
-        x: B×C×H×W in [0, 1].
-        y: true classes, int64[B].
-        partners: for each image another one, of another class, B×C×H×W.
-        masks: object masks, bool B×H×W; None where the dataset has none.
-
-    Raises:
-        ValueError: images are not floats B×C×H×W, finite and in [0, 1], or classes and masks are not one for each.
-    """
-
-    x: Tensor
-    y: Tensor
-    partners: Tensor
-    masks: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        check_pixels(self.x, "images")
-        check_pixels(self.partners, "partners")
-        count, _, height, width = self.x.shape
-        if self.partners.shape != self.x.shape:
-            raise ValueError(f"partners are {_shape(self.partners)}, the images {_shape(self.x)}")
-        if self.y.shape != (count,) or self.y.dtype != torch.int64:
-            raise ValueError(
-                f"classes must be int64, one for each of {count} images, not {self.y.dtype} {_shape(self.y)}"
-            )
-        masks = self.masks
-        if masks is not None and (masks.shape != (count, height, width) or masks.dtype != torch.bool):
-            raise ValueError(f"masks must be bool {count}×{height}×{width}, not {masks.dtype} {_shape(masks)}")
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def take(self, rows: range) -> Images:
-        """Some of the images."""
-        chosen = list(rows)
-        masks = None if self.masks is None else self.masks[chosen]
-        return Images(x=self.x[chosen], y=self.y[chosen], partners=self.partners[chosen], masks=masks)
-
-
-class ImageList(Protocol):
-    """A fixed list of images that is handed out in parts, so that it need not be in memory."""
-
-    def __len__(self) -> int: ...
-
-    def take(self, rows: range) -> Images:
-        """Some of the images."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """Settings common to all cells of a run: threat model, reduction, explained class, seed, batch size."""
-
-    threat: ThreatModel
-    reduction: Reduction
-    label: str
-    seed: int
-    batch_size: int
 
 
 def evaluate(
@@ -99,6 +34,8 @@ def evaluate(
     *,
     source_model: nn.Module | None = None,
     progress: str = "attack",
+    rows: range | None = None,
+    kept: Kept | None = None,
 ) -> Scores:
     """Attack every image's explanation and score the maps of the clean and the attacked images.
 
@@ -117,14 +54,16 @@ def evaluate(
         images, rules: shared by all cells.
         source_model: source model of a transfer attack, see ``Attack.source_model``.
         progress: label of the progress bar.
+        rows: positions of the images to evaluate; None for all.
+        kept: of this attack on this network and explainer; the attack is run on what is not there.
     """
     with seeded(derive_seed("evaluation", rules.seed)):
         scored, scoring = scored_copy(model), Scoring(metrics, rules.seed)
         explain = explaining(scored, independent_copy(explainer), rules.seed)
         attack = independent_copy(attack)
         batches = []
-        for context, x, y, masks in _contexts(model, explainer, images, rules, source_model, progress):
-            output = attack(context, x, y)
+        for context, x, y, masks in _contexts(model, explainer, images, rules, source_model, progress, rows):
+            output = _attacked(attack, context, x, y, kept)
             results = (output.x, *output.others)
             cases = Cases(scored, explain, context, x, y, results=results, masks=masks)
             batches.append(worst_of(output, scoring.score(cases), scoring.higher_is_better))
@@ -141,6 +80,7 @@ def judge(
     rules: Rules,
     *,
     progress: str = "metrics",
+    rows: range | None = None,
 ) -> Scores:
     """Score maps of clean images, or the network alone, without an attack.
 
@@ -150,12 +90,13 @@ def judge(
         metrics: of scope ``map`` or ``network``.
         images, rules: shared by all cells.
         progress: label of the progress bar.
+        rows: positions of the images to evaluate; None for all.
     """
     with seeded(derive_seed("evaluation", rules.seed)):
         scored, scoring = scored_copy(model), Scoring(metrics, rules.seed)
         explain = explaining(scored, independent_copy(explainer), rules.seed) if explainer else unexplained
         batches = []
-        for context, x, y, masks in _contexts(model, explainer or Saliency(), images, rules, None, progress):
+        for context, x, y, masks in _contexts(model, explainer or Saliency(), images, rules, None, progress, rows):
             cases = Cases(scored, explain, context, x, y, masks=masks)
             batches.append(unattacked([scores[0] for scores in scoring.score(cases)]))
             if scoring.over:
@@ -171,6 +112,8 @@ def accuracy_under_attack(
     *,
     source_model: nn.Module | None = None,
     progress: str = "attack",
+    rows: range | None = None,
+    kept: Kept | None = None,
 ) -> Scores:
     """Attack every image's prediction; the score is 1 where the clean and all attacked images are classified correctly.
 
@@ -183,21 +126,28 @@ def accuracy_under_attack(
         rules: with a threat model that does not keep the prediction.
         source_model: source model of a transfer attack, see ``Attack.source_model``.
         progress: label of the progress bar.
+        rows, kept: see ``evaluate``.
     """
     rules = replace(rules, label="true")
     with seeded(derive_seed("evaluation", rules.seed)):
         attack = independent_copy(attack)
         batches = []
-        for context, x, y, _ in _contexts(model, Saliency(), images, rules, source_model, progress):
-            output = attack(context, x, y)
+        for context, x, y, _ in _contexts(model, Saliency(), images, rules, source_model, progress, rows):
+            output = _attacked(attack, context, x, y, kept)
             clean = context.predict(x) == y
             correct = [clean & (context.predict(result) == y) for result in (output.x, *output.others)]
             batches.append(worst_of(output, [torch.stack(correct).cpu().double()], [True]))
         return joined(batches)
 
 
-def _shape(x: Tensor) -> str:
-    return "×".join(map(str, x.shape))
+def _attacked(attack: Attack, context: Context, x: Tensor, y: Tensor, kept: Kept | None) -> AttackOutput:
+    """The results of the attack, computed where they are not kept."""
+    output = kept.find(x) if kept else None
+    if output is None:
+        output = attack(context, x, y)
+        if kept:
+            kept.keep(x, output)
+    return output
 
 
 def _contexts(
@@ -207,24 +157,25 @@ def _contexts(
     rules: Rules,
     source_model: nn.Module | None,
     progress: str,
+    rows: range | None,
 ) -> Iterator[tuple[Context, Tensor, Tensor, Tensor | None]]:
     """The attack context, clean images, explained classes and object masks of every batch."""
     # Copies, so that a plug-in that changes one affects no other cell.
     model, explainer = independent_copy(model), independent_copy(explainer)
     like = next(model.parameters())
     source_model = None if source_model is None else independent_copy(source_model).to(like).eval()
-    count = len(images)
-    starts = range(0, count, rules.batch_size)
+    wanted = range(len(images)) if rows is None else rows
+    starts = range(0, len(wanted), rules.batch_size)
     for start in tqdm(starts, desc=progress, unit="batch", leave=False, disable=None if len(starts) > 1 else True):
-        rows = range(start, min(start + rules.batch_size, count))
-        part = images.take(rows)
+        batch = wanted[start : start + rules.batch_size]
+        part = images.take(batch)
         x = part.x.to(like.device)
         context = Context(
             model=model,
             explainer=explainer,
             reduce=functools.partial(reduce_map, how=rules.reduction),
             threat=rules.threat,
-            ids=list(rows),
+            ids=list(batch),
             partners=part.partners.to(like.device),
             seed=rules.seed,
             surrogate=None if explainer.differentiable else Saliency(),

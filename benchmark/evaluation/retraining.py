@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from attrobust.benchmark.data.base import Loaded, Split
 from attrobust.benchmark.evaluation.cases import explaining
-from attrobust.benchmark.evaluation.evaluate import Rules, scored_copy
+from attrobust.benchmark.evaluation.evaluate import scored_copy
+from attrobust.benchmark.evaluation.inputs import Rules
 from attrobust.benchmark.store.provenance import source_digest
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import correct, train

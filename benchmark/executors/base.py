@@ -23,14 +23,14 @@ class Job:
         needs: keys of the jobs whose results must be there before.
         label: as logs say it.
         group: the row of the table it belongs to, as progress bars say it; empty where several rows may share it.
-        counted: whether it is a step of its group's progress bar.
+        images: how many it attacks or scores, as progress bars count them.
     """
 
     key: str
     needs: tuple[str, ...] = ()
     label: str
     group: str = ""
-    counted: bool = False
+    images: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +73,8 @@ class Executor(ABC):
         Raises:
             UsageError: a job met a mistake of the user's, such as a file that is not what it was; the run ends.
         """
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, as rows and lists of failures say it."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attrobust.benchmark.data.base import Split, partners
-from attrobust.benchmark.evaluation.evaluate import Images, Rules
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.benchmark.request.request import Request
 from attrobust.threat import ThreatModel
 from attrobust.types import Cell

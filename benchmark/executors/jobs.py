@@ -1,4 +1,4 @@
-"""The jobs of a run: obtain a network, compute a cell, audit an explainer, examine a user's checkpoint."""
+"""The jobs of a run: obtain a network, compute a cell or a batch of one, audit an explainer, examine a checkpoint."""
 
 from __future__ import annotations
 
@@ -56,10 +56,11 @@ class CellJob(Job):
         network: what is measured.
         source_model: the other network that the attack uses, if any.
         cell: what decides the scores; without the hashes of weights until both networks are there.
-        split: whose images.
+        split, split_sha256: whose images, and the hash of all of them.
         metrics: of one scope; none where what is measured is accuracy, which has no explainer either.
         explainer, attack: as far as there is one.
         audit: key of the audit whose flags the rows carry; empty where they carry none.
+        batches: keys of the jobs that compute it in parts; none where it is computed as a whole.
         wording: by part of the cell, what its label has to say, see ``store.rows.Ways``.
         guessing: for clean accuracy, the share of the images that are of their most frequent class.
     """
@@ -68,10 +69,12 @@ class CellJob(Job):
     source_model: NetworkJob | None = None
     cell: Cell
     split: SplitName
+    split_sha256: str
     metrics: tuple[Component[Metric], ...]
     explainer: Component[Explainer] | None = None
     attack: Component[Attack] | None = None
     audit: str = ""
+    batches: tuple[str, ...] = ()
     wording: dict[str, Ways] = field(default_factory=dict)
     guessing: float | None = None
 
@@ -93,6 +96,63 @@ class CellResult(Result):
 
     scores: Scores | None = None
     seconds: float
+    provenance: Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPart:
+    """Images of a batch to be scored by the same metrics.
+
+    Attributes:
+        rows: their positions.
+        metrics: positions of the metrics in the cell.
+        known: the images whose attack is known, and its results, see ``evaluation.kept``.
+    """
+
+    rows: range
+    metrics: tuple[int, ...]
+    known: tuple[range, bytes] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchJob(Job):
+    """Compute the scores of some images of a cell.
+
+    Attributes:
+        whole: the cell.
+        rows: positions of the images.
+        parts: what is left of them; filled in when that is known.
+        keeps: whether results of the attack are kept.
+    """
+
+    whole: CellJob
+    rows: range
+    parts: tuple[BatchPart, ...] = ()
+    keeps: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartScores:
+    """What was computed of a part.
+
+    Attributes:
+        part: which.
+        scores: of every image and metric of the part.
+        seconds: that it took.
+        attacked: results of the attack to be kept; empty where there are none that are new.
+    """
+
+    part: BatchPart
+    scores: Scores
+    seconds: float
+    attacked: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchResult(Result):
+    """The scores of a batch, as far as there are any: where ``error`` says something, the part after them failed."""
+
+    parts: tuple[PartScores, ...]
     provenance: Provenance
 
 

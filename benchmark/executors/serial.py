@@ -21,15 +21,15 @@ class Serial(Executor):
         self._work = work
 
     def run(self, jobs: Sequence[Job], prepare: Prepare) -> Iterator[tuple[Job, Result]]:
-        """See ``Executor.run``; a progress bar counts the steps of each row of the table."""
+        """See ``Executor.run``; a progress bar counts the images of each row of the table."""
         for group, members in itertools.groupby(jobs, key=lambda job: job.group):
             steps = list(members)
-            total = sum(job.counted for job in steps)
-            with tqdm(total=total, desc=group, unit="cell", leave=False, disable=None if group else True) as bar:
+            total = sum(job.images for job in steps)
+            with tqdm(total=total, desc=group, unit="image", leave=False, disable=None if group else True) as bar:
                 for job in steps:
                     prepared = prepare(job)
                     if isinstance(prepared, Result):
                         yield job, prepared
                     else:
                         yield prepared, self._work(prepared)
-                    bar.update(job.counted)
+                    bar.update(job.images)

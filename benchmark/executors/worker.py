@@ -13,20 +13,26 @@ from attrobust.benchmark.audit.case import IMAGES
 from attrobust.benchmark.audit.probe import probe
 from attrobust.benchmark.checkpoints.claims import examine
 from attrobust.benchmark.data.base import Loaded, image_facts
-from attrobust.benchmark.evaluation.evaluate import Rules, accuracy_under_attack, evaluate, judge
+from attrobust.benchmark.evaluation.evaluate import accuracy_under_attack, evaluate, judge
+from attrobust.benchmark.evaluation.inputs import Rules
+from attrobust.benchmark.evaluation.kept import KeptResults, decoded, some_of
 from attrobust.benchmark.evaluation.retraining import Retraining, evaluate_retraining
 from attrobust.benchmark.evaluation.scores import Scores, unattacked
-from attrobust.benchmark.executors.base import Job, Result
-from attrobust.benchmark.executors.inputs import images_of, rules_of
+from attrobust.benchmark.executors.base import Job, Result, one_line
+from attrobust.benchmark.executors.inputs import FirstImages, images_of, rules_of
 from attrobust.benchmark.executors.jobs import (
     AuditJob,
     AuditResult,
+    BatchJob,
+    BatchPart,
+    BatchResult,
     CellJob,
     CellResult,
     ClaimJob,
     ClaimResult,
     NetworkJob,
     NetworkResult,
+    PartScores,
 )
 from attrobust.benchmark.executors.networks import Networks, retraining_job
 from attrobust.benchmark.request.request import Request
@@ -41,7 +47,7 @@ from attrobust.metrics.shared.retraining import RetrainingMetric
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import Passes
 from attrobust.process import seeded
-from attrobust.types import UsageError
+from attrobust.types import SplitName, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,7 @@ class Worker:
         self._request, self._data = request, data
         self._networks = Networks(request, data, request.out / "checkpoints")
         self._opened: dict[str, Opened] = {}
+        self._lists: dict[tuple[SplitName, int], FirstImages] = {}
 
     def __call__(self, job: Job) -> Result:
         """Carry out a job; what goes wrong with a network or a cell is in its result.
@@ -82,6 +89,8 @@ class Worker:
     def _carried_out(self, job: Job) -> Result:
         if isinstance(job, NetworkJob):
             return self._obtain(job)
+        if isinstance(job, BatchJob):
+            return self._compute_batch(job)
         if isinstance(job, CellJob):
             return self._compute(job)
         if isinstance(job, AuditJob):
@@ -115,50 +124,91 @@ class Worker:
             raise UsageError(f"{job.label}: its weights changed during the run; run the same command again")
         return opened.network
 
-    def _compute(self, job: CellJob) -> CellResult:
+    def _networks_of(self, job: CellJob) -> tuple[nn.Module, nn.Module | None]:
+        """The network of a cell, and the source model of its attack."""
         network = self._network(job.network, job.cell.checkpoint_sha256)
-        source_model = None
-        if job.source_model is not None:
-            source_model = self._network(job.source_model, job.cell.source_model_sha256)
+        if job.source_model is None:
+            return network, None
+        return network, self._network(job.source_model, job.cell.source_model_sha256)
+
+    def _compute(self, job: CellJob) -> CellResult:
+        """The scores of a cell that is computed as a whole."""
+        network, _ = self._networks_of(job)
         scores, problem, where = None, "", ""
         started = time.monotonic()
         try:
-            scores = self._scores(job, network, source_model)
+            scores = self._scores(job, network)
         except UsageError:
             raise
         except (Exception, SystemExit) as error:
             problem, where = one_line(error), traceback.format_exc()
-        if scores is not None and scores.failures:
-            failures = [scores.failures[index] for index in sorted(scores.failures)]
-            problem = "; ".join(failure.error for failure in failures)
-            where = "\n".join(failure.traceback for failure in failures)
         seconds = round(time.monotonic() - started, 3)
         return CellResult(scores=scores, seconds=seconds, provenance=self._stamp(), error=problem, traceback=where)
+
+    def _compute_batch(self, job: BatchJob) -> BatchResult:
+        """The scores of all parts of a batch, up to the first that fails."""
+        network, source_model = self._networks_of(job.whole)
+        done: list[PartScores] = []
+        problem, where = "", ""
+        for part in job.parts:
+            started = time.monotonic()
+            try:
+                scores, attacked = self._part(job, part, network, source_model)
+            except UsageError:
+                raise
+            except (Exception, SystemExit) as error:
+                problem, where = one_line(error), traceback.format_exc()
+                break
+            seconds = round(time.monotonic() - started, 3)
+            done.append(PartScores(part=part, scores=scores, seconds=seconds, attacked=attacked))
+        failures = [item.scores.failures[index] for item in done for index in sorted(item.scores.failures)]
+        where = "\n".join([*(failure.traceback for failure in failures), *([where] if where else [])])
+        return BatchResult(parts=tuple(done), provenance=self._stamp(), error=problem, traceback=where)
 
     def _stamp(self) -> Provenance:
         return stamp(str(self._request.device), torch.get_num_threads(), self._request.batch_size)
 
-    def _scores(self, job: CellJob, network: nn.Module, source_model: nn.Module | None) -> Scores:
-        split = self._data.splits[job.split]
-        if job.scope == "accuracy" and job.attack is None:
+    def _part(
+        self, job: BatchJob, part: BatchPart, network: nn.Module, source_model: nn.Module | None
+    ) -> tuple[Scores, bytes]:
+        """The scores of a part, and the results of its attack where they are new and to be kept."""
+        cell, rows = job.whole, part.rows
+        images, rules = self._images(cell.split, cell.cell.images), rules_of(self._request, cell.cell)
+        explainer = cell.explainer.item if cell.explainer else None
+        metrics = [cell.metrics[index].item for index in part.metrics] if cell.metrics else []
+        scored = [metric for metric in metrics if isinstance(metric, CaseMetric)]
+        output = None
+        if part.known is not None:
+            known, data = part.known
+            output = some_of(decoded(data, images.take(known).x), _shifted(rows, -known.start))
+        kept = KeptResults(output, wanted=job.keeps)
+        with memory_budget(self._request.memory):
+            if cell.attack is None:
+                return judge(network, explainer, scored, images, rules, progress=job.label, rows=rows), b""
+            attack = cell.attack.item
+            if explainer is None:
+                scores = accuracy_under_attack(
+                    network, attack, images, rules, source_model=source_model, rows=rows, kept=kept
+                )
+            else:
+                scores = evaluate(
+                    network, explainer, attack, scored, images, rules, source_model=source_model, rows=rows, kept=kept
+                )
+        return scores, kept.data
+
+    def _images(self, split: SplitName, count: int) -> FirstImages:
+        """The first images of a split, with partners that are looked for once."""
+        if (split, count) not in self._lists:
+            self._lists = {(split, count): images_of(self._data.splits[split], count)}
+        return self._lists[split, count]
+
+    def _scores(self, job: CellJob, network: nn.Module) -> Scores:
+        if job.explainer is None:
+            split = self._data.splits[job.split]
             hits = correct(independent_copy(network), split, len(split), self._request.device)
             return replace(unattacked([hits.double()]), passes=Passes(forward=len(hits)))
-        images, rules = images_of(split, job.cell.images), rules_of(self._request, job.cell)
-        explainer = job.explainer.item if job.explainer else None
-        attack = job.attack.item if job.attack else None
-        metrics = [metric.item for metric in job.metrics if isinstance(metric.item, CaseMetric)]
         with memory_budget(self._request.memory):
-            if job.scope == "training" and explainer:
-                return self._retrained(job, network, explainer, rules)
-            if attack is None:
-                return judge(network, explainer, metrics, images, rules, progress=job.label)
-            if explainer is None:
-                return accuracy_under_attack(
-                    network, attack, images, rules, source_model=source_model, progress=job.label
-                )
-            return evaluate(
-                network, explainer, attack, metrics, images, rules, source_model=source_model, progress=job.label
-            )
+            return self._retrained(job, network, job.explainer.item, rules_of(self._request, job.cell))
 
     def _retrained(self, job: CellJob, network: nn.Module, explainer: Explainer, rules: Rules) -> Scores:
         """What networks learn that are trained anew on images changed according to the maps of one."""
@@ -199,6 +249,5 @@ class Worker:
         return ClaimResult(finding=finding)
 
 
-def one_line(error: BaseException) -> str:
-    """What went wrong, as rows and lists of failures say it."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+def _shifted(rows: range, by: int) -> range:
+    return range(rows.start + by, rows.stop + by)

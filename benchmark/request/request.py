@@ -51,6 +51,7 @@ class Request:
         batch_size: images attacked together; changes speed and memory only.
         memory: bytes of activations at once in explainers, or None for the device's default; changes speed and memory
             only.
+        keep_images: whether results of attacks are kept in the folder; changes no number.
         out: folder of the run.
     """
 
@@ -75,6 +76,7 @@ class Request:
     device: torch.device
     batch_size: int
     memory: int | None
+    keep_images: bool
     out: Path
 
     @property
@@ -98,6 +100,7 @@ def make_request(
     device: str,
     batch_size: int,
     memory: str | None,
+    keep_images: bool,
     out: Path | None,
 ) -> Request:
     """Resolve a protocol and the options of the command line; raises UsageError on the first mistake."""
@@ -167,6 +170,7 @@ def make_request(
         device=find_device(device),
         batch_size=batch_size,
         memory=None if memory is None else _bytes(memory),
+        keep_images=keep_images,
         out=Path("results") / "runs" / protocol.name if out is None else out,
     )
 

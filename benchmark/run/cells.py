@@ -11,8 +11,9 @@ from msgspec import structs
 
 from attrobust.attacks.base import Attack
 from attrobust.benchmark.data.base import Loaded, image_facts
-from attrobust.benchmark.executors.jobs import CellJob, NetworkJob
+from attrobust.benchmark.executors.jobs import BatchJob, CellJob, NetworkJob
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.batches import in_batches
 from attrobust.benchmark.run.flags import audit_key
 from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.run.subjects import Subject
@@ -38,10 +39,12 @@ class PlacedCell:
     Attributes:
         column: the explainer as the table's column calls it; that of a sanity-check baseline is another one.
         job: what computes it.
+        batches: what computes it in parts; none of a cell that is computed as a whole.
     """
 
     column: str
     job: CellJob
+    batches: tuple[BatchJob, ...] = ()
 
 
 def accuracy_facts(attack: Component[Attack]) -> MetricFacts:
@@ -145,11 +148,11 @@ def cells_of(
             needs=(*networks, *([audit] if audit else [])),
             label=f"{subject.label} / {_words(grid, metrics, explainer, attack)}",
             group=subject.label,
-            counted=True,
             network=network,
             source_model=source_model,
             cell=cell,
             split=grid.split,
+            split_sha256=split.sha256,
             metrics=tuple(metrics),
             explainer=explainer,
             attack=attack,
@@ -157,7 +160,8 @@ def cells_of(
             wording=said | {name: wording(part) for name, part in parts.items() if part},
             guessing=None if metrics or attack else float(torch.bincount(split.labels).max()) / len(split),
         )
-        return PlacedCell(column=column.label if column else "", job=job)
+        job, batches = in_batches(job, request.batch_size, keeps=request.keep_images)
+        return PlacedCell(column=column.label if column else "", job=job, batches=batches)
 
     cells = [placed([], facts={"data_sha256": split.sha256, "images": len(split)})]
     if grid.accuracy_attack:

@@ -6,7 +6,6 @@ in whatever order and by whomever jobs are carried out.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +16,8 @@ from attrobust.benchmark.executors.base import Executor, Job, Result
 from attrobust.benchmark.executors.jobs import (
     AuditJob,
     AuditResult,
+    BatchJob,
+    BatchResult,
     CellJob,
     CellResult,
     ClaimJob,
@@ -25,9 +26,11 @@ from attrobust.benchmark.executors.jobs import (
     NetworkResult,
 )
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.assembly import Assembly, only
 from attrobust.benchmark.run.cells import rows_of, with_weights
 from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.flags import audited, is_current
+from attrobust.benchmark.run.pieces import Identify
 from attrobust.benchmark.run.plan import Part, Plan
 from attrobust.benchmark.run.rows import failed_rows, scored_rows
 from attrobust.benchmark.store.provenance import stamp
@@ -47,14 +50,16 @@ class Driver:
         request: of the run.
         store: where its rows are.
         executor: what carries jobs out.
+        identify: see ``CellParts``.
     """
 
-    def __init__(self, request: Request, store: Store, executor: Executor) -> None:
+    def __init__(self, request: Request, store: Store, executor: Executor, identify: Identify) -> None:
         self._request, self._store, self._executor = request, store, executor
         self.rows: dict[str, Row] = store.rows()
         self._results: dict[str, Result] = {}
         self._cells: dict[str, CellJob] = {}
         self._flags: dict[str, tuple[Flag, ...]] = {}
+        self._assembly = Assembly(store, self.rows, identify)
 
     def run(self, plan: Plan) -> Iterator[Completed]:
         """Compute what is missing of a plan; yields each row of the table as soon as all its jobs are done."""
@@ -69,13 +74,12 @@ class Driver:
             waiting = [(part, keys) for part, keys in waiting if keys]
             yield from map(self._completed, finished)
 
-    def missing(self, job: CellJob) -> CellJob | None:
-        """The cell with only those metrics whose row is absent, failed or without scores; None where all is done."""
+    def lacking(self, job: CellJob) -> tuple[int, ...]:
+        """The metrics of a cell whose row is absent, failed or without scores, by their position."""
         rows = [self.rows.get(key) for key, _ in rows_of(job)]
-        wanted = [not isinstance(row, ScoredRow) or not self._store.has_scores(row) for row in rows]
-        if not any(wanted):
-            return None
-        return replace(job, metrics=tuple(itertools.compress(job.metrics, wanted)))
+        return tuple(
+            index for index, row in enumerate(rows) if not isinstance(row, ScoredRow) or not self._store.has_scores(row)
+        )
 
     def _prepare(self, job: Job) -> Job | Result:
         """See ``Executor.run``."""
@@ -83,6 +87,8 @@ class Driver:
             return self._results[job.key]
         if isinstance(job, NetworkJob):
             return self._prepare_network(job)
+        if isinstance(job, BatchJob):
+            return self._prepare_batch(job)
         if isinstance(job, CellJob):
             return self._prepare_cell(job)
         if isinstance(job, AuditJob):
@@ -97,15 +103,25 @@ class Driver:
         start = next((self._results[key].error for key in job.needs if self._results[key].error), "")
         return NetworkResult(error=start) if start else job
 
+    def _prepare_batch(self, job: BatchJob) -> Job | Result:
+        cell = self._filled(self._cells[job.whole.key])
+        return Result() if self._problem(cell) else self._assembly.prepare(job, cell, self.lacking(cell))
+
     def _prepare_cell(self, job: CellJob) -> Job | Result:
         filled = self._filled(job)
-        missing, problem = self.missing(filled), self._problem(job)
-        if missing is not None and not problem:
-            return missing
-        if missing is not None:
-            self._append(failed_rows(missing, problem, self._stamp()))
+        lacking, problem = self.lacking(filled), self._problem(job)
+        failures: list[str] = []
+        if lacking and problem:
+            self._append(failed_rows(only(filled, lacking), problem, self._stamp()))
+        elif lacking and not job.batches:
+            return only(filled, lacking)
+        elif lacking:
+            rows, failures = self._assembly.rows(filled, lacking, self._flags.get(job.audit), self._stamp())
+            self._append(rows)
+        if job.batches and not failures:
+            self._assembly.forget(filled)
         self._renew_flags(filled)
-        return Result()
+        return Result(error="; ".join(failures))
 
     def _prepare_audit(self, job: AuditJob) -> Job | Result:
         """Nothing is audited whose flags a row carries already, or no row is going to carry."""
@@ -115,7 +131,7 @@ class Driver:
         if written is not None:
             self._flags[job.key] = written.flags or ()
             return Result()
-        wanted = [cell for cell in cells if self._stale(cell) or (self.missing(cell) and not self._problem(cell))]
+        wanted = [cell for cell in cells if self._stale(cell) or (self.lacking(cell) and not self._problem(cell))]
         return replace(job, cell=wanted[0].cell) if wanted else Result()
 
     def _prepare_claim(self, job: ClaimJob) -> Job | Result:
@@ -133,7 +149,11 @@ class Driver:
         if result.traceback:
             what = ": training failed" if isinstance(job, NetworkJob) else " failed"
             LOG.error("%s%s\n%s", job.label, what, result.traceback.rstrip(), extra=FILE_ONLY)
-        if isinstance(job, CellJob) and isinstance(result, CellResult):
+        if isinstance(job, BatchJob) and isinstance(result, BatchResult):
+            self._assembly.accept(job, result)
+            # Scores are on disk, and results of attacks may be large.
+            self._results[job.key] = Result(error=result.error)
+        elif isinstance(job, CellJob) and isinstance(result, CellResult):
             self._write(job, result)
             self._results[job.key] = Result(error=result.error)
             self._renew_flags(self._filled(self._cells[job.key]))
@@ -151,7 +171,15 @@ class Driver:
         if result.scores is None:
             self._append(failed_rows(job, result.error, result.provenance))
             return
-        self._append(scored_rows(job, result.scores, result, self._flags.get(job.audit), self._store))
+        rows = scored_rows(
+            job,
+            result.scores,
+            seconds=result.seconds,
+            provenance=result.provenance,
+            flags=self._flags.get(job.audit),
+            store=self._store,
+        )
+        self._append(rows)
         LOG.info("%s: %.1f s", job.label, result.seconds)
 
     def _renew_flags(self, job: CellJob) -> None:
@@ -204,7 +232,7 @@ class Driver:
 
     def _append(self, rows: Sequence[Row]) -> None:
         self._store.append(rows)
-        self.rows |= {row.fingerprint: row for row in rows}
+        self.rows.update({row.fingerprint: row for row in rows})
 
     def _stamp(self) -> Provenance:
         return stamp(str(self._request.device), torch.get_num_threads(), self._request.batch_size)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from attrobust.benchmark import statistics
 from attrobust.benchmark.evaluation.scores import Scores
-from attrobust.benchmark.executors.jobs import CellJob, CellResult
+from attrobust.benchmark.executors.jobs import CellJob
 from attrobust.benchmark.run.cells import rows_of
 from attrobust.benchmark.run.flags import audited
 from attrobust.benchmark.run.subjects import training_of
@@ -33,20 +33,27 @@ def failed_rows(job: CellJob, reason: str, provenance: Provenance) -> list[Row]:
 
 
 def scored_rows(
-    job: CellJob, scores: Scores, result: CellResult, flags: tuple[Flag, ...] | None, store: Store
+    job: CellJob,
+    scores: Scores,
+    *,
+    seconds: float,
+    provenance: Provenance,
+    flags: tuple[Flag, ...] | None,
+    store: Store,
 ) -> list[Row]:
     """One row for each metric of a cell, failed for one that raised; what they are means of is written into the store.
 
     Args:
         job: of the cell.
         scores: of every image and metric.
-        result: with what computed them, and how long that took.
+        seconds: that they took.
+        provenance: of what computed them.
         flags: that the audit of network and explainer raised; None where they were not audited.
         store: of the run.
     """
     rows: list[Row] = []
     feasible = scores.feasible.numpy()
-    for index, shared in enumerate(_shared(job, result.provenance)):
+    for index, shared in enumerate(_shared(job, provenance)):
         if index in scores.failures:
             rows.append(FailedRow(**{**shared, "error": scores.failures[index].error}))
             continue
@@ -62,7 +69,7 @@ def scored_rows(
             n_defined=estimate.defined,
             n_feasible=int(feasible.sum()),
             passes=PassCounts(**asdict(scores.passes)),
-            seconds=result.seconds,
+            seconds=seconds,
             scores_sha256=store.save_scores(key, values, feasible, worst, scores.members),
             repeats=tuple(map(_number, scores.repeats[index])) if scores.repeats else None,
             members=statistics.shares(worst, scores.members) or None,

@@ -9,7 +9,7 @@ import torch
 
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
-from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.data.base import Loaded, evaluation_sha256, image_facts
 from attrobust.benchmark.data.checks import load_dataset, read_all
 from attrobust.benchmark.executors.base import Executor
 from attrobust.benchmark.executors.networks import Networks, Origin
@@ -89,7 +89,7 @@ class Runner:
 
     def _status(self, rows: Sequence[Subject]) -> list[tuple[Subject, Origin, int, int]]:
         self.store.check_ours()
-        driver = Driver(self.request, self.store, self._executor)
+        driver = self._driver()
         found = []
         for part in self.planner.plan(rows).parts:
             origin, sha256 = self._weights(part.subject)
@@ -100,7 +100,7 @@ class Runner:
                 with_weights(cell.job, sha256, known.get(model.key, "") if model else "")
                 for cell, model in zip(part.cells, models, strict=True)
             ]
-            done = sum(driver.missing(cell) is None for cell in cells) if sha256 else 0
+            done = sum(not driver.lacking(cell) for cell in cells) if sha256 else 0
             found.append((part.subject, origin, done, len(cells)))
         return found
 
@@ -122,7 +122,7 @@ class Runner:
             return self._run()
 
     def _run(self) -> list[str]:
-        driver = Driver(self.request, self.store, self._executor)
+        driver = self._driver()
         selection = self._choose(driver)
         rows = [*selection.subjects, *baselines_of(self.request, selection.subjects)]
         plan = self.planner.plan(rows)
@@ -132,6 +132,12 @@ class Runner:
         record = record_of(self.request, comparison, images, completed, selection.choices, self._argv)
         self.store.write_plan(record)
         return [*selection.failures, *(line for done in completed for line in done.failures)]
+
+    def _driver(self) -> Driver:
+        def identify(split: SplitName, images: int) -> str:
+            return evaluation_sha256(self._data.splits[split], images)
+
+        return Driver(self.request, self.store, self._executor, identify)
 
     def _choose(self, driver: Driver) -> Selection:
         """Measure the candidates of all sweeps and choose among them; without a criterion all subjects are rows."""

@@ -208,9 +208,8 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what a killed process left: temporary files, and the torn last line of the rows."""
-        for folder in (self.folder, self.folder / "scores", self.folder / "checkpoints"):
-            for path in folder.glob(f".*{UNFINISHED}"):
-                path.unlink()
+        for path in self.folder.rglob(f".*{UNFINISHED}"):
+            path.unlink()
         path = self.folder / "rows.jsonl"
         if path.is_file():
             whole = path.read_bytes()

@@ -19,7 +19,8 @@ from torch import Tensor
 from attrobust import load
 from attrobust.attacks.base import Attack, Context, Results
 from attrobust.attacks.pgd import Pgd
-from attrobust.benchmark.evaluation.evaluate import Images, Rules, accuracy_under_attack
+from attrobust.benchmark.evaluation.evaluate import accuracy_under_attack
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.benchmark.statistics import wilson
 from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store

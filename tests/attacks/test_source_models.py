@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from attrobust import attacks, load, methods
 from attrobust.attacks.base import Attack, Context
 from attrobust.benchmark.checkpoints.card import WeightCard, shipped
-from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
+from attrobust.benchmark.evaluation.evaluate import evaluate
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.explainers.saliency import Saliency
 from attrobust.methods.base import Method
 from attrobust.metrics.similarity.cosine import Cosine

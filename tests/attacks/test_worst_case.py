@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from attrobust import attacks, load
 from attrobust.attacks.base import Attack, Context, Results
 from attrobust.attacks.topk import TopK
-from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
+from attrobust.benchmark.evaluation.evaluate import evaluate
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.benchmark.evaluation.scores import worst_result
 from attrobust.benchmark.statistics import shares
 from attrobust.benchmark.store.rows import ScoredRow

@@ -20,7 +20,8 @@ from attrobust.attacks.noise import Noise
 from attrobust.attacks.topk import TopK
 from attrobust.benchmark.data.base import ArraySplit, Loaded
 from attrobust.benchmark.data.checks import load_dataset
-from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate, judge
+from attrobust.benchmark.evaluation.evaluate import evaluate, judge
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.benchmark.evaluation.retraining import evaluate_retraining
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.run.item_check import check_logits

@@ -23,7 +23,7 @@ from attrobust.attacks.topk import TopK
 from attrobust.attacks.transfer import Transfer
 from attrobust.benchmark.audit import answers, case, masking
 from attrobust.benchmark.audit.probe import probe
-from attrobust.benchmark.evaluation.evaluate import Images, Rules
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.benchmark.report.beaten import beaten, yardsticks
 from attrobust.benchmark.run import flags as audits
 from attrobust.benchmark.store.plan import AttackFacts

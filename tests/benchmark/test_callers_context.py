@@ -13,7 +13,8 @@ from attrobust import attacks, explainers, load, metrics
 from attrobust.attacks.base import AttackOutput, Context
 from attrobust.attacks.topk import TopK
 from attrobust.benchmark.audit.probe import probe
-from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
+from attrobust.benchmark.evaluation.evaluate import evaluate
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.explainers.ig import IG
 from attrobust.explainers.saliency import Saliency
 from attrobust.metrics.base import CaseMetric

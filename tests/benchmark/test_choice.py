@@ -15,7 +15,8 @@ from attrobust.attacks.topk import TopK
 from attrobust.benchmark.checkpoints.card import WeightCard
 from attrobust.benchmark.checkpoints.find import Checkpoint
 from attrobust.benchmark.data.base import Loaded, image_facts, partners
-from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
+from attrobust.benchmark.evaluation.evaluate import evaluate
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.criterion import make_criterion
 from attrobust.benchmark.run.choosing import Selection

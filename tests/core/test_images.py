@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from attrobust import Context, load
 from attrobust.attacks.base import Attack
 from attrobust.attacks.topk import TopK
-from attrobust.benchmark.evaluation.evaluate import Images
+from attrobust.benchmark.evaluation.inputs import Images
 from attrobust.explainers import base
 from attrobust.explainers.saliency import Saliency
 from attrobust.explainers.uniform_gradient import UniformGradient

@@ -16,7 +16,8 @@ from attrobust.attacks.noise import Noise
 from attrobust.benchmark.data.base import ArraySplit, Loaded
 from attrobust.benchmark.data.digits import Digits
 from attrobust.benchmark.evaluation import retraining
-from attrobust.benchmark.evaluation.evaluate import Images, Rules, evaluate
+from attrobust.benchmark.evaluation.evaluate import evaluate
+from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.benchmark.evaluation.retraining import FloatSplit, Retraining, evaluate_retraining, split_maps
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.training import loop as training

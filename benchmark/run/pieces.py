@@ -1,0 +1,181 @@
+"""Parts of cells: which are on disk, what is left to compute, and whole cells made of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+
+import msgspec
+import numpy as np
+import torch
+
+from attrobust.benchmark.evaluation.scores import Scores, joined
+from attrobust.benchmark.executors.jobs import BatchJob, BatchPart, BatchResult, CellJob, PartScores
+from attrobust.benchmark.run.cells import rows_of
+from attrobust.benchmark.run.coverage import stretches, usable
+from attrobust.benchmark.store.pieces import Piece, Pieces
+from attrobust.benchmark.store.rows import MetricFacts, PassCounts, Provenance, Row, ScoredRow
+from attrobust.benchmark.store.store import Store
+from attrobust.naming.spec import fingerprint
+from attrobust.networks.passes import Passes
+from attrobust.types import Cell, SplitName
+
+Identify = Callable[[SplitName, int], str]
+"""The hash of the first images of a split, see ``evaluation_sha256``."""
+
+
+class CellParts:
+    """What is known of the cells of a run, image by image.
+
+    Args:
+        store: of the run.
+        rows: of the run, by fingerprint, as they are whenever this is asked.
+        identify: tells whether a row of fewer images is of the same ones.
+    """
+
+    def __init__(self, store: Store, rows: Mapping[str, Row], identify: Identify) -> None:
+        self._store, self._rows, self._files = store, rows, Pieces(store.folder)
+        self._identify = functools.cache(identify)
+        self._pieces: dict[str, list[Piece]] = {}
+
+    def left(self, job: BatchJob, lacking: Sequence[int]) -> tuple[BatchPart, ...]:
+        """What is still to be computed of a batch.
+
+        Args:
+            job: with the hashes of weights filled in.
+            lacking: the metrics that have no row, by their position in the cell.
+        """
+        cell, name = job.whole, _name(job.whole)
+        total, together = cell.cell.images, cell.cell.batch_size
+        known = self._known(cell)
+        keys = [metric_key(facts) for _, facts in rows_of(cell)]
+        covered = {
+            index: usable((piece.rows for piece in known if keys[index] in piece.scores), total, together)
+            for index in lacking
+        }
+        kept = usable(self._files.kept(name), total, together) if cell.attack else []
+        parts = []
+        for stretch in stretches(job.rows, covered, kept):
+            results = self._files.results(name, stretch.kept) if stretch.kept else b""
+            there = (stretch.kept, results) if stretch.kept and results else None
+            parts.append(BatchPart(rows=stretch.rows, metrics=stretch.lacking, known=there))
+        return tuple(parts)
+
+    def take_in(self, job: BatchJob, result: BatchResult) -> None:
+        """Write what was computed of a batch."""
+        name, keys = _name(job.whole), [metric_key(facts) for _, facts in rows_of(job.whole)]
+        for done in result.parts:
+            if done.attacked:
+                self._files.keep(name, done.part.rows, done.attacked)
+            piece = _piece(done, keys, result.provenance)
+            if piece.scores:
+                self._files.save(name, piece)
+                self._known(job.whole).append(piece)
+
+    def whole(self, job: CellJob, index: int) -> tuple[Scores, float, Provenance] | None:
+        """The scores of one metric, how long they took and who computed the last of them; None where some are missing.
+
+        Raises:
+            ValueError: an attack had other members for some images.
+        """
+        key = metric_key(rows_of(job)[index][1])
+        pieces = [piece for piece in self._known(job) if key in piece.scores]
+        by_rows = {(piece.rows.start, piece.rows.stop): piece for piece in reversed(pieces)}
+        chosen = usable((piece.rows for piece in pieces), job.cell.images, job.cell.batch_size)
+        if sum(map(len, chosen)) < job.cell.images:
+            return None
+        parts = [by_rows[part.start, part.stop] for part in chosen]
+        return joined([_scores(part, key) for part in parts]), sum(part.seconds for part in parts), parts[-1].provenance
+
+    def forget(self, job: CellJob) -> None:
+        """Remove the pieces of a cell whose rows are written."""
+        self._pieces.pop(_name(job), None)
+        self._files.forget(_name(job))
+
+    def _known(self, job: CellJob) -> list[Piece]:
+        """Pieces on disk, and rows of as many or fewer of the same images."""
+        name = _name(job)
+        if name not in self._pieces:
+            # One cell at a time is complete soon, and its scores are in memory only until then.
+            self._pieces[name] = [*self._files.of(name), *self._of_rows(job)]
+        return self._pieces[name]
+
+    def _of_rows(self, job: CellJob) -> Iterable[Piece]:
+        wanted = {metric_key(facts) for _, facts in rows_of(job)}
+        for row in self._alike.get(_apart_from_images(job.cell), []):
+            key = metric_key(row.metric)
+            if key in wanted and row.cell.images <= job.cell.images and self._same_images(job, row):
+                yield _piece_of(row, key, self._store)
+
+    def _same_images(self, job: CellJob, row: ScoredRow) -> bool:
+        same = self._identify(job.split, row.cell.images) == row.cell.data_sha256
+        return same and self._store.has_scores(row)
+
+    @functools.cached_property
+    def _alike(self) -> dict[str, list[ScoredRow]]:
+        """Rows on disk when this is first asked, by everything that decides their scores but the images."""
+        found: dict[str, list[ScoredRow]] = {}
+        for row in self._rows.values():
+            if isinstance(row, ScoredRow) and row.cell.images:
+                found.setdefault(_apart_from_images(row.cell), []).append(row)
+        return found
+
+
+def metric_key(facts: MetricFacts) -> str:
+    """Fingerprint of what decides a metric's value."""
+    return fingerprint({"name": facts.name, "settings": facts.settings, "plugin": facts.plugin})
+
+
+def _name(job: CellJob) -> str:
+    """Of the files of a cell: the same for any number of images of the split."""
+    return fingerprint(asdict(replace(job.cell, images=0, data_sha256=job.split_sha256)))
+
+
+def _apart_from_images(cell: Cell) -> str:
+    return fingerprint(asdict(replace(cell, images=0, data_sha256="")))
+
+
+def _piece(done: PartScores, keys: Sequence[str], provenance: Provenance) -> Piece:
+    """The metrics of a part that did not fail."""
+    scores = done.scores
+    columns = zip(done.part.metrics, scores.values, scores.worst, strict=True)
+    return Piece(
+        rows=done.part.rows,
+        scores={
+            keys[index]: (values.numpy(), worst.numpy())
+            for position, (index, values, worst) in enumerate(columns)
+            if position not in scores.failures
+        },
+        feasible=scores.feasible.numpy(),
+        members=scores.members,
+        passes=PassCounts(**asdict(scores.passes)),
+        seconds=done.seconds,
+        provenance=provenance,
+    )
+
+
+def _piece_of(row: ScoredRow, key: str, store: Store) -> Piece:
+    values, feasible = store.load_scores(row)
+    worst, members = store.load_worst(row)
+    return Piece(
+        rows=range(row.cell.images),
+        scores={key: (values, worst if len(worst) else np.full(len(values), -1))},
+        feasible=feasible,
+        members=tuple(members),
+        passes=row.passes,
+        seconds=row.seconds,
+        provenance=row.provenance,
+    )
+
+
+def _scores(piece: Piece, key: str) -> Scores:
+    """The scores of one metric of a piece."""
+    values, worst = piece.scores[key]
+    return Scores(
+        values=[torch.from_numpy(values)],
+        worst=[torch.from_numpy(worst)],
+        members=piece.members,
+        feasible=torch.from_numpy(piece.feasible),
+        passes=Passes(**msgspec.structs.asdict(piece.passes)),
+    )
