@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attrobust.benchmark.command.listing import REGISTRIES
-from attrobust.benchmark.command.plugins import load_plugin, module_of
+from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.types import UsageError
 
 

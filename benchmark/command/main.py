@@ -1,4 +1,7 @@
-"""The command line's entry point. Exit codes: 0 all done, 1 something failed, 2 usage error, 130 interrupted."""
+"""The command line's entry point.
+
+Exit codes: 0 all done, 1 something failed, 2 usage error; 129, 130 and 143 ended by SIGHUP, Ctrl-C and SIGTERM.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attrobust.benchmark.command.ending import Ended, raise_on_signals
 from attrobust.benchmark.command.listing import REGISTRIES, listing
 from attrobust.benchmark.command.logs import logging_to
 from attrobust.benchmark.command.options import (
@@ -21,7 +25,7 @@ from attrobust.benchmark.command.options import (
     seeds_of,
     verify_parser,
 )
-from attrobust.benchmark.command.plugins import load_plugin, module_of
+from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.benchmark.request.protocol import Protocol, load_protocol
 from attrobust.naming.spec import Spec, parse_specs, parse_sweeps
 from attrobust.types import UsageError
@@ -38,6 +42,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        raise_on_signals()
     try:
         if words[:1] == ["report"]:
             return _report(report_parser().parse_args(words[1:]))
@@ -54,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where it stopped\n")
         return 130
+    except Ended as ended:
+        sys.stderr.write(f"{ended.words}; the same command goes on where it stopped\n")
+        return 128 + ended.signum
     except BrokenPipeError:
         return 0
 
@@ -93,6 +102,8 @@ def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bo
         device=options.device,
         batch_size=options.batch_size,
         memory=options.memory,
+        workers=options.workers or ("auto" if own_process else "1"),
+        plugins=options.plugin,
         keep_images=options.keep_images != "none",
         out=options.out,
     )

@@ -140,6 +140,11 @@ def benchmark_parser() -> Parser:
         help="over images: the percentile bootstrap, or BCa, which corrects for bias and skew (default: percentile)",
     )
     add(
+        "--workers",
+        metavar="N",
+        help="processes that compute, on the CPU or one for each GPU (default: as many as pay, on all cores)",
+    )
+    add(
         "--keep-images",
         choices=("exact", "none"),
         default="exact",

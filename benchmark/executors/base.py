@@ -24,6 +24,7 @@ class Job:
         label: as logs say it.
         group: the row of the table it belongs to, as progress bars say it; empty where several rows may share it.
         images: how many it attacks or scores, as progress bars count them.
+        cost: seconds that it may take, as far as that can be said; of several jobs the longest is begun first.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Job:
     label: str
     group: str = ""
     images: int = 0
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,9 @@ class Executor(ABC):
         Raises:
             UsageError: a job met a mistake of the user's, such as a file that is not what it was; the run ends.
         """
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of processes, whatever they are doing; nothing is run afterwards."""
 
 
 def one_line(error: BaseException) -> str:

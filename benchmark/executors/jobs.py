@@ -91,12 +91,12 @@ class CellResult(Result):
     Attributes:
         scores: of every image and metric; None where the cell failed.
         seconds: that it took.
-        provenance: what computed it.
+        provenance: what computed it; None where nothing was computed.
     """
 
     scores: Scores | None = None
-    seconds: float
-    provenance: Provenance
+    seconds: float = 0.0
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,12 +139,14 @@ class PartScores:
         part: which.
         scores: of every image and metric of the part.
         seconds: that it took.
+        provenance: what computed it.
         attacked: results of the attack to be kept; empty where there are none that are new.
     """
 
     part: BatchPart
     scores: Scores
     seconds: float
+    provenance: Provenance
     attacked: bytes = b""
 
 
@@ -152,8 +154,7 @@ class PartScores:
 class BatchResult(Result):
     """The scores of a batch, as far as there are any: where ``error`` says something, the part after them failed."""
 
-    parts: tuple[PartScores, ...]
-    provenance: Provenance
+    parts: tuple[PartScores, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,3 +202,12 @@ class ClaimResult(Result):
     """How good a user's network is and what is odd about that."""
 
     finding: Finding
+
+
+def failed(job: Job, reason: str) -> Result:
+    """The result of a job that nobody could carry out, for a reason in one line."""
+    if isinstance(job, NetworkJob):
+        return NetworkResult(error=reason)
+    if isinstance(job, BatchJob):
+        return BatchResult(error=reason)
+    return CellResult(error=reason) if isinstance(job, CellJob) else Result(error=reason)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 
-from tqdm import tqdm
-
 from attrobust.benchmark.executors.base import Executor, Job, Prepare, Result, Work
+from attrobust.benchmark.executors.progress import RunBar
 
 
 class Serial(Executor):
@@ -21,15 +19,13 @@ class Serial(Executor):
         self._work = work
 
     def run(self, jobs: Sequence[Job], prepare: Prepare) -> Iterator[tuple[Job, Result]]:
-        """See ``Executor.run``; a progress bar counts the images of each row of the table."""
-        for group, members in itertools.groupby(jobs, key=lambda job: job.group):
-            steps = list(members)
-            total = sum(job.images for job in steps)
-            with tqdm(total=total, desc=group, unit="image", leave=False, disable=None if group else True) as bar:
-                for job in steps:
-                    prepared = prepare(job)
-                    if isinstance(prepared, Result):
-                        yield job, prepared
-                    else:
-                        yield prepared, self._work(prepared)
-                    bar.update(job.images)
+        """See ``Executor.run``."""
+        with RunBar(jobs) as bar:
+            for job in jobs:
+                prepared = prepare(job)
+                if isinstance(prepared, Result):
+                    yield job, prepared
+                else:
+                    bar.begun(job)
+                    yield prepared, self._work(prepared)
+                bar.done(job)

@@ -160,10 +160,12 @@ class Worker:
                 problem, where = one_line(error), traceback.format_exc()
                 break
             seconds = round(time.monotonic() - started, 3)
-            done.append(PartScores(part=part, scores=scores, seconds=seconds, attacked=attacked))
+            done.append(
+                PartScores(part=part, scores=scores, seconds=seconds, provenance=self._stamp(), attacked=attacked)
+            )
         failures = [item.scores.failures[index] for item in done for index in sorted(item.scores.failures)]
         where = "\n".join([*(failure.traceback for failure in failures), *([where] if where else [])])
-        return BatchResult(parts=tuple(done), provenance=self._stamp(), error=problem, traceback=where)
+        return BatchResult(parts=tuple(done), error=problem, traceback=where)
 
     def _stamp(self) -> Provenance:
         return stamp(str(self._request.device), torch.get_num_threads(), self._request.batch_size)

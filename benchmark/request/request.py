@@ -51,6 +51,8 @@ class Request:
         batch_size: images attacked together; changes speed and memory only.
         memory: bytes of activations at once in explainers, or None for the device's default; changes speed and memory
             only.
+        workers: how many processes compute; None to choose.
+        plugins: files that were loaded, which other processes load too.
         keep_images: whether results of attacks are kept in the folder; changes no number.
         out: folder of the run.
     """
@@ -76,6 +78,8 @@ class Request:
     device: torch.device
     batch_size: int
     memory: int | None
+    workers: int | None
+    plugins: tuple[Path, ...]
     keep_images: bool
     out: Path
 
@@ -100,6 +104,8 @@ def make_request(
     device: str,
     batch_size: int,
     memory: str | None,
+    workers: str,
+    plugins: Sequence[Path],
     keep_images: bool,
     out: Path | None,
 ) -> Request:
@@ -170,6 +176,8 @@ def make_request(
         device=find_device(device),
         batch_size=batch_size,
         memory=None if memory is None else _bytes(memory),
+        workers=_workers(workers),
+        plugins=tuple(plugins),
         keep_images=keep_images,
         out=Path("results") / "runs" / protocol.name if out is None else out,
     )
@@ -190,6 +198,14 @@ def _bytes(gib: str) -> int:
     if not size > 0:
         raise UsageError(f"--memory {gib} must be a number of GiB above 0")
     return max(1, int(size * 2**30))
+
+
+def _workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--workers {text} must be a number of processes from 1, or auto")
+    return int(text)
 
 
 def find_device(name: str) -> torch.device:

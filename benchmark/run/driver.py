@@ -49,24 +49,23 @@ class Driver:
     Args:
         request: of the run.
         store: where its rows are.
-        executor: what carries jobs out.
         identify: see ``CellParts``.
     """
 
-    def __init__(self, request: Request, store: Store, executor: Executor, identify: Identify) -> None:
-        self._request, self._store, self._executor = request, store, executor
+    def __init__(self, request: Request, store: Store, identify: Identify) -> None:
+        self._request, self._store = request, store
         self.rows: dict[str, Row] = store.rows()
         self._results: dict[str, Result] = {}
         self._cells: dict[str, CellJob] = {}
         self._flags: dict[str, tuple[Flag, ...]] = {}
         self._assembly = Assembly(store, self.rows, identify)
 
-    def run(self, plan: Plan) -> Iterator[Completed]:
-        """Compute what is missing of a plan; yields each row of the table as soon as all its jobs are done."""
+    def run(self, plan: Plan, executor: Executor) -> Iterator[Completed]:
+        """Let what is missing of a plan be computed; yields each row of the table as soon as all its jobs are done."""
         jobs = plan.jobs
         self._cells = {job.key: job for job in jobs if isinstance(job, CellJob)}
         waiting = [(part, {job.key for job in part.jobs}) for part in plan.parts]
-        for job, result in self._executor.run(jobs, self._prepare):
+        for job, result in executor.run(jobs, self._prepare):
             self._accept(job, result)
             for _, keys in waiting:
                 keys.discard(job.key)
@@ -168,14 +167,15 @@ class Driver:
                 LOG.warning("warning: %s: %s", job.label, warning)
 
     def _write(self, job: CellJob, result: CellResult) -> None:
+        provenance = result.provenance or self._stamp()
         if result.scores is None:
-            self._append(failed_rows(job, result.error, result.provenance))
+            self._append(failed_rows(job, result.error, provenance))
             return
         rows = scored_rows(
             job,
             result.scores,
             seconds=result.seconds,
-            provenance=result.provenance,
+            provenance=provenance,
             flags=self._flags.get(job.audit),
             store=self._store,
         )
@@ -218,6 +218,9 @@ class Driver:
         for cell in part.cells:
             if error := self._results[cell.job.key].error:
                 failures.append(f"{cell.job.label}: {error}")
+        for job in part.jobs:
+            if isinstance(job, (AuditJob, ClaimJob)) and (error := self._results[job.key].error):
+                failures.append(f"{job.label}: {error}")
         claim = self._results.get(part.claim.key) if part.claim else None
         findings = {subject.label: claim.finding.facts} if isinstance(claim, ClaimResult) else {}
         cells = tuple(replace(cell, job=self._filled(cell.job)) for cell in part.cells)

@@ -68,7 +68,7 @@ class CellParts:
         for done in result.parts:
             if done.attacked:
                 self._files.keep(name, done.part.rows, done.attacked)
-            piece = _piece(done, keys, result.provenance)
+            piece = _piece(done, keys)
             if piece.scores:
                 self._files.save(name, piece)
                 self._known(job.whole).append(piece)
@@ -136,7 +136,7 @@ def _apart_from_images(cell: Cell) -> str:
     return fingerprint(asdict(replace(cell, images=0, data_sha256="")))
 
 
-def _piece(done: PartScores, keys: Sequence[str], provenance: Provenance) -> Piece:
+def _piece(done: PartScores, keys: Sequence[str]) -> Piece:
     """The metrics of a part that did not fail."""
     scores = done.scores
     columns = zip(done.part.metrics, scores.values, scores.worst, strict=True)
@@ -151,7 +151,7 @@ def _piece(done: PartScores, keys: Sequence[str], provenance: Provenance) -> Pie
         members=scores.members,
         passes=PassCounts(**asdict(scores.passes)),
         seconds=done.seconds,
-        provenance=provenance,
+        provenance=done.provenance,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Sequence
+from contextlib import closing
 
 import torch
 
@@ -13,8 +15,10 @@ from attrobust.benchmark.data.base import Loaded, evaluation_sha256, image_facts
 from attrobust.benchmark.data.checks import load_dataset, read_all
 from attrobust.benchmark.executors.base import Executor
 from attrobust.benchmark.executors.networks import Networks, Origin
+from attrobust.benchmark.executors.process import Setup
 from attrobust.benchmark.executors.serial import Serial
 from attrobust.benchmark.executors.worker import Worker
+from attrobust.benchmark.executors.workers import Workers
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.cells import with_weights
 from attrobust.benchmark.run.choosing import Selection, choose
@@ -23,8 +27,10 @@ from attrobust.benchmark.run.grid import choosing_grid, table_grid
 from attrobust.benchmark.run.plan import Planner
 from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, try_out
 from attrobust.benchmark.run.record import comparison_of, record_of
+from attrobust.benchmark.run.resources import TRAINING, Resources
+from attrobust.benchmark.run.resources import choose as choose_resources
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
-from attrobust.benchmark.run.threads import threads_for
+from attrobust.benchmark.store.provenance import file_digest
 from attrobust.benchmark.store.store import Store
 from attrobust.process import restored
 from attrobust.types import SplitName, UsageError
@@ -38,7 +44,7 @@ class Runner:
     Args:
         request: resolved and checked.
         argv: as typed, for the record.
-        executor: carries jobs out; one after the other in this process unless another is given.
+        executor: carries jobs out; chosen by what there is to compute unless one is given.
 
     Attributes:
         status: for every row and candidate where its weights come from, how many of its cells are done, of how many.
@@ -52,7 +58,7 @@ class Runner:
         self.request = request
         self.store = Store(request.out)
         self._argv = argv
-        self._threads = torch.get_num_threads()
+        self._resources = Resources(devices=(str(request.device),), threads=torch.get_num_threads())
         label = request.dataset.label
         self._data: Loaded = load_dataset(request.dataset.item, request.data_root, label)
         test = self._data.splits["test"]
@@ -68,7 +74,7 @@ class Runner:
         self._external_sha256 = {name: sha256 for name, (_, sha256) in opened.items()}
         self.subjects = subjects_of(request, self._data)
         self._networks = Networks(request, self._data, self.store.folder / "checkpoints")
-        self._executor = executor or Serial(Worker(request, self._data))
+        self._executor = executor
         rows = [*self.subjects, *baselines_of(request, self.subjects)]
         self.planner = Planner(
             request,
@@ -83,9 +89,9 @@ class Runner:
         # Which rows of a sweep are to be measured is known when its candidates are.
         if self._choosing or any(done < total for _, _, done, total in self.status):
             networks = try_out(request, self._data, grids, [network for network, _ in opened.values()])
-            if request.device.type == "cpu":
-                batch = range(min(wanted, request.batch_size))
-                self._threads = threads_for(networks, test.batch(batch)[0])
+            batch = test.batch(range(min(wanted, request.batch_size)))[0]
+            jobs, work = self._left()
+            self._resources = choose_resources(request.device, request.workers, networks, batch, jobs=jobs, work=work)
 
     def _status(self, rows: Sequence[Subject]) -> list[tuple[Subject, Origin, int, int]]:
         self.store.check_ours()
@@ -104,6 +110,14 @@ class Runner:
             found.append((part.subject, origin, done, len(cells)))
         return found
 
+    def _left(self) -> tuple[int, int]:
+        """How many jobs there are to carry out, and how many images to attack, trainings counted as so many."""
+        trainings = sum(origin == "to train" for _, origin, _, _ in self.status)
+        cells = sum(total - done for _, _, done, total in self.status)
+        images = self._table.images
+        batches = -(-images // self.request.batch_size)
+        return trainings + cells * batches, trainings * TRAINING + cells * images
+
     def source_models(self) -> list[tuple[str, int, Origin]]:
         """For every network that attacks need beside the rows': what it is called, its seed, where its weights are."""
         seeds = sorted({subject.source_model_seed for subject in self.subjects})
@@ -115,18 +129,33 @@ class Runner:
 
     def run(self) -> list[str]:
         """Compute what is missing and record what was asked for; returns one line for every failure."""
-        with restored():
-            if self._threads != torch.get_num_threads():
-                torch.set_num_threads(self._threads)
-                LOG.info("threads: %d", self._threads)
-            return self._run()
+        resources = self._resources
+        with restored(), closing(self._executor or self._made(resources)) as executor:
+            if resources.threads != torch.get_num_threads() or len(resources.devices) > 1:
+                torch.set_num_threads(resources.threads)
+                LOG.info("computing with %s", resources.words)
+            return self._run(executor)
 
-    def _run(self) -> list[str]:
+    def _made(self, resources: Resources) -> Executor:
+        """What carries jobs out: this process, or others."""
+        request = self.request
+        if len(resources.devices) == 1:
+            return Serial(Worker(request, self._data))
+        plugins = tuple((path.resolve(), file_digest(path.resolve())) for path in request.plugins)
+        sent = pickle.dumps(request)
+        return Workers(
+            [
+                Setup(plugins=plugins, request=sent, device=device, threads=resources.threads)
+                for device in resources.devices
+            ]
+        )
+
+    def _run(self, executor: Executor) -> list[str]:
         driver = self._driver()
-        selection = self._choose(driver)
+        selection = self._choose(driver, executor)
         rows = [*selection.subjects, *baselines_of(self.request, selection.subjects)]
         plan = self.planner.plan(rows)
-        completed = sorted(driver.run(plan), key=lambda done: done.position)
+        completed = sorted(driver.run(plan, executor), key=lambda done: done.position)
         comparison = comparison_of(self.request, self._table.data_sha256)
         images = image_facts(self._data)
         record = record_of(self.request, comparison, images, completed, selection.choices, self._argv)
@@ -137,15 +166,15 @@ class Runner:
         def identify(split: SplitName, images: int) -> str:
             return evaluation_sha256(self._data.splits[split], images)
 
-        return Driver(self.request, self.store, self._executor, identify)
+        return Driver(self.request, self.store, identify)
 
-    def _choose(self, driver: Driver) -> Selection:
+    def _choose(self, driver: Driver, executor: Executor) -> Selection:
         """Measure the candidates of all sweeps and choose among them; without a criterion all subjects are rows."""
         if not (self.request.criterion and self._choosing):
             return Selection(subjects=self.subjects, choices=[], failures=[])
         plan = self.planner.plan([subject for subject in self.subjects if subject.candidate_of])
         images = self._choosing.images
-        return choose(self.subjects, self.request.criterion, images, driver.run(plan), driver.rows)
+        return choose(self.subjects, self.request.criterion, images, driver.run(plan, executor), driver.rows)
 
     def _weights(self, subject: Subject) -> tuple[Origin, str]:
         """Where the weights of a row come from, and their sha256 as far as it is known."""

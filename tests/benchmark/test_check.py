@@ -12,11 +12,11 @@ from torch import nn
 from attrobust import explainers, metrics
 from attrobust.attacks import auto
 from attrobust.benchmark.command.listing import REGISTRIES
-from attrobust.benchmark.command.plugins import load_plugin, module_of
 from attrobust.benchmark.contract.bench import Bench
 from attrobust.benchmark.contract.check import IMAGES, digits_bench, outcomes
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.lenet import LeNet
+from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.testing import check
 
 from helpers.mistakes import (

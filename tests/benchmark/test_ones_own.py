@@ -14,7 +14,7 @@ import torch
 
 from attrobust import load
 from attrobust.benchmark.command.listing import REGISTRIES
-from attrobust.benchmark.command.plugins import module_of
+from attrobust.benchmark.request.plugins import module_of
 
 from helpers.forked import Forked
 from helpers.runs import FAST, ROOT, SMALL, run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from attrobust.benchmark.command.listing import REGISTRIES
-from attrobust.benchmark.command.plugins import load_plugin, module_of
+from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.places import CORE, ROOMS, location, ours, sources
 
 PLUGIN = """
