@@ -145,6 +145,11 @@ def _read(path: Path, key: str, count: int) -> Tensor | None:
     return torch.tensor([mark == b"1"[0] for mark in marks])
 
 
+def all_images(data: Loaded) -> dict[SplitName, Tensor]:
+    """The images of every split, N×C×H×W in [0, 1]."""
+    return {name: split.batch(range(len(split)))[0] for name, split in data.splits.items()}
+
+
 def split_maps(model: nn.Module, explainer: Explainer, images: Tensor, rules: Rules) -> Tensor:
     """Maps of a network's predicted classes, computed as for a score, batch by batch.
 
@@ -180,6 +185,7 @@ def evaluate_retraining(
     rules: Rules,
     retrain: Callable[[Mapping[SplitName, Tensor], int], Tensor],
     *,
+    maps: Callable[[SplitName], Tensor] | None = None,
     progress: str = "retrainings",
 ) -> list[Tensor]:
     """Evaluate retraining metrics of an explainer and its network.
@@ -191,13 +197,14 @@ def evaluate_retraining(
         data: the dataset whose images are changed.
         rules: reduction, seed and batch size of the maps.
         retrain: see ``RetrainingContext.retrain``; a ``Retraining``.
+        maps: of every image of a split, see ``split_maps``; computed where they are not given.
         progress: label of the progress bar, which counts trainings, cached ones included.
 
     Returns:
         For every metric float64 repeats×N, of the whole test split.
     """
-    images = {name: split.batch(range(len(split)))[0] for name, split in data.splits.items()}
-    maps = functools.cache(lambda name: split_maps(model, explainer, images[name], rules))
+    images = all_images(data)
+    known = maps or functools.cache(lambda name: split_maps(model, explainer, images[name], rules))
     total = sum(retraining_metric.trainings for retraining_metric in retraining_metrics)
     with tqdm(total=total, desc=progress, unit="training", leave=False, disable=None) as bar:
 
@@ -211,7 +218,7 @@ def evaluate_retraining(
             own = ours(type(retraining_metric))
             context = RetrainingContext(
                 images=images if own else {name: part.clone() for name, part in images.items()},
-                maps=maps if own else lambda name: maps(name).clone(),
+                maps=known if own else lambda name: known(name).clone(),
                 mean=torch.tensor(data.mean),
                 seed=rules.seed,
                 retrain=counted,

@@ -132,6 +132,19 @@ class BatchJob(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetrainingJob(Job):
+    """Train one of the networks that a cell of a retraining metric needs, so that they need not come one by one.
+
+    Attributes:
+        whole: the cell.
+        number: of the training among those of the metric, from 0.
+    """
+
+    whole: CellJob
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartScores:
     """What was computed of a part.
 

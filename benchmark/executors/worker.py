@@ -14,9 +14,7 @@ from attrobust.benchmark.audit.probe import probe
 from attrobust.benchmark.checkpoints.claims import examine
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.evaluation.evaluate import accuracy_under_attack, evaluate, judge
-from attrobust.benchmark.evaluation.inputs import Rules
 from attrobust.benchmark.evaluation.kept import KeptResults, decoded, some_of
-from attrobust.benchmark.evaluation.retraining import Retraining, evaluate_retraining
 from attrobust.benchmark.evaluation.scores import Scores, unattacked
 from attrobust.benchmark.executors.base import Job, Result, one_line
 from attrobust.benchmark.executors.inputs import FirstImages, images_of, rules_of
@@ -33,17 +31,17 @@ from attrobust.benchmark.executors.jobs import (
     NetworkJob,
     NetworkResult,
     PartScores,
+    RetrainingJob,
 )
-from attrobust.benchmark.executors.networks import Networks, retraining_job
+from attrobust.benchmark.executors.networks import Networks
+from attrobust.benchmark.executors.retrainings import Retrainings
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.store.provenance import stamp
 from attrobust.benchmark.store.rows import Provenance
 from attrobust.benchmark.training.loop import correct
-from attrobust.explainers.base import Explainer
 from attrobust.explainers.shared.chunks import memory_budget
 from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.base import CaseMetric
-from attrobust.metrics.shared.retraining import RetrainingMetric
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import Passes
 from attrobust.process import seeded
@@ -74,6 +72,7 @@ class Worker:
         self._request, self._data = request, data
         self._networks = Networks(request, data, request.out / "checkpoints")
         self._opened: dict[str, Opened] = {}
+        self._retrainings = Retrainings(request, data)
         self._lists: dict[tuple[SplitName, int], FirstImages] = {}
 
     def __call__(self, job: Job) -> Result:
@@ -93,6 +92,8 @@ class Worker:
             return self._compute_batch(job)
         if isinstance(job, CellJob):
             return self._compute(job)
+        if isinstance(job, RetrainingJob):
+            return self._retrain(job)
         if isinstance(job, AuditJob):
             return self._audit(job)
         if isinstance(job, ClaimJob):
@@ -210,22 +211,19 @@ class Worker:
             hits = correct(independent_copy(network), split, len(split), self._request.device)
             return replace(unattacked([hits.double()]), passes=Passes(forward=len(hits)))
         with memory_budget(self._request.memory):
-            return self._retrained(job, network, job.explainer.item, rules_of(self._request, job.cell))
+            return self._retrainings.scores(job, network)
 
-    def _retrained(self, job: CellJob, network: nn.Module, explainer: Explainer, rules: Rules) -> Scores:
-        """What networks learn that are trained anew on images changed according to the maps of one."""
-        retraining_metrics = [metric.item for metric in job.metrics if isinstance(metric.item, RetrainingMetric)]
-        retrain = Retraining(
-            job=retraining_job(self._request, self._data, job.network.source.model),
-            data=self._data,
-            device=self._request.device,
-            folder=self._request.out / "retrainings",
-        )
-        found = evaluate_retraining(
-            network, explainer, retraining_metrics, self._data, rules, retrain, progress=job.label
-        )
-        repeats = tuple(tuple(scores.nanmean(dim=1).tolist()) for scores in found)
-        return replace(unattacked([scores.mean(dim=0) for scores in found]), repeats=repeats)
+    def _retrain(self, job: RetrainingJob) -> Result:
+        """Train a network for a cell. What goes wrong is said by the cell, which then trains it again."""
+        network, _ = self._networks_of(job.whole)
+        try:
+            with memory_budget(self._request.memory):
+                self._retrainings.one(job, network)
+        except UsageError:
+            raise
+        except (Exception, SystemExit) as error:
+            return Result(error=one_line(error), traceback=traceback.format_exc())
+        return Result()
 
     def _audit(self, job: AuditJob) -> AuditResult:
         network = self._network(job.network, job.cell.checkpoint_sha256)

@@ -11,9 +11,9 @@ from msgspec import structs
 
 from attrobust.attacks.base import Attack
 from attrobust.benchmark.data.base import Loaded, image_facts
-from attrobust.benchmark.executors.jobs import BatchJob, CellJob, NetworkJob
+from attrobust.benchmark.executors.jobs import CellJob, NetworkJob
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.batches import in_batches
+from attrobust.benchmark.run.batches import Pieces, in_batches
 from attrobust.benchmark.run.flags import audit_key
 from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.run.subjects import Subject
@@ -39,12 +39,12 @@ class PlacedCell:
     Attributes:
         column: the explainer as the table's column calls it; that of a sanity-check baseline is another one.
         job: what computes it.
-        batches: what computes it in parts; none of a cell that is computed as a whole.
+        parts: what comes before it, see ``in_batches``.
     """
 
     column: str
     job: CellJob
-    batches: tuple[BatchJob, ...] = ()
+    parts: Pieces = ()
 
 
 def accuracy_facts(attack: Component[Attack]) -> MetricFacts:
@@ -160,8 +160,8 @@ def cells_of(
             wording=said | {name: wording(part) for name, part in parts.items() if part},
             guessing=None if metrics or attack else float(torch.bincount(split.labels).max()) / len(split),
         )
-        job, batches = in_batches(job, request.batch_size, keeps=request.keep_images)
-        return PlacedCell(column=column.label if column else "", job=job, batches=batches)
+        job, before = in_batches(job, request.batch_size, keeps=request.keep_images)
+        return PlacedCell(column=column.label if column else "", job=job, parts=before)
 
     cells = [placed([], facts={"data_sha256": split.sha256, "images": len(split)})]
     if grid.accuracy_attack:

@@ -24,6 +24,7 @@ from attrobust.benchmark.executors.jobs import (
     ClaimResult,
     NetworkJob,
     NetworkResult,
+    RetrainingJob,
 )
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.assembly import Assembly, only
@@ -88,6 +89,8 @@ class Driver:
             return self._prepare_network(job)
         if isinstance(job, BatchJob):
             return self._prepare_batch(job)
+        if isinstance(job, RetrainingJob):
+            return self._prepare_retraining(job)
         if isinstance(job, CellJob):
             return self._prepare_cell(job)
         if isinstance(job, AuditJob):
@@ -105,6 +108,11 @@ class Driver:
     def _prepare_batch(self, job: BatchJob) -> Job | Result:
         cell = self._filled(self._cells[job.whole.key])
         return Result() if self._problem(cell) else self._assembly.prepare(job, cell, self.lacking(cell))
+
+    def _prepare_retraining(self, job: RetrainingJob) -> Job | Result:
+        cell = self._filled(self._cells[job.whole.key])
+        wanted = self.lacking(cell) and not self._problem(cell)
+        return replace(job, whole=replace(cell, needs=())) if wanted else Result()
 
     def _prepare_cell(self, job: CellJob) -> Job | Result:
         filled = self._filled(job)

@@ -109,7 +109,7 @@ class Planner:
         cells = cells_of(self._request, self._data, grid, subject, network, source_models)
         for cell in cells:
             audit = audit_of(cell.job, [network, *source_models.values()])
-            jobs += [*([audit] if audit else []), *cell.batches, cell.job]
+            jobs += [*([audit] if audit else []), *cell.parts, cell.job]
             if cell is cells[0] and isinstance(subject.source, ExternalCheckpoint):
                 jobs.append(_claim(subject, subject.source, network, cell.job))
         return Part(

@@ -11,14 +11,17 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from attrobust.benchmark.executors.base import Job
+from attrobust.benchmark.evaluation import retraining
+from attrobust.benchmark.executors.base import Job, Result
 from attrobust.benchmark.executors.schedule import Schedule
+from attrobust.benchmark.executors.worker import Worker
 from attrobust.benchmark.executors.workers import Workers
 
-from helpers.runs import ROOT, run
+from helpers.runs import FAST, ROOT, SMALL, run
 
 Capture = pytest.CaptureFixture[str]
 WORDS = ["--methods", "natural,aga", "--explainers", "saliency", "--baselines", "none", "--no-audit"]
@@ -202,3 +205,30 @@ def test_networks_come_first_then_the_longest_then_the_order_of_the_plan() -> No
 
 def test_no_process_is_made_where_there_is_nothing_to_compute() -> None:
     assert list(Workers([]).run([], lambda job: job)) == []
+
+
+def test_every_network_that_a_retraining_metric_needs_is_a_job_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    trained: list[int] = []
+    jobs: list[str] = []
+    real, carried_out = retraining.train, Worker._carried_out
+
+    def counting(*args: Any, seed: int, **settings: Any) -> Any:
+        trained.append(seed)
+        return real(*args, seed=seed, **settings)
+
+    def noted(self: Worker, job: Job) -> Result:
+        before = len(trained)
+        result = carried_out(self, job)
+        if job.label.startswith("natural / saliency / roar"):
+            jobs.append(f"{type(job).__name__} {len(trained) - before}")
+        return result
+
+    monkeypatch.setattr(retraining, "train", counting)
+    monkeypatch.setattr(Worker, "_carried_out", noted)
+    words = ["--methods", "natural", *SMALL, "--retrain", "--epochs", "1", *FAST, "--images", "2"]
+    words += ["--metrics", "cosine,roar:levels=50,repeats=2", "--dataset", "digits:size=16"]
+    assert run([*words, "--out", tmp_path], capsys)[0] == 0
+    assert len(trained) > 1
+    assert jobs == [*["RetrainingJob 1"] * len(trained), "CellJob 0"]
