@@ -13,16 +13,14 @@ from attrobust.benchmark.audit.case import IMAGES
 from attrobust.benchmark.audit.probe import probe
 from attrobust.benchmark.checkpoints.claims import examine
 from attrobust.benchmark.data.base import Loaded, image_facts
-from attrobust.benchmark.evaluation.evaluate import accuracy_under_attack, evaluate, judge
-from attrobust.benchmark.evaluation.kept import KeptResults, decoded, some_of
 from attrobust.benchmark.evaluation.scores import Scores, unattacked
 from attrobust.benchmark.executors.base import Job, Result, one_line
-from attrobust.benchmark.executors.inputs import FirstImages, images_of, rules_of
+from attrobust.benchmark.executors.batches import Batches
+from attrobust.benchmark.executors.inputs import images_of, rules_of
 from attrobust.benchmark.executors.jobs import (
     AuditJob,
     AuditResult,
     BatchJob,
-    BatchPart,
     BatchResult,
     CellJob,
     CellResult,
@@ -30,7 +28,6 @@ from attrobust.benchmark.executors.jobs import (
     ClaimResult,
     NetworkJob,
     NetworkResult,
-    PartScores,
     RetrainingJob,
 )
 from attrobust.benchmark.executors.networks import Networks
@@ -41,11 +38,10 @@ from attrobust.benchmark.store.rows import Provenance
 from attrobust.benchmark.training.loop import correct
 from attrobust.explainers.shared.chunks import memory_budget
 from attrobust.maps.seeds import derive_seed
-from attrobust.metrics.base import CaseMetric
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import Passes
 from attrobust.process import seeded
-from attrobust.types import SplitName, UsageError
+from attrobust.types import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +69,7 @@ class Worker:
         self._networks = Networks(request, data, request.out / "checkpoints")
         self._opened: dict[str, Opened] = {}
         self._retrainings = Retrainings(request, data)
-        self._lists: dict[tuple[SplitName, int], FirstImages] = {}
+        self._batches = Batches(request, data)
 
     def __call__(self, job: Job) -> Result:
         """Carry out a job; what goes wrong with a network or a cell is in its result.
@@ -147,63 +143,11 @@ class Worker:
         return CellResult(scores=scores, seconds=seconds, provenance=self._stamp(), error=problem, traceback=where)
 
     def _compute_batch(self, job: BatchJob) -> BatchResult:
-        """The scores of all parts of a batch, up to the first that fails."""
         network, source_model = self._networks_of(job.whole)
-        done: list[PartScores] = []
-        problem, where = "", ""
-        for part in job.parts:
-            started = time.monotonic()
-            try:
-                scores, attacked = self._part(job, part, network, source_model)
-            except UsageError:
-                raise
-            except (Exception, SystemExit) as error:
-                problem, where = one_line(error), traceback.format_exc()
-                break
-            seconds = round(time.monotonic() - started, 3)
-            done.append(
-                PartScores(part=part, scores=scores, seconds=seconds, provenance=self._stamp(), attacked=attacked)
-            )
-        failures = [item.scores.failures[index] for item in done for index in sorted(item.scores.failures)]
-        where = "\n".join([*(failure.traceback for failure in failures), *([where] if where else [])])
-        return BatchResult(parts=tuple(done), error=problem, traceback=where)
+        return self._batches.computed(job, network, source_model)
 
     def _stamp(self) -> Provenance:
         return stamp(str(self._request.device), torch.get_num_threads(), self._request.batch_size)
-
-    def _part(
-        self, job: BatchJob, part: BatchPart, network: nn.Module, source_model: nn.Module | None
-    ) -> tuple[Scores, bytes]:
-        """The scores of a part, and the results of its attack where they are new and to be kept."""
-        cell, rows = job.whole, part.rows
-        images, rules = self._images(cell.split, cell.cell.images), rules_of(self._request, cell.cell)
-        explainer = cell.explainer.item if cell.explainer else None
-        metrics = [cell.metrics[index].item for index in part.metrics] if cell.metrics else []
-        scored = [metric for metric in metrics if isinstance(metric, CaseMetric)]
-        output = None
-        if part.known is not None:
-            known, data = part.known
-            output = some_of(decoded(data, images.take(known).x), _shifted(rows, -known.start))
-        kept = KeptResults(output, wanted=job.keeps)
-        with memory_budget(self._request.memory):
-            if cell.attack is None:
-                return judge(network, explainer, scored, images, rules, progress=job.label, rows=rows), b""
-            attack = cell.attack.item
-            if explainer is None:
-                scores = accuracy_under_attack(
-                    network, attack, images, rules, source_model=source_model, rows=rows, kept=kept
-                )
-            else:
-                scores = evaluate(
-                    network, explainer, attack, scored, images, rules, source_model=source_model, rows=rows, kept=kept
-                )
-        return scores, kept.data
-
-    def _images(self, split: SplitName, count: int) -> FirstImages:
-        """The first images of a split, with partners that are looked for once."""
-        if (split, count) not in self._lists:
-            self._lists = {(split, count): images_of(self._data.splits[split], count)}
-        return self._lists[split, count]
 
     def _scores(self, job: CellJob, network: nn.Module) -> Scores:
         if job.explainer is None:

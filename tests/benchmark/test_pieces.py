@@ -280,3 +280,50 @@ def test_rows_are_not_taken_for_other_images(tmp_path: Path, attacked: list[int]
     attacked.clear()
     assert run([*WORDS, *METRICS, "--images", "8", "--keep-images", "none", "--out", tmp_path], capsys)[0] == 0
     assert attacked == [4, 5, 6, 7], "the results of the attack on the first four are kept"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_batch_that_finds_no_memory_is_halved(
+    error: Exception, tmp_path: Path, attacked: list[int], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    noted = Attack._enforced
+
+    def short(self: Attack, context: Context, x: Tensor, y: Tensor) -> AttackOutput:
+        if len(x) > 2:
+            raise error
+        return noted(self, context, x, y)
+
+    words = [*WORDS, *METRICS, "--images", "9"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Attack, "_enforced", short)
+        code, _, err = run([*words, "--out", tmp_path / "short"], capsys)
+    assert code == 0, err
+    assert "going on with 2 images at a time" in err
+    assert attacked == [*range(9)]
+    assert run([*words, "--out", tmp_path / "whole"], capsys)[0] == 0
+    assert table(tmp_path / "short") == table(tmp_path / "whole")
+
+
+def test_memory_that_is_short_for_one_image_or_for_a_batch_that_decides_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def none(self: Attack, context: Context, x: Tensor, y: Tensor) -> AttackOutput:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Attack, "_enforced", none)
+    words = [*WORDS, *METRICS, "--images", "4"]
+    code, _, err = run([*words, "--out", tmp_path / "one"], capsys)
+    assert code == 1
+    assert "failed: natural / saliency / topk:steps=2: OutOfMemoryError: CUDA out of memory" in err
+    monkeypatch.setattr("attrobust.attacks.topk.TopK.batch_dependent", True)
+    code, _, err = run([*words, "--out", tmp_path / "decides"], capsys)
+    assert code == 1
+    assert "going on" not in err
