@@ -31,7 +31,6 @@ from attrobust.naming.spec import Spec, parse_specs, parse_sweeps
 from attrobust.types import UsageError
 
 if TYPE_CHECKING:
-    from attrobust.benchmark.run.runner import Runner
     from attrobust.benchmark.store.schema import How
     from attrobust.benchmark.store.store import Store
 
@@ -109,7 +108,9 @@ def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bo
     )
     runner = Runner(request, words)
     if options.dry_run:
-        sys.stdout.write(_dry_run(runner))
+        from attrobust.benchmark.command.dry_run import dry_run
+
+        sys.stdout.write(dry_run(runner))
         return 0
     store = runner.store
     with store.locked(), logging_to(store.folder / "log.txt"):
@@ -200,17 +201,6 @@ def _check_names(protocol: Protocol) -> None:
             REGISTRIES[axis].check(spec.name)
     if protocol.accuracy_attack:
         REGISTRIES["attacks"].check(Spec.parse(protocol.accuracy_attack).name)
-
-
-def _dry_run(runner: Runner) -> str:
-    lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
-    for subject, origin, done, total in runner.status:
-        seed = "" if subject.seed is None else subject.seed
-        role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
-        lines.append(f"{subject.label:<24} {seed:>4}  {origin:<9} {f'{done}/{total}':>10}{role}")
-    for label, seed, origin in runner.source_models():
-        lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  source model of attacks")
-    return "\n".join(lines) + "\n"
 
 
 def _report(options: argparse.Namespace) -> int:

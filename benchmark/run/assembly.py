@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from attrobust.benchmark.executors.base import Job, Result, one_line
 from attrobust.benchmark.executors.jobs import BatchJob, BatchResult, CellJob
+from attrobust.benchmark.run.coverage import Stretch
 from attrobust.benchmark.run.failures import Failures
 from attrobust.benchmark.run.pieces import CellParts, Identify
 from attrobust.benchmark.run.rows import failed_rows, scored_rows
@@ -46,6 +47,10 @@ class Assembly:
         filled = replace(job, whole=replace(cell, needs=(), batches=()))
         parts = self._parts.left(filled, wanted)
         return replace(filled, parts=parts) if parts else Result()
+
+    def stretches(self, job: BatchJob, cell: CellJob, lacking: Sequence[int]) -> list[Stretch]:
+        """What is left of a batch, see ``CellParts.stretches``; arguments as for ``prepare``."""
+        return self._parts.stretches(replace(job, whole=cell), lacking)
 
     def accept(self, job: BatchJob, result: BatchResult) -> None:
         """Write what was computed of a batch, and remember what failed."""

@@ -30,6 +30,7 @@ from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.assembly import Assembly, only
 from attrobust.benchmark.run.cells import rows_of, with_weights
 from attrobust.benchmark.run.completed import Completed
+from attrobust.benchmark.run.coverage import Stretch
 from attrobust.benchmark.run.flags import audited, is_current
 from attrobust.benchmark.run.pieces import Identify
 from attrobust.benchmark.run.plan import Part, Plan
@@ -80,6 +81,10 @@ class Driver:
         return tuple(
             index for index, row in enumerate(rows) if not isinstance(row, ScoredRow) or not self._store.has_scores(row)
         )
+
+    def stretches(self, job: BatchJob, cell: CellJob) -> list[Stretch]:
+        """What is left of a batch of a cell with the hashes of weights filled in."""
+        return self._assembly.stretches(job, cell, self.lacking(cell))
 
     def _prepare(self, job: Job) -> Job | Result:
         """See ``Executor.run``."""

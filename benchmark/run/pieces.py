@@ -13,7 +13,7 @@ import torch
 from attrobust.benchmark.evaluation.scores import Scores, joined
 from attrobust.benchmark.executors.jobs import BatchJob, BatchPart, BatchResult, CellJob, PartScores
 from attrobust.benchmark.run.cells import rows_of
-from attrobust.benchmark.run.coverage import stretches, usable
+from attrobust.benchmark.run.coverage import Stretch, stretches, usable
 from attrobust.benchmark.store.pieces import Piece, Pieces
 from attrobust.benchmark.store.rows import MetricFacts, PassCounts, Provenance, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
@@ -40,7 +40,16 @@ class CellParts:
         self._pieces: dict[str, list[Piece]] = {}
 
     def left(self, job: BatchJob, lacking: Sequence[int]) -> tuple[BatchPart, ...]:
-        """What is still to be computed of a batch.
+        """What is still to be computed of a batch, with the results of attacks that are kept; see ``stretches``."""
+        name, parts = _name(job.whole), []
+        for stretch in self.stretches(job, lacking):
+            results = self._files.results(name, stretch.kept) if stretch.kept else b""
+            there = (stretch.kept, results) if stretch.kept and results else None
+            parts.append(BatchPart(rows=stretch.rows, metrics=stretch.lacking, known=there))
+        return tuple(parts)
+
+    def stretches(self, job: BatchJob, lacking: Sequence[int]) -> list[Stretch]:
+        """The images of a batch that are still to be attacked or scored.
 
         Args:
             job: with the hashes of weights filled in.
@@ -55,12 +64,7 @@ class CellParts:
             for index in lacking
         }
         kept = usable(self._files.kept(name), total, together) if cell.attack else []
-        parts = []
-        for stretch in stretches(job.rows, covered, kept):
-            results = self._files.results(name, stretch.kept) if stretch.kept else b""
-            there = (stretch.kept, results) if stretch.kept and results else None
-            parts.append(BatchPart(rows=stretch.rows, metrics=stretch.lacking, known=there))
-        return tuple(parts)
+        return stretches(job.rows, covered, kept)
 
     def take_in(self, job: BatchJob, result: BatchResult) -> None:
         """Write what was computed of a batch."""

@@ -20,8 +20,7 @@ A second thread made an attack's step 1.04 times as fast with 50,000 values, 1.3
 decides no rounding.
 """
 WORTH = 400
-"""Images to be attacked that are worth starting processes for; a training counts as ``TRAINING`` of them."""
-TRAINING = 400
+"""Work that is worth starting processes for, see ``status.Left.work``."""
 PROCESS_BYTES = 3 * 2**29
 """Memory that a process may need beside a run's own."""
 
@@ -57,7 +56,7 @@ def choose(
         networks: of the run.
         images: a batch, B×C×H×W.
         jobs: how many could be carried out at once.
-        work: images to be attacked, trainings included as ``TRAINING`` each.
+        work: how much there is to do, see ``status.Left.work``.
     """
     threads = torch.get_num_threads()
     fixed = "OMP_NUM_THREADS" in os.environ

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Sequence
 from contextlib import closing
 
 import torch
+from torch import nn
 
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
@@ -20,15 +20,16 @@ from attrobust.benchmark.executors.serial import Serial
 from attrobust.benchmark.executors.worker import Worker
 from attrobust.benchmark.executors.workers import Workers
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.cells import with_weights
 from attrobust.benchmark.run.choosing import Selection, choose
 from attrobust.benchmark.run.driver import Driver
+from attrobust.benchmark.run.estimate import Estimate, estimate
 from attrobust.benchmark.run.grid import choosing_grid, table_grid
 from attrobust.benchmark.run.plan import Planner
 from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, try_out
 from attrobust.benchmark.run.record import comparison_of, record_of
-from attrobust.benchmark.run.resources import TRAINING, Resources
+from attrobust.benchmark.run.resources import Resources
 from attrobust.benchmark.run.resources import choose as choose_resources
+from attrobust.benchmark.run.status import status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.store.provenance import file_digest
 from attrobust.benchmark.store.store import Store
@@ -47,7 +48,9 @@ class Runner:
         executor: carries jobs out; chosen by what there is to compute unless one is given.
 
     Attributes:
-        status: for every row and candidate where its weights come from, how many of its cells are done, of how many.
+        status: for every row and candidate how far it has come.
+        left: what there is to do.
+        resources: what it is done with.
 
     Raises:
         UsageError: the data cannot be read, are not what they say, have fewer test images than asked for, or do not fit
@@ -58,7 +61,7 @@ class Runner:
         self.request = request
         self.store = Store(request.out)
         self._argv = argv
-        self._resources = Resources(devices=(str(request.device),), threads=torch.get_num_threads())
+        self.resources = Resources(devices=(str(request.device),), threads=torch.get_num_threads())
         label = request.dataset.label
         self._data: Loaded = load_dataset(request.dataset.item, request.data_root, label)
         test = self._data.splits["test"]
@@ -75,6 +78,7 @@ class Runner:
         self.subjects = subjects_of(request, self._data)
         self._networks = Networks(request, self._data, self.store.folder / "checkpoints")
         self._executor = executor
+        self._typical: nn.Module | None = None
         rows = [*self.subjects, *baselines_of(request, self.subjects)]
         self.planner = Planner(
             request,
@@ -85,38 +89,15 @@ class Runner:
             external_sha256=self._external_sha256,
             seeds={subject.source_model_seed for subject in rows},
         )
-        self.status = self._status(rows)
+        self.store.check_ours()
+        self.status, self.left = status_of(self.planner.plan(rows), self._driver(), self._networks, self._weights)
         # Which rows of a sweep are to be measured is known when its candidates are.
-        if self._choosing or any(done < total for _, _, done, total in self.status):
+        if self._choosing or any(row.done < row.cells for row in self.status):
             networks = try_out(request, self._data, grids, [network for network, _ in opened.values()])
             batch = test.batch(range(min(wanted, request.batch_size)))[0]
-            jobs, work = self._left()
-            self._resources = choose_resources(request.device, request.workers, networks, batch, jobs=jobs, work=work)
-
-    def _status(self, rows: Sequence[Subject]) -> list[tuple[Subject, Origin, int, int]]:
-        self.store.check_ours()
-        driver = self._driver()
-        found = []
-        for part in self.planner.plan(rows).parts:
-            origin, sha256 = self._weights(part.subject)
-            lent = {job.key: self._networks.origin(job.source)[1] for job in part.source_models.values()}
-            known = {key: item.card.sha256 for key, item in lent.items() if item}
-            models = [cell.job.source_model for cell in part.cells]
-            cells = [
-                with_weights(cell.job, sha256, known.get(model.key, "") if model else "")
-                for cell, model in zip(part.cells, models, strict=True)
-            ]
-            done = sum(not driver.lacking(cell) for cell in cells) if sha256 else 0
-            found.append((part.subject, origin, done, len(cells)))
-        return found
-
-    def _left(self) -> tuple[int, int]:
-        """How many jobs there are to carry out, and how many images to attack, trainings counted as so many."""
-        trainings = sum(origin == "to train" for _, origin, _, _ in self.status)
-        cells = sum(total - done for _, _, done, total in self.status)
-        images = self._table.images
-        batches = -(-images // self.request.batch_size)
-        return trainings + cells * batches, trainings * TRAINING + cells * images
+            jobs, work = self.left.jobs, self.left.work
+            self.resources = choose_resources(request.device, request.workers, networks, batch, jobs=jobs, work=work)
+            self._typical = networks[0]
 
     def source_models(self) -> list[tuple[str, int, Origin]]:
         """For every network that attacks need beside the rows': what it is called, its seed, where its weights are."""
@@ -127,9 +108,17 @@ class Runner:
             for seed in seeds
         ]
 
+    def estimate(self) -> Estimate | None:
+        """What the run would take; some seconds are spent to find out. None where there is nothing to do."""
+        if self._typical is None:
+            return None
+        with restored():
+            torch.set_num_threads(self.resources.threads)
+            return estimate(self.request, self._data, self.left, self._typical)
+
     def run(self) -> list[str]:
         """Compute what is missing and record what was asked for; returns one line for every failure."""
-        resources = self._resources
+        resources = self.resources
         with restored(), closing(self._executor or self._made(resources)) as executor:
             if resources.threads != torch.get_num_threads() or len(resources.devices) > 1:
                 torch.set_num_threads(resources.threads)

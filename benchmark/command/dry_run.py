@@ -1,0 +1,85 @@
+"""What ``--dry-run`` prints: where weights come from, what is done, and what the rest takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from attrobust.benchmark.run.estimate import Estimate
+    from attrobust.benchmark.run.runner import Runner
+    from attrobust.benchmark.run.status import Left
+
+LONG = 60
+"""Of seconds and of minutes, what is said in the next unit."""
+
+
+def dry_run(runner: Runner) -> str:
+    """The text; some seconds are spent on an estimate where there is something to do."""
+    lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
+    for row in runner.status:
+        subject, done = row.subject, f"{row.done}/{row.cells}"
+        seed = "" if subject.seed is None else subject.seed
+        role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
+        lines.append(f"{subject.label:<24} {seed:>4}  {row.origin:<9} {done:>10}{role}")
+    for label, seed, origin in runner.source_models():
+        lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  source model of attacks")
+    estimate = runner.estimate()
+    if estimate is not None:
+        lines += ["", *_costs(runner, runner.left, estimate)]
+    return "\n".join(lines) + "\n"
+
+
+def _costs(runner: Runner, left: Left, found: Estimate) -> list[str]:
+    processes = len(runner.resources.devices)
+    total = found.training + found.computing
+    jobs = {
+        "training": len(left.networks),
+        "training of retraining metrics": len(left.retrainings),
+        "audit": len(left.audits),
+        f"batch of at most {runner.request.batch_size} images": len(left.batches),
+    }
+    passes = [f"{count(found.forward)} forward", f"{count(found.backward)} backward"]
+    passes.append(f"{count(found.double_backward)} double backward")
+    time = f"time     about {duration(total / processes)} with {runner.resources.words}"
+    disk = f"disk     at most {size(found.kept + found.scores)}"
+    lines = [
+        f"jobs     {', '.join(_plural(number, name) for name, number in jobs.items() if number) or 'none'}",
+        f"passes   {', '.join(passes)}, of one image each, trainings apart",
+        f"{time}, trainings {duration(found.training / processes)}",
+        f"{disk}, attacked images {size(found.kept)} (see --keep-images)" if found.kept else disk,
+    ]
+    if found.unknown:
+        lines.append(f"besides  not tried out for want of time: {', '.join(dict.fromkeys(found.unknown))}")
+    return lines
+
+
+def _plural(number: int, name: str) -> str:
+    if number == 1:
+        return f"1 {name}"
+    first, _, rest = name.partition(" ")
+    words = {"batch": "batches"}.get(first, f"{first}s")
+    return f"{number} {words} {rest}".rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < LONG:
+        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < LONG else f"{minutes / 60:.1f} h"
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that suits, rounded up to the next."""
+    for power, unit in ((3, "GB"), (2, "MB")):
+        if count >= 1000**power:
+            return f"{count / 1000**power:.1f} {unit}"
+    return f"{max(1, round(count / 1000))} kB"
+
+
+def count(number: float) -> str:
+    """A number of passes: ``950``, ``12 thousand``, ``3.4 million``."""
+    for power, word in ((9, "billion"), (6, "million")):
+        if number >= 10**power:
+            return f"{number / 10**power:.1f} {word}"
+    return f"{number / 1000:.0f} thousand" if number >= 10000 else f"{number:.0f}"

@@ -1,0 +1,179 @@
+"""What things cost on this machine, found out by doing a little of them.
+
+Passes hardly depend on the network, so they are counted on a tiny one, with two images. What a pass takes is measured
+on a network of the run.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from attrobust.benchmark.audit.probe import probe
+from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.executors.batches import Batches
+from attrobust.benchmark.executors.inputs import images_of, rules_of
+from attrobust.benchmark.executors.jobs import AuditJob, BatchJob, BatchPart, CellJob
+from attrobust.benchmark.models.lenet import LeNet
+from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.training.batches import epoch_batches
+from attrobust.benchmark.training.job import TrainingJob
+from attrobust.benchmark.training.loop import fresh_network
+from attrobust.methods.base import SCRATCH, Batch
+from attrobust.networks.copying import independent_copy
+from attrobust.networks.passes import Passes, counted
+from attrobust.process import seeded, standard
+
+SAMPLE = 2
+"""Images that passes are counted with."""
+LONG = 0.1
+"""Seconds of a forward pass above which no larger batch is timed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerImage:
+    """What one image costs.
+
+    Attributes:
+        forward, backward, double_backward: passes, see ``Passes``.
+        results: of the attack, that may be kept.
+    """
+
+    forward: float
+    backward: float
+    double_backward: float
+    results: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """Seconds of the passes of one image."""
+
+    forward: float
+    backward: float
+    double_backward: float
+
+    def of(self, cost: PerImage) -> float:
+        """Seconds of one image."""
+        return cost.forward * self.forward + cost.backward * self.backward + cost.double_backward * self.double_backward
+
+
+class Calibration:
+    """Counts passes, and times passes and steps.
+
+    Args:
+        request, data: of the run.
+    """
+
+    def __init__(self, request: Request, data: Loaded) -> None:
+        self._request, self._data = request, data
+        with seeded(0):
+            self._tiny = LeNet(width=2, hidden=4).build(image_facts(data)).to(request.device).eval()
+
+    def of_cell(self, job: CellJob) -> PerImage:
+        """The passes of a cell that is computed in batches."""
+        rows = range(min(SAMPLE, job.cell.images))
+        metrics = tuple(range(max(1, len(job.metrics))))
+        part = BatchPart(rows=rows, metrics=metrics)
+        batch = BatchJob(key="", label=job.label, whole=job, rows=rows, parts=(part,), keeps=job.attack is not None)
+        with seeded(0), counted(self._tiny) as passes:
+            result = Batches(self._request, self._data).computed(batch, self._tiny, independent_copy(self._tiny))
+        if result.error:
+            raise RuntimeError(result.error)
+        kept = result.parts[0].attacked
+        return replace(_each(passes, len(rows)), results=_results(kept) if kept else 0)
+
+    def of_audit(self, job: AuditJob) -> PerImage:
+        """The passes of an audit."""
+        split = self._data.splits[job.split]
+        count = min(SAMPLE, job.cell.images)
+        images = images_of(split, count).take(range(count))
+        with seeded(0), counted(self._tiny) as passes:
+            probe(self._tiny, job.explainer.item, images, rules_of(self._request, job.cell))
+        return _each(passes, count)
+
+    def prices(self, network: nn.Module, count: int) -> Prices:
+        """What a pass of an image takes through a network, in batches of at most ``count``."""
+        x = self._data.splits["test"].batch(range(count))[0].to(self._request.device)
+        network = independent_copy(network).to(self._request.device).eval().requires_grad_(False)
+        with seeded(0), standard(), torch.enable_grad():
+            few = min(4, count)
+            if self._timed(lambda: network(x[:few])) * count / few > LONG:
+                x = x[:few]
+            forward = self._timed(lambda: network(x))
+            gradient = self._timed(lambda: _gradient(network, x))
+            penalty = self._timed(lambda: _penalty(network, x))
+        return Prices(
+            forward=forward / len(x),
+            backward=max(0.0, gradient - forward) / len(x),
+            double_backward=max(0.0, penalty - gradient) / len(x),
+        )
+
+    def epoch(self, job: TrainingJob) -> float:
+        """Seconds of one epoch of a training, without validation, from one of its steps."""
+        method, device = independent_copy(job.method.item), self._request.device
+        with seeded(0):
+            network = fresh_network(method, job.model.item, self._data, seed=0).to(device).train()
+            start = None if method.start == SCRATCH else independent_copy(network).eval().requires_grad_(False)
+            split = self._data.splits["train"]
+            x, y, gaze = next(iter(epoch_batches(split, job.recipe, 0, 0, device)))
+            batch = Batch(
+                x=x,
+                y=y,
+                generator=torch.Generator(device).manual_seed(0),
+                progress=0.5,
+                start=start,
+                gaze=gaze,
+            )
+
+            def step() -> None:
+                for loss in method.losses(network, batch):
+                    network.zero_grad()
+                    loss.backward()  # type: ignore[no-untyped-call]
+
+            with standard(), torch.enable_grad():
+                return self._timed(step) * -(-len(split) // job.recipe.batch_size)
+
+    def _timed(self, job: Callable[[], object]) -> float:
+        """Seconds of a call; of the second one where the first was short."""
+        took = self._once(job)
+        return min(took, self._once(job)) if took < 1 else took
+
+    def _once(self, job: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        job()
+        if self._request.device.type == "cuda":
+            torch.cuda.synchronize(self._request.device)
+        return time.perf_counter() - started
+
+
+def _each(passes: Passes, count: int) -> PerImage:
+    return PerImage(
+        forward=passes.forward / count,
+        backward=passes.backward / count,
+        double_backward=passes.double_backward / count,
+    )
+
+
+def _results(kept: bytes) -> int:
+    with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
+        return int(arrays["shape"][0])
+
+
+def _gradient(network: nn.Module, x: Tensor) -> None:
+    attached = x.clone().requires_grad_()
+    logits: Tensor = network(attached)
+    torch.autograd.grad(logits.amax(dim=1).sum(), attached)
+
+
+def _penalty(network: nn.Module, x: Tensor) -> None:
+    attached = x.clone().requires_grad_()
+    logits: Tensor = network(attached)
+    (gradient,) = torch.autograd.grad(logits.logsumexp(dim=1).sum(), attached, create_graph=True)
+    torch.autograd.grad(gradient.square().sum(), attached)
