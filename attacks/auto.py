@@ -65,6 +65,11 @@ class Auto(Attack):
         return True
 
     @property
+    def most_results(self) -> int:
+        """The worst by every tracked score, and the last one of every member."""
+        return RESULTS
+
+    @property
     def budget(self) -> Cost:
         """Passes of one image, at most, for an explainer of one forward and one backward pass."""
         descents = len(SCORES) + 1

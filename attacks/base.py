@@ -272,6 +272,11 @@ class Attack(ABC):
         """Whether an image's result depends on the images it is attacked together with, beyond rounding."""
         return False
 
+    @property
+    def most_results(self) -> int:
+        """How many results ``results`` returns at most, for each image."""
+        return 1
+
     def check_size(self, height: int, width: int) -> None:  # noqa: B027
         """Raise ValueError where the settings are invalid for maps of this size; called before anything is run."""
 

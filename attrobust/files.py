@@ -36,3 +36,11 @@ def file_sha256(path: Path) -> str:
     """sha256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_words(count: float) -> str:
+    """A number of bytes in the unit that suits: ``12 kB``, ``3.4 MB``, ``1.2 GB``."""
+    for power, unit in ((3, "GB"), (2, "MB")):
+        if count >= 1000**power:
+            return f"{count / 1000**power:.1f} {unit}"
+    return f"{max(1, round(count / 1000))} kB"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrobust.files import size_words
+
 if TYPE_CHECKING:
     from attrobust.benchmark.run.estimate import Estimate
     from attrobust.benchmark.run.runner import Runner
@@ -41,12 +43,12 @@ def _costs(runner: Runner, left: Left, found: Estimate) -> list[str]:
     passes = [f"{count(found.forward)} forward", f"{count(found.backward)} backward"]
     passes.append(f"{count(found.double_backward)} double backward")
     time = f"time     about {duration(total / processes)} with {runner.resources.words}"
-    disk = f"disk     at most {size(found.kept + found.scores)}"
+    disk = f"disk     at most {size_words(found.kept + found.scores)}"
     lines = [
         f"jobs     {', '.join(_plural(number, name) for name, number in jobs.items() if number) or 'none'}",
         f"passes   {', '.join(passes)}, of one image each, trainings apart",
         f"{time}, trainings {duration(found.training / processes)}",
-        f"{disk}, attacked images {size(found.kept)} (see --keep-images)" if found.kept else disk,
+        f"{disk}, attacked images {size_words(found.kept)} (see --keep-images)" if found.kept else disk,
     ]
     if found.unknown:
         lines.append(f"besides  not tried out for want of time: {', '.join(dict.fromkeys(found.unknown))}")
@@ -67,14 +69,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < LONG else f"{minutes / 60:.1f} h"
-
-
-def size(count: float) -> str:
-    """Bytes in the unit that suits, rounded up to the next."""
-    for power, unit in ((3, "GB"), (2, "MB")):
-        if count >= 1000**power:
-            return f"{count / 1000**power:.1f} {unit}"
-    return f"{max(1, round(count / 1000))} kB"
 
 
 def count(number: float) -> str:

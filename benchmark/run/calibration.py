@@ -6,12 +6,10 @@ on a network of the run.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -42,13 +40,11 @@ class PerImage:
 
     Attributes:
         forward, backward, double_backward: passes, see ``Passes``.
-        results: of the attack, that may be kept.
     """
 
     forward: float
     backward: float
     double_backward: float
-    results: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +77,12 @@ class Calibration:
         rows = range(min(SAMPLE, job.cell.images))
         metrics = tuple(range(max(1, len(job.metrics))))
         part = BatchPart(rows=rows, metrics=metrics)
-        batch = BatchJob(key="", label=job.label, whole=job, rows=rows, parts=(part,), keeps=job.attack is not None)
+        batch = BatchJob(key="", label=job.label, whole=job, rows=rows, parts=(part,), keeps=False)
         with seeded(0), counted(self._tiny) as passes:
             result = Batches(self._request, self._data).computed(batch, self._tiny, independent_copy(self._tiny))
         if result.error:
             raise RuntimeError(result.error)
-        kept = result.parts[0].attacked
-        return replace(_each(passes, len(rows)), results=_results(kept) if kept else 0)
+        return _each(passes, len(rows))
 
     def of_audit(self, job: AuditJob) -> PerImage:
         """The passes of an audit."""
@@ -159,11 +154,6 @@ def _each(passes: Passes, count: int) -> PerImage:
         backward=passes.backward / count,
         double_backward=passes.double_backward / count,
     )
-
-
-def _results(kept: bytes) -> int:
-    with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
-        return int(arrays["shape"][0])
 
 
 def _gradient(network: nn.Module, x: Tensor) -> None:

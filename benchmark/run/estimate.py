@@ -25,8 +25,6 @@ from attrobust.naming.spec import fingerprint
 LOG = logging.getLogger("attrobust")
 PATIENCE = 30.0
 """Seconds after which no further kind of job is tried out."""
-COMPRESSED = 0.8
-"""Bytes on disk of one byte of an attacked image, at most: as measured for noise; sign attacks take .3 to .6."""
 SCORE_BYTES = 20
 """Of one score on disk, with the member it comes from."""
 Found = TypeVar("Found")
@@ -69,8 +67,8 @@ def estimate(request: Request, data: Loaded, left: Left, network: nn.Module) -> 
         network: that is typical of the run.
     """
     found, calibration, trials = Estimate(), Calibration(request, data), _Trials()
+    found.kept = left.kept_bytes(data.channels * data.size**2)
     prices = calibration.prices(network, min(request.batch_size, request.protocol.images))
-    pixels = data.channels * data.size**2 * 4
     trainings = [(job.source, job.label) for job in left.networks]
     trainings += [
         (retraining_job(request, data, job.whole.network.source.model), job.label) for job in left.retrainings
@@ -93,7 +91,6 @@ def estimate(request: Request, data: Loaded, left: Left, network: nn.Module) -> 
             fresh, rows = new_images(batch, stretches), sum(len(item.rows) for item in stretches)
             if cost := trials.of(_kind(cell), cell.label.partition(" / ")[2], count):
                 found.add(cost, fresh if cell.attack else rows, prices)
-                found.kept += fresh * cost.results * pixels * COMPRESSED if request.keep_images else 0
             found.scores += sum(len(item.rows) * len(item.lacking) for item in stretches) * SCORE_BYTES
             bar.update()
     found.unknown = trials.unknown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import shutil
 from contextlib import closing
 
 import torch
@@ -31,12 +32,16 @@ from attrobust.benchmark.run.resources import Resources
 from attrobust.benchmark.run.resources import choose as choose_resources
 from attrobust.benchmark.run.status import status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
+from attrobust.benchmark.store.pieces import ATTACKED
 from attrobust.benchmark.store.provenance import file_digest
 from attrobust.benchmark.store.store import Store
+from attrobust.files import size_words
 from attrobust.process import restored
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
+WORTH_SAYING = 10**7
+"""Bytes on disk that a user wants to know of."""
 
 
 class Runner:
@@ -123,7 +128,19 @@ class Runner:
             if resources.threads != torch.get_num_threads() or len(resources.devices) > 1:
                 torch.set_num_threads(resources.threads)
                 LOG.info("computing with %s", resources.words)
+            self._say_what_is_kept()
             return self._run(executor)
+
+    def _say_what_is_kept(self) -> None:
+        """Say how large attacked images may become, and whether there is room."""
+        wanted = self.left.kept_bytes(self._data.channels * self._data.size**2)
+        if wanted < WORTH_SAYING:
+            return
+        folder = self.store.folder
+        where, most = folder / ATTACKED, size_words(wanted)
+        LOG.info("attacked images: at most %s in %s (--keep-images none leaves them out)", most, where)
+        if wanted > (free := shutil.disk_usage(folder).free):
+            LOG.warning("warning: %s has only %s free", folder, size_words(free))
 
     def _made(self, resources: Resources) -> Executor:
         """What carries jobs out: this process, or others."""

@@ -17,6 +17,9 @@ TRAINING = 400
 """Images whose attack takes about as long as a training, to decide whether processes pay."""
 ONLY_SCORED = 4
 """Images that are scored in the time in which one is attacked."""
+FLOAT_BYTES = 4
+COMPRESSED = 0.8
+"""Bytes on disk of one byte of an attacked image, at most: as measured for noise; sign attacks take .3 to .6."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,15 @@ class Left:
         images = sum(len(item.rows) for _, stretches in self.batches for item in stretches)
         trainings = len(self.networks) + len(self.retrainings)
         return attacked + (images - attacked) // ONLY_SCORED + TRAINING * trainings
+
+    def kept_bytes(self, pixels: int) -> float:
+        """Bytes that attacked images may take on disk, of so many numbers each."""
+        images = sum(
+            new_images(batch, stretches) * batch.whole.attack.item.most_results
+            for batch, stretches in self.batches
+            if batch.whole.attack and batch.keeps
+        )
+        return images * pixels * FLOAT_BYTES * COMPRESSED
 
 
 @dataclass(frozen=True, kw_only=True)
