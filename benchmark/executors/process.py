@@ -117,9 +117,10 @@ def make_worker(setup: Setup, sender: _Sender) -> Callable[[Job], Result]:
     """
     from attrobust.benchmark.request.plugins import load_plugin
     from attrobust.benchmark.store.provenance import file_digest
-    from attrobust.process import flush_in_all_threads
+    from attrobust.process import flush_in_all_threads, keep_freed_memory
 
     flush_in_all_threads()
+    keep_freed_memory()
     for path, sha256 in setup.plugins:
         load_plugin(path)
         if file_digest(path.resolve()) != sha256:

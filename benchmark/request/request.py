@@ -104,10 +104,10 @@ def make_request(
     device: str,
     batch_size: int,
     memory: str | None,
-    workers: str,
-    plugins: Sequence[Path],
-    keep_images: bool,
     out: Path | None,
+    workers: str = "1",
+    plugins: Sequence[Path] = (),
+    keep_images: bool = True,
 ) -> Request:
     """Resolve a protocol and the options of the command line; raises UsageError on the first mistake."""
     dataset = resolve_one(data.registry, protocol.dataset, Dataset)

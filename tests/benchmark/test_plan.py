@@ -11,7 +11,7 @@ import pytest
 
 from attrobust.benchmark.checkpoints.card import shipped
 from attrobust.benchmark.command.options import benchmark_parser
-from attrobust.benchmark.executors.jobs import AuditJob, CellJob, ClaimJob, NetworkJob
+from attrobust.benchmark.executors.jobs import AuditJob, BatchJob, CellJob, ClaimJob, NetworkJob, RetrainingJob
 from attrobust.benchmark.request.protocol import load_protocol
 from attrobust.benchmark.request.request import Request, make_request
 from attrobust.benchmark.run.plan import Plan
@@ -33,7 +33,7 @@ def request(folder: Path, **changes: object) -> Request:
         "metrics": ("cosine", "gini", "curvature:iterations=2", "roar:levels=50"),
         "baselines": ("constant-map", "untrained"),
     }
-    settings = {name: value for name, value in changes.items() if name in ("choose", "retrain", "epochs")}
+    settings = {name: value for name, value in changes.items() if name in ("choose", "retrain", "epochs", "batch_size")}
     asked |= {name: value for name, value in changes.items() if name not in settings}
     shutil.copy(shipped()["digits/natural"].with_suffix(".pt"), folder / "mine.pt")
     given: dict[str, object] = {
@@ -73,17 +73,32 @@ def test_every_job_comes_once_and_after_those_it_needs(plan: Plan) -> None:
         done.add(job.key)
 
 
-def test_a_cell_needs_its_network_the_source_model_of_its_attack_and_the_audit_of_its_flags(plan: Plan) -> None:
-    kinds = {job.key: type(job) for job in plan.jobs}
+def test_a_cell_needs_its_networks_the_audit_of_its_flags_and_its_parts(plan: Plan) -> None:
+    by_key = {job.key: job for job in plan.jobs}
     cells = [job for job in plan.jobs if isinstance(job, CellJob)]
     for job in cells:
         transfer = job.attack is not None and job.attack.name == "transfer"
         audited = job.attack is not None and job.explainer is not None and not job.label.startswith("constant-map")
         audited = audited and not job.label.startswith("untrained")
-        wanted = [NetworkJob, *[NetworkJob] * transfer, *[AuditJob] * audited]
-        assert [kinds[key] for key in job.needs] == wanted, job.label
+        retrained = job.scope == "training"
+        in_batches = not retrained and (job.scope != "accuracy" or job.attack is not None)
+        networks = [NetworkJob, *[NetworkJob] * transfer]
+        parts = [BatchJob] * in_batches + [RetrainingJob] * (retrained and job.metrics[0].item.trainings)
+        needs = [by_key[key] for key in job.needs]
+        assert [type(need) for need in needs] == [*networks, *[AuditJob] * audited, *parts], job.label
         assert job.needs[0] == job.network.key
+        for need in needs:
+            if isinstance(need, (BatchJob, RetrainingJob)):
+                assert [type(by_key[key]) for key in need.needs] == networks
+                assert need.whole.cell == job.cell
     assert {job.scope for job in cells} == {"accuracy", "attack", "map", "network", "training"}
+
+
+def test_batches_are_all_images_in_order(tmp_path: Path) -> None:
+    jobs = plan_of(request(tmp_path, images=7, batch_size=3)).jobs
+    batches = [job for job in jobs if isinstance(job, BatchJob) and job.label == "aga / saliency / noise:draws=2"]
+    assert [job.rows for job in batches] == [range(3), range(3, 6), range(6, 7)]
+    assert [job.images for job in batches] == [3, 3, 1]
 
 
 def test_a_network_that_others_go_on_from_is_obtained_first_where_it_has_to_be_trained(tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ def test_the_same_command_again_trains_and_computes_nothing(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     before, table = rows(finished), (finished / "leaderboard.csv").read_bytes()
-    monkeypatch.setattr("attrobust.benchmark.executors.worker.judge", None)
-    monkeypatch.setattr("attrobust.benchmark.executors.worker.evaluate_retraining", None)
+    monkeypatch.setattr("attrobust.benchmark.executors.batches.judge", None)
+    monkeypatch.setattr("attrobust.benchmark.executors.retrainings.evaluate_retraining", None)
     plan = json.loads((finished / "run.json").read_text())
     assert run(plan["argv"], capsys)[0] == 0
     assert rows(finished) == before
@@ -133,7 +133,7 @@ def test_a_network_whose_study_fails_has_a_failed_row_and_all_its_other_numbers(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr("attrobust.benchmark.executors.worker.evaluate_retraining", broken)
+    monkeypatch.setattr("attrobust.benchmark.executors.retrainings.evaluate_retraining", broken)
     words = ["--methods", "natural", *FAST, "--metrics", "cosine,roar"]
     code, out, err = run([*words, "--out", tmp_path / "run"], capsys)
     assert code == 1
