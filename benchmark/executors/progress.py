@@ -23,7 +23,7 @@ class RunBar:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         total = sum(job.images for job in jobs)
-        self._bar = tqdm(total=total, unit="image", desc="run", leave=False, disable=None if total else True)
+        self._bar = tqdm(total=total, unit=" images", desc="run", leave=False, disable=None if total else True)
         self._now: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -44,6 +44,10 @@ class RunBar:
         if self._now.pop(job.key, None) is not None:
             self._show()
         self._bar.update(job.images)
+
+    def tick(self) -> None:
+        """Time has passed."""
+        self._bar.refresh()
 
     def _show(self) -> None:
         words = "; ".join(dict.fromkeys(self._now.values()))

@@ -22,6 +22,8 @@ from attrobust.types import UsageError
 LOG = logging.getLogger("attrobust")
 ATTEMPTS = 3
 """How often a job is begun whose process dies."""
+TICK = 1.0
+"""Seconds after which the progress bar is drawn again, whether anything was heard or not."""
 PATIENCE = 0.5
 """Seconds that processes have to end when they are told to."""
 
@@ -71,6 +73,7 @@ class Workers(Executor):
                         else:
                             self._hand_out(prepared)
                             bar.begun(prepared)
+                    bar.tick()
                     for job, result in self._finished() if self._busy else ():
                         yield job, result
                         schedule.done(job)
@@ -121,10 +124,10 @@ class Workers(Executor):
         return self._processes[place]
 
     def _finished(self) -> list[tuple[Job, Result]]:
-        """Wait until something is heard; the jobs that are done, or whose process has died too often."""
+        """Wait a little for what is heard; the jobs that are done, or whose process has died too often."""
         by_connection: dict[Any, _Process] = {item.connection: item for item in self._processes.values()}
         found: list[tuple[Job, Result]] = []
-        for connection in wait(list(by_connection)):
+        for connection in wait(list(by_connection), TICK):
             item = by_connection[connection]
             message = _received(item.connection)
             if isinstance(message, Refused):
