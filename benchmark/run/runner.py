@@ -40,7 +40,7 @@ from attrobust.process import restored
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
-WORTH_SAYING = 10**7
+WORTH_SAYING = 10**6
 """Bytes on disk that a user wants to know of."""
 
 
