@@ -18,6 +18,12 @@ LONG = 60
 def dry_run(runner: Runner) -> str:
     """The text; some seconds are spent on an estimate where there is something to do."""
     lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
+    if shard := runner.request.shard:
+        done, cells = sum(row.done for row in runner.status), sum(row.cells for row in runner.status)
+        known = f"{done}/{cells} cells done"
+        if runner.request.criterion:
+            known = "measures all members of sweeps; what it computes of the table is known when they are chosen"
+        lines.insert(0, f"shard {shard}: {known}")
     for row in runner.status:
         subject, done = row.subject, f"{row.done}/{row.cells}"
         seed = "" if subject.seed is None else subject.seed

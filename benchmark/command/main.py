@@ -10,8 +10,6 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from attrobust.benchmark.command.ending import Ended, raise_on_signals
 from attrobust.benchmark.command.listing import REGISTRIES, listing
@@ -27,12 +25,9 @@ from attrobust.benchmark.command.options import (
 )
 from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.benchmark.request.protocol import Protocol, load_protocol
+from attrobust.benchmark.request.shard import Shard
 from attrobust.naming.spec import Spec, parse_specs, parse_sweeps
 from attrobust.types import UsageError
-
-if TYPE_CHECKING:
-    from attrobust.benchmark.store.schema import How
-    from attrobust.benchmark.store.store import Store
 
 # OpenMP threads that spin while they wait make torch ten times slower when another process needs a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -45,11 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise_on_signals()
     try:
         if words[:1] == ["report"]:
-            return _report(report_parser().parse_args(words[1:]))
+            return _finished("report", report_parser().parse_args(words[1:]))
         if words[:1] == ["verify"]:
-            return _verify(verify_parser().parse_args(words[1:]))
+            return _finished("verify", verify_parser().parse_args(words[1:]))
         if words[:1] == ["clean"]:
-            return _clean(clean_parser().parse_args(words[1:]))
+            return _finished("clean", clean_parser().parse_args(words[1:]))
         if words[:1] == ["check"]:
             return _check(check_parser().parse_args(words[1:]))
         return _benchmark(benchmark_parser().parse_args(words), words, own_process=argv is None)
@@ -79,11 +74,12 @@ def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bo
     # Captum's warnings about its hooks concern private copies of networks only.
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     formats = formats_of(options.export)
+    shard = None if options.shard is None else Shard.parse(options.shard)
     protocol = _protocol(options)
     _check_names(protocol)
     _note_left_out()
 
-    from attrobust.benchmark.report.write import remove_others
+    from attrobust.benchmark.command.finished import shard_done, tables
     from attrobust.benchmark.request.request import make_request
     from attrobust.benchmark.run.runner import Runner
 
@@ -105,6 +101,7 @@ def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bo
         plugins=options.plugin,
         keep_images=options.keep_images != "none",
         out=options.out,
+        shard=shard,
     )
     runner = Runner(request, words)
     if options.dry_run:
@@ -115,8 +112,10 @@ def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bo
     store = runner.store
     with store.locked(), logging_to(store.folder / "log.txt"):
         failures = runner.run()
-        remove_others(store.folder, formats)
-        _tables([store], store.folder, formats, options.interval, as_json=options.json)
+        if shard:
+            shard_done(store, as_json=options.json)
+        else:
+            tables(store, formats, options.interval, as_json=options.json)
     for line in failures:
         sys.stderr.write(f"failed: {line}\n")
     return 1 if failures else 0
@@ -203,53 +202,12 @@ def _check_names(protocol: Protocol) -> None:
         REGISTRIES["attacks"].check(Spec.parse(protocol.accuracy_attack).name)
 
 
-def _report(options: argparse.Namespace) -> int:
-    from msgspec.structs import replace
+def _finished(name: str, options: argparse.Namespace) -> int:
+    """What is done with runs that lie on disk."""
+    from attrobust.benchmark.command import finished  # Imports numpy, as ``report --help`` does not.
 
-    from attrobust.benchmark.store.store import Store
-
-    formats = formats_of(options.export)
-    if len(options.runs) > 1 and options.out is None:
-        raise UsageError("a table of several runs needs a folder of its own; name it with --out")
-    stores = [Store(path) for path in options.runs]
-    own = {path.resolve() for path in options.runs}
-    if options.out and (options.out / "run.json").is_file() and options.out.resolve() not in own:
-        raise UsageError(f"--out {options.out} holds another run, whose tables would be lost; choose another folder")
-    for store in stores:
-        if not store.plan().is_as_written:
-            sys.stderr.write(f"warning: {store.folder}/run.json is not as the run wrote it; see verify\n")
-    interval = options.interval or stores[0].plan().interval
-    if options.interval and options.out is None:
-        stores[0].write_plan(replace(stores[0].plan(), interval=interval))
-    _tables(stores, options.out or stores[0].folder, formats, interval, as_json=options.json)
-    return 0
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from attrobust.benchmark.report.verify import verify
-    from attrobust.benchmark.store.store import Store
-
-    failed = False
-    for path in options.runs:
-        sound, problems = verify(Store(path))
-        for line in problems:
-            sys.stdout.write(f"{path}: {line}\n")
-        sys.stdout.write(f"{path}: {sound} rows recomputed and equal, {len(problems)} problems\n")
-        failed = failed or bool(problems)
-    return 1 if failed else 0
-
-
-def _clean(options: argparse.Namespace) -> int:
-    from attrobust.benchmark.store.pieces import Pieces
-    from attrobust.benchmark.store.store import Store
-
-    for path in options.runs:
-        store = Store(path)
-        store.plan()
-        with store.locked():
-            freed = Pieces(path).clean()
-        sys.stdout.write(f"{path}: {freed} bytes of attacked images removed; rows, scores and weights stay\n")
-    return 0
+    commands = {"report": finished.report, "verify": finished.verify, "clean": finished.clean}
+    return commands[name](options)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -257,12 +215,3 @@ def _check(options: argparse.Namespace) -> int:
 
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     return check(options.targets, options.data_root)
-
-
-def _tables(stores: Sequence[Store], folder: Path, formats: Sequence[str], interval: How, *, as_json: bool) -> None:
-    from attrobust.benchmark.report import leaderboard, text, write
-
-    board = leaderboard.build(stores, interval)
-    paths = write.write(board, folder, formats)
-    sys.stdout.write(write.as_json(board) if as_json else text.terminal(board))
-    sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")

@@ -129,7 +129,7 @@ def benchmark_parser() -> Parser:
         help="explainers work in chunks of about this size (default: 1/2, or an eighth of a GPU's memory)",
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
-    add("--out", type=some_path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>)")
+    add("--out", type=some_path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>[-I-of-N])")
     add(
         "--export", default=",".join(FORMATS), metavar="FORMATS", help=f"tables to write (default: {','.join(FORMATS)})"
     )
@@ -143,6 +143,11 @@ def benchmark_parser() -> Parser:
         "--workers",
         metavar="N",
         help="processes that compute, on the CPU or one for each GPU (default: as many as pay, on all cores)",
+    )
+    add(
+        "--shard",
+        metavar="I/N",
+        help="compute one of N shares, for machines that do not talk to each other; report puts them together",
     )
     add(
         "--keep-images",
@@ -161,7 +166,13 @@ def report_parser() -> Parser:
     parser = Parser(
         prog="run_benchmark.py report", description="Write the tables of finished runs again.", allow_abbrev=False
     )
-    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN", help="folders of runs with the same protocol")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=some_path,
+        metavar="RUN",
+        help="folders of runs with the same protocol, or of all shards of a run",
+    )
     parser.add_argument("--export", default=",".join(FORMATS), metavar="FORMATS")
     parser.add_argument(
         "--out", type=some_path, metavar="DIR", help="where to write (default: the run itself, where there is one)"

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from attrobust.benchmark.report.cards import Cards, agrees
 from attrobust.benchmark.report.labels import fits, fits_metric
 from attrobust.benchmark.store.plan import BASELINES, Entry, Plan, SubjectEntry
 from attrobust.benchmark.store.rows import ACCURACY, Row, ScoredRow
-from attrobust.benchmark.store.schema import SCOPES
 from attrobust.threat import ThreatModel
 
-Place = tuple[int, str, str, str]
-"""Of an entry: subject, explainer, attack and metric."""
 PREFIX = "run.json does not say what the rows say"
 
 
@@ -25,33 +22,11 @@ def plan_problems(plan: Plan, rows: Mapping[str, Row], cards: Cards) -> list[str
             said = {**_of_all(plan, entry, row), **_of_column(plan, entry, row), **_of_network(plan, entry, row, cards)}
             found |= {name for name, holds in said.items() if not holds}
     problems = [f"{PREFIX}: {name}" for name in sorted(found)]
-    if [_place(entry) for entry in plan.entries] != list(_places(plan)):
+    if [entry.address for entry in plan.entries] != list(plan.own_addresses):
         problems.append("run.json does not have its rows, each once and in the order of the table")
     if not plan.is_as_written:
         problems.append("run.json is not as the run wrote it; run the same command again")
     return problems
-
-
-def _place(entry: Entry) -> Place:
-    return entry.subject, entry.explainer, entry.attack, entry.metric
-
-
-def _places(plan: Plan) -> Iterator[Place]:
-    """Every place of a table, in the order in which runs write them."""
-    robust = plan.accuracy_attack
-    for subject in range(len(plan.subjects)):
-        yield subject, "", "", ACCURACY.label
-        if robust:
-            yield subject, "", robust.label, robust.metric.label
-        for scope in SCOPES:
-            metrics = [metric.label for metric in plan.metrics if metric.scope == scope]
-            explainers = [""] if scope == "network" else plan.explainers
-            attacks = [attack.label for attack in plan.attacks] if scope == "attack" else [""]
-            yield from ((subject, *where, metric) for where in _pairs(explainers, attacks) for metric in metrics)
-
-
-def _pairs(explainers: list[str] | tuple[str, ...], attacks: list[str]) -> Iterator[tuple[str, str]]:
-    return ((explainer, attack) for explainer in explainers for attack in attacks)
 
 
 def _of_all(plan: Plan, entry: Entry, row: Row) -> dict[str, bool]:

@@ -12,6 +12,7 @@ from attrobust.arrays import Booleans
 from attrobust.benchmark.report.beaten import beaten
 from attrobust.benchmark.report.ranking import methods_of, rank
 from attrobust.benchmark.report.records import Network, Place, Run, Scored
+from attrobust.benchmark.report.shards import wholes
 from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Line, Mean, Metric, Number
 from attrobust.benchmark.statistics import OverSeeds, estimate, over_seeds, spread
 from attrobust.benchmark.store.schema import SCOPES, How
@@ -27,16 +28,15 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
     A network that several runs evaluated stands in it once.
 
     Args:
-        stores: of the runs.
+        stores: of the runs, or of all shards of a run.
         how: intervals over images are computed.
 
     Raises:
         UsageError: no run there, rows missing, or runs that do not compare.
+        IncompleteError: some shards of a run are missing.
     """
-    runs = [Run(store) for store in stores]
+    runs = [Run(whole) for whole in wholes(stores)]
     first = runs[0]
-    for run in runs[1:]:
-        run.check_comparable(first)
     networks: dict[str, tuple[Run, int]] = {}
     for run in runs:
         for position, subject in enumerate(run.plan.subjects):

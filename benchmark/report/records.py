@@ -8,15 +8,15 @@ import numpy as np
 
 from attrobust.arrays import Booleans, Floats
 from attrobust.benchmark.report.beaten import yardsticks
+from attrobust.benchmark.report.shards import Whole
 from attrobust.benchmark.report.table import Metric, Number
 from attrobust.benchmark.report.training import origin_of
 from attrobust.benchmark.statistics import at_chance, estimate
+from attrobust.benchmark.store.plan import Address
 from attrobust.benchmark.store.rows import ACCURACY, FailedRow, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Flag, Scope, UsageError
 
-UNREADABLE = ("accuracy_attack", "attacks", "code", "data_sha256", "explainers")
-"""Facts of a comparison that are too long to quote."""
 CLEAN = Metric.of(ACCURACY)
 
 
@@ -52,56 +52,45 @@ class Scored:
 class Run:
     """One run read from disk."""
 
-    def __init__(self, store: Store) -> None:
-        self.plan = store.plan()
+    def __init__(self, whole: Whole) -> None:
+        self.plan = whole.plan
         self.images = self.plan.comparison.images
         self.metrics = [Metric.of(item) for item in self.plan.metrics]
         self.accuracies = [CLEAN]
         if robust := self.plan.accuracy_attack:
             self.accuracies.append(Metric.of(robust.metric, attack=robust.label))
         self.yardsticks = {item.label: yardsticks(item, self.plan.attacks) for item in self.plan.attacks}
-        self.folder, self._store = store.folder, store
-        rows = store.rows()
-        self._rows: dict[tuple[int, str, str, str], Row] = {}
-        for entry in self.plan.entries:
-            if entry.row not in rows:
-                raise UsageError(f"{store.folder}/rows.jsonl lacks a row of its plan; run the benchmark again")
-            self._rows[entry.subject, entry.explainer, entry.attack, entry.metric] = rows[entry.row]
+        self.folder = whole.parts[0][0].folder
+        self._rows: dict[Address, tuple[Row, Store]] = {}
+        for store, entries in whole.parts:
+            rows = store.rows()
+            for entry in entries:
+                if entry.row not in rows:
+                    raise UsageError(f"{store.folder}/rows.jsonl lacks a row of its plan; run the benchmark again")
+                self._rows[entry.address] = rows[entry.row], store
         self._scores: dict[str, tuple[Floats, Booleans]] = {}
 
     def of(self, scope: Scope) -> list[Metric]:
         """The metrics of a scope."""
         return [metric for metric in self.metrics if metric.scope == scope]
 
-    def check_comparable(self, other: Run) -> None:
-        """Raise UsageError where a number of this run would not mean what it means in the other."""
-        mine, theirs = self.plan.comparison, other.plan.comparison
-        for key in sorted(mine.__struct_fields__):
-            ours, others = getattr(mine, key), getattr(theirs, key)
-            # Where nothing was trained, no model is shared.
-            if ours == others or (key == "model" and not (ours and others)):
-                continue
-            values = f": {ours} against {others}" if key not in UNREADABLE else ""
-            raise UsageError(f"{self._store.folder} does not compare with {other._store.folder}: other {key}{values}")
-        for key in ("explainers", "attacks", "metrics"):
-            if getattr(self.plan, key) != getattr(other.plan, key):
-                raise UsageError(f"{self._store.folder} has other {key} than {other._store.folder}")
-
     def row(self, subject: int, explainer: str, attack: str, metric: str) -> Row:
         """The row that stands at a place of the table."""
-        row = self._rows.get((subject, explainer, attack, metric))
-        if row is None:
-            raise UsageError(f"{self._store.folder}/run.json lacks an entry of its table; run the benchmark again")
-        return row
+        return self._found(subject, explainer, attack, metric)[0]
 
     def scores(self, subject: int, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
         """Per-image scores and feasibility; None where the cell failed."""
-        row = self.row(subject, explainer, attack, metric)
+        row, store = self._found(subject, explainer, attack, metric)
         if isinstance(row, FailedRow):
             return None
         if row.fingerprint not in self._scores:
-            self._scores[row.fingerprint] = self._store.load_scores(row)
+            self._scores[row.fingerprint] = store.load_scores(row)
         return self._scores[row.fingerprint]
+
+    def _found(self, *place: *Address) -> tuple[Row, Store]:
+        if place not in self._rows:
+            raise UsageError(f"{self.folder}/run.json lacks an entry of its table; run the benchmark again")
+        return self._rows[place]
 
 
 class Network:

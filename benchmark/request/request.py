@@ -19,6 +19,7 @@ from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.request.criterion import Criterion, make_criterion
 from attrobust.benchmark.request.methods import Defaults, resolve_methods, resolve_source_models, resolve_starts
 from attrobust.benchmark.request.protocol import Protocol
+from attrobust.benchmark.request.shard import Shard
 from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.training.recipe import Recipe, load_recipe
 from attrobust.explainers.base import Explainer
@@ -55,6 +56,7 @@ class Request:
         plugins: files that were loaded, which other processes load too.
         keep_images: whether results of attacks are kept in the folder; changes no number.
         out: folder of the run.
+        shard: which share of it is computed; None for all of it.
     """
 
     protocol: Protocol
@@ -82,6 +84,7 @@ class Request:
     plugins: tuple[Path, ...]
     keep_images: bool
     out: Path
+    shard: Shard | None = None
 
     @property
     def defaults(self) -> Defaults:
@@ -108,6 +111,7 @@ def make_request(
     workers: str = "1",
     plugins: Sequence[Path] = (),
     keep_images: bool = True,
+    shard: Shard | None = None,
 ) -> Request:
     """Resolve a protocol and the options of the command line; raises UsageError on the first mistake."""
     dataset = resolve_one(data.registry, protocol.dataset, Dataset)
@@ -179,7 +183,8 @@ def make_request(
         workers=_workers(workers),
         plugins=tuple(plugins),
         keep_images=keep_images,
-        out=Path("results") / "runs" / protocol.name if out is None else out,
+        out=Path("results") / "runs" / f"{protocol.name}{shard.suffix if shard else ''}" if out is None else out,
+        shard=shard,
     )
 
 

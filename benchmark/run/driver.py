@@ -207,26 +207,27 @@ class Driver:
 
     def _filled(self, job: CellJob) -> CellJob:
         """A cell with the hashes of the weights that were found, empty where there is no network."""
-        return with_weights(job, self._network(job.network).sha256, self._network(job.source_model).sha256)
+        return with_weights(job, self.network(job.network).sha256, self.network(job.source_model).sha256)
 
-    def _network(self, job: NetworkJob | None) -> NetworkResult:
+    def network(self, job: NetworkJob | None) -> NetworkResult:
+        """What a job led to; no weights where it was not carried out."""
         found = self._results.get(job.key) if job else None
         return found if isinstance(found, NetworkResult) else NetworkResult()
 
     def _problem(self, job: CellJob) -> str:
         """Why a cell cannot be computed, in one line; empty where it can."""
-        if error := self._network(job.network).error:
+        if error := self.network(job.network).error:
             return f"{job.group}: {error}"
-        error = self._network(job.source_model).error
+        error = self.network(job.source_model).error
         return f"source model {job.attack.item.source_model}: {error}" if error and job.attack else ""
 
     def _completed(self, part: Part) -> Completed:
-        subject, network = part.subject, self._network(part.network)
+        subject, network = part.subject, self.network(part.network)
         failures = []
         if network.error:
             failures.append(f"{subject.label}: {network.error}")
         else:
-            found = {name: self._network(job).error for name, job in part.source_models.items()}
+            found = {name: self.network(job).error for name, job in part.source_models.items()}
             failures += [f"source model {name}: {error}" for name, error in found.items() if error]
         for cell in part.cells:
             if error := self._results[cell.job.key].error:
@@ -236,12 +237,11 @@ class Driver:
                 failures.append(f"{job.label}: {error}")
         claim = self._results.get(part.claim.key) if part.claim else None
         findings = {subject.label: claim.finding.facts} if isinstance(claim, ClaimResult) else {}
-        cells = tuple(replace(cell, job=self._filled(cell.job)) for cell in part.cells)
         return Completed(
             position=part.position,
             subject=subject,
             sha256=network.sha256,
-            cells=cells,
+            cells=tuple(replace(cell, job=self._filled(cell.job)) for cell in part.cells),
             failures=failures,
             findings=findings,
         )

@@ -8,11 +8,14 @@ from attrobust.attacks.base import Attack
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.cells import accuracy_facts, metric_facts
 from attrobust.benchmark.run.completed import Completed
+from attrobust.benchmark.run.subjects import Subject
 from attrobust.benchmark.store.choice import Choice
-from attrobust.benchmark.store.plan import AccuracyAttack, AttackFacts, Comparison, Plan, SubjectEntry
+from attrobust.benchmark.store.plan import AccuracyAttack, AttackFacts, Comparison, Plan, ShardFacts, SubjectEntry
 from attrobust.benchmark.store.provenance import EVALUATION, code_digest
 from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.naming.component import Component
+from attrobust.naming.spec import fingerprint
+from attrobust.naming.validate import as_json
 from attrobust.types import ImageFacts
 
 
@@ -49,9 +52,12 @@ def record_of(
     request: Request,
     comparison: Comparison,
     images: ImageFacts,
+    rows: Iterable[tuple[Subject, str]],
     completed: Sequence[Completed],
     choices: Iterable[Choice],
     argv: Iterable[str],
+    *,
+    shard: ShardFacts | None,
 ) -> Plan:
     """The contents of ``run.json``.
 
@@ -59,9 +65,11 @@ def record_of(
         request: of the run.
         comparison: what its rows share.
         images: that its networks take.
-        completed: the rows of the table, in order.
+        rows: of the table, in order, each with the hash of its weights.
+        completed: those that were computed, with their cells.
         choices: how members of sweeps were chosen.
         argv: as typed.
+        shard: which share of the table was computed; None for all of it.
     """
     attack = request.accuracy_attack
     return Plan(
@@ -71,21 +79,42 @@ def record_of(
         attacks=tuple(_attack_facts(item) for item in request.attacks),
         metrics=tuple(metric_facts(item) for item in request.metrics),
         accuracy_attack=AccuracyAttack(label=attack.label, metric=accuracy_facts(attack)) if attack else None,
-        subjects=tuple(_subject_entry(done, images) for done in completed),
+        subjects=tuple(_subject_entry(subject, sha256, images) for subject, sha256 in rows),
         entries=tuple(entry for done in completed for entry in done.entries),
         interval=request.interval,
         argv=tuple(argv),
         choices=tuple(choices),
         checkpoints={label: facts for done in completed for label, facts in done.findings.items()},
+        shard=shard,
     ).signed()
 
 
-def _subject_entry(done: Completed, images: ImageFacts) -> SubjectEntry:
-    subject, facts = done.subject, done.subject.facts(images)
+def asked_for(request: Request, comparison: Comparison, images: ImageFacts, rows: Iterable[Subject]) -> str:
+    """Fingerprint of what the table is to show, known before anything is computed.
+
+    Args:
+        request: of the run.
+        comparison: what its rows share.
+        images: that its networks take.
+        rows: of the table, members of sweeps that are still to be chosen from among them.
+    """
+    criterion = request.criterion
+    chosen_by: list[object] = []
+    if criterion:
+        parts = (criterion.metric, criterion.attack, criterion.explainer)
+        chosen_by = [*(part.canonical for part in parts), criterion.floor]
+    columns = [[item.label for item in request.explainers], [item.label for item in request.attacks]]
+    subjects = [as_json(_subject_entry(subject, "", images)) for subject in rows]
+    metrics = [as_json(metric_facts(item)) for item in request.metrics]
+    return fingerprint([as_json(comparison), columns, metrics, subjects, chosen_by])
+
+
+def _subject_entry(subject: Subject, sha256: str, images: ImageFacts) -> SubjectEntry:
+    facts = subject.facts(images)
     return SubjectEntry(
         label=subject.label,
         seed=subject.seed,
-        sha256=done.sha256,
+        sha256=sha256,
         baseline=subject.baseline,
         training=subject.training,
         trained=subject.trained,

@@ -15,6 +15,7 @@ from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded, evaluation_sha256, image_facts
 from attrobust.benchmark.data.checks import load_dataset, read_all
 from attrobust.benchmark.executors.base import Executor
+from attrobust.benchmark.executors.jobs import NetworkJob
 from attrobust.benchmark.executors.networks import Networks, Origin
 from attrobust.benchmark.executors.process import Setup
 from attrobust.benchmark.executors.serial import Serial
@@ -25,16 +26,19 @@ from attrobust.benchmark.run.choosing import Selection, choose
 from attrobust.benchmark.run.driver import Driver
 from attrobust.benchmark.run.estimate import Estimate, estimate
 from attrobust.benchmark.run.grid import choosing_grid, table_grid
-from attrobust.benchmark.run.plan import Planner
+from attrobust.benchmark.run.plan import Plan, Planner
 from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, try_out
-from attrobust.benchmark.run.record import comparison_of, record_of
+from attrobust.benchmark.run.record import asked_for, comparison_of, record_of
 from attrobust.benchmark.run.resources import Resources
 from attrobust.benchmark.run.resources import choose as choose_resources
+from attrobust.benchmark.run.shards import PASSES, Share, share
 from attrobust.benchmark.run.status import status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.store.pieces import ATTACKED
+from attrobust.benchmark.store.plan import ShardFacts
 from attrobust.benchmark.store.provenance import file_digest
 from attrobust.benchmark.store.store import Store
+from attrobust.benchmark.training.job import TrainingJob
 from attrobust.files import size_words
 from attrobust.process import restored
 from attrobust.types import SplitName, UsageError
@@ -53,7 +57,7 @@ class Runner:
         executor: carries jobs out; chosen by what there is to compute unless one is given.
 
     Attributes:
-        status: for every row and candidate how far it has come.
+        status: for every row and candidate how far it has come; of a shard only what is known to be its own.
         left: what there is to do.
         resources: what it is done with.
 
@@ -84,7 +88,7 @@ class Runner:
         self._networks = Networks(request, self._data, self.store.folder / "checkpoints")
         self._executor = executor
         self._typical: nn.Module | None = None
-        rows = [*self.subjects, *baselines_of(request, self.subjects)]
+        self._asked = [*self.subjects, *baselines_of(request, self.subjects)]
         self.planner = Planner(
             request,
             self._data,
@@ -92,10 +96,15 @@ class Runner:
             choosing=self._choosing,
             networks=self._networks,
             external_sha256=self._external_sha256,
-            seeds={subject.source_model_seed for subject in rows},
+            seeds={subject.source_model_seed for subject in self._asked},
         )
         self.store.check_ours()
-        self.status, self.left = status_of(self.planner.plan(rows), self._driver(), self._networks, self._weights)
+        self.store.check_shard(str(request.shard or ""))
+        plan = self.planner.plan(self._asked)
+        # What a shard computes of the table is known when members of sweeps are chosen.
+        plan = plan if self._choosing else self._share(plan).plan
+        self._lent = {job.key for part in plan.parts for job in part.source_models.values()}
+        self.status, self.left = status_of(plan, self._driver(), self._networks, self._weights)
         # Which rows of a sweep are to be measured is known when its candidates are.
         if self._choosing or any(row.done < row.cells for row in self.status):
             networks = try_out(request, self._data, grids, [network for network, _ in opened.values()])
@@ -108,9 +117,10 @@ class Runner:
         """For every network that attacks need beside the rows': what it is called, its seed, where its weights are."""
         seeds = sorted({subject.source_model_seed for subject in self.subjects})
         return [
-            (source_model.label, seed, self._networks.origin(self.planner.source_model(name, seed))[0])
+            (source_model.label, seed, self._networks.origin(source)[0])
             for name, source_model in self.request.source_models.items()
             for seed in seeds
+            if (source := self.planner.source_model(name, seed)).key in self._lent
         ]
 
     def estimate(self) -> Estimate | None:
@@ -161,12 +171,35 @@ class Runner:
         selection = self._choose(driver, executor)
         rows = [*selection.subjects, *baselines_of(self.request, selection.subjects)]
         plan = self.planner.plan(rows)
-        completed = sorted(driver.run(plan, executor), key=lambda done: done.position)
+        own = self._share(plan)
+        completed = sorted(driver.run(own.plan, executor), key=lambda done: done.position)
         comparison = comparison_of(self.request, self._table.data_sha256)
         images = image_facts(self._data)
-        record = record_of(self.request, comparison, images, completed, selection.choices, self._argv)
+        shard = None
+        if self.request.shard:
+            asked = asked_for(self.request, comparison, images, self._asked)
+            shard = ShardFacts(number=self.request.shard.number, starts=own.starts, asked=asked)
+        weights = [(part.subject, driver.network(part.network).sha256) for part in plan.parts]
+        record = record_of(
+            self.request, comparison, images, weights, completed, selection.choices, self._argv, shard=shard
+        )
         self.store.write_plan(record)
         return [*selection.failures, *(line for done in completed for line in done.failures)]
+
+    def _share(self, plan: Plan) -> Share:
+        """What of the plan of the whole table this command carries out."""
+        if self.request.shard is None:
+            return Share(plan=plan, starts=())
+        images = len(self._data.splits["train"]) if "train" in self._data.splits else 0
+
+        def weigh(network: NetworkJob) -> int:
+            before = network.source if isinstance(network.source, TrainingJob) else None
+            epochs = 0
+            while before and self._networks.origin(before)[0] != "shipped":
+                epochs, before = epochs + before.epochs, before.before
+            return PASSES * epochs * images
+
+        return share(plan, self.request.shard, PASSES * self.request.recipe.epochs * images, weigh)
 
     def _driver(self) -> Driver:
         def identify(split: SplitName, images: int) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import ClassVar, Literal
 
 import msgspec
 
 from attrobust.benchmark.store.choice import Choice
-from attrobust.benchmark.store.rows import MetricFacts, Record, Signed, Training
-from attrobust.benchmark.store.schema import How
+from attrobust.benchmark.store.rows import ACCURACY, MetricFacts, Record, Signed, Training
+from attrobust.benchmark.store.schema import SCOPES, How
 from attrobust.naming.spec import fingerprint
 from attrobust.types import Named, Settings
 
@@ -128,6 +130,10 @@ class SubjectEntry(Record, frozen=True, kw_only=True):
         return {**facts, "control": self.baseline}
 
 
+Address = tuple[int, str, str, str]
+"""Of an entry: subject, explainer, attack and metric."""
+
+
 class Entry(Record, frozen=True, kw_only=True):
     """Where a stored row stands in the table.
 
@@ -142,6 +148,34 @@ class Entry(Record, frozen=True, kw_only=True):
     attack: str
     metric: str
     row: str
+
+    @property
+    def address(self) -> Address:
+        """Where in the table."""
+        return self.subject, self.explainer, self.attack, self.metric
+
+
+class ShardFacts(Record, frozen=True, kw_only=True):
+    """Which share of a run was computed for itself.
+
+    Attributes:
+        number: which, from 1.
+        starts: for every share, the position of its first entry among all entries of the table.
+        asked: fingerprint of what was asked for, the same for all shares.
+    """
+
+    number: int
+    starts: tuple[int, ...]
+    asked: str
+
+    @property
+    def name(self) -> str:
+        """As typed, e.g. ``2/3``."""
+        return f"{self.number}/{len(self.starts)}"
+
+    def of(self, addresses: Sequence[Address], number: int) -> Sequence[Address]:
+        """Those places of the table that are a share's."""
+        return addresses[self.starts[number - 1] : [*self.starts, len(addresses)][number]]
 
 
 class Plan(Signed, frozen=True, kw_only=True):
@@ -159,11 +193,14 @@ class Plan(Signed, frozen=True, kw_only=True):
         argv: as typed.
         choices: how members of sweeps were chosen on the validation split.
         checkpoints: what was found of a user's checkpoints, by label.
+        shard: the share that the entries are; null where they are all of the table. All rows of the table are listed,
+            with the hashes of the weights that the share met.
 
     The interval is not signed, since it may be chosen later.
     """
 
     UNSIGNED: ClassVar[tuple[str, ...]] = ("digest", "interval")
+    ADDED: ClassVar[tuple[str, ...]] = ("shard",)
 
     schema: Literal[4]
     comparison: Comparison
@@ -177,3 +214,24 @@ class Plan(Signed, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     choices: tuple[Choice, ...] = ()
     checkpoints: dict[str, Settings] = msgspec.field(default_factory=dict)
+    shard: ShardFacts | None = None
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Every place of the table, whoever's, in the order in which runs write them."""
+        return [place for subject in range(len(self.subjects)) for place in self._addresses_of(subject)]
+
+    @property
+    def own_addresses(self) -> Sequence[Address]:
+        """Those that the entries stand at."""
+        return self.shard.of(self.addresses, self.shard.number) if self.shard else self.addresses
+
+    def _addresses_of(self, subject: int) -> Iterator[Address]:
+        yield subject, "", "", ACCURACY.label
+        if robust := self.accuracy_attack:
+            yield subject, "", robust.label, robust.metric.label
+        for scope in SCOPES:
+            metrics = [metric.label for metric in self.metrics if metric.scope == scope]
+            explainers = ("",) if scope == "network" else self.explainers
+            attacks = [attack.label for attack in self.attacks] if scope == "attack" else [""]
+            yield from ((subject, *place) for place in product(explainers, attacks, metrics))

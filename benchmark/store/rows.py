@@ -28,6 +28,8 @@ class Signed(Record, frozen=True, kw_only=True):
     """
 
     UNSIGNED: ClassVar[tuple[str, ...]] = ("digest",)
+    ADDED: ClassVar[tuple[str, ...]] = ()
+    """Fields that older records of the same schema lack, and that are not signed where they are null."""
 
     digest: str = ""
 
@@ -41,7 +43,8 @@ class Signed(Record, frozen=True, kw_only=True):
         return self.digest in ("", self._fingerprint())
 
     def _fingerprint(self) -> str:
-        return fingerprint({key: value for key, value in as_json(self).items() if key not in self.UNSIGNED})
+        signed = {key: value for key, value in as_json(self).items() if key not in self.UNSIGNED}
+        return fingerprint({key: value for key, value in signed.items() if value is not None or key not in self.ADDED})
 
 
 class MetricFacts(Record, frozen=True, kw_only=True):

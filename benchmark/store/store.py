@@ -38,6 +38,16 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether a run came to its end here, once."""
+        return (self.folder / "run.json").is_file()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a run has written something here."""
+        return any((self.folder / name).is_file() for name in ("run.json", "rows.jsonl", "log.txt"))
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from writing this run; raises UsageError where one already does."""
@@ -205,6 +215,22 @@ class Store:
                 start = file.read(len(ROW_START))
             if not ROW_START.startswith(start):
                 raise UsageError(f"{rows} was not written by a run; choose another --out")
+
+    def check_shard(self, name: str) -> None:
+        """Raise UsageError where the folder holds another shard of a run, or all of one, whose record would be lost.
+
+        Args:
+            name: of the shard that is to be written; empty for all of a run.
+        """
+        if not self.is_finished:
+            return
+        shard = self.plan().shard
+        found = shard.name if shard else ""
+        if found != name:
+            holds = f"shard {found} of a run" if found else "all of a run"
+            raise UsageError(
+                f"--out {self.folder} holds {holds}; give {f'shard {name}' if name else 'this run'} another"
+            )
 
     def _sweep(self) -> None:
         """Remove what a killed process left: temporary files, and the torn last line of the rows."""
