@@ -15,12 +15,16 @@ LONG = 60
 """Of seconds and of minutes, what is said in the next unit."""
 
 
-def dry_run(runner: Runner) -> str:
-    """The text; some seconds are spent on an estimate where there is something to do."""
+def dry_run(runner: Runner, *, shared: bool = False) -> str:
+    """The text; some seconds are spent on an estimate where there is something to do.
+
+    Args:
+        runner: of the run.
+        shared: whether an earlier run of a sweep trains its networks.
+    """
     lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
     if shard := runner.request.shard:
-        done, cells = sum(row.done for row in runner.status), sum(row.cells for row in runner.status)
-        known = f"{done}/{cells} cells done"
+        known = f"{sum(row.done for row in runner.status)}/{sum(row.cells for row in runner.status)} cells done"
         if runner.request.criterion:
             known = "measures all members of sweeps; what it computes of the table is known when they are chosen"
         lines.insert(0, f"shard {shard}: {known}")
@@ -28,7 +32,8 @@ def dry_run(runner: Runner) -> str:
         subject, done = row.subject, f"{row.done}/{row.cells}"
         seed = "" if subject.seed is None else subject.seed
         role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
-        lines.append(f"{subject.label:<24} {seed:>4}  {row.origin:<9} {done:>10}{role}")
+        weights = "shared" if shared and row.origin == "to train" else row.origin
+        lines.append(f"{subject.label:<24} {seed:>4}  {weights:<9} {done:>10}{role}")
     for label, seed, origin in runner.source_models():
         lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  source model of attacks")
     estimate = runner.estimate()

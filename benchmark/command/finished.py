@@ -11,13 +11,15 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from attrobust.benchmark.command.options import formats_of
-from attrobust.benchmark.report import leaderboard, text, write
+from attrobust.benchmark.report import text, write
 from attrobust.benchmark.report.shards import IncompleteError
+from attrobust.benchmark.report.sweeps import boards_of, stale_tables, together
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.report.verify import verify as problems_of
 from attrobust.benchmark.store.pieces import Pieces
 from attrobust.benchmark.store.schema import How
-from attrobust.benchmark.store.store import Store
+from attrobust.benchmark.store.store import SWEEP, Store
+from attrobust.benchmark.store.sweep import read_sweep
 from attrobust.types import UsageError
 
 
@@ -26,30 +28,37 @@ def report(options: argparse.Namespace) -> int:
     formats = formats_of(options.export)
     if len(options.runs) > 1 and options.out is None:
         raise UsageError("a table of several runs needs a folder of its own; name it with --out")
-    stores = [Store(path) for path in options.runs]
     own = {path.resolve() for path in options.runs}
-    if options.out and (options.out / "run.json").is_file() and options.out.resolve() not in own:
+    holds = options.out and any((options.out / name).is_file() for name in ("run.json", SWEEP))
+    if holds and options.out.resolve() not in own:
         raise UsageError(f"--out {options.out} holds another run, whose tables would be lost; choose another folder")
-    finished = [store for store in stores if store.is_finished] or stores
+    groups = together(options.runs)
+    finished = [store for group in groups for store in group.stores if store.is_finished]
+    finished = finished or [*groups[0].stores]
     for store in finished:
         if not store.plan().is_as_written:
             sys.stderr.write(f"warning: {store.folder}/run.json is not as the run wrote it; see verify\n")
     interval = options.interval or finished[0].plan().interval
     try:
-        board = leaderboard.build(stores, interval)
+        boards = boards_of(groups, interval)
     except IncompleteError as error:
         sys.stderr.write(f"incomplete: {error}\n")
         return 1
     if options.interval and options.out is None:
-        stores[0].write_plan(replace(stores[0].plan(), interval=interval))
-    _show(board, options.out or stores[0].folder, formats, as_json=options.json)
+        for store in finished:
+            store.write_plan(replace(store.plan(), interval=interval))
+    _show(boards, options.out or options.runs[0], formats, as_json=options.json)
     return 0
 
 
-def tables(store: Store, formats: Sequence[str], interval: How, *, as_json: bool) -> None:
-    """Write the tables of a run that has come to its end, and print one."""
-    write.remove_others(store.folder, formats)
-    _show(leaderboard.build([store], interval), store.folder, formats, as_json=as_json)
+def tables(folder: Path, formats: Sequence[str], interval: How, *, as_json: bool, printed: bool = True) -> None:
+    """Write the tables of a run, or a sweep, that has come to its end, and print one unless it is part of another."""
+    write.remove_others(folder, formats)
+    boards = boards_of(together([folder]), interval)
+    if printed:
+        _show(boards, folder, formats, as_json=as_json)
+    else:
+        write.write(boards, folder, formats)
 
 
 def shard_done(store: Store, *, as_json: bool) -> None:
@@ -73,26 +82,33 @@ def verify(options: argparse.Namespace) -> int:
     """Print what is wrong with runs; returns the exit code."""
     failed = False
     for path in options.runs:
-        sound, problems = problems_of(Store(path))
-        for line in problems:
-            sys.stdout.write(f"{path}: {line}\n")
-        sys.stdout.write(f"{path}: {sound} rows recomputed and equal, {len(problems)} problems\n")
-        failed = failed or bool(problems)
+        wrong = 0
+        for group in together([path]):
+            (store,) = group.stores
+            sound, problems = problems_of(store)
+            wrong += len(problems)
+            for line in problems:
+                sys.stdout.write(f"{store.folder}: {line}\n")
+            sys.stdout.write(f"{store.folder}: {sound} rows recomputed and equal, {len(problems)} problems\n")
+        if not wrong and read_sweep(path):
+            stale = stale_tables(path, together([path]))
+            wrong += len(stale)
+            sys.stdout.writelines(f"{path}: {line}\n" for line in stale)
+        failed = failed or bool(wrong)
     return 1 if failed else 0
 
 
 def clean(options: argparse.Namespace) -> int:
     """Remove the attacked images of runs; returns the exit code."""
-    for path in options.runs:
-        store = Store(path)
+    for store in (store for path in options.runs for group in together([path]) for store in group.stores):
         store.plan()
         with store.locked():
-            freed = Pieces(path).clean()
-        sys.stdout.write(f"{path}: {freed} bytes of attacked images removed; rows, scores and weights stay\n")
+            freed = Pieces(store.folder).clean()
+        sys.stdout.write(f"{store.folder}: {freed} bytes of attacked images removed; rows, scores and weights stay\n")
     return 0
 
 
-def _show(board: Leaderboard, folder: Path, formats: Sequence[str], *, as_json: bool) -> None:
-    paths = write.write(board, folder, formats)
-    sys.stdout.write(write.as_json(board) if as_json else text.terminal(board))
+def _show(boards: Sequence[Leaderboard], folder: Path, formats: Sequence[str], *, as_json: bool) -> None:
+    paths = write.write(boards, folder, formats)
+    sys.stdout.write(write.as_json(*boards) if as_json else text.terminal(*boards))
     sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")

@@ -13,16 +13,15 @@ from collections.abc import Sequence
 
 from attrobust.benchmark.command.ending import Ended, raise_on_signals
 from attrobust.benchmark.command.listing import REGISTRIES, listing
-from attrobust.benchmark.command.logs import logging_to
 from attrobust.benchmark.command.options import (
     benchmark_parser,
     check_parser,
     clean_parser,
     formats_of,
     report_parser,
-    seeds_of,
     verify_parser,
 )
+from attrobust.benchmark.request.axes import Combination, combinations, seeds_of
 from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.benchmark.request.protocol import Protocol, load_protocol
 from attrobust.benchmark.request.shard import Shard
@@ -75,47 +74,48 @@ def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bo
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     formats = formats_of(options.export)
     shard = None if options.shard is None else Shard.parse(options.shard)
-    protocol = _protocol(options)
-    _check_names(protocol)
+    swept = combinations(dataset=options.dataset, model=options.model, eps=options.eps)
+    protocols = [_protocol(options, one) for one in swept]
+    for protocol in protocols:
+        _check_names(protocol)
     _note_left_out()
 
-    from attrobust.benchmark.command.finished import shard_done, tables
+    from attrobust.benchmark.command.sweep import folders, run_all, runners_of, shares_networks
     from attrobust.benchmark.request.request import make_request
-    from attrobust.benchmark.run.runner import Runner
 
-    request = make_request(
-        protocol,
-        checkpoints=options.checkpoint,
-        choose=options.choose,
-        accuracy_floor=options.accuracy_floor,
-        recipe=options.recipe,
-        epochs=options.epochs,
-        data_root=options.data_root,
-        retrain=options.retrain,
-        interval=options.interval,
-        audit=not options.no_audit,
-        device=options.device,
-        batch_size=options.batch_size,
-        memory=options.memory,
-        workers=options.workers or ("auto" if own_process else "1"),
-        plugins=options.plugin,
-        keep_images=options.keep_images != "none",
-        out=options.out,
-        shard=shard,
-    )
-    runner = Runner(request, words)
+    places = folders(options.out, protocols[0].name, swept, shard)
+    requests = [
+        make_request(
+            protocol,
+            checkpoints=options.checkpoint,
+            choose=options.choose,
+            accuracy_floor=options.accuracy_floor,
+            recipe=options.recipe,
+            epochs=options.epochs,
+            data_root=options.data_root,
+            retrain=options.retrain,
+            interval=options.interval,
+            audit=not options.no_audit,
+            device=options.device,
+            batch_size=options.batch_size,
+            memory=options.memory,
+            workers=options.workers or ("auto" if own_process else "1"),
+            plugins=options.plugin,
+            keep_images=options.keep_images != "none",
+            out=place,
+            shard=shard,
+        )
+        for protocol, place in zip(protocols, places, strict=True)
+    ]
+    runners = runners_of(requests, swept, words)
     if options.dry_run:
         from attrobust.benchmark.command.dry_run import dry_run
 
-        sys.stdout.write(dry_run(runner))
+        for index, (runner, one) in enumerate(zip(runners, swept, strict=True)):
+            title = f"-- {one.words}\n" if one.words else ""
+            sys.stdout.write(title + dry_run(runner, shared=shares_networks(runner, runners[:index])))
         return 0
-    store = runner.store
-    with store.locked(), logging_to(store.folder / "log.txt"):
-        failures = runner.run()
-        if shard:
-            shard_done(store, as_json=options.json)
-        else:
-            tables(store, formats, options.interval, as_json=options.json)
+    failures = run_all(runners, swept, formats, as_json=options.json)
     for line in failures:
         sys.stderr.write(f"failed: {line}\n")
     return 1 if failures else 0
@@ -142,13 +142,13 @@ def _note_left_out() -> None:
         sys.stderr.write(f"note: {' '.join(line.split())}\n")
 
 
-def _protocol(options: argparse.Namespace) -> Protocol:
+def _protocol(options: argparse.Namespace, combination: Combination) -> Protocol:
     protocol = load_protocol(options.protocol)
 
     def listed(text: str | None, what: str) -> tuple[str, ...] | None:
         return None if text is None else tuple(str(spec) for spec in parse_specs(text, what))
 
-    dataset = options.dataset
+    dataset = combination.dataset
     if options.image_size is not None:
         spec = Spec.parse(dataset or protocol.dataset)
         if spec.name != "imagefolder":
@@ -160,7 +160,7 @@ def _protocol(options: argparse.Namespace) -> Protocol:
         method_texts = tuple(sweep.text for sweep in parse_sweeps(options.methods, "--methods"))
     return protocol.override(
         dataset=dataset,
-        model=options.model,
+        model=combination.model,
         images=options.images,
         methods=method_texts,
         explainers=listed(options.explainers, "--explainers"),
@@ -169,7 +169,7 @@ def _protocol(options: argparse.Namespace) -> Protocol:
         accuracy_attack=_accuracy_attack(options.accuracy_attack),
         baselines=_listed(options.baselines),
         norm=options.norm,
-        eps=options.eps,
+        eps=combination.eps,
         keep_prediction=False if options.allow_flips else None,
         seeds=None if options.seeds is None else seeds_of(options.seeds),
     )

@@ -24,6 +24,8 @@ EXAMPLES = """examples:
   run_benchmark.py --methods "natural,aga:cosd={0.1,1,10}" --choose topk --accuracy-floor 95%
   run_benchmark.py --dataset imagefolder --data-root photos --image-size 64 --model resnet18 --epochs 5
   run_benchmark.py --checkpoint mine=weights.pt:lenet --methods natural
+  run_benchmark.py --methods natural,aga --eps 4/255,8/255,16/255
+  run_benchmark.py --methods natural,aga --shard 2/3
   run_benchmark.py --list attacks
   run_benchmark.py --list methods:aga
   run_benchmark.py report results/runs/quick --export latex
@@ -90,7 +92,7 @@ def benchmark_parser() -> Parser:
         help="a row from your own weights, or NAME=torchvision/NETWORK, timm/NETWORK, robustbench/NETWORK",
     )
     add("--protocol", default="quick", metavar="NAME|FILE", help="evaluation settings (default: quick)")
-    add("--dataset", metavar="SPEC", help="overrides the protocol, as do the next options")
+    add("--dataset", metavar="SPECS", help="overrides the protocol, as do the next options; several are a sweep")
     add(
         "--data-root",
         type=some_path,
@@ -98,7 +100,7 @@ def benchmark_parser() -> Parser:
         help="folder of the dataset (default for downloads: $ATTROBUST_DATA)",
     )
     add("--image-size", type=int, metavar="N", help="width of the images of an imagefolder")
-    add("--model", metavar="SPEC", help="architecture")
+    add("--model", metavar="SPECS", help="architecture; several are a sweep")
     add("--explainers", metavar="SPECS")
     add("--attacks", metavar="SPECS")
     add("--metrics", metavar="SPECS")
@@ -112,11 +114,11 @@ def benchmark_parser() -> Parser:
         metavar="NAMES|none",
         help="rows that explain nothing: constant-map, random-map, untrained (default: the protocol's)",
     )
-    add("--eps", metavar="E", help="radius in pixel units, e.g. 8/255")
+    add("--eps", metavar="E,E", help="radius in pixel units, e.g. 8/255; several are a sweep")
     add("--norm", choices=("linf", "l2"))
     add("--allow-flips", action="store_true", help="attacks may change the prediction (default: the protocol's)")
     add("--images", type=int, metavar="N", help="how many images of the fixed test list are attacked")
-    add("--seeds", metavar="S,S", help="training seeds; each is a row")
+    add("--seeds", metavar="S,S|S-S", help="training seeds, 0,1,2 or 0-2; each is a row")
     add("--recipe", metavar="NAME|FILE", help="training settings (default: the dataset's)")
     add("--epochs", type=int, metavar="N", help="length of training")
     add("--retrain", action="store_true", help="train instead of using shipped checkpoints")
@@ -237,11 +239,3 @@ def formats_of(text: str) -> list[str]:
     if len(set(names)) < len(names):
         raise UsageError(f"--export {text!r} names a format twice")
     return names
-
-
-def seeds_of(text: str) -> tuple[int, ...]:
-    """Training seeds from ``0,1,2``; raises UsageError where one is not a whole number."""
-    try:
-        return tuple(int(piece) for piece in text.split(","))
-    except ValueError:
-        raise UsageError(f"--seeds {text!r} must be whole numbers separated by commas, e.g. 0,1,2") from None

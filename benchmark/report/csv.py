@@ -10,16 +10,17 @@ from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
 from attrobust.benchmark.report.table import ALL, Leaderboard, Metric, Number
 from attrobust.benchmark.report.training import Origin
 from attrobust.benchmark.report.words import header, method_name
+from attrobust.types import parse_number
 
-SHARED = ["protocol", "dataset", "model", "threat", "interval"]
+SHARED = ["protocol", "dataset", "model", "threat", "norm", "eps", "interval"]
 ROW = ["subset", "method", "seed", "checkpoint", "epochs", "recipe", "baseline"]
 PLACE = ["scope", "explainer", "attack", "metric"]
 VALUES = ["higher_is_better", "images", "undefined", "feasible", "mean", "ci_low", "ci_high", "seeds", "seed_error"]
 DETAILS = ["worst", "worst_5_percent", "median", "best_5_percent", "rank", "best", "flags", "status"]
 
 
-def render(board: Leaderboard) -> str:
-    """The whole leaderboard, with the digits of the other tables; ``rows.jsonl`` has all of them.
+def render(*boards: Leaderboard) -> str:
+    """One leaderboard or several, with the digits of the other tables; ``rows.jsonl`` has all of them.
 
     A row over training seeds has no seed, their number in ``seeds`` and no interval over images.
     """
@@ -27,12 +28,22 @@ def render(board: Leaderboard) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     columns = [*SHARED, *ROW, *PLACE, *VALUES, *DETAILS]
     writer.writerow(columns)
-    shared = {key: getattr(board.comparison, key) for key in ("protocol", "dataset", "threat")}
-    shared |= {"interval": board.interval}
-    for entry in entries(board):
-        values = shared | _place(entry) | _record(entry, board)
-        writer.writerow([values.get(column, "") for column in columns])
+    for board in boards:
+        shared = {key: getattr(board.comparison, key) for key in ("protocol", "dataset", "threat")}
+        shared |= {"interval": board.interval, **_ball(board.comparison.threat)}
+        for entry in entries(board):
+            values = shared | _place(entry) | _record(entry, board)
+            writer.writerow([values.get(column, "") for column in columns])
     return buffer.getvalue()
+
+
+def _ball(threat: str) -> dict[str, object]:
+    """Norm and radius of a threat as a plan has it, which somebody may have edited."""
+    norm, _, eps = threat.partition(" ")
+    try:
+        return {"norm": norm, "eps": parse_number(eps)}
+    except ValueError:
+        return {}
 
 
 def _place(entry: LineEntry | MeanEntry) -> dict[str, object]:

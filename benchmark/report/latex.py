@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from attrobust.benchmark.report.choices import note as chosen
+from collections.abc import Sequence
+
 from attrobust.benchmark.report.entries import printed_rows
-from attrobust.benchmark.report.notes import notes
-from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Mean, Metric, Number
+from attrobust.benchmark.report.notes import all_notes
+from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Mean, Metric, Number, beside
 from attrobust.benchmark.report.words import caption, header, legend, subset_title
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.schema import SCOPES
@@ -20,10 +21,14 @@ SPECIAL = {
 }
 
 
-def render(board: Leaderboard) -> str:
-    """A ``table*`` environment for each subset of the images and each thing that metrics belong to."""
-    places = [(subset, scope) for subset in (ALL, COMMON) for scope in SCOPES if board.subset(subset, scope)]
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(_table(board, *place) for place in places)
+def render(*boards: Leaderboard) -> str:
+    """A ``table*`` environment for each subset of the images and each thing that metrics belong to.
+
+    Args:
+        boards: one, or several with the same columns, whose groups stand beside each other.
+    """
+    places = [(subset, scope) for subset in (ALL, COMMON) for scope in SCOPES if boards[0].subset(subset, scope)]
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(_table(boards, *place) for place in places)
 
 
 def escape(text: str) -> str:
@@ -31,26 +36,26 @@ def escape(text: str) -> str:
     return "".join(SPECIAL.get(char, char) for char in text)
 
 
-def _table(board: Leaderboard, subset: str, scope: Scope) -> str:
-    groups = board.subset(subset, scope)
-    shown = (*board.accuracies, *groups[0].metrics)
+def _table(boards: Sequence[Leaderboard], subset: str, scope: Scope) -> str:
+    groups = beside(boards, subset, scope)
+    shown = (*boards[0].accuracies, *groups[0][1].metrics)
     columns = 1 + len(shown)
     arrows = [f"{escape(header(item, shown))} {UP if item.higher_is_better else DOWN}" for item in shown]
-    title = subset_title(board, subset, groups[0].images)
+    title = subset_title(groups)
     lines = [
         "\\begin{table*}",
         "\\centering",
         "\\small",
-        f"\\caption{{{escape(title)}. {escape(caption(board))} {escape(legend(board))}}}",
+        f"\\caption{{{escape(title)}. {escape(caption(*boards))} {escape(legend(*boards))}}}",
         f"\\label{{tab:attrobust-{subset}-{scope}}}",
         f"\\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
         "\\toprule",
         " & ".join(["Method", *arrows]) + " \\\\",
     ]
-    for group in groups:
-        title = escape(group.title)
+    for board, group in groups:
+        title = escape(board.title(group))
         lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{{title}}}}} \\\\", *_rows(board, group)]
-    said = [*notes(board), *map(chosen, board.choices)] if groups[0] is board.groups[0] else []
+    said = all_notes(boards) if groups[0][1] is boards[0].groups[0] else []
     footnotes = [f"\\par\\footnotesize {escape(note)}" for note in said]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *footnotes, "\\end{table*}", ""])
 

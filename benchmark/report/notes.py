@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from attrobust.benchmark.report.choices import note
 from attrobust.benchmark.report.table import ALL, Leaderboard
 from attrobust.benchmark.report.words import name
+
+
+def all_notes(boards: Sequence[Leaderboard], *, flags: bool = True, choices: bool = True) -> list[str]:
+    """What has to be known beside the numbers of tables: flags and broken rules, and how rows were chosen."""
+    found = []
+    for board in boards:
+        lines = [*(notes(board) if flags else []), *(map(note, board.choices) if choices else [])]
+        found += [f"{board.where}: {line}" if board.where else line for line in lines]
+    return found
 
 
 def notes(board: Leaderboard) -> list[str]:

@@ -11,7 +11,7 @@ from attrobust.benchmark.report.table import Group, Leaderboard
 from attrobust.benchmark.report.training import Origin
 from attrobust.benchmark.store.upgrade import in_older_words
 
-NEW_COLUMNS = ("epochs", "recipe")
+NEW_COLUMNS = ("epochs", "recipe", "norm", "eps")
 """Of CSV tables."""
 
 

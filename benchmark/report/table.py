@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -185,6 +186,7 @@ class Leaderboard:
         interval: how intervals over images were computed.
         choices: how rows were chosen on the validation split.
         audited: whether every network and explainer was tried out for flags.
+        where: of a table beside others, what it is about, e.g. ``eps 2/255``; empty where it stands alone.
     """
 
     comparison: Comparison
@@ -195,7 +197,18 @@ class Leaderboard:
     interval: How = "percentile"
     choices: tuple[Choice, ...] = ()
     audited: bool = True
+    where: str = ""
 
     def subset(self, name: str, scope: Scope | None = None) -> list[Group]:
         """The groups over one subset, of one scope where one is given."""
         return [group for group in self.groups if group.subset == name and scope in (None, group.scope)]
+
+    def title(self, group: Group) -> str:
+        """What a group is about."""
+        return f"{group.title}, {self.where}" if self.where else group.title
+
+
+def beside(boards: Sequence[Leaderboard], subset: str, scope: Scope | None = None) -> list[tuple[Leaderboard, Group]]:
+    """The groups of tables with the same columns: of each explainer and attack those of all tables, one by one."""
+    together = zip(*(board.subset(subset, scope) for board in boards), strict=True)
+    return [pair for groups in together for pair in zip(boards, groups, strict=True)]

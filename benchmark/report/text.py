@@ -6,11 +6,20 @@ import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from attrobust.benchmark.report.choices import note as chosen
 from attrobust.benchmark.report.entries import printed_rows
-from attrobust.benchmark.report.notes import notes
-from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Mean, Metric, Number
-from attrobust.benchmark.report.words import SPREAD, caption, header, left_out, legend, name, subset_title
+from attrobust.benchmark.report.notes import all_notes
+from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Mean, Metric, Number, beside
+from attrobust.benchmark.report.words import (
+    SPREAD,
+    caption,
+    header,
+    left_out,
+    legend,
+    name,
+    protocols,
+    subset_title,
+    told,
+)
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.schema import SCOPES
 
@@ -18,38 +27,49 @@ Cells = list[list[str]]
 ARROWS = {True: "↑", False: "↓"}
 
 
-def terminal(board: Leaderboard) -> str:
-    """The table over all images, a block for each explainer and attack; ``*`` marks the best and its ties."""
-    parts = [caption(board), legend(board)]
+def terminal(*boards: Leaderboard) -> str:
+    """The table over all images, a block for each explainer and attack; ``*`` marks the best and its ties.
+
+    Args:
+        boards: one, or several with the same columns, whose blocks stand beside each other.
+    """
+    parts = [caption(*boards), legend(*boards)]
     for scope in SCOPES:
-        groups = board.subset(ALL, scope)
-        if not groups:
+        shown = beside(boards, ALL, scope)
+        if not shown:
             continue
-        head = _head([*board.accuracies, *groups[0].metrics])
-        blocks = [_cells(board, group, lambda text: f"{text} *") for group in groups]
+        head = _head([*boards[0].accuracies, *shown[0][1].metrics])
+        blocks = [_cells(board, group, lambda text: f"{text} *") for board, group in shown]
         widths = [max(map(len, column)) for column in zip(head, *itertools.chain.from_iterable(blocks), strict=True)]
         parts += ["", _aligned(head, widths)]
-        for group, block in zip(groups, blocks, strict=True):
-            parts += [f"-- {group.title} " + "-" * 20, *(_aligned(row, widths) for row in block)]
-    parts += ["", *(f"! {note}" for note in notes(board)), *map(chosen, board.choices)]
+        for (board, group), block in zip(shown, blocks, strict=True):
+            parts += [f"-- {board.title(group)} " + "-" * 20, *(_aligned(row, widths) for row in block)]
+    parts += ["", *(f"! {line}" for line in all_notes(boards, choices=False)), *all_notes(boards, flags=False)]
+    return "\n".join([*parts, *told(boards, _others)]) + "\n"
+
+
+def _others(board: Leaderboard) -> str:
     right = f"every evaluated network gets right{left_out(board)}"
-    parts.append(f"The other tables also show the {board.common} images that {right}.")
-    return "\n".join(parts) + "\n"
+    return f"The other tables also show the {board.common} images that {right}."
 
 
-def markdown(board: Leaderboard) -> str:
+def markdown(*boards: Leaderboard) -> str:
     """All groups as Markdown tables, best and ties in bold, and how scores are spread over the images."""
-    parts = [f"# {board.comparison.protocol}", "", caption(board), legend(board), ""]
-    for subset, groups in itertools.groupby(board.groups, key=lambda group: group.subset):
-        shown = list(groups)
-        parts += [f"## {subset_title(board, subset, shown[0].images)}", ""]
-        for group in shown:
+    parts = [f"# {protocols(boards)}", "", caption(*boards), legend(*boards), ""]
+    for subset in (ALL, COMMON):
+        shown = beside(boards, subset)
+        parts += [f"## {subset_title(shown)}", ""] if shown else []
+        for board, group in shown:
             rows = _cells(board, group, lambda text: f"**{text}**")
-            parts += [f"### {_escape(group.title)}", "", *_table(_head([*board.accuracies, *group.metrics]), rows)]
+            parts += [
+                f"### {_escape(board.title(group))}",
+                "",
+                *_table(_head([*board.accuracies, *group.metrics]), rows),
+            ]
     parts += [f"## {SPREAD}", ""]
-    for group in board.subset(ALL):
-        parts += [f"### {_escape(group.title)}", "", *_table(_head(group.metrics), _spreads(board, group))]
-    if said := [*notes(board), *map(chosen, board.choices)]:
+    for board, group in beside(boards, ALL):
+        parts += [f"### {_escape(board.title(group))}", "", *_table(_head(group.metrics), _spreads(board, group))]
+    if said := all_notes(boards):
         parts += ["## Notes", "", *(f"- {_escape(note)}" for note in said), ""]
     return "\n".join(parts)
 

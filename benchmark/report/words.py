@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric
 from attrobust.benchmark.report.training import CHECKPOINT, DIGITS, MODEL, RECIPE, trainings
@@ -10,41 +10,83 @@ from attrobust.benchmark.store.schema import How
 
 INTERVALS: dict[How, str] = {"percentile": "bootstrap", "bca": "BCa bootstrap"}
 SEEDS = "; of several training seeds the mean and ± its standard error over the seeds"
+MODIFIED = " (modified: "
 SPREAD = "Worst image / 5 % quantile / median, over all images"
 
 
-def caption(board: Leaderboard) -> str:
-    """What the rows have in common, and how their networks came by their weights."""
-    facts, lines = board.comparison, board.groups[0].lines
-    models = list(dict.fromkeys(line.origin.model for line in lines))
-    model = models[0] if len(models) == 1 else "models as the rows name them"
-    named = [(method_name(line, lines, own=True), line.origin) for line in lines if not line.baseline]
+def caption(*boards: Leaderboard) -> str:
+    """What the rows have in common, and how their networks came by their weights; of several tables what each has."""
+    facts = boards[0].comparison
     explained = "the model's own prediction" if facts.label == "predicted" else "the true class"
-    audited = "" if board.audited else ", not audited"
+    audited = "" if all(board.audited for board in boards) else ", not audited"
     kept = ", prediction kept" if facts.keep_prediction else ""
-    return (
-        f"Protocol {facts.protocol}: {facts.dataset}, {model}, {facts.images} test images, "
-        f"{facts.threat} in pixel units{kept}, {facts.reduction} maps of {explained}{audited}.{trainings(named)}"
+    dataset, model, threat = (" and ".join(dict.fromkeys(found)) for found in zip(*map(_facts, boards), strict=True))
+    sentences = [
+        f"Protocol {protocols(boards)}: {dataset}, {model}, {facts.images} test images, {threat} in pixel units{kept}, "
+        f"{facts.reduction} maps of {explained}{audited}.",
+        *told(boards, _trainings),
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def told(boards: Sequence[Leaderboard], say: Callable[[Leaderboard], str]) -> list[str]:
+    """What there is to say of tables: once where it is the same of all, else of each."""
+    said = [say(board) for board in boards]
+    if len(set(said)) == 1:
+        return said[:1]
+    return [f"{board.where}: {text}" for board, text in zip(boards, said, strict=True) if text]
+
+
+def protocols(boards: Sequence[Leaderboard]) -> str:
+    """The protocol of tables, with all fields that the command line changed in any."""
+    if len(boards) == 1:
+        return boards[0].comparison.protocol
+    changed: dict[str, list[str]] = {}
+    for board in boards:
+        title, _, fields = board.comparison.protocol.removesuffix(")").partition(MODIFIED)
+        changed.setdefault(title, []).extend(filter(None, fields.split(", ")))
+    return " and ".join(
+        title + (f"{MODIFIED}{', '.join(sorted(set(fields)))})" if fields else "") for title, fields in changed.items()
     )
 
 
-def legend(board: Leaderboard) -> str:
+def _facts(board: Leaderboard) -> tuple[str, str, str]:
+    facts, models = board.comparison, dict.fromkeys(line.origin.model for line in board.groups[0].lines)
+    model = next(iter(models)) if len(models) == 1 else "models as the rows name them"
+    return facts.dataset, model, facts.threat
+
+
+def _trainings(board: Leaderboard) -> str:
+    lines = board.groups[0].lines
+    named = [(method_name(line, lines, own=True), line.origin) for line in lines if not line.baseline]
+    return trainings(named).strip()
+
+
+def legend(*boards: Leaderboard) -> str:
     """How to read the numbers."""
+    board = boards[0]
     under = [f", under {item.attack} on the attacked images" for item in board.accuracies if item.attack]
-    seeds = "" if not board.groups[0].means else SEEDS
+    seeds = SEEDS if any(item.groups[0].means for item in boards) else ""
     marked = "marked entries are the best and those that no other can be told apart from and above"
+    each = ", of each by itself" if len(boards) > 1 else ""
     return (
         f"Mean over images with its 95 % {INTERVALS[board.interval]} interval{seeds}; accuracy is on the whole test "
-        f"split{''.join(under)}; {marked} (paired over images, false discoveries held at 5 % over the table). "
+        f"split{''.join(under)}; {marked} (paired over images, false discoveries held at 5 % over the table{each}). "
         "An exclamation mark is a flag: see the notes."
     )
 
 
-def subset_title(board: Leaderboard, subset: str, images: int) -> str:
-    """Which images groups are about."""
-    if subset == ALL:
-        return f"All {images} images"
-    return f"The {images} images that every evaluated network classifies correctly{left_out(board)}"
+def subset_title(shown: Sequence[tuple[Leaderboard, Group]]) -> str:
+    """Which images groups are about, of the same subset."""
+    images = {board.where: group.images for board, group in reversed(shown)}
+    boards = {board.where: board for board, _ in shown}
+
+    def title(board: Leaderboard) -> str:
+        if shown[0][1].subset == ALL:
+            return f"All {images[board.where]} images"
+        return f"The {images[board.where]} images that every evaluated network classifies correctly{left_out(board)}"
+
+    return "; ".join(told([*boards.values()], title))
 
 
 def left_out(board: Leaderboard) -> str:

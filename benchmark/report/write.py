@@ -17,14 +17,14 @@ from attrobust.types import UsageError
 
 Json = dict[str, object]
 
-FORMATS: dict[str, tuple[str, Callable[[Leaderboard], str]]] = {
+FORMATS: dict[str, tuple[str, Callable[..., str]]] = {
     "csv": ("csv", csv.render),
     "latex": ("tex", latex.render),
     "markdown": ("md", text.markdown),
 }
 
 
-def write(board: Leaderboard, folder: Path, formats: Sequence[str]) -> list[Path]:
+def write(boards: Sequence[Leaderboard], folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write ``leaderboard.<suffix>`` in every format asked for; returns the paths.
 
     Raises:
@@ -35,7 +35,7 @@ def write(board: Leaderboard, folder: Path, formats: Sequence[str]) -> list[Path
         suffix, render = FORMATS[name]
         path = folder / f"leaderboard.{suffix}"
         try:
-            write_atomically(path, render(board))
+            write_atomically(path, render(*boards))
         except OSError as error:
             raise UsageError(
                 f"{folder} cannot be written ({error.strerror}); name another folder with --out"
@@ -51,8 +51,13 @@ def remove_others(folder: Path, formats: Sequence[str]) -> None:
             (folder / f"leaderboard.{suffix}").unlink(missing_ok=True)
 
 
-def as_json(board: Leaderboard) -> str:
-    """Every number of the leaderboard with all its digits, as a JSON document; undefined numbers are null."""
+def as_json(*boards: Leaderboard) -> str:
+    """Every number of leaderboards with all its digits, as a JSON document; undefined numbers are null."""
+    found = [_whole(board) for board in boards]
+    return json.dumps({"sweep": found} if len(found) > 1 else found[0], indent=2) + "\n"
+
+
+def _whole(board: Leaderboard) -> Json:
     rows: list[Json] = []
     over_seeds: list[Json] = []
     for entry in entries(board):
@@ -60,14 +65,14 @@ def as_json(board: Leaderboard) -> str:
             rows.append(_record(entry))
         else:
             over_seeds.append(_over_seeds(entry))
-    whole = {
+    return {
+        **({"where": board.where} if board.where else {}),
         "comparison": plain(board.comparison),
         "interval": board.interval,
         "choices": [plain(choice.settled()) for choice in board.choices],
         "rows": rows,
         "over_seeds": over_seeds,
     }
-    return json.dumps(whole, indent=2) + "\n"
 
 
 def _place(group: Group | None, metric: Metric) -> Json:

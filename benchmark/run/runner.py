@@ -55,8 +55,10 @@ class Runner:
         request: resolved and checked.
         argv: as typed, for the record.
         executor: carries jobs out; chosen by what there is to compute unless one is given.
+        data: of the same dataset, where it was loaded and read already.
 
     Attributes:
+        data: images.
         status: for every row and candidate how far it has come; of a shard only what is known to be its own.
         left: what there is to do.
         resources: what it is done with.
@@ -66,32 +68,34 @@ class Runner:
             a network; or the folder is not a run's.
     """
 
-    def __init__(self, request: Request, argv: list[str], executor: Executor | None = None) -> None:
+    def __init__(
+        self, request: Request, argv: list[str], executor: Executor | None = None, data: Loaded | None = None
+    ) -> None:
         self.request = request
         self.store = Store(request.out)
         self._argv = argv
         self.resources = Resources(devices=(str(request.device),), threads=torch.get_num_threads())
         label = request.dataset.label
-        self._data: Loaded = load_dataset(request.dataset.item, request.data_root, label)
-        test = self._data.splits["test"]
+        self.data: Loaded = data or load_dataset(request.dataset.item, request.data_root, label)
+        test = self.data.splits["test"]
         wanted = request.protocol.images
         if wanted > len(test):
             raise UsageError(f"--images {wanted}: the test split of {label} has {len(test)} images")
-        read_all(self._data, _splits_used(request), label)
-        self._table = table_grid(request, self._data)
-        self._choosing = choosing_grid(request.criterion, self._data, wanted) if request.criterion else None
+        read_all(self.data, _splits_used(request), label)
+        self._table = table_grid(request, self.data)
+        self._choosing = choosing_grid(request.criterion, self.data, wanted) if request.criterion else None
         grids = [grid for grid in (self._table, self._choosing) if grid]
-        check_settings(request, self._data, grids)
-        opened = open_checkpoints(request, self._data)
+        check_settings(request, self.data, grids)
+        opened = open_checkpoints(request, self.data)
         self._external_sha256 = {name: sha256 for name, (_, sha256) in opened.items()}
-        self.subjects = subjects_of(request, self._data)
-        self._networks = Networks(request, self._data, self.store.folder / "checkpoints")
+        self.subjects = subjects_of(request, self.data)
+        self._networks = Networks(request, self.data, self.store.folder / "checkpoints")
         self._executor = executor
         self._typical: nn.Module | None = None
         self._asked = [*self.subjects, *baselines_of(request, self.subjects)]
         self.planner = Planner(
             request,
-            self._data,
+            self.data,
             table=self._table,
             choosing=self._choosing,
             networks=self._networks,
@@ -107,7 +111,7 @@ class Runner:
         self.status, self.left = status_of(plan, self._driver(), self._networks, self._weights)
         # Which rows of a sweep are to be measured is known when its candidates are.
         if self._choosing or any(row.done < row.cells for row in self.status):
-            networks = try_out(request, self._data, grids, [network for network, _ in opened.values()])
+            networks = try_out(request, self.data, grids, [network for network, _ in opened.values()])
             batch = test.batch(range(min(wanted, request.batch_size)))[0]
             jobs, work = self.left.jobs, self.left.work
             self.resources = choose_resources(request.device, request.workers, networks, batch, jobs=jobs, work=work)
@@ -129,7 +133,7 @@ class Runner:
             return None
         with restored():
             torch.set_num_threads(self.resources.threads)
-            return estimate(self.request, self._data, self.left, self._typical)
+            return estimate(self.request, self.data, self.left, self._typical)
 
     def run(self) -> list[str]:
         """Compute what is missing and record what was asked for; returns one line for every failure."""
@@ -143,7 +147,7 @@ class Runner:
 
     def _say_what_is_kept(self) -> None:
         """Say how large attacked images may become, and whether there is room."""
-        wanted = self.left.kept_bytes(self._data.channels * self._data.size**2)
+        wanted = self.left.kept_bytes(self.data.channels * self.data.size**2)
         if wanted < WORTH_SAYING:
             return
         folder = self.store.folder
@@ -156,7 +160,7 @@ class Runner:
         """What carries jobs out: this process, or others."""
         request = self.request
         if len(resources.devices) == 1:
-            return Serial(Worker(request, self._data))
+            return Serial(Worker(request, self.data))
         plugins = tuple((path.resolve(), file_digest(path.resolve())) for path in request.plugins)
         sent = pickle.dumps(request)
         return Workers(
@@ -174,7 +178,7 @@ class Runner:
         own = self._share(plan)
         completed = sorted(driver.run(own.plan, executor), key=lambda done: done.position)
         comparison = comparison_of(self.request, self._table.data_sha256)
-        images = image_facts(self._data)
+        images = image_facts(self.data)
         shard = None
         if self.request.shard:
             asked = asked_for(self.request, comparison, images, self._asked)
@@ -190,7 +194,7 @@ class Runner:
         """What of the plan of the whole table this command carries out."""
         if self.request.shard is None:
             return Share(plan=plan, starts=())
-        images = len(self._data.splits["train"]) if "train" in self._data.splits else 0
+        images = len(self.data.splits["train"]) if "train" in self.data.splits else 0
 
         def weigh(network: NetworkJob) -> int:
             before = network.source if isinstance(network.source, TrainingJob) else None
@@ -203,7 +207,7 @@ class Runner:
 
     def _driver(self) -> Driver:
         def identify(split: SplitName, images: int) -> str:
-            return evaluation_sha256(self._data.splits[split], images)
+            return evaluation_sha256(self.data.splits[split], images)
 
         return Driver(self.request, self.store, identify)
 
@@ -222,7 +226,7 @@ class Runner:
             return origin, self._external_sha256[subject.source.name]
         if isinstance(subject.source, Untrained):
             try:
-                return origin, subject.source.open(self._data)[1]
+                return origin, subject.source.open(self.data)[1]
             except Exception:  # The architecture does not take the images, so that its cells fail.
                 return origin, ""
         return origin, checkpoint.card.sha256 if checkpoint else ""

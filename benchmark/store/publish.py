@@ -18,12 +18,17 @@ import msgspec
 from attrobust.benchmark.store.plan import Plan
 from attrobust.benchmark.store.rows import Row, RowBase, Signed
 from attrobust.benchmark.store.schema import SCHEMA
+from attrobust.benchmark.store.sweep import Sweep
 from attrobust.files import write_atomically
 from attrobust.types import Settings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILES: dict[str, tuple[Any, str]] = {
     "rows.schema.json": (Row, f"A line of rows.jsonl, schema {SCHEMA}: one metric of one cell."),
+    "sweep.schema.json": (
+        Sweep,
+        f"The contents of sweep.json, schema {SCHEMA}: runs that differ in what a command listed.",
+    ),
     "run.schema.json": (Plan, f"The contents of run.json, schema {SCHEMA}: what was asked for last."),
 }
 """By file name, the type that it is made of, and what it describes."""

@@ -22,6 +22,7 @@ from attrobust.files import UNFINISHED, file_sha256, write_atomically
 from attrobust.naming.validate import MisfitError, as_json, parsed
 from attrobust.types import UsageError
 
+SWEEP = "sweep.json"
 TABLES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex")
 AGAIN = "delete it or choose another --out, and run the benchmark again"
 ROW_START = b'{"cell":'
@@ -45,8 +46,9 @@ class Store:
 
     @property
     def is_begun(self) -> bool:
-        """Whether a run has written something here."""
-        return any((self.folder / name).is_file() for name in ("run.json", "rows.jsonl", "log.txt"))
+        """Whether a run has written something here, or the sweep that it is to be part of has begun."""
+        files = [self.folder / name for name in ("run.json", "rows.jsonl", "log.txt")]
+        return any(path.is_file() for path in (*files, self.folder.parent / SWEEP))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -137,6 +139,11 @@ class Store:
         path = self._scores_path(fingerprint)
         write_atomically(path, buffer.getvalue())
         return file_sha256(path)
+
+    def copy_scores(self, other: Store, row: ScoredRow) -> None:
+        """Take the per-image scores of a row over from another run."""
+        path = self._scores_path(row.fingerprint)
+        write_atomically(path, other._scores_path(row.fingerprint).read_bytes())
 
     def load_scores(self, row: ScoredRow) -> tuple[Floats, Booleans]:
         """Per-image scores of a row, and whether the attack on each image obeyed the rules.

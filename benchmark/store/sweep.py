@@ -1,0 +1,93 @@
+"""A sweep on disk: ``sweep.json`` names the runs that differ in an axis; each is a folder of its own, and complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from attrobust.benchmark.store.rows import Record, ScoredRow
+from attrobust.benchmark.store.schema import SCHEMA
+from attrobust.benchmark.store.store import AGAIN, SWEEP, Store
+from attrobust.files import write_atomically
+from attrobust.naming.validate import MisfitError, as_json, parsed, validated
+from attrobust.types import UsageError
+
+
+class SweptRun(Record, frozen=True, kw_only=True):
+    """One run of a sweep.
+
+    Attributes:
+        folder: its name, inside the sweep's.
+        words: what tells it from the others, as tables say it.
+    """
+
+    folder: str
+    words: str
+
+
+class Sweep(Record, frozen=True, kw_only=True):
+    """The contents of ``sweep.json``.
+
+    Attributes:
+        schema: version of its form.
+        runs: in the order of the table.
+    """
+
+    schema: Literal[4] = SCHEMA
+    runs: tuple[SweptRun, ...]
+
+
+def read_sweep(folder: Path) -> Sweep | None:
+    """The sweep that a folder holds; None where there is none. Raises UsageError where the file is damaged."""
+    path = folder / SWEEP
+    if not path.is_file():
+        return None
+    try:
+        sweep: Sweep = validated(parsed(path.read_bytes()), Sweep)
+    except (MisfitError, ValueError) as error:
+        raise UsageError(f"{path} is no sweep ({error}); {AGAIN}") from error
+    if not sweep.runs or any(Path(run.folder).name != run.folder for run in sweep.runs):
+        raise UsageError(f"{path} is no sweep (runs that are no folders in it); {AGAIN}")
+    return sweep
+
+
+def write_sweep(folder: Path, sweep: Sweep) -> None:
+    """Record what a sweep is made of; raises UsageError where the folder cannot be written."""
+    try:
+        write_atomically(folder / SWEEP, json.dumps(as_json(sweep), indent=2, sort_keys=True) + "\n")
+    except OSError as error:
+        raise UsageError(f"--out {folder} cannot be written: {error.strerror}") from error
+
+
+def take_over(target: Store, source: Store) -> None:
+    """Give a run what a finished one of the same images and networks has computed and its attacks do not decide.
+
+    These are weights, which stay one file on disk where the system can do that, and rows without attack.
+
+    Args:
+        target: locked.
+        source: of the other run.
+    """
+    for card in sorted((source.folder / "checkpoints").glob("*.toml")):
+        for path in (card.with_suffix(".pt"), card):
+            _linked(path, target.folder / "checkpoints" / path.name)
+    known, rows = target.rows(), source.rows()
+    for entry in source.plan().entries:
+        row = rows[entry.row]
+        if isinstance(row, ScoredRow) and not entry.attack and not isinstance(known.get(entry.row), ScoredRow):
+            target.copy_scores(source, row)
+            target.append([row])
+            known[entry.row] = row
+
+
+def _linked(path: Path, place: Path) -> None:
+    if place.exists() or not path.is_file():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, place)
+    except OSError:
+        shutil.copyfile(path, place)
