@@ -24,7 +24,7 @@ class Job:
         label: as logs say it.
         group: the row of the table it belongs to, as progress bars say it; empty where several rows may share it.
         images: how many it attacks or scores, as progress bars count them.
-        cost: seconds that it may take, as far as that can be said; of several jobs the longest is begun first.
+        cost: how long it may take, in passes of one image; of several jobs that can be done the longest is begun first.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Which job is next: one whose needs are done, networks before all others, then the longest."""
+"""Which job is next: of those whose needs are done the longest."""
 
 from __future__ import annotations
 

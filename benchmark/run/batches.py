@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attrobust.benchmark.executors.jobs import BatchJob, CellJob, RetrainingJob
+from attrobust.benchmark.run.costs import passes
 from attrobust.benchmark.run.coverage import batches
 from attrobust.metrics.shared.retraining import RetrainingMetric
 
+TRAINING = 1e12
+"""Cost of a training of a retraining metric: more than any batch, so that it is begun before."""
 Pieces = tuple[BatchJob, ...] | tuple[RetrainingJob, ...]
 
 
@@ -26,6 +29,7 @@ def in_batches(job: CellJob, size: int, *, keeps: bool) -> tuple[CellJob, Pieces
     if job.scope == "training":
         trainings = _trainings(job)
         return replace(job, needs=(*job.needs, *(part.key for part in trainings))), trainings
+    cost = passes(job, training=0) / job.cell.images
     parts = tuple(
         BatchJob(
             key=f"{job.key}/{rows.start}",
@@ -33,6 +37,7 @@ def in_batches(job: CellJob, size: int, *, keeps: bool) -> tuple[CellJob, Pieces
             label=job.label,
             group=job.group,
             images=len(rows),
+            cost=cost * len(rows),
             whole=job,
             rows=rows,
             keeps=keeps,
@@ -51,6 +56,7 @@ def _trainings(job: CellJob) -> tuple[RetrainingJob, ...]:
             needs=_networks(job),
             label=f"{job.label} / training {number + 1} of {count}",
             group=job.group,
+            cost=TRAINING,
             whole=job,
             number=number,
         )

@@ -21,6 +21,8 @@ from attrobust.types import Cell, Flag
 
 DECISIVE = ("subject", "data_sha256", "explainer", "threat", "label", "reduction", "seed")
 """What of a cell decides its flags, the network and the sources apart."""
+EARLY = 1e9
+"""Cost of an audit: more than any batch, so that it is begun before the cells that wait for it."""
 
 
 def audit_key(network: NetworkJob, cell: Cell) -> str:
@@ -42,6 +44,7 @@ def audit_of(job: CellJob, networks: Sequence[NetworkJob]) -> AuditJob | None:
         key=job.audit,
         needs=tuple(network.key for network in networks),
         label=f"{job.group} / {job.explainer.label} / audit",
+        cost=EARLY,
         group=job.group,
         network=job.network,
         explainer=job.explainer,

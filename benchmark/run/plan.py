@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -129,7 +130,7 @@ class Planner:
             if isinstance(source, TrainingJob) and source.before and self._networks.origin(source)[0] == "to train":
                 before = self._with_start(source.before, source.before.method.label)
             needs = tuple(job.key for job in before[-1:])
-            job = NetworkJob(key=key, needs=needs, label=label, source=source, lent=key in self._lent)
+            job = NetworkJob(key=key, needs=needs, label=label, source=source, lent=key in self._lent, cost=math.inf)
             self._known[key] = [*before, job]
         return self._known[key]
 

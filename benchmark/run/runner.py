@@ -23,6 +23,7 @@ from attrobust.benchmark.executors.worker import Worker
 from attrobust.benchmark.executors.workers import Workers
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.choosing import Selection, choose
+from attrobust.benchmark.run.costs import PASSES
 from attrobust.benchmark.run.driver import Driver
 from attrobust.benchmark.run.estimate import Estimate, estimate
 from attrobust.benchmark.run.grid import choosing_grid, table_grid
@@ -31,7 +32,7 @@ from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, 
 from attrobust.benchmark.run.record import asked_for, comparison_of, record_of
 from attrobust.benchmark.run.resources import Resources
 from attrobust.benchmark.run.resources import choose as choose_resources
-from attrobust.benchmark.run.shards import PASSES, Share, share
+from attrobust.benchmark.run.shards import Share, share
 from attrobust.benchmark.run.status import status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.store.pieces import ATTACKED

@@ -7,24 +7,18 @@ more than once. What is on disk already does not move blocks, or a command that 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from attrobust.benchmark.executors.base import Job
-from attrobust.benchmark.executors.jobs import AuditJob, CellJob, ClaimJob, NetworkJob
+from attrobust.benchmark.executors.jobs import AuditJob, ClaimJob, NetworkJob
 from attrobust.benchmark.request.shard import Shard
 from attrobust.benchmark.run.cells import PlacedCell, rows_of
+from attrobust.benchmark.run.costs import passes
 from attrobust.benchmark.run.plan import Part, Plan
-from attrobust.metrics.shared.retraining import RetrainingMetric
-from attrobust.types import Cost
 
 Weigh = Callable[[NetworkJob], int]
 """What it costs to obtain a network, in passes of one image; 0 where nothing is trained, whatever is on disk."""
-PASSES = 4
-"""Of a step of an attack, and of scoring an image."""
-REPEATED = ("steps", "samples", "restarts", "draws", "queries")
-"""Settings of attacks and explainers that say how often something is done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +47,7 @@ def share(plan: Plan, shard: Shard, training: int, weigh: Weigh) -> Share:
     networks = [[network for network in (cell.network, cell.source_model) if network] for cell in cells]
     weights = {network.key: weigh(network) for needed in networks for network in needed}
     needed = [{network.key: weights[network.key] for network in some} for some in networks]
-    costs = [_passes(cell, training) for cell in cells]
+    costs = [passes(cell, training) for cell in cells]
     edges = blocks(costs, needed, shard.count)
     rows = [0, *itertools.accumulate(len(rows_of(cell)) for cell in cells)]
     first, last = edges[shard.number - 1], [*edges, len(cells)][shard.number]
@@ -94,26 +88,6 @@ def _filled(costs: Sequence[int], needed: Sequence[dict[str, int]], limit: int) 
         total += more
         paid |= some
     return starts
-
-
-def _passes(job: CellJob, training: int) -> int:
-    """Roughly what a cell costs, in passes of one image."""
-    if job.scope == "training":
-        return training * sum(
-            metric.item.trainings for metric in job.metrics if isinstance(metric.item, RetrainingMetric)
-        )
-    maps = _rounds(job.explainer.item) if job.explainer else 1
-    rounds = 1 + _rounds(job.attack.item) if job.attack else 1
-    return job.cell.images * maps * rounds * (PASSES if job.attack or job.metrics else 1)
-
-
-def _rounds(item: object) -> int:
-    """How often an attack asks for maps, or an explainer for gradients."""
-    budget = getattr(item, "budget", None)
-    if isinstance(budget, Cost):
-        return int(budget.forward)
-    values = [getattr(item, name, 1) for name in REPEATED]
-    return math.prod(value for value in values if isinstance(value, int) and value > 0)
 
 
 def _part(part: Part, cells: Sequence[PlacedCell]) -> Part:
