@@ -31,7 +31,7 @@ ATTACKED = [*FAST, "--accuracy-attack", "apgd:steps=2"]
         (["--methods", "aga:cosd={1,1.0}"], "aga:cosd=1.0 is the same as aga:cosd=1"),
         (["--methods", "aga:cosd={0.1,x}"], "'x' is not a number"),
         (["--methods", "aga:cosd=0.1", "aga:cosd=1"], "takes key={a,b} apart unless it stands in quotes"),
-        (["--checkpoint", "mine=weights.pt:lenet:width={4,8}"], "stands for 2 settings where one is wanted"),
+        (["--accuracy-attack", "pgd:steps={1,2}"], "stands for 2 settings where one is wanted"),
         (["--attacks", "topk:steps={0,2}"], "at least 1"),
         (["--choose", "topk"], "--choose needs a sweep"),
         (["--methods", "aga:cosd={0.1,1}", "--accuracy-floor", "0.9"], "give --choose METRIC too"),

@@ -13,7 +13,13 @@ import pytest
 
 from attrobust.benchmark.checkpoints.card import shipped
 from attrobust.benchmark.command.main import main
-from attrobust.benchmark.run.shards import blocks
+from attrobust.benchmark.executors.jobs import AuditJob, CellJob, ClaimJob, NetworkJob
+from attrobust.benchmark.request.protocol import load_protocol
+from attrobust.benchmark.request.request import make_request
+from attrobust.benchmark.request.shard import Shard
+from attrobust.benchmark.run.runner import Runner
+from attrobust.benchmark.run.shards import blocks, share
+from attrobust.benchmark.run.subjects import baselines_of
 from attrobust.benchmark.store.store import TABLES, Store
 
 from helpers.runs import SMALL, run, write_plan, written_plan
@@ -193,6 +199,60 @@ def test_a_shard_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert code == 0
     assert (tmp_path / "results/runs/quick-1-of-2/run.json").is_file()
     assert json.loads(shown)["shard"] == "1/2"
+
+
+def costs_one(_network: NetworkJob) -> int:
+    return 1
+
+
+def test_a_share_has_the_jobs_that_its_cells_need_and_no_others(tmp_path: Path) -> None:
+    protocol = load_protocol("quick").override(
+        methods=("natural", "aga"),
+        images=4,
+        explainers=("saliency", "ig:steps=2"),
+        attacks=("noise:draws=1", "transfer:steps=1"),
+        metrics=("cosine", "gini"),
+        baselines=("constant-map", "untrained"),
+    )
+    weights = shutil.copy(shipped()["digits/natural"].with_suffix(".pt"), tmp_path / "mine.pt")
+    request = make_request(
+        protocol,
+        checkpoints=[f"mine={weights}:lenet:width=16,hidden=64"],
+        choose=None,
+        accuracy_floor=None,
+        recipe=None,
+        epochs=None,
+        data_root=None,
+        retrain=False,
+        interval="percentile",
+        audit=True,
+        device="cpu",
+        batch_size=4,
+        memory=None,
+        workers="1",
+        plugins=[],
+        keep_images=True,
+        out=tmp_path / "run",
+    )
+    runner = Runner(request, [])
+    plan = runner.planner.plan([*runner.subjects, *baselines_of(request, runner.subjects)])
+    whole = [(part.subject.label, cell.column, cell.job.key) for part in plan.parts for cell in part.cells]
+    for count in (1, 4, len(whole)):
+        shares = [share(plan, Shard(number=i + 1, count=count), 1, costs_one).plan for i in range(count)]
+        cells = [
+            (part.subject.label, cell.column, cell.job) for own in shares for part in own.parts for cell in part.cells
+        ]
+        assert [(label, column, job.key) for label, column, job in cells] == whole
+        for own in shares:
+            keys = {job.key for job in own.jobs}
+            needed = {key for job in own.jobs for key in job.needs}
+            assert needed <= keys
+            computed = [job for job in own.jobs if isinstance(job, CellJob)]
+            networks = {network.key for job in computed for network in (job.network, job.source_model) if network}
+            assert {job.key for job in own.jobs if isinstance(job, NetworkJob)} == networks
+            audits = {job.key for job in own.jobs if isinstance(job, AuditJob)}
+            assert audits == {job.audit for job in computed} - {""}
+        assert sum(isinstance(job, ClaimJob) for own in shares for job in own.jobs) == 1
 
 
 def dearest(starts: Sequence[int], costs: Sequence[int], names: Sequence[str]) -> int:
