@@ -152,6 +152,18 @@ def benchmark_parser() -> Parser:
         help="compute one of N shares, for machines that do not talk to each other; report puts them together",
     )
     add(
+        "--executor",
+        default="local",
+        metavar="local|ray[:ADDRESS]",
+        help="where jobs are carried out: here, or on the nodes of a Ray cluster, at most --workers at once "
+        "(default: local; see docs/cluster.md)",
+    )
+    add(
+        "--gpus-per-job",
+        metavar="N",
+        help="GPUs that a job has on a Ray cluster, or a share of one (default: 1 where there are any)",
+    )
+    add(
         "--keep-images",
         choices=("exact", "none"),
         default="exact",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from attrobust.benchmark.command.finished import shard_done, tables
@@ -76,11 +77,11 @@ def run_all(
         store, words = runner.store, combination.words
         if swept:
             sys.stderr.write(f"-- {words} ({index + 1} of {len(runners)})\n")
-        with store.locked(), logging_to(store.folder / "log.txt"):
+        with closing(runner.executor()) as executor, store.locked(), logging_to(store.folder / "log.txt"):
             for other in runners[:index]:
                 if _same_images_and_networks(runner.request, other.request):
                     take_over(store, other.store)
-            failures += [f"{words}: {line}" if swept else line for line in runner.run()]
+            failures += [f"{words}: {line}" if swept else line for line in runner.run(executor)]
             if first.shard:
                 shard_done(store, as_json=as_json)
             else:

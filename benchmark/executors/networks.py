@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from torch import nn
 from attrobust import methods
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.find import Checkpoint, find_shipped, find_trained, train_into
+from attrobust.benchmark.checkpoints.source import WeightFile
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.executors.jobs import Source
@@ -32,10 +34,12 @@ class Networks:
     Args:
         request, data: of the run.
         folder: of the checkpoints that the run trains.
+        copies: of users' weight files that are out of reach, by the paths that checkpoints have for them.
     """
 
-    def __init__(self, request: Request, data: Loaded, folder: Path) -> None:
+    def __init__(self, request: Request, data: Loaded, folder: Path, copies: Mapping[Path, Path] | None = None) -> None:
         self._request, self._data, self._folder = request, data, folder
+        self._copies = copies or {}
 
     def origin(self, source: Source) -> tuple[Origin, Checkpoint | None]:
         """Where the weights come from, and what of them is on disk."""
@@ -62,9 +66,16 @@ class Networks:
         if isinstance(source, Untrained):
             return source.open(self._data)
         if isinstance(source, ExternalCheckpoint):
-            return source.open(facts)
+            return self.at_hand(source).open(facts)
         checkpoint = self._checkpoint(source)
         return checkpoint.network(source.method.item, source.model.item, facts), checkpoint.card.sha256
+
+    def at_hand(self, checkpoint: ExternalCheckpoint) -> ExternalCheckpoint:
+        """A user's checkpoint, read from the copy of its file where there is one."""
+        source = checkpoint.source
+        if not isinstance(source, WeightFile) or source.path not in self._copies:
+            return checkpoint
+        return replace(checkpoint, source=WeightFile(path=self._copies[source.path]))
 
     def _checkpoint(self, job: TrainingJob) -> Checkpoint:
         """The weights of a job, trained now where there are none yet, after those that they go on from."""

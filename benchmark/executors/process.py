@@ -10,8 +10,8 @@ import signal
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,24 @@ from typing import Any
 from tqdm import tqdm
 
 from attrobust.benchmark.executors.base import Job, Result
-from attrobust.types import UsageError
+from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """A plug-in file of the run.
+
+    Attributes:
+        path: where it lies.
+        sha256: of it.
+        module: what pickled objects call it.
+    """
+
+    path: Path
+    sha256: str
+    module: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +44,22 @@ class Setup:
     """What a worker process is made with, as data that can be pickled before a plug-in is loaded.
 
     Attributes:
-        plugins: files to be loaded first, with their sha256.
+        plugins: files to be loaded first.
         request: of the run, pickled.
         device: to compute on.
         threads: of the CPU.
+        splits: the sha256 that images must have which were read elsewhere.
+        out: a folder in place of the run's, where that is out of reach.
+        copies: of users' files that are out of reach, by the paths that the request has for them.
     """
 
-    plugins: tuple[tuple[Path, str], ...]
+    plugins: tuple[Plugin, ...]
     request: bytes
     device: str
     threads: int
+    splits: Mapping[SplitName, str] = field(default_factory=dict)
+    out: Path | None = None
+    copies: Mapping[Path, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +91,20 @@ class Ready:
 
 
 Message = Done | Said | Refused | Ready
+Send = Callable[[Message], None]
+
+
+def heard(message: Message) -> Result | None:
+    """Take in a message of a worker: the result that it brings, if any; a record goes to the log.
+
+    Raises:
+        UsageError: a mistake of the user's, or the worker cannot go on.
+    """
+    if isinstance(message, Refused):
+        raise UsageError(message.reason)
+    if isinstance(message, Said):
+        LOG.log(message.level, "%s", message.text, extra={"file_only": message.file_only})
+    return message.result if isinstance(message, Done) else None
 
 
 def serve(connection: Connection, setup: Setup) -> None:
@@ -86,34 +121,49 @@ def serve(connection: Connection, setup: Setup) -> None:
     os.environ["TQDM_DISABLE"] = "1"
     # A lock between processes, which tqdm makes of itself, would be said to leak when this one is ended.
     tqdm.set_lock(threading.RLock())
-    sender = _Sender(connection)
-    try:
-        worker = make_worker(setup, sender)
-    except UsageError as error:
-        sender.send(Refused(reason=str(error)))
-        return
-    except (Exception, SystemExit) as error:
-        LOG.error("a worker process cannot start\n%s", traceback.format_exc(), extra={"file_only": True})
-        sender.send(Refused(reason=f"a worker process cannot start: {type(error).__name__}: {error}"))
-        return
-    sender.send(Ready())
-    while True:
+    send = _Sender(connection).send
+    worker = started(setup, send)
+    while worker is not None:
         try:
             job = connection.recv()
         except EOFError:
             return
-        try:
-            message: Message = Done(result=worker(job))
-        except UsageError as error:
-            message = Refused(reason=str(error))
-        sender.send(message)
+        send(carried_out(worker, job))
 
 
-def make_worker(setup: Setup, sender: _Sender) -> Callable[[Job], Result]:
+def started(setup: Setup, send: Send) -> Callable[[Job], Result] | None:
+    """What carries out jobs in this process, which is said to be ready; None, and the reason is said, where it cannot.
+
+    Args:
+        setup: of the process.
+        send: takes messages for the driver.
+    """
+    try:
+        worker = make_worker(setup, send)
+    except UsageError as error:
+        send(Refused(reason=str(error)))
+        return None
+    except (Exception, SystemExit) as error:
+        LOG.error("a worker process cannot start\n%s", traceback.format_exc(), extra={"file_only": True})
+        send(Refused(reason=f"a worker process cannot start: {type(error).__name__}: {error}"))
+        return None
+    send(Ready())
+    return worker
+
+
+def carried_out(worker: Callable[[Job], Result], job: Job) -> Message:
+    """What to tell the driver of a job."""
+    try:
+        return Done(result=worker(job))
+    except UsageError as error:
+        return Refused(reason=str(error))
+
+
+def make_worker(setup: Setup, send: Send) -> Callable[[Job], Result]:
     """What carries out jobs in this process, with images read and plug-ins loaded here.
 
     Raises:
-        UsageError: a plug-in file is not what it was, or the images cannot be read.
+        UsageError: a plug-in file is not what it was, or the images cannot be read or are others.
     """
     from attrobust.benchmark.request.plugins import load_plugin
     from attrobust.benchmark.store.provenance import file_digest
@@ -121,10 +171,11 @@ def make_worker(setup: Setup, sender: _Sender) -> Callable[[Job], Result]:
 
     flush_in_all_threads()
     keep_freed_memory()
-    for path, sha256 in setup.plugins:
-        load_plugin(path)
-        if file_digest(path.resolve()) != sha256:
-            raise UsageError(f"{path} changed during the run; run the same command again")
+    for plugin in setup.plugins:
+        path = setup.copies.get(plugin.path, plugin.path)
+        load_plugin(plugin.path, module=plugin.module, copy=path)
+        if file_digest(path.resolve()) != plugin.sha256:
+            raise UsageError(f"{plugin.path} changed during the run; run the same command again")
 
     import torch
 
@@ -134,11 +185,18 @@ def make_worker(setup: Setup, sender: _Sender) -> Callable[[Job], Result]:
     torch.set_num_threads(setup.threads)
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     request = replace(pickle.loads(setup.request), device=torch.device(setup.device))
+    request = replace(request, out=setup.out or request.out)
     data = load_dataset(request.dataset.item, request.data_root, request.dataset.label)
+    for name, sha256 in setup.splits.items():
+        if data.splits[name].sha256 != sha256:
+            raise UsageError(
+                f"the {name} images of {request.dataset.label} are others here than the run's; copy its data "
+                "to where --data-root says on every machine"
+            )
     LOG.setLevel(logging.DEBUG)
     LOG.propagate = False
-    LOG.addHandler(_Sending(sender))
-    return Worker(request, data)
+    LOG.addHandler(_Sending(send))
+    return Worker(request, data, setup.copies)
 
 
 class _Sender:
@@ -159,15 +217,15 @@ class _Sender:
 class _Sending(logging.Handler):
     """Hands log records to the driver."""
 
-    def __init__(self, sender: _Sender) -> None:
+    def __init__(self, send: Send) -> None:
         super().__init__()
-        self._sender = sender
+        self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record."""
         extra: dict[str, Any] = vars(record)
         said = Said(level=record.levelno, text=self.format(record), file_only=bool(extra.get("file_only")))
-        self._sender.send(said)
+        self._send(said)
 
 
 def _end_with_parent() -> None:

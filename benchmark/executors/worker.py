@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -62,11 +64,12 @@ class Worker:
     Args:
         request: of the run; its folder is where networks are found and trained into.
         data: its images.
+        copies: see ``Networks``.
     """
 
-    def __init__(self, request: Request, data: Loaded) -> None:
+    def __init__(self, request: Request, data: Loaded, copies: Mapping[Path, Path] | None = None) -> None:
         self._request, self._data = request, data
-        self._networks = Networks(request, data, request.out / "checkpoints")
+        self._networks = Networks(request, data, request.out / "checkpoints", copies)
         self._opened: dict[str, Opened] = {}
         self._retrainings = Retrainings(request, data)
         self._batches = Batches(request, data)
@@ -187,11 +190,7 @@ class Worker:
             test.labels,
             job.checkpoint.model.item,
             image_facts(self._data),
-            job.checkpoint.source.claim(self._data),
+            self._networks.at_hand(job.checkpoint).source.claim(self._data),
             lambda: correct(independent_copy(network), val, len(val), self._request.device),
         )
         return ClaimResult(finding=finding)
-
-
-def _shifted(rows: range, by: int) -> range:
-    return range(rows.start + by, rows.stop + by)

@@ -5,27 +5,19 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from attrobust.benchmark.executors.base import Executor, Job, Prepare, Result
-from attrobust.benchmark.executors.jobs import failed
-from attrobust.benchmark.executors.process import Done, Message, Refused, Said, Setup, serve
-from attrobust.benchmark.executors.progress import RunBar
-from attrobust.benchmark.executors.schedule import Schedule
-from attrobust.types import UsageError
+from attrobust.benchmark.executors.base import Job, Result
+from attrobust.benchmark.executors.pool import PATIENCE, Pool
+from attrobust.benchmark.executors.process import Message, Setup, heard, serve
 
 LOG = logging.getLogger("attrobust")
-ATTEMPTS = 3
-"""How often a job is begun whose process dies."""
 TICK = 1.0
 """Seconds after which the progress bar is drawn again, whether anything was heard or not."""
-PATIENCE = 0.5
-"""Seconds that processes have to end when they are told to."""
 
 
 @dataclass
@@ -44,7 +36,7 @@ class _Process:
     job: Job | None = None
 
 
-class Workers(Executor):
+class Workers(Pool):
     """Carries out jobs in processes of their own.
 
     Processes are made when there are jobs for them, and live until ``close``.
@@ -54,33 +46,9 @@ class Workers(Executor):
     """
 
     def __init__(self, setups: Sequence[Setup]) -> None:
+        super().__init__()
         self._setups = list(setups)
         self._processes: dict[int, _Process] = {}
-        self._deaths: Counter[str] = Counter()
-
-    def run(self, jobs: Sequence[Job], prepare: Prepare) -> Iterator[tuple[Job, Result]]:
-        """See ``Executor.run``."""
-        schedule = Schedule(jobs)
-        try:
-            with RunBar(jobs) as bar:
-                while len(schedule):
-                    while self._has_room and (job := schedule.take()) is not None:
-                        prepared = prepare(job)
-                        if isinstance(prepared, Result):
-                            yield job, prepared
-                            schedule.done(job)
-                            bar.done(job)
-                        else:
-                            self._hand_out(prepared)
-                            bar.begun(prepared)
-                    bar.tick()
-                    for job, result in self._finished() if self._busy else ():
-                        yield job, result
-                        schedule.done(job)
-                        bar.done(job)
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         """End all processes, whatever they are doing."""
@@ -130,15 +98,11 @@ class Workers(Executor):
         for connection in wait(list(by_connection), TICK):
             item = by_connection[connection]
             message = _received(item.connection)
-            if isinstance(message, Refused):
-                raise UsageError(message.reason)
-            if isinstance(message, Said):
-                LOG.log(message.level, "%s", message.text, extra={"file_only": message.file_only})
-            elif isinstance(message, Done) and item.job is not None:
-                found.append((item.job, message.result))
-                item.job = None
-            elif message is None:
+            if message is None:
                 found += self._died(item)
+            elif (result := heard(message)) is not None and item.job is not None:
+                found.append((item.job, result))
+                item.job = None
         return found
 
     def _died(self, item: _Process) -> list[tuple[Job, Result]]:
@@ -146,16 +110,9 @@ class Workers(Executor):
         item.process.join()
         item.connection.close()
         del self._processes[item.place]
-        job, cause = item.job, _cause(item.process.exitcode)
-        if job is None:
+        if item.job is None:
             return []
-        self._deaths[job.key] += 1
-        LOG.warning("%s: its worker process was ended by %s", job.label, cause)
-        if self._deaths[job.key] < ATTEMPTS:
-            self._hand_out(job)
-            return []
-        reason = f"its worker process was ended {ATTEMPTS} times, by {cause}"
-        return [(job, failed(job, f"{reason}; if memory is short, use fewer --workers or a smaller --batch-size"))]
+        return self._lost(item.job, "its worker process was ended", _cause(item.process.exitcode))
 
 
 def _received(connection: Connection) -> Message | None:

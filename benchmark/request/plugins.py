@@ -18,26 +18,31 @@ def module_of(path: Path) -> str:
     return f"attrobust_plugin_{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
 
 
-def load_plugin(path: Path) -> None:
+def load_plugin(path: Path, *, module: str = "", copy: Path | None = None) -> None:
     """Run a plug-in file; what it sets in the process is put back.
+
+    Args:
+        path: as it was named.
+        module: its name, where another process has given it one.
+        copy: of the file, where ``path`` is out of reach.
 
     Raises:
         UsageError: it does not run; names the file, the line and the error.
     """
-    if not path.is_file():
+    if not (copy or path).is_file():
         raise UsageError(f"--plugin {path}: there is no such file")
-    resolved, name = path.resolve(), module_of(path)
+    resolved, name = (copy or path).resolve(), module or module_of(path)
     spec = importlib.util.spec_from_file_location(name, resolved)
     if spec is None or spec.loader is None:
         raise UsageError(f"--plugin {path} is not a Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded
     file_digest(resolved)
     from attrobust.process import seeded
 
     try:
         with seeded(0):
-            spec.loader.exec_module(module)
+            spec.loader.exec_module(loaded)
     except UsageError as error:
         raise UsageError(f"--plugin {path}: {error}") from error
     except (Exception, SystemExit) as error:

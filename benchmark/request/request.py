@@ -16,6 +16,7 @@ from attrobust.benchmark.checkpoints.external import ExternalCheckpoint, parse_e
 from attrobust.benchmark.checkpoints.untrained import check_baselines
 from attrobust.benchmark.data.base import Dataset
 from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.request.cluster import ClusterSettings, parse_executor
 from attrobust.benchmark.request.criterion import Criterion, make_criterion
 from attrobust.benchmark.request.methods import Defaults, resolve_methods, resolve_source_models, resolve_starts
 from attrobust.benchmark.request.protocol import Protocol
@@ -48,11 +49,12 @@ class Request:
         retrain: whether shipped checkpoints are ignored.
         interval: method of intervals over images; changes tables only.
         audit: whether networks and explainers are audited.
-        device: to compute on.
+        device: to compute on, in this process and its workers; nodes of a cluster have their own.
         batch_size: images attacked together; changes speed and memory only.
         memory: bytes of activations at once in explainers, or None for the device's default; changes speed and memory
             only.
         workers: how many processes compute; None to choose.
+        cluster: that carries jobs out; None for this machine.
         plugins: files that were loaded, which other processes load too.
         keep_images: whether results of attacks are kept in the folder; changes no number.
         out: folder of the run.
@@ -81,6 +83,7 @@ class Request:
     batch_size: int
     memory: int | None
     workers: int | None
+    cluster: ClusterSettings | None
     plugins: tuple[Path, ...]
     keep_images: bool
     out: Path
@@ -109,11 +112,14 @@ def make_request(
     memory: str | None,
     out: Path | None,
     workers: str = "1",
+    executor: str = "local",
+    gpus_per_job: str | None = None,
     plugins: Sequence[Path] = (),
     keep_images: bool = True,
     shard: Shard | None = None,
 ) -> Request:
     """Resolve a protocol and the options of the command line; raises UsageError on the first mistake."""
+    cluster = parse_executor(executor, gpus_per_job, device)
     dataset = resolve_one(data.registry, protocol.dataset, Dataset)
     model = resolve_one(models.registry, protocol.model, ModelFamily)
     chosen = load_recipe(type(dataset.item).recipe if recipe is None else recipe, epochs)
@@ -177,10 +183,11 @@ def make_request(
         retrain=retrain,
         interval=interval,
         audit=audit,
-        device=find_device(device),
+        device=find_device("cpu" if cluster else device),
         batch_size=batch_size,
         memory=None if memory is None else _bytes(memory),
         workers=_workers(workers),
+        cluster=cluster,
         plugins=tuple(plugins),
         keep_images=keep_images,
         out=Path("results") / "runs" / f"{protocol.name}{shard.suffix if shard else ''}" if out is None else out,

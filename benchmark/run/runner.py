@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import shutil
 from contextlib import closing
 
@@ -17,12 +16,12 @@ from attrobust.benchmark.data.checks import load_dataset, read_all
 from attrobust.benchmark.executors.base import Executor
 from attrobust.benchmark.executors.jobs import NetworkJob
 from attrobust.benchmark.executors.networks import Networks, Origin
-from attrobust.benchmark.executors.process import Setup
 from attrobust.benchmark.executors.serial import Serial
 from attrobust.benchmark.executors.worker import Worker
 from attrobust.benchmark.executors.workers import Workers
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.choosing import Selection, choose
+from attrobust.benchmark.run.computing import cluster_of, setup_of
 from attrobust.benchmark.run.costs import PASSES
 from attrobust.benchmark.run.driver import Driver
 from attrobust.benchmark.run.estimate import Estimate, estimate
@@ -37,7 +36,6 @@ from attrobust.benchmark.run.status import status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.store.pieces import ATTACKED
 from attrobust.benchmark.store.plan import ShardFacts
-from attrobust.benchmark.store.provenance import file_digest
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.files import size_words
@@ -115,7 +113,9 @@ class Runner:
             networks = try_out(request, self.data, grids, [network for network, _ in opened.values()])
             batch = test.batch(range(min(wanted, request.batch_size)))[0]
             jobs, work = self.left.jobs, self.left.work
-            self.resources = choose_resources(request.device, request.workers, networks, batch, jobs=jobs, work=work)
+            # On a cluster a job has the threads that a process alone has here, and with them its rounding.
+            count = 1 if request.cluster else request.workers
+            self.resources = choose_resources(request.device, count, networks, batch, jobs=jobs, work=work)
             self._typical = networks[0]
 
     def source_models(self) -> list[tuple[str, int, Origin]]:
@@ -136,15 +136,31 @@ class Runner:
             torch.set_num_threads(self.resources.threads)
             return estimate(self.request, self.data, self.left, self._typical)
 
-    def run(self) -> list[str]:
+    def executor(self) -> Executor:
+        """What carries jobs out: this process, others, or a cluster; whoever asks for it closes it.
+
+        Raises:
+            UsageError: there is no cluster, or no node for a job.
+        """
+        request, resources = self.request, self.resources
+        if self._executor is not None:
+            return self._executor
+        if request.cluster is not None:
+            data = {name: self.data.splits[name].sha256 for name in _splits_used(request)}
+            return cluster_of(request, request.cluster, self._networks, data, resources.threads)
+        if len(resources.devices) == 1:
+            return Serial(Worker(request, self.data))
+        return Workers([setup_of(request, device, resources.threads) for device in resources.devices])
+
+    def run(self, executor: Executor | None = None) -> list[str]:
         """Compute what is missing and record what was asked for; returns one line for every failure."""
         resources = self.resources
-        with restored(), closing(self._executor or self._made(resources)) as executor:
+        with restored(), closing(executor or self.executor()) as carries_out:
             if resources.threads != torch.get_num_threads() or len(resources.devices) > 1:
                 torch.set_num_threads(resources.threads)
                 LOG.info("computing with %s", resources.words)
             self._say_what_is_kept()
-            return self._run(executor)
+            return self._run(carries_out)
 
     def _say_what_is_kept(self) -> None:
         """Say how large attacked images may become, and whether there is room."""
@@ -156,20 +172,6 @@ class Runner:
         LOG.info("attacked images: at most %s in %s (--keep-images none leaves them out)", most, where)
         if wanted > (free := shutil.disk_usage(folder).free):
             LOG.warning("warning: %s has only %s free", folder, size_words(free))
-
-    def _made(self, resources: Resources) -> Executor:
-        """What carries jobs out: this process, or others."""
-        request = self.request
-        if len(resources.devices) == 1:
-            return Serial(Worker(request, self.data))
-        plugins = tuple((path.resolve(), file_digest(path.resolve())) for path in request.plugins)
-        sent = pickle.dumps(request)
-        return Workers(
-            [
-                Setup(plugins=plugins, request=sent, device=device, threads=resources.threads)
-                for device in resources.devices
-            ]
-        )
 
     def _run(self, executor: Executor) -> list[str]:
         driver = self._driver()

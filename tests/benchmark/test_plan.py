@@ -49,6 +49,11 @@ def request(folder: Path, **changes: object) -> Request:
         "device": "cpu",
         "batch_size": options.batch_size,
         "memory": None,
+        "workers": "1",
+        "executor": "local",
+        "gpus_per_job": None,
+        "plugins": (),
+        "keep_images": True,
         "out": folder / "run",
     }
     protocol = load_protocol(options.protocol).override(**asked)

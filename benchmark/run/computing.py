@@ -1,0 +1,87 @@
+"""What processes and nodes are told that carry out the jobs of a run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from attrobust.benchmark.executors.cluster import Cluster, Share
+from attrobust.benchmark.executors.connection import Connection
+from attrobust.benchmark.executors.files import RunFiles, users_files
+from attrobust.benchmark.executors.networks import Networks
+from attrobust.benchmark.executors.node import Parcel
+from attrobust.benchmark.executors.process import Plugin, Setup
+from attrobust.benchmark.request.cluster import ClusterSettings
+from attrobust.benchmark.request.plugins import module_of
+from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.store.provenance import file_digest
+from attrobust.types import SplitName
+
+
+def setup_of(request: Request, device: str, threads: int) -> Setup:
+    """What a worker process is made with."""
+    paths = [path.resolve() for path in request.plugins]
+    return Setup(
+        plugins=tuple(Plugin(path=path, sha256=file_digest(path), module=module_of(path)) for path in paths),
+        request=pickle.dumps(request),
+        device=device,
+        threads=threads,
+    )
+
+
+def cluster_of(
+    request: Request, settings: ClusterSettings, networks: Networks, splits: Mapping[SplitName, str], threads: int
+) -> Cluster:
+    """What carries out the jobs of a run on a Ray cluster.
+
+    Args:
+        request: of the run.
+        settings: of the cluster.
+        networks: of the run.
+        splits: the sha256 of the images that it uses.
+        threads: that a job has.
+
+    Raises:
+        UsageError: there is no such cluster, or none of its nodes has room for a job.
+    """
+    connection = Connection(settings.address)
+    try:
+        nodes = connection.nodes()
+        gpus = settings.gpus(sum(node.get("GPU", 0.0) for node in nodes))
+        if gpus and "OMP_NUM_THREADS" not in os.environ:
+            threads = min([threads, *(_threads(node, gpus) for node in nodes if node.get("GPU", 0.0) >= gpus)])
+        root = request.data_root
+        absolute = replace(request, out=request.out.absolute(), data_root=root.absolute() if root else None)
+        setup = replace(setup_of(absolute, "cuda:0" if gpus else "cpu", threads), splits=dict(splits))
+        token = secrets.token_hex(16)
+        plugins = [plugin.path for plugin in setup.plugins]
+        parcel = Parcel(setup=setup, folder=absolute.out, token=token, files=users_files(request, plugins))
+        return Cluster(
+            connection,
+            share=Share(cpus=threads, gpus=gpus),
+            most=request.workers,
+            parcel=pickle.dumps(parcel),
+            files=RunFiles(absolute.out, networks),
+            token=token,
+            environment=_environment(threads),
+        )
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _threads(node: Mapping[str, float], gpus: float) -> int:
+    """The threads that each job has where as many are on a node as its GPUs have room for."""
+    return max(1, int(node.get("CPU", 0.0) // (node["GPU"] // gpus)))
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Variables of the environment that nodes compute in."""
+    found = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+    if data := os.environ.get("ATTROBUST_DATA"):
+        found["ATTROBUST_DATA"] = str(Path(data).absolute())
+    return found

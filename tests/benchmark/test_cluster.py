@@ -1,0 +1,124 @@
+"""What can be said of a cluster without one: what is refused, what nodes are sent, and what they hand back."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import sys
+import threading
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from attrobust.benchmark.command.options import benchmark_parser
+from attrobust.benchmark.executors import files
+from attrobust.benchmark.executors.cluster import Share
+from attrobust.benchmark.executors.files import RunFiles
+from attrobust.benchmark.executors.networks import Networks
+from attrobust.benchmark.executors.node import Facts, Node, Parcel, _await
+from attrobust.benchmark.executors.process import Refused
+from attrobust.benchmark.request.cluster import ClusterSettings
+from attrobust.benchmark.request.protocol import load_protocol
+from attrobust.benchmark.request.request import make_request
+from attrobust.benchmark.run.computing import _threads, setup_of
+from attrobust.process import restored
+from attrobust.types import UsageError
+
+from helpers.runs import FAST, run
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_what_no_cluster_can_do_is_said_in_one_line_before_anything_is_trained(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--methods", "natural", "--retrain", *FAST, "--out", tmp_path / "run"]
+
+    def refused(*more: str) -> str:
+        code, out, err = run([*words, *more], capsys)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert not (tmp_path / "run").exists()
+        return err
+
+    assert "nobody answers at 127.0.0.1:1 (Connection refused); start one with" in refused(
+        "--executor", "ray:127.0.0.1:1"
+    )
+    assert "no cluster was joined" in refused("--executor", "ray:nowhere")
+    assert "must be local, ray or ray:ADDRESS" in refused("--executor", "dask")
+    assert "must be local, ray or ray:ADDRESS" in refused("--executor", "ray:")
+    assert "--gpus-per-job is for --executor ray" in refused("--gpus-per-job", "0.5")
+    for text in ("-1", "half", "1.5", "nan"):
+        assert f"{text} must be a share such as 0.25" in refused("--executor", "ray", f"--gpus-per-job={text}")
+    assert "--device cpu uses none" in refused("--executor", "ray", "--gpus-per-job", "1", "--device", "cpu")
+    assert "use auto, cpu or cuda" in refused("--executor", "ray", "--device", "cuda:1")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "pip install 'attrobust[cluster]'" in refused("--executor", "ray")
+
+
+def test_a_node_with_other_sources_or_versions_says_so() -> None:
+    here = Facts.here()
+    found = []
+    for facts in (replace(here, sources="0"), replace(here, versions={**here.versions, "torch": "0.1"})):
+        found += Node().start(facts, {}, b"").messages
+    reasons = [message.reason for message in found if isinstance(message, Refused)]
+    assert "the sources of attrobust there are others; install the same versions on all nodes" in reasons[0]
+    assert f"torch is 0.1 here and {here.versions['torch']} there" in reasons[1]
+
+
+def test_a_node_with_other_images_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTROBUST_SCRATCH", str(tmp_path))
+    words = benchmark_parser().parse_args([])
+    given: dict[str, Any] = dict.fromkeys(("choose", "accuracy_floor", "recipe", "epochs", "data_root", "memory"))
+    given |= {"checkpoints": [], "retrain": False, "audit": False, "device": "cpu", "plugins": (), "out": tmp_path}
+    given |= {"workers": "1", "executor": "local", "gpus_per_job": None, "keep_images": True}
+    protocol = load_protocol("quick").override(methods=("natural",))
+    request = make_request(protocol, interval=words.interval, batch_size=words.batch_size, **given)
+    setup = replace(setup_of(request, "cpu", 1), splits={"test": "0" * 64})
+    node, parcel = Node(), Parcel(setup=setup, folder=tmp_path, token="", files=())
+    with restored(), warnings.catch_warnings():
+        (message,) = node.start(Facts.here(), {}, pickle.dumps(parcel)).messages
+    assert isinstance(message, Refused)
+    assert (
+        f"node {socket.gethostname()}: the test images of digits are others here than the run's; copy" in message.reason
+    )
+    node.end()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_share_a_node() -> None:
+    assert Share(cpus=2, gpus=0).fits(cpus=5, gpus=0) == 2
+    assert Share(cpus=1, gpus=0.25).fits(cpus=16, gpus=2) == 8
+    assert Share(cpus=4, gpus=0.25).fits(cpus=16, gpus=2) == 4
+    assert Share(cpus=1, gpus=1).fits(cpus=16, gpus=0) == 0
+    assert _threads({"CPU": 16, "GPU": 2}, 0.25) == 2
+    assert ClusterSettings().gpus(0) == 0
+    assert ClusterSettings().gpus(4) == 1
+    assert ClusterSettings(device="cpu").gpus(4) == 0
+    assert ClusterSettings(gpus_per_job=0.5).gpus(4) == 0.5
+    for settings in (ClusterSettings(device="cuda"), ClusterSettings(gpus_per_job=0.5)):
+        with pytest.raises(UsageError, match="no node of the cluster has a GPU"):
+            settings.gpus(0)
+
+
+def test_a_card_is_written_after_its_weights_and_nothing_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(files, "write_atomically", lambda path, _: written.append(path.name))
+    taken = RunFiles(tmp_path, cast(Networks, None))
+    taken.take_in({"checkpoints/a.toml": b"", "checkpoints/a.pt": b"", "retrainings/b.hits": b""})
+    assert written == ["a.pt", "a.toml", "b.hits"]
+    for name in ("rows.jsonl", "checkpoints/../rows.pt", "checkpoints/x/a.pt"):
+        with pytest.raises(ValueError, match="no job makes"):
+            taken.take_in({name: b""})
+
+
+def test_a_file_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    thread = threading.Timer(0.3, (tmp_path / "late").touch)
+    thread.start()
+    _await(tmp_path / "late")
+    assert (tmp_path / "late").exists()
+    thread.join()
