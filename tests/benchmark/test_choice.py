@@ -17,6 +17,7 @@ from attrobust.benchmark.checkpoints.find import Checkpoint
 from attrobust.benchmark.data.base import Loaded, image_facts, partners
 from attrobust.benchmark.evaluation.evaluate import evaluate
 from attrobust.benchmark.evaluation.inputs import Images, Rules
+from attrobust.benchmark.executors.base import Executor
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.criterion import make_criterion
 from attrobust.benchmark.run.choosing import Selection
@@ -144,10 +145,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         def __len__(self) -> NoReturn:
             raise AssertionError("choosing asked for the size of the test split")
 
-    def choosing(self: Runner, driver: Driver) -> Selection:
-        splits: dict[str, Any] = self._data.splits  # type: ignore[assignment]
+    def choosing(self: Runner, driver: Driver, executor: Executor) -> Selection:
+        splits: dict[str, Any] = self.data.splits  # type: ignore[assignment]
         kept, splits["test"] = splits["test"], Untouchable()
-        selection = choose(self, driver)
+        selection = choose(self, driver, executor)
         splits["test"] = kept
         asked.append(len(selection.choices))
         return selection
