@@ -7,8 +7,7 @@ import io
 from collections.abc import Sequence
 
 from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
-from attrobust.benchmark.report.table import ALL, Leaderboard, Metric, Number
-from attrobust.benchmark.report.training import Origin
+from attrobust.benchmark.report.table import ALL, Leaderboard, Line, Mean, Metric, Number
 from attrobust.benchmark.report.words import header, method_name
 from attrobust.types import parse_number
 
@@ -31,8 +30,13 @@ def render(*boards: Leaderboard) -> str:
     for board in boards:
         shared = {key: getattr(board.comparison, key) for key in ("protocol", "dataset", "threat")}
         shared |= {"interval": board.interval, **_ball(board.comparison.threat)}
+        rows: dict[str, dict[str, object]] = {}
         for entry in entries(board):
-            values = shared | _place(entry) | _record(entry, board)
+            item = entry.mean if isinstance(entry, MeanEntry) else entry.line
+            key = item.method if isinstance(item, Mean) else item.key
+            if key not in rows:
+                rows[key] = shared | _row(item, board)
+            values = rows[key] | _place(entry) | _values(entry, board)
             writer.writerow([values.get(column, "") for column in columns])
     return buffer.getvalue()
 
@@ -53,26 +57,23 @@ def _place(entry: LineEntry | MeanEntry) -> dict[str, object]:
     return {"subset": group.subset, "scope": group.scope, "explainer": group.explainer, "attack": group.attack}
 
 
-def _record(entry: LineEntry | MeanEntry, board: Leaderboard) -> dict[str, object]:
-    lines, others = board.groups[0].lines, entry.group.metrics if entry.group else board.accuracies
-    if isinstance(entry, MeanEntry):
-        named = {"method": method_name(entry.mean, lines, own=True), "baseline": False, **_origin(entry.mean.origin)}
-        return named | _over_seeds(entry, others)
-    line = entry.line
-    seed = "" if line.seed is None else line.seed
-    named = {
-        "method": method_name(line, lines, own=True),
-        "seed": seed,
-        "checkpoint": line.sha256[:12],
-        "baseline": line.baseline,
-        **_origin(line.origin),
-    }
-    return named | _number(entry.metric, entry.number, others)
-
-
-def _origin(origin: Origin) -> dict[str, object]:
+def _row(item: Line | Mean, board: Leaderboard) -> dict[str, object]:
+    """What all numbers of a row say."""
+    origin = item.origin
     epochs = "" if origin.epochs is None else origin.epochs
-    return {"model": origin.model, "epochs": epochs, "recipe": origin.recipe}
+    named = {"method": method_name(item, board, own=True), "baseline": False}
+    named |= {"model": origin.model, "epochs": epochs, "recipe": origin.recipe}
+    if isinstance(item, Mean):
+        return named
+    seed = "" if item.seed is None else item.seed
+    return named | {"seed": seed, "checkpoint": item.sha256[:12], "baseline": item.baseline}
+
+
+def _values(entry: LineEntry | MeanEntry, board: Leaderboard) -> dict[str, object]:
+    others = entry.group.metrics if entry.group else board.accuracies
+    if isinstance(entry, MeanEntry):
+        return _over_seeds(entry, others)
+    return _number(entry.metric, entry.number, others)
 
 
 def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[str, object]:

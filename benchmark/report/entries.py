@@ -85,6 +85,6 @@ def printed_rows(
         ranks = (*(None for _ in board.accuracies), *mean.ranks)
         values = zip(shown, (*mean.accuracies, *mean.numbers), ranks, strict=True)
         rows.append(
-            [mean_name(mean, group), *(over_seeds(metric, mean, value, rank) for metric, value, rank in values)]
+            [mean_name(mean, board), *(over_seeds(metric, mean, value, rank) for metric, value, rank in values)]
         )
     return rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from attrobust.benchmark.store.rows import MetricFacts, Ways
 from attrobust.naming.spec import Spec
 from attrobust.types import Amount, Named, UsageError, parse_number
@@ -18,7 +20,7 @@ def fits(label: str, named: Named, ways: Ways = ()) -> bool:
         ways: what the label has to say; where there are none, as in rows of older versions, it may leave anything out.
     """
     try:
-        spec = Spec.parse(label)
+        spec = _spec(label)
     except UsageError:
         return False
     settings = named.get("settings", {})
@@ -29,6 +31,9 @@ def fits(label: str, named: Named, ways: Ways = ()) -> bool:
     presets = {f"{PRESET}={text}" for key, text in spec.settings.items() if key not in typed}
     said = {*typed, *presets}
     return not ways or any(said.issuperset(way) and presets.issubset(way) for way in ways)
+
+
+_spec = functools.lru_cache(maxsize=1024)(Spec.parse)
 
 
 def fits_metric(facts: MetricFacts, row: MetricFacts, ways: Ways) -> bool:

@@ -20,6 +20,8 @@ SPECIAL = {
     **{"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}"},
 }
 
+ESCAPES = str.maketrans(SPECIAL)
+
 
 def render(*boards: Leaderboard) -> str:
     """A ``table*`` environment for each subset of the images and each thing that metrics belong to.
@@ -33,7 +35,7 @@ def render(*boards: Leaderboard) -> str:
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(SPECIAL.get(char, char) for char in text)
+    return text.translate(ESCAPES)
 
 
 def _table(boards: Sequence[Leaderboard], subset: str, scope: Scope) -> str:

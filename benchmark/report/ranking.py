@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from attrobust.arrays import Floats
-from attrobust.benchmark.report.records import Network, Scored
-from attrobust.benchmark.statistics import Column, compare
+from attrobust.benchmark.report.cells import Scored
+from attrobust.benchmark.report.records import Network
+from attrobust.benchmark.statistics import Column
 
 Method = tuple[int, ...]
 """Positions of the networks that one method trained, one for each seed."""
@@ -31,21 +32,16 @@ def methods_of(networks: Sequence[Network]) -> list[Method]:
     return methods
 
 
-def rank(
-    methods: Sequence[Method], columns: Sequence[Sequence[Scored | None]], higher_is_better: Sequence[bool]
-) -> list[list[int | None]]:
-    """For every column the rank of every method, see ``statistics.compare``.
+def column(methods: Sequence[Method], scores: Sequence[Scored | None], higher_is_better: bool) -> Column:
+    """One column of a table, for ``statistics.Comparison``.
 
     Args:
         methods: see ``methods_of``.
-        columns: of one table, each the scores of all networks; None where a cell failed.
-        higher_is_better: of each column.
+        scores: of all networks; None where a cell failed.
+        higher_is_better: of the column.
     """
-    return compare(
-        [
-            Column(rows=[_together([column[index] for index in method]) for method in methods], higher_is_better=higher)
-            for column, higher in zip(columns, higher_is_better, strict=True)
-        ]
+    return Column(
+        rows=[_together([scores[index] for index in method]) for method in methods], higher_is_better=higher_is_better
     )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from attrobust.arrays import Booleans, Floats
 from attrobust.benchmark.report.beaten import yardsticks
 from attrobust.benchmark.report.shards import Whole
@@ -34,21 +32,6 @@ class Place:
     attack: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """What was stored of a cell, for some of its images.
-
-    Attributes:
-        values: scores of the images that ``mask`` keeps.
-        feasible: whether the attack on each obeyed the rules.
-        mask: of all the cell's images.
-    """
-
-    values: Floats
-    feasible: Booleans
-    mask: Booleans
-
-
 class Run:
     """One run read from disk."""
 
@@ -68,7 +51,6 @@ class Run:
                 if entry.row not in rows:
                     raise UsageError(f"{store.folder}/rows.jsonl lacks a row of its plan; run the benchmark again")
                 self._rows[entry.address] = rows[entry.row], store
-        self._scores: dict[str, tuple[Floats, Booleans]] = {}
 
     def of(self, scope: Scope) -> list[Metric]:
         """The metrics of a scope."""
@@ -83,9 +65,7 @@ class Run:
         row, store = self._found(subject, explainer, attack, metric)
         if isinstance(row, FailedRow):
             return None
-        if row.fingerprint not in self._scores:
-            self._scores[row.fingerprint] = store.load_scores(row)
-        return self._scores[row.fingerprint]
+        return store.load_scores(row)
 
     def _found(self, *place: *Address) -> tuple[Row, Store]:
         if place not in self._rows:
@@ -120,21 +100,17 @@ class Network:
             if (rows := [self._run.row(self._position, explainer, label, name) for label in labels])
         )
 
-    def masked(self, place: Place, metric: Metric, mask: Booleans) -> Scored | None:
-        """What was stored of a cell, for some of the attacked images; None where it failed.
+    def scores(self, place: Place, metric: Metric) -> tuple[Floats, Booleans] | None:
+        """What was stored of a cell, of all attacked images; None where it failed.
 
-        Of networks that were trained anew it is all there is: they are tried on the whole test split.
+        Of networks that were trained anew it is more: they are tried on the whole test split.
         """
         found = self._run.scores(self._position, place.explainer, place.attack, metric.label)
-        if found is None:
-            return None
-        if place.scope == "training":
-            mask = np.ones(len(found[0]), dtype=np.bool_)
-        elif len(found[0]) != len(mask):
+        if found is not None and place.scope != "training" and len(found[0]) != self._run.images:
             raise UsageError(
                 f"{self._run.folder}/run.json tells of other images than its rows; run the benchmark again"
             )
-        return Scored(values=found[0][mask], feasible=found[1][mask], mask=mask)
+        return found
 
     def is_own_source_model(self, explainer: str, attack: str) -> bool:
         """Whether the other network that an attack follows is this one."""

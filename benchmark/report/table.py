@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
-
-import numpy as np
 
 from attrobust.benchmark.report.training import Origin
 from attrobust.benchmark.statistics import Estimate, OverSeeds, Spread
@@ -59,13 +58,13 @@ class Metric:
 
     def text(self, value: float, digits: int = 0) -> str:
         """The digits every table shows for a value, and so many more; empty where it is undefined."""
-        if np.isnan(value):
+        if math.isnan(value):
             return ""
         shown = f"{value * self.scale:.{self.decimals + digits}f}"
         return shown.removeprefix("-") if float(shown) == 0 else shown
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Number:
     """One entry of a table.
 
@@ -187,6 +186,7 @@ class Leaderboard:
         choices: how rows were chosen on the validation split.
         audited: whether every network and explainer was tried out for flags.
         where: of a table beside others, what it is about, e.g. ``eps 2/255``; empty where it stands alone.
+        said: names of rows once they are found, see ``words``.
     """
 
     comparison: Comparison
@@ -198,6 +198,7 @@ class Leaderboard:
     choices: tuple[Choice, ...] = ()
     audited: bool = True
     where: str = ""
+    said: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def subset(self, name: str, scope: Scope | None = None) -> list[Group]:
         """The groups over one subset, of one scope where one is given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -136,4 +137,9 @@ def _piped(row: list[str]) -> str:
 
 
 def _escape(text: str, keep: str = "") -> str:
-    return "".join(f"\\{char}" if char in "|*_<>`" and char not in keep else char for char in text)
+    return text.translate(_escapes(keep))
+
+
+@functools.cache
+def _escapes(keep: str) -> dict[int, str]:
+    return str.maketrans({char: f"\\{char}" for char in "|*_<>`" if char not in keep})

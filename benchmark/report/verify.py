@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from attrobust.benchmark.report.cards import read_cards, row_problems
+from attrobust.benchmark.report.cells import threads
 from attrobust.benchmark.report.claims import plan_problems
 from attrobust.benchmark.report.labels import fits, fits_metric
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.older import older_tables
 from attrobust.benchmark.report.write import FORMATS
-from attrobust.benchmark.statistics import estimate, shares
+from attrobust.benchmark.statistics import Estimate, estimates, shares
+from attrobust.benchmark.store.arrays import PerImage
 from attrobust.benchmark.store.choice import Choice, candidate
 from attrobust.benchmark.store.pieces import Pieces
 from attrobust.benchmark.store.plan import Plan
@@ -22,6 +23,9 @@ from attrobust.benchmark.store.rows import FailedRow, MetricFacts, Row, ScoredRo
 from attrobust.benchmark.store.store import Store
 from attrobust.naming.spec import Sweep
 from attrobust.types import UsageError
+
+TOGETHER = 512
+"""Rows whose scores are in memory at once."""
 
 
 def verify(store: Store) -> tuple[int, list[str]]:
@@ -41,11 +45,16 @@ def verify(store: Store) -> tuple[int, list[str]]:
         if key not in rows
     ]
     sound = 0
+    wrong_numbers = _wrong_numbers(store, [row for key, row in rows.items() if key not in misnamed])
     for key, row in rows.items():
         where = f"row {key[:12]} ({row.metric.label})"
         if isinstance(row, FailedRow):
             problems += [f"{where} failed: {row.error}"] if key in shown else []
-        elif found := "its fingerprint is not that of its cell and metric" if key in misnamed else _problem(store, row):
+        elif (
+            found := "its fingerprint is not that of its cell and metric"
+            if key in misnamed
+            else wrong_numbers.get(key, "")
+        ):
             problems.append(f"{where}: {found}; remove its line from rows.jsonl to recompute it")
         elif not row.is_as_written:
             problems.append(f"{where} is not as the run wrote it; remove its line from rows.jsonl to recompute it")
@@ -126,26 +135,48 @@ def _stale_tables(store: Store) -> list[str]:
     return problems
 
 
-def _problem(store: Store, row: ScoredRow) -> str:
-    try:
-        scores, feasible = store.load_scores(row)
-    except UsageError as error:
-        return str(error)
-    again = asdict(estimate(scores, unit=row.metric.unit))
-    stored = {"mean": row.mean, "low": row.ci[0], "high": row.ci[1], "n": row.n, "defined": row.n_defined}
+def _wrong_numbers(store: Store, rows: Sequence[Row]) -> dict[str, str]:
+    """By fingerprint, what of a row is not what its scores give."""
+
+    def load(row: ScoredRow) -> PerImage | str:
+        try:
+            return store.load(row)
+        except UsageError as error:
+            return str(error)
+
+    found: dict[str, str] = {}
+    all_scored = [row for row in rows if isinstance(row, ScoredRow)]
+    for start in range(0, len(all_scored), TOGETHER):
+        scored = all_scored[start : start + TOGETHER]
+        loaded = list(threads().map(load, scored))
+        found |= {row.fingerprint: item for row, item in zip(scored, loaded, strict=True) if isinstance(item, str)}
+        pairs = [(row, item) for row, item in zip(scored, loaded, strict=True) if not isinstance(item, str)]
+        intervals = estimates([item.scores for _, item in pairs], [row.metric.unit for row, _ in pairs])
+        for (row, item), interval in zip(pairs, intervals, strict=True):
+            if problem := _problem(row, item, interval):
+                found[row.fingerprint] = problem
+    return found
+
+
+def _problem(row: ScoredRow, loaded: PerImage, again: Estimate) -> str:
+    pairs = {
+        "mean": (row.mean, again.mean),
+        "low": (row.ci[0], again.low),
+        "high": (row.ci[1], again.high),
+        "n": (row.n, again.n),
+        "defined": (row.n_defined, again.defined),
+    }
     repeats = [value for value in row.repeats or () if value is not None]
     if repeats and len(repeats) == len(row.repeats or ()):
-        stored["mean of repeats"] = sum(repeats) / len(repeats)
-        again["mean of repeats"] = again["mean"]
-    for name, value in stored.items():
-        expected = again[name]
+        pairs["mean of repeats"] = sum(repeats) / len(repeats), again.mean
+    for name, (value, expected) in pairs.items():
         if value is None and math.isnan(expected):
             continue
         if value is None or not math.isclose(value, expected, rel_tol=1e-12, abs_tol=1e-12):
             return f"{name} is stored as {value} but its scores give {expected}"
-    if int(feasible.sum()) != row.n_feasible:
-        return f"n_feasible is stored as {row.n_feasible} but its scores give {int(feasible.sum())}"
-    members = shares(*store.load_worst(row))
+    if int(loaded.feasible.sum()) != row.n_feasible:
+        return f"n_feasible is stored as {row.n_feasible} but its scores give {int(loaded.feasible.sum())}"
+    members = shares(loaded.worst, loaded.members)
     if (row.members or {}) != members:
         return f"members are stored as {row.members or {}} but its scores give {members}"
     return ""

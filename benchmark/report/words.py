@@ -58,7 +58,7 @@ def _facts(board: Leaderboard) -> tuple[str, str, str]:
 
 def _trainings(board: Leaderboard) -> str:
     lines = board.groups[0].lines
-    named = [(method_name(line, lines, own=True), line.origin) for line in lines if not line.baseline]
+    named = [(method_name(line, board, own=True), line.origin) for line in lines if not line.baseline]
     return trainings(named).strip()
 
 
@@ -101,9 +101,13 @@ def header(metric: Metric, others: Sequence[Metric]) -> str:
 
 def name(line: Line, board: Leaderboard) -> str:
     """A row's name, with its training seed where there are several, and whatever else tells rows of one name apart."""
+    return _once(board, ("name", line.key), lambda: _name(line, board))
+
+
+def _name(line: Line, board: Leaderboard) -> str:
     lines = board.groups[0].lines
-    shown = _with_seed(line, lines)
-    twins = [other for other in lines if other.label == line.label and _with_seed(other, lines) == shown]
+    shown = _with_seed(line, board)
+    twins = [other for other in lines if other.label == line.label and _with_seed(other, board) == shown]
     if len(twins) == 1:
         return shown
     digests = {other.sha256 for other in twins}
@@ -112,32 +116,41 @@ def name(line: Line, board: Leaderboard) -> str:
     )
 
 
-def _with_seed(line: Line, lines: Sequence[Line]) -> str:
-    shown = method_name(line, lines)
-    several = line.seed is not None and len({other.seed for other in lines if other.seed is not None}) > 1
-    return f"{shown} (seed {line.seed})" if several else shown
+def _with_seed(line: Line, board: Leaderboard) -> str:
+    shown = method_name(line, board)
+    several = len({other.seed for other in board.groups[0].lines if other.seed is not None}) > 1
+    return f"{shown} (seed {line.seed})" if several and line.seed is not None else shown
 
 
-def mean_name(mean: Mean, group: Group) -> str:
+def mean_name(mean: Mean, board: Leaderboard) -> str:
     """What the row of a method over its training seeds is called."""
-    return f"{method_name(mean, group.lines)}, mean of {mean.seeds} seeds"
+    return f"{method_name(mean, board)}, mean of {mean.seeds} seeds"
 
 
-def method_name(item: Line | Mean, lines: Sequence[Line], *, own: bool = False) -> str:
+def method_name(item: Line | Mean, board: Leaderboard, *, own: bool = False) -> str:
     """What was typed, with what tells it from other rows, or a fingerprint where words do not.
 
     Args:
         item: a row.
-        lines: all rows of the table.
+        board: with all rows.
         own: whether models and recipes that are not the same in the whole table are left out, because they are said
             elsewhere; what differs among rows for which the same was typed is always told.
     """
-    shown = _worded(item, lines, own)
-    alike = {line.method for line in lines if line.label == item.label and _worded(line, lines, own) == shown}
+    return _once(board, ("method", str(own), _key(item)), lambda: _method_name(item, board, own))
+
+
+def _method_name(item: Line | Mean, board: Leaderboard, own: bool) -> str:
+    shown = _worded(item, board, own)
+    namesakes = [line for line in board.groups[0].lines if line.label == item.label]
+    alike = {line.method for line in namesakes if _worded(line, board, own) == shown}
     return f"{shown} [{item.method[:DIGITS]}]" if len(alike) > 1 else shown
 
 
-def _worded(item: Line | Mean, lines: Sequence[Line], own: bool) -> str:
+def _worded(item: Line | Mean, board: Leaderboard, own: bool) -> str:
+    return _once(board, ("worded", str(own), _key(item)), lambda: _in_words(item, board.groups[0].lines, own))
+
+
+def _in_words(item: Line | Mean, lines: Sequence[Line], own: bool) -> str:
     namesakes = [line for line in lines if line.label == item.label]
     told = []
     for key, fact in item.origin.facts.items():
@@ -145,6 +158,17 @@ def _worded(item: Line | Mean, lines: Sequence[Line], own: bool) -> str:
         if _differs(key, lines if in_all else namesakes):
             told.append(fact.words)
     return f"{item.label} ({', '.join(dict.fromkeys(told))})" if told else item.label
+
+
+def _key(item: Line | Mean) -> str:
+    return item.key if isinstance(item, Line) else item.method
+
+
+def _once(board: Leaderboard, key: tuple[str, ...], find: Callable[[], str]) -> str:
+    """What a row is called depends on all rows; it is found once for a table, and not for every number."""
+    if key not in board.said:
+        board.said[key] = find()
+    return board.said[key]
 
 
 def _differs(key: str, lines: Sequence[Line]) -> bool:

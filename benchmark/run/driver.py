@@ -6,6 +6,7 @@ in whatever order and by whomever jobs are carried out.
 
 from __future__ import annotations
 
+import collections
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -35,6 +36,7 @@ from attrobust.benchmark.run.flags import audited, is_current
 from attrobust.benchmark.run.pieces import Identify
 from attrobust.benchmark.run.plan import Part, Plan
 from attrobust.benchmark.run.rows import failed_rows, scored_rows
+from attrobust.benchmark.run.waiting import Waiting
 from attrobust.benchmark.store.provenance import stamp
 from attrobust.benchmark.store.rows import FailedRow, Provenance, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
@@ -57,6 +59,9 @@ class Driver:
     def __init__(self, request: Request, store: Store, identify: Identify) -> None:
         self._request, self._store = request, store
         self.rows: dict[str, Row] = store.rows()
+        self._sound: set[tuple[str, str]] = set()
+        self._known_keys: dict[tuple[str, str, str], list[str]] = {}
+        self._audited: dict[str, list[CellJob]] = {}
         self._results: dict[str, Result] = {}
         self._cells: dict[str, CellJob] = {}
         self._flags: dict[str, tuple[Flag, ...]] = {}
@@ -66,25 +71,38 @@ class Driver:
         """Let what is missing of a plan be computed; yields each row of the table as soon as all its jobs are done."""
         jobs = plan.jobs
         self._cells = {job.key: job for job in jobs if isinstance(job, CellJob)}
-        waiting = [(part, {job.key for job in part.jobs}) for part in plan.parts]
+        self._audited = collections.defaultdict(list)
+        for cell in self._cells.values():
+            self._audited[cell.audit].append(cell)
+        waiting = Waiting(plan.parts)
         for job, result in executor.run(jobs, self._prepare):
             self._accept(job, result)
-            for _, keys in waiting:
-                keys.discard(job.key)
-            finished = [part for part, keys in waiting if not keys]
-            waiting = [(part, keys) for part, keys in waiting if keys]
-            yield from map(self._completed, finished)
+            yield from map(self._completed, waiting.done(job))
 
     def lacking(self, job: CellJob) -> tuple[int, ...]:
         """The metrics of a cell whose row is absent, failed or without scores, by their position."""
-        rows = [self.rows.get(key) for key, _ in rows_of(job)]
+        rows = [self.rows.get(key) for key in self._keys(job)]
         return tuple(
-            index for index, row in enumerate(rows) if not isinstance(row, ScoredRow) or not self._store.has_scores(row)
+            index for index, row in enumerate(rows) if not isinstance(row, ScoredRow) or not self._has_scores(row)
         )
 
     def stretches(self, job: BatchJob, cell: CellJob) -> list[Stretch]:
         """What is left of a batch of a cell with the hashes of weights filled in."""
         return self._assembly.stretches(job, cell, self.lacking(cell))
+
+    def _has_scores(self, row: ScoredRow) -> bool:
+        """Whether the scores of a row are there; found once, and not for every batch of its cell."""
+        place = row.fingerprint, row.scores_sha256
+        if place not in self._sound and self._store.has_scores(row):
+            self._sound.add(place)
+        return place in self._sound
+
+    def _keys(self, job: CellJob) -> list[str]:
+        """Fingerprints of the rows of a cell; found once for all of its batches."""
+        place = job.key, job.cell.checkpoint_sha256, job.cell.source_model_sha256
+        if place not in self._known_keys:
+            self._known_keys[place] = [key for key, _ in rows_of(job)]
+        return self._known_keys[place]
 
     def _prepare(self, job: Job) -> Job | Result:
         """See ``Executor.run``."""
@@ -137,8 +155,8 @@ class Driver:
 
     def _prepare_audit(self, job: AuditJob) -> Job | Result:
         """Nothing is audited whose flags a row carries already, or no row is going to carry."""
-        cells = [self._filled(cell) for cell in self._cells.values() if cell.audit == job.key]
-        rows = [self.rows.get(key) for cell in cells for key, _ in rows_of(cell)]
+        cells = [self._filled(cell) for cell in self._audited[job.key]]
+        rows = [self.rows.get(key) for cell in cells for key in self._keys(cell)]
         written = next((row for row in rows if isinstance(row, ScoredRow) and is_current(row)), None)
         if written is not None:
             self._flags[job.key] = written.flags or ()
@@ -148,7 +166,7 @@ class Driver:
 
     def _prepare_claim(self, job: ClaimJob) -> Job | Result:
         accuracy = next(self._filled(self._cells[key]) for key in job.needs if key in self._cells)
-        row = self.rows[rows_of(accuracy)[0][0]]
+        row = self.rows[self._keys(accuracy)[0]]
         if isinstance(row, FailedRow):
             return Result()
         return replace(job, hits=tuple((self._store.load_scores(row)[0] > 0).tolist()))
@@ -202,7 +220,7 @@ class Driver:
 
     def _stale(self, job: CellJob) -> list[ScoredRow]:
         """Rows of a cell on disk whose flags are not those of the audit as it is now."""
-        rows = [self.rows.get(key) for key, _ in rows_of(job)] if job.audit else []
+        rows = [self.rows.get(key) for key in self._keys(job)] if job.audit else []
         return [row for row in rows if isinstance(row, ScoredRow) and not is_current(row)]
 
     def _filled(self, job: CellJob) -> CellJob:

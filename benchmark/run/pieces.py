@@ -160,13 +160,12 @@ def _piece(done: PartScores, keys: Sequence[str]) -> Piece:
 
 
 def _piece_of(row: ScoredRow, key: str, store: Store) -> Piece:
-    values, feasible = store.load_scores(row)
-    worst, members = store.load_worst(row)
+    found = store.load(row)
     return Piece(
         rows=range(row.cell.images),
-        scores={key: (values, worst if len(worst) else np.full(len(values), -1))},
-        feasible=feasible,
-        members=tuple(members),
+        scores={key: (found.scores, found.worst if len(found.worst) else np.full(len(found.scores), -1))},
+        feasible=found.feasible,
+        members=tuple(found.members),
         passes=row.passes,
         seconds=row.seconds,
         provenance=row.provenance,

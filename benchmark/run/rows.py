@@ -53,14 +53,18 @@ def scored_rows(
     """
     rows: list[Row] = []
     feasible = scores.feasible.numpy()
-    for index, shared in enumerate(_shared(job, provenance)):
+    wanted = list(_shared(job, provenance))
+    sound = [index for index in range(len(wanted)) if index not in scores.failures]
+    found = statistics.estimates(
+        [scores.values[index].numpy() for index in sound], [wanted[index]["metric"].unit for index in sound]
+    )
+    estimates = dict(zip(sound, found, strict=True))
+    for index, shared in enumerate(wanted):
         if index in scores.failures:
             rows.append(FailedRow(**{**shared, "error": scores.failures[index].error}))
             continue
-        key, facts = shared["fingerprint"], shared["metric"]
-        tensor, members = scores.values[index], scores.worst[index]
-        values, worst = tensor.numpy(), members.numpy()
-        estimate = statistics.estimate(values, unit=facts.unit)
+        key, estimate = shared["fingerprint"], estimates[index]
+        values, worst = scores.values[index].numpy(), scores.worst[index].numpy()
         row = ScoredRow(
             **shared,
             mean=_number(estimate.mean),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from attrobust.arrays import Booleans, Floats
+from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.statistics.intervals import LEVEL
-from attrobust.benchmark.statistics.signflip import sign_flip
+from attrobust.benchmark.statistics.signflip import Paired, sign_flip_of_pairs
 
+TOGETHER = 64 * 2**20
+"""Bytes of scores that wait to be tested together, which is faster than column by column."""
 FEWEST = 5
 """Images that rows must have in common to be ranked."""
 
@@ -52,24 +54,85 @@ def compare(columns: Sequence[Column]) -> list[list[int | None]]:
         For each column a rank for each row. None for a row without scores or undefined on more than half of the
         images, and for all rows where fewer than two are left or they have fewer than FEWEST images in common.
     """
-    ranked = [_ranked(column) for column in columns]
-    pairs = [(c, i, j) for c, rows in enumerate(ranked) for i, j in itertools.combinations(rows, 2)]
-    differences = [ranked[c][i].mean(axis=0) - ranked[c][j].mean(axis=0) for c, i, j in pairs]
-    over_seeds = _over_seeds([(ranked[c][i], ranked[c][j]) for c, i, j in pairs])
-    p = np.maximum(_over_images(differences), over_seeds)
-    apart: Booleans = _adjusted(p) <= 1 - LEVEL
-    better = [dict.fromkeys(rows, 0) for rows in ranked]
-    means = [_means(rows) for rows in ranked]
-    for (c, i, j), difference, told in zip(pairs, differences, apart, strict=True):
-        if told:
-            sign = 1 if columns[c].higher_is_better else -1
-            lead, own = sign * (means[c][i] - means[c][j]), sign * np.nanmean(difference)
-            if lead * own > 0:
-                better[c][j if lead > 0 else i] += 1
-    return [
-        [1 + count[i] if i in count else None for i in range(len(column.rows))]
-        for column, count in zip(columns, better, strict=True)
-    ]
+    comparison = Comparison()
+    comparison.add(columns)
+    return comparison.ranks()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tested:
+    """What is left of a column when its scores are gone.
+
+    Attributes:
+        count: of its rows.
+        ranked: which of them are ranked.
+        pairs: of these, by their positions among all rows.
+        p: of every pair, over seeds.
+        better: 1 where the first of a pair has the better mean, -1 where the second has; 0 where the means over the
+            images of the pair and those over the images of all rows do not agree.
+    """
+
+    count: int
+    ranked: tuple[int, ...]
+    pairs: Integers
+    p: Floats
+    better: Integers
+
+
+class Comparison:
+    """``compare`` for tables that are not in memory at once: columns are added, and let go of, part by part."""
+
+    def __init__(self) -> None:
+        self._columns: list[_Tested] = []
+        self._over_images: list[Floats] = []
+        self._waiting: list[Paired] = []
+
+    def add(self, columns: Sequence[Column]) -> None:
+        """Take in the next columns of the table."""
+        for column in columns:
+            rows = _ranked(column)
+            kept = list(rows.values())
+            found = np.array(list(itertools.combinations(range(len(rows)), 2)), dtype=np.int64).reshape(-1, 2)
+            averages = np.stack([row.mean(axis=0) for row in kept]) if kept else np.zeros((0, 0))
+            self._waiting.append(Paired(rows=averages, pairs=found))
+            means = _Means(kept, found)
+            places = np.array(list(rows), dtype=np.int64)
+            self._columns.append(
+                _Tested(
+                    count=len(column.rows),
+                    ranked=tuple(rows),
+                    pairs=places[found] if len(found) else found,
+                    p=means.p(),
+                    better=(1 if column.higher_is_better else -1) * means.leads(),
+                )
+            )
+            if sum(table.rows.nbytes for table in self._waiting) > TOGETHER:
+                self._test()
+
+    def _test(self) -> None:
+        """P-values over images of the columns that wait for it."""
+        self._over_images += _over_images(self._waiting)
+        self._waiting = []
+
+    def ranks(self) -> list[list[int | None]]:
+        """See ``compare``; for each column in the order in which they were added."""
+        self._test()
+        both = zip(self._columns, self._over_images, strict=True)
+        p = np.concatenate([np.empty(0), *(np.maximum(column.p, over_images) for column, over_images in both)])
+        apart: Booleans = _adjusted(p) <= 1 - LEVEL
+        start = 0
+        ranks: list[list[int | None]] = []
+        for column in self._columns:
+            told = apart[start : start + len(column.p)]
+            start += len(told)
+            worse = np.zeros(column.count, dtype=np.int64)
+            for side, sign in ((1, 1), (0, -1)):
+                np.add.at(worse, column.pairs[told & (column.better == sign), side], 1)
+            found: list[int | None] = [None] * column.count
+            for i in column.ranked:
+                found[i] = 1 + int(worse[i])
+            ranks.append(found)
+        return ranks
 
 
 def _ranked(column: Column) -> dict[int, Floats]:
@@ -77,7 +140,8 @@ def _ranked(column: Column) -> dict[int, Floats]:
     rows = {}
     for i, scores in enumerate(column.rows):
         if scores is not None and scores.size:
-            found = np.atleast_2d(np.where(np.isfinite(scores), scores, np.nan))
+            finite = np.isfinite(scores)
+            found = np.atleast_2d(scores if finite.all() else np.where(finite, scores, np.nan))
             if 2 * _defined(found).sum() >= found.shape[1]:
                 rows[i] = found
     enough = len(rows) >= 2 and np.logical_and.reduce([_defined(row) for row in rows.values()]).sum() >= FEWEST
@@ -89,16 +153,56 @@ def _defined(scores: Floats) -> Booleans:
     return np.asarray(np.isfinite(scores).all(axis=0))
 
 
-def _means(rows: Mapping[int, Floats]) -> dict[int, float]:
-    """Over the images that all rows share."""
-    shared = np.logical_and.reduce([_defined(row) for row in rows.values()]) if rows else None
-    return {i: float(row[:, shared].mean()) for i, row in rows.items()}
+class _Means:
+    """The means of every pair of rows, over the images that both share.
+
+    Args:
+        rows: that are ranked, S×N.
+        pairs: of these.
+    """
+
+    def __init__(self, rows: Sequence[Floats], pairs: Integers) -> None:
+        self._rows, self._pairs = rows, pairs
+        self._defined = [_defined(row) for row in rows]
+        shared = np.logical_and.reduce(self._defined) if rows else np.zeros(0, dtype=np.bool_)
+        self._means = np.array([float((row if shared.all() else row[:, shared]).mean()) for row in rows])
+        self._seeds = [_moments(row, shared) for row in rows]
+        # A pair shares no more than all rows do where one of the two is defined nowhere else.
+        least = np.array([defined.sum() == shared.sum() for defined in self._defined], dtype=np.bool_)
+        self._own = np.flatnonzero(~least[pairs].any(axis=1))
+
+    def leads(self) -> Integers:
+        """1 or -1 where the first has the larger or the smaller mean; 0 where the pair's own images disagree."""
+        lead = self._means[self._pairs[:, 0]] - self._means[self._pairs[:, 1]]
+        own = lead.copy()
+        for place in self._own:
+            i, j = self._pairs[place]
+            own[place] = np.nanmean(self._rows[i].mean(axis=0) - self._rows[j].mean(axis=0))
+        return np.where(lead * own > 0, np.sign(lead), 0.0).astype(np.int64)
+
+    def p(self) -> Floats:
+        """P-values of Welch's test between means of seeds; 0 where one of the two has a single seed."""
+        several = np.array([len(row) > 1 for row in self._rows], dtype=np.bool_)[self._pairs].all(axis=1)
+        p = np.zeros(len(self._pairs))
+        if several.any():
+            from scipy import stats
+
+            moments = np.array(self._seeds)[self._pairs]
+            for place in self._own:
+                i, j = self._pairs[place]
+                both = self._defined[i] & self._defined[j]
+                moments[place] = _moments(self._rows[i], both), _moments(self._rows[j], both)
+            a, b = moments[several].transpose(1, 2, 0)
+            welch = stats.ttest_ind_from_stats(a[0], a[1], a[2], b[0], b[1], b[2], equal_var=False)
+            # Means that are all the same have no variance to divide by.
+            p[several] = np.nan_to_num(welch.pvalue, nan=1.0)
+        return p
 
 
-def _seed_means(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """Each seed's mean over the images that both rows share."""
-    both = _defined(a) & _defined(b)
-    return a[:, both].mean(axis=1), b[:, both].mean(axis=1)
+def _moments(row: Floats, images: Booleans) -> tuple[float, float, int]:
+    """Mean and standard deviation of each seed's mean over some images, and how many seeds there are."""
+    means = (row if images.all() else row[:, images]).mean(axis=1)
+    return float(means.mean()), float(means.std(ddof=1)) if len(means) > 1 else 0.0, len(means)
 
 
 def _adjusted(p: Floats) -> Floats:
@@ -110,29 +214,14 @@ def _adjusted(p: Floats) -> Floats:
     return adjusted
 
 
-def _over_images(differences: Sequence[Floats]) -> Floats:
-    """P-values of differences, tested together where they are of as many images."""
-    p = np.empty(len(differences))
-    lengths = np.array([len(difference) for difference in differences])
-    for length in np.unique(lengths):
-        here = lengths == length
-        p[here] = sign_flip(np.stack(list(itertools.compress(differences, here))))
-    return p
-
-
-def _over_seeds(pairs: Sequence[tuple[Floats, Floats]]) -> Floats:
-    """P-values of Welch's test between means of the seeds of two rows; 0 where one of the two has a single seed."""
-    several = np.array([min(len(a), len(b)) > 1 for a, b in pairs], dtype=np.bool_)
-    p = np.zeros(len(pairs))
-    if several.any():
-        from scipy import stats
-
-        means = [_seed_means(a, b) for a, b in itertools.compress(pairs, several)]
-        a, b = (
-            np.array([(side.mean(), side.std(ddof=1), len(side)) for side in sides]).T
-            for sides in zip(*means, strict=True)
-        )
-        welch = stats.ttest_ind_from_stats(a[0], a[1], a[2], b[0], b[1], b[2], equal_var=False)
-        # Means that are all the same have no variance to divide by.
-        p[several] = np.nan_to_num(welch.pvalue, nan=1.0)
+def _over_images(tables: Sequence[Paired]) -> list[Floats]:
+    """P-values of the pairs of each column, those of as many images tested together."""
+    p: list[Floats] = [np.empty(0)] * len(tables)
+    alike: dict[int, list[int]] = {}
+    for index, table in enumerate(tables):
+        if len(table.pairs):
+            alike.setdefault(table.rows.shape[1], []).append(index)
+    for members in alike.values():
+        for index, found in zip(members, sign_flip_of_pairs([tables[index] for index in members]), strict=True):
+            p[index] = found
     return p

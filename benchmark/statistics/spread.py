@@ -12,7 +12,7 @@ from attrobust.arrays import Floats, Integers
 TAIL = 0.05
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
     """Quantiles of per-image scores, linear between two; NaN where no image has a score.
 
@@ -38,15 +38,29 @@ def spread(scores: Floats, *, higher_is_better: bool) -> Spread:
         scores: one number per image.
         higher_is_better: of the metric.
     """
-    images = np.flatnonzero(np.isfinite(scores))
-    if len(images) == 0:
-        nan = float("nan")
-        return Spread(worst=nan, image=None, tail=nan, median=nan, best=nan)
-    defined = scores[images]
-    place = int(defined.argmin() if higher_is_better else defined.argmax())
-    low, median, high = (float(value) for value in np.quantile(defined, [TAIL, 0.5, 1 - TAIL]))
-    tail, best = (low, high) if higher_is_better else (high, low)
-    return Spread(worst=float(defined[place]), image=int(images[place]), tail=tail, median=median, best=best)
+    return spreads([scores], [higher_is_better])[0]
+
+
+def spreads(scores: Sequence[Floats], higher_is_better: Sequence[bool]) -> list[Spread]:
+    """Many at once, see ``spread``; quantiles of as many scores are taken together."""
+    images = [np.flatnonzero(np.isfinite(row)) for row in scores]
+    nan = float("nan")
+    found = [Spread(worst=nan, image=None, tail=nan, median=nan, best=nan)] * len(images)
+    alike: dict[int, list[int]] = {}
+    for index, kept in enumerate(images):
+        if len(kept):
+            alike.setdefault(len(kept), []).append(index)
+    for members in alike.values():
+        defined = np.stack([scores[index][images[index]] for index in members])
+        lowest, highest = defined.argmin(axis=1), defined.argmax(axis=1)
+        quantiles = np.quantile(defined, [TAIL, 0.5, 1 - TAIL], axis=1).T.tolist()
+        for place, index in enumerate(members):
+            low, median, high = quantiles[place]
+            worst = int(lowest[place] if higher_is_better[index] else highest[place])
+            tail, best = (low, high) if higher_is_better[index] else (high, low)
+            image = int(images[index][worst])
+            found[index] = Spread(worst=float(defined[place, worst]), image=image, tail=tail, median=median, best=best)
+    return found
 
 
 def shares(worst: Integers, members: Sequence[str]) -> dict[str, float]:

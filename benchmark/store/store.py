@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -14,10 +15,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from attrobust.arrays import Booleans, Floats, Integers
+from attrobust.benchmark.store.arrays import PerImage, arrays_of
+from attrobust.benchmark.store.lines import Lines
 from attrobust.benchmark.store.plan import Plan
 from attrobust.benchmark.store.rows import Row, ScoredRow, row_fingerprint
 from attrobust.benchmark.store.schema import SCHEMA
-from attrobust.benchmark.store.upgrade import OtherVersionError, feasible_of, read_plan, read_row
+from attrobust.benchmark.store.upgrade import FEASIBLE, OtherVersionError, feasible_of, read_plan
 from attrobust.files import UNFINISHED, file_sha256, write_atomically
 from attrobust.naming.validate import MisfitError, as_json, parsed
 from attrobust.types import UsageError
@@ -71,10 +74,12 @@ class Store:
     def rows(self) -> dict[str, Row]:
         """All whole rows by fingerprint, of every schema that is read; where one was written again, the newest."""
         found: dict[str, Row] = {}
-        for where, value in self._lines():
+        lines = Lines()
+        for where, line in self._lines():
             try:
-                row = read_row(value)
+                row = lines.row(line)
             except ValueError as error:
+                _parsed(where, line)
                 other = isinstance(error, OtherVersionError)
                 hint = "choose another --out" if other else "remove that line to recompute it"
                 raise UsageError(f"{where} is no row of schema {SCHEMA} ({error}); {hint}") from error
@@ -83,20 +88,21 @@ class Store:
 
     def misnamed(self) -> set[str]:
         """Fingerprints of rows that are not those of their cell and metric, word for word as they are written."""
-        lines = {value["fingerprint"]: value for _, value in self._lines()}
-        return {key for key, value in lines.items() if row_fingerprint(value["cell"], value["metric"]) != key}
+        found: dict[str, bool] = {}
+        for where, line in self._lines():
+            value = _parsed(where, line)
+            key = value["fingerprint"]
+            found[key] = row_fingerprint(value["cell"], value["metric"]) != key
+        return {key for key, wrong in found.items() if wrong}
 
-    def _lines(self) -> Iterator[tuple[str, Any]]:
-        """Where every whole line of the rows stands, and what it holds."""
+    def _lines(self) -> Iterator[tuple[str, bytes]]:
+        """Where every whole line of the rows stands, and what it says."""
         path = self.folder / "rows.jsonl"
-        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
-        for number, line in enumerate(lines, start=1):
-            where = f"{path} line {number}"
-            try:
-                value = parsed(line)
-            except ValueError as error:
-                raise UsageError(f"{where} is damaged ({error}); remove that line to recompute it") from error
-            yield where, value
+        if path.is_file():
+            with path.open("rb") as file:
+                for number, line in enumerate(file, start=1):
+                    if line.endswith(b"\n"):
+                        yield f"{path} line {number}", line
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows at the end; they have reached the disk when this returns, and none is left when it fails."""
@@ -145,25 +151,25 @@ class Store:
         path = self._scores_path(row.fingerprint)
         write_atomically(path, other._scores_path(row.fingerprint).read_bytes())
 
-    def load_scores(self, row: ScoredRow) -> tuple[Floats, Booleans]:
-        """Per-image scores of a row, and whether the attack on each image obeyed the rules.
+    def load(self, row: ScoredRow) -> PerImage:
+        """What was stored of a row for each image.
 
         Raises:
             UsageError: the file is missing or is not the one the row was written with.
         """
-        arrays = self._arrays(row)
+        arrays = self._arrays(row, ("scores", *FEASIBLE, "worst", "members"))
+        known = "worst" in arrays
+        return PerImage(
+            scores=arrays["scores"],
+            feasible=feasible_of(arrays),
+            worst=arrays["worst"] if known else np.zeros(0, dtype=np.int64),
+            members=arrays["members"].tolist() if known else [],
+        )
+
+    def load_scores(self, row: ScoredRow) -> tuple[Floats, Booleans]:
+        """The scores and ``feasible`` alone, see ``load``."""
+        arrays = self._arrays(row, ("scores", *FEASIBLE))
         return arrays["scores"], feasible_of(arrays)
-
-    def load_worst(self, row: ScoredRow) -> tuple[Integers, list[str]]:
-        """The member behind each score of a row, an index or -1, and the members' names; empty where nobody wrote them.
-
-        Raises:
-            UsageError: see ``load_scores``.
-        """
-        arrays = self._arrays(row)
-        if "worst" not in arrays:
-            return np.zeros(0, dtype=np.int64), []
-        return arrays["worst"], arrays["members"].tolist()
 
     def has_scores(self, row: ScoredRow) -> bool:
         """Whether the scores of a row are on disk, unchanged."""
@@ -195,14 +201,14 @@ class Store:
             raise UsageError(f"{path} is no plan (entries of no subject); {AGAIN}")
         return plan
 
-    def _arrays(self, row: ScoredRow) -> dict[str, np.ndarray[Any, Any]]:
+    def _arrays(self, row: ScoredRow, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
         path = self._scores_path(row.fingerprint)
         if not path.is_file():
             raise UsageError(f"{path} is missing: run the benchmark again to recompute it")
-        if file_sha256(path) != row.scores_sha256:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != row.scores_sha256:
             raise UsageError(f"{path} is not the file its row was written with: delete it and run the benchmark again")
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        return arrays_of(data, names)
 
     def _scores_path(self, fingerprint: str) -> Path:
         return self.folder / "scores" / f"{fingerprint}.npz"
@@ -244,7 +250,22 @@ class Store:
         for path in self.folder.rglob(f".*{UNFINISHED}"):
             path.unlink()
         path = self.folder / "rows.jsonl"
-        if path.is_file():
+        if path.is_file() and not _ends_in_newline(path):
             whole = path.read_bytes()
-            if whole and not whole.endswith(b"\n"):
-                write_atomically(path, whole[: whole.rfind(b"\n") + 1])
+            write_atomically(path, whole[: whole.rfind(b"\n") + 1])
+
+
+def _ends_in_newline(path: Path) -> bool:
+    """Whether a file is empty or its last line is whole."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def _parsed(where: str, line: bytes) -> Any:
+    try:
+        return parsed(line)
+    except ValueError as error:
+        raise UsageError(f"{where} is damaged ({error}); remove that line to recompute it") from error

@@ -27,6 +27,8 @@ RENAMED = {"n_feasible": "n_legal", "source_model_sha256": "donor_sha256", "base
 
 UNTRAINED, SCRATCH = "untrained", "scratch"
 """The baseline whose model is the run's, and where methods start that go on from no trained weights."""
+FEASIBLE = ("feasible", "legal")
+"""Names of an array of a file of scores: today's, and that of schema 2."""
 COLUMNS = {"baseline": "control", "feasible": "legal"}
 """Columns of CSV tables, and what they were called beside schema 2."""
 
@@ -68,7 +70,7 @@ def _read(value: Any, kind: Any, upgraded: Callable[[Settings], Settings]) -> An
 
 def feasible_of(arrays: Mapping[str, T]) -> T:
     """Whether the attack on each image obeyed the rules, from a file of scores of any version."""
-    return arrays["feasible"] if "feasible" in arrays else arrays["legal"]
+    return next(arrays[name] for name in FEASIBLE if name in arrays)
 
 
 def in_older_words(table: str) -> str:

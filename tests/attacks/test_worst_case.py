@@ -167,9 +167,9 @@ def test_a_run_records_the_shares_of_members_and_verify_recomputes_them(
     written = {row["cell"]["attack"].get("name", "") for row in written_rows(folder).values() if "members" in row}
     assert written == {"several"}
     shares_of = rows["several"].members or {}
-    worst, members = store.load_worst(rows["several"])
-    assert shares_of == {name: np.mean(worst == index) for index, name in enumerate(NAMES)}
-    assert members == [*NAMES]
+    found = store.load(rows["several"])
+    assert shares_of == {name: np.mean(found.worst == index) for index, name in enumerate(NAMES)}
+    assert found.members == [*NAMES]
     assert sum(shares_of.values()) == pytest.approx(1)
     assert run(["verify", folder], capsys)[0] == 0
     for spoilt in ({"one": 1.0, "three": 0.0, "two": 0.0}, {}):
@@ -198,7 +198,7 @@ def test_a_run_from_before_there_were_members_is_still_read(tmp_path: Path, caps
     plan["recipe"] = plan["subjects"][0]["trained"]["recipe"]
     del plan["accuracy_attack"], plan["comparison"]["accuracy_attack"], plan["digest"]
     write_plan(old, plan)
-    assert all(store.load_worst(row)[1] == [] for row in rows)
+    assert all(store.load(row).members == [] for row in rows)
     assert run(["verify", old], capsys)[0] == 0
     assert run(["report", old], capsys)[0] == 0
     assert (old / "leaderboard.csv").read_bytes() == (folder / "leaderboard.csv").read_bytes()

@@ -172,7 +172,7 @@ def test_seeds_of_different_trainings_have_no_common_mean(tmp_path: Path) -> Non
     board = build(seeds)
     assert [mean.seeds for mean in board.groups[0].means] == [2, 2]
     lines = [words.name(line, board) for line in board.groups[0].lines]
-    means = [words.mean_name(mean, board.groups[0]) for mean in board.groups[0].means]
+    means = [words.mean_name(mean, board) for mean in board.groups[0].means]
     assert len({name.partition(" (seed")[0] for name in lines}) == 2
     assert [name.partition(",")[0] for name in means] == [lines[i].partition(" (seed")[0] for i in (0, 2)]
     table = pd.read_csv(io.StringIO(csv.render(board)))

@@ -1,0 +1,185 @@
+"""The groups of a table over one subset of the images: numbers first, then the ranks, which all of them decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from attrobust.arrays import Booleans
+from attrobust.benchmark.report.beaten import beaten
+from attrobust.benchmark.report.cells import Cells, Scored, Scores
+from attrobust.benchmark.report.ranking import Method, column
+from attrobust.benchmark.report.records import Network, Place, Run
+from attrobust.benchmark.report.table import Group, Line, Mean, Metric, Number
+from attrobust.benchmark.statistics import Comparison, OverSeeds, estimates, over_seeds, spreads
+from attrobust.benchmark.store.schema import How
+from attrobust.types import Flag
+
+
+class Table:
+    """A table: one family of comparisons.
+
+    Args:
+        networks: its rows.
+        methods: what is ranked.
+        run: whose columns it has.
+        subset, mask: which images.
+        how: intervals over images are computed.
+
+    Attributes:
+        subset: as given.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        methods: Sequence[Method],
+        run: Run,
+        subset: str,
+        mask: Booleans,
+        how: How,
+    ) -> None:
+        self.subset = subset
+        self._networks, self._methods, self._run, self._mask, self._how = networks, methods, run, mask, how
+        self._competing = [method for method in methods if not any(networks[index].chance for index in method)]
+        self._comparison = Comparison()
+        self._groups: list[Group] = []
+
+    def add(self, place: Place, metrics: Sequence[Metric], known: Mapping[str, Cells]) -> None:
+        """Take in what was measured in a place.
+
+        Args:
+            place, metrics: of the group.
+            known: by label, what was measured under its attack and under those that it should beat.
+        """
+        scores = known[place.attack].over(self._mask)
+        others = {
+            label: (name, known[label].over(self._mask)) for name, label in self._run.yardsticks.get(place.attack, [])
+        }
+        numbers = self._numbers(place, metrics, scores, others)
+        lines = [_line(network, place, [row[index] for row in numbers]) for index, network in enumerate(self._networks)]
+        self._comparison.add(
+            [
+                column(self._competing, found, metric.higher_is_better)
+                for metric, found in zip(metrics, scores, strict=True)
+            ]
+        )
+        self._groups.append(
+            Group(
+                subset=self.subset,
+                images=next((len(found.values) for found in scores[0] if found), int(self._mask.sum())),
+                scope=place.scope,
+                explainer=place.explainer,
+                attack=place.attack,
+                metrics=tuple(metrics),
+                lines=tuple(lines),
+            )
+        )
+
+    def groups(self) -> list[Group]:
+        """All groups, ranked together."""
+        ranks = self._comparison.ranks()
+        places = {method: position for position, method in enumerate(self._competing)}
+        ranked, start = [], 0
+        for group in self._groups:
+            here = ranks[start : start + len(group.metrics)]
+            start += len(here)
+            lines, means = list(group.lines), []
+            for method in self._methods:
+                found = [rank[places[method]] if method in places else None for rank in here]
+                if len(method) == 1:
+                    line = lines[method[0]]
+                    own = [replace(number, rank=n) for number, n in zip(line.numbers, found, strict=True)]
+                    lines[method[0]] = replace(line, numbers=tuple(own))
+                else:
+                    means.append(_mean([lines[index] for index in method], found))
+            ranked.append(replace(group, lines=tuple(lines), means=tuple(means)))
+        return ranked
+
+    def _numbers(
+        self,
+        place: Place,
+        metrics: Sequence[Metric],
+        scores: Scores,
+        others: Mapping[str, tuple[str, Scores]],
+    ) -> list[list[Number]]:
+        """For each metric the numbers of all networks, not ranked yet."""
+        flags = [() if network.baseline else network.flags(place) for network in self._networks]
+        cells = [
+            (metric, index, found)
+            for metric, row in enumerate(scores)
+            for index, found in enumerate(row)
+            if found is not None
+        ]
+        intervals = estimates(
+            [found.values for _, _, found in cells], [metrics[m].unit for m, _, _ in cells], self._how
+        )
+        tails = spreads([found.values for _, _, found in cells], [metrics[m].higher_is_better for m, _, _ in cells])
+        numbers = [[Number(estimate=None)] * len(self._networks) for _ in metrics]
+        for (m, index, found), interval, tail in zip(cells, intervals, tails, strict=True):
+            network = self._networks[index]
+            raised = [network.chance] if network.chance else []
+            if not network.baseline:
+                rivals = {label: (name, rows[m][index]) for label, (name, rows) in others.items()}
+                raised += [*flags[index], *_beaten(network, found, rivals, place, metrics[m])]
+            numbers[m][index] = Number(
+                estimate=interval,
+                feasible=int(found.feasible.sum()) if place.attack else None,
+                spread=tail,
+                flags=tuple(raised),
+            )
+        return numbers
+
+
+def _line(network: Network, place: Place, numbers: Sequence[Number]) -> Line:
+    return Line(
+        label=network.subject.label,
+        seed=network.subject.seed,
+        sha256=network.subject.sha256,
+        method=network.method,
+        key=network.subject.key,
+        accuracies=network.accuracies,
+        numbers=tuple(numbers),
+        origin=network.origin,
+        flags=network.flags(place),
+        baseline=network.baseline,
+        chance=network.chance,
+    )
+
+
+def _mean(lines: Sequence[Line], ranks: Sequence[int | None]) -> Mean:
+    """One method over the lines of its seeds."""
+    return Mean(
+        label=lines[0].label,
+        method=lines[0].method,
+        seeds=len(lines),
+        accuracies=tuple(_over(numbers) for numbers in zip(*(line.accuracies for line in lines), strict=True)),
+        numbers=tuple(_over(numbers) for numbers in zip(*(line.numbers for line in lines), strict=True)),
+        ranks=tuple(ranks),
+        origin=lines[0].origin,
+        flags=tuple(dict.fromkeys(line.chance for line in lines if line.chance)),
+    )
+
+
+def _over(numbers: Sequence[Number]) -> OverSeeds | None:
+    means = [number.estimate.mean for number in numbers if number.estimate]
+    return over_seeds(means) if len(means) == len(numbers) else None
+
+
+def _beaten(
+    network: Network, found: Scored, rivals: Mapping[str, tuple[str, Scored | None]], place: Place, metric: Metric
+) -> list[Flag]:
+    """A flag for each kind of attack, of name and label, of which one does as much to the scores as what was found."""
+    flags: dict[str, Flag] = {}
+    for label, (name, other) in rivals.items():
+        if other is None or _does_more(found, other, metric) or network.is_own_source_model(place.explainer, label):
+            continue
+        flag = beaten(found.values, other.values, name, higher_is_better=metric.higher_is_better)
+        if flag is not None:
+            flags.setdefault(name, flag)
+    return list(flags.values())
+
+
+def _does_more(found: Scored, other: Scored, metric: Metric) -> bool:
+    """Whether means that need no second look, of scores that are all defined, say that an attack beats another."""
+    return found.mean < other.mean if metric.higher_is_better else found.mean > other.mean
