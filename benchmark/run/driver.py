@@ -29,10 +29,11 @@ from attrobust.benchmark.executors.jobs import (
 )
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.assembly import Assembly, only
-from attrobust.benchmark.run.cells import rows_of, with_weights
+from attrobust.benchmark.run.cells import with_weights
 from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.coverage import Stretch
 from attrobust.benchmark.run.flags import audited, is_current
+from attrobust.benchmark.run.known import KnownRows
 from attrobust.benchmark.run.pieces import Identify
 from attrobust.benchmark.run.plan import Part, Plan
 from attrobust.benchmark.run.rows import failed_rows, scored_rows
@@ -59,8 +60,7 @@ class Driver:
     def __init__(self, request: Request, store: Store, identify: Identify) -> None:
         self._request, self._store = request, store
         self.rows: dict[str, Row] = store.rows()
-        self._sound: set[tuple[str, str]] = set()
-        self._known_keys: dict[tuple[str, str, str], list[str]] = {}
+        self._known = KnownRows(store, self.rows)
         self._audited: dict[str, list[CellJob]] = {}
         self._results: dict[str, Result] = {}
         self._cells: dict[str, CellJob] = {}
@@ -80,29 +80,12 @@ class Driver:
             yield from map(self._completed, waiting.done(job))
 
     def lacking(self, job: CellJob) -> tuple[int, ...]:
-        """The metrics of a cell whose row is absent, failed or without scores, by their position."""
-        rows = [self.rows.get(key) for key in self._keys(job)]
-        return tuple(
-            index for index, row in enumerate(rows) if not isinstance(row, ScoredRow) or not self._has_scores(row)
-        )
+        """See ``KnownRows.lacking``."""
+        return self._known.lacking(job)
 
     def stretches(self, job: BatchJob, cell: CellJob) -> list[Stretch]:
         """What is left of a batch of a cell with the hashes of weights filled in."""
         return self._assembly.stretches(job, cell, self.lacking(cell))
-
-    def _has_scores(self, row: ScoredRow) -> bool:
-        """Whether the scores of a row are there; found once, and not for every batch of its cell."""
-        place = row.fingerprint, row.scores_sha256
-        if place not in self._sound and self._store.has_scores(row):
-            self._sound.add(place)
-        return place in self._sound
-
-    def _keys(self, job: CellJob) -> list[str]:
-        """Fingerprints of the rows of a cell; found once for all of its batches."""
-        place = job.key, job.cell.checkpoint_sha256, job.cell.source_model_sha256
-        if place not in self._known_keys:
-            self._known_keys[place] = [key for key, _ in rows_of(job)]
-        return self._known_keys[place]
 
     def _prepare(self, job: Job) -> Job | Result:
         """See ``Executor.run``."""
@@ -156,7 +139,7 @@ class Driver:
     def _prepare_audit(self, job: AuditJob) -> Job | Result:
         """Nothing is audited whose flags a row carries already, or no row is going to carry."""
         cells = [self._filled(cell) for cell in self._audited[job.key]]
-        rows = [self.rows.get(key) for cell in cells for key in self._keys(cell)]
+        rows = [row for cell in cells for row in self._known.of(cell)]
         written = next((row for row in rows if isinstance(row, ScoredRow) and is_current(row)), None)
         if written is not None:
             self._flags[job.key] = written.flags or ()
@@ -166,7 +149,7 @@ class Driver:
 
     def _prepare_claim(self, job: ClaimJob) -> Job | Result:
         accuracy = next(self._filled(self._cells[key]) for key in job.needs if key in self._cells)
-        row = self.rows[self._keys(accuracy)[0]]
+        row = self.rows[self._known.keys(accuracy)[0]]
         if isinstance(row, FailedRow):
             return Result()
         return replace(job, hits=tuple((self._store.load_scores(row)[0] > 0).tolist()))
@@ -220,7 +203,7 @@ class Driver:
 
     def _stale(self, job: CellJob) -> list[ScoredRow]:
         """Rows of a cell on disk whose flags are not those of the audit as it is now."""
-        rows = [self.rows.get(key) for key in self._keys(job)] if job.audit else []
+        rows = self._known.of(job) if job.audit else []
         return [row for row in rows if isinstance(row, ScoredRow) and not is_current(row)]
 
     def _filled(self, job: CellJob) -> CellJob:
