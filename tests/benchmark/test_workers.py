@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from attrobust.benchmark.executors.schedule import Schedule
 from attrobust.benchmark.executors.worker import Worker
 from attrobust.benchmark.executors.workers import Workers
 
+from helpers.processes import alive, workers_of
 from helpers.runs import FAST, ROOT, SMALL, run
 
 Capture = pytest.CaptureFixture[str]
@@ -49,25 +49,6 @@ def command(words: list[str | Path]) -> list[str]:
     return [sys.executable, str(ROOT / "run_benchmark.py"), *map(str, words)]
 
 
-def workers_of(process: subprocess.Popen[str]) -> Iterator[int]:
-    """The worker processes of a run."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            line = (folder / "cmdline").read_text()
-        except (OSError, ValueError, IndexError):
-            continue
-        if parent == process.pid and "spawn_main" in line:
-            yield int(folder.name)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_workers_that_are_killed_are_replaced_and_the_table_is_the_same(
     tmp_path: Path, wanted: dict[str, bytes]
 ) -> None:
@@ -78,7 +59,7 @@ def test_workers_that_are_killed_are_replaced_and_the_table_is_the_same(
     def kill() -> None:
         while not finished.is_set() and len(killed) < 2:
             time.sleep(rng.uniform(0.5, 1.5))
-            found = list(workers_of(process))
+            found = list(workers_of(process.pid))
             if found and (tmp_path / "pieces").is_dir():
                 killed.append(rng.choice(found))
                 os.kill(killed[-1], signal.SIGKILL)
@@ -105,7 +86,7 @@ def test_a_signal_ends_all_processes_in_a_second_with_one_line(
     while not (tmp_path / "rows.jsonl").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    pids = list(workers_of(process))
+    pids = list(workers_of(process.pid))
     assert len(pids) == 2
     process.send_signal(signum)
     began = time.monotonic()
@@ -124,7 +105,7 @@ def test_workers_end_when_the_driver_is_killed(tmp_path: Path, wanted: dict[str,
     while not any((tmp_path / "pieces").glob("*/*")):
         assert process.poll() is None
         time.sleep(0.02)
-    pids = list(workers_of(process))
+    pids = list(workers_of(process.pid))
     process.kill()
     process.wait()
     began = time.monotonic()

@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
+
+from helpers.processes import workers_of
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["--methods", "natural,aga", "--explainers", "saliency", "--baselines", "none", "--images", "12"]
@@ -29,18 +30,6 @@ TABLES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex")
 def start(folder: Path, workers: int) -> subprocess.Popen[str]:
     line = [sys.executable, str(ROOT / "run_benchmark.py"), *WORDS, "--workers", str(workers), "--out", str(folder)]
     return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def workers_of(pid: int) -> Iterator[int]:
-    """The worker processes of a driver."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            line = (folder / "cmdline").read_text()
-        except (OSError, ValueError, IndexError):
-            continue
-        if parent == pid and "spawn_main" in line:
-            yield int(folder.name)
 
 
 def kill_once(process: subprocess.Popen[str], rng: random.Random) -> str:
