@@ -58,7 +58,7 @@ def _costs(runner: Runner, left: Left, found: Estimate) -> list[str]:
     lines = [
         f"jobs     {', '.join(_plural(number, name) for name, number in jobs.items() if number) or 'none'}",
         f"passes   {', '.join(passes)}, of one image each, trainings apart",
-        f"{time}, trainings {duration(found.training / processes)}",
+        f"{time}, trainings {duration(found.training / processes)}" if left.networks or left.retrainings else time,
         f"{disk}, attacked images {size_words(found.kept)} (see --keep-images)" if found.kept else disk,
     ]
     if found.unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -18,7 +19,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from attrobust.benchmark.executors.base import Job, Result
+from attrobust.benchmark.executors.base import Job, Result, one_line
+from attrobust.benchmark.executors.jobs import failed
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -119,6 +121,9 @@ def serve(connection: Connection, setup: Setup) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["TQDM_DISABLE"] = "1"
+    # What plug-ins print must not stand among the tables.
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)
     # A lock between processes, which tqdm makes of itself, would be said to leak when this one is ended.
     tqdm.set_lock(threading.RLock())
     send = _Sender(connection).send
@@ -128,7 +133,11 @@ def serve(connection: Connection, setup: Setup) -> None:
             job = connection.recv()
         except EOFError:
             return
-        send(carried_out(worker, job))
+        try:
+            message = carried_out(worker, job)
+        except KeyboardInterrupt as error:  # of a plug-in: Ctrl-C is ignored here
+            message = Done(result=failed(job, one_line(error)))
+        send(message)
 
 
 def started(setup: Setup, send: Send) -> Callable[[Job], Result] | None:

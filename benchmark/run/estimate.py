@@ -25,6 +25,8 @@ from attrobust.naming.spec import fingerprint
 LOG = logging.getLogger("attrobust")
 PATIENCE = 30.0
 """Seconds after which no further kind of job is tried out."""
+ROW_BYTES = 5000
+"""Of a row on disk, with its entries in run.json and in the tables."""
 SCORE_BYTES = 20
 """Of one score on disk, with the member it comes from."""
 Found = TypeVar("Found")
@@ -92,6 +94,8 @@ def estimate(request: Request, data: Loaded, left: Left, network: nn.Module) -> 
             if cost := trials.of(_kind(cell), cell.label.partition(" / ")[2], count):
                 found.add(cost, fresh if cell.attack else rows, prices)
             found.scores += sum(len(item.rows) * len(item.lacking) for item in stretches) * SCORE_BYTES
+            if not batch.rows.start:
+                found.scores += max(1, len(cell.metrics)) * ROW_BYTES
             bar.update()
     found.unknown = trials.unknown
     return found

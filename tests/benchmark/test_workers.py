@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -145,6 +146,39 @@ def test_a_job_whose_process_always_dies_is_a_failed_row_with_its_reason(tmp_pat
     assert "natural / saliency / deadly: its worker process was ended 3 times, by exit code 7" in err
     assert "fewer --workers or a smaller --batch-size" in err
     assert "noise:draws=2" in out
+
+
+LOUD = """
+import multiprocessing
+import os
+
+from attrobust import Attack, attacks
+
+
+@attacks.registry.register("loud")
+class Loud(Attack):
+    def run(self, context, x, y):
+        if multiprocessing.parent_process():
+            print("among the tables", flush=True)
+            os.write(1, b"among the tables")
+            raise KeyboardInterrupt
+        return x
+"""
+
+
+def test_plug_ins_in_workers_print_nothing_among_the_tables_and_interrupt_only_their_cell(
+    tmp_path: Path,
+) -> None:
+    plugin = tmp_path / "loud.py"
+    plugin.write_text(LOUD)
+    words: list[str | Path] = ["--methods", "natural", *WORDS[2:], "--accuracy-attack", "none", "--images", "4"]
+    words += ["--attacks", "noise:draws=2,loud", "--plugin", plugin, "--workers", "2", "--json"]
+    line = command([*words, "--out", tmp_path / "run"])
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "natural / saliency / loud: KeyboardInterrupt" in done.stderr
+    assert "Traceback" not in done.stderr
+    json.loads(done.stdout)
 
 
 def test_what_is_wrong_in_a_worker_ends_the_run_in_one_line(tmp_path: Path, capsys: Capture) -> None:
