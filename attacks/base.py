@@ -274,7 +274,7 @@ class Attack(ABC):
 
     @property
     def most_results(self) -> int:
-        """How many results ``results`` returns at most, for each image."""
+        """How many results ``results`` returns at most for each image: what disk space is estimated from."""
         return 1
 
     def check_size(self, height: int, width: int) -> None:  # noqa: B027

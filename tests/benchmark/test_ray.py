@@ -141,7 +141,7 @@ def test_a_driver_a_process_and_a_node_are_lost_and_the_table_is_the_same(
     process.communicate()
     mark.touch()
     process = command(mine, line)
-    wait_for(tmp_path, "pieces/*/*", 2, process)
+    wait_for(tmp_path, "attacked/*/*", 2, process)
     nodes.lose_one()
     assert process.poll() is None
     out, err = process.communicate(timeout=200)

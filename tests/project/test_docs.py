@@ -123,14 +123,20 @@ def test_the_example_explainer_of_the_manual_runs(tmp_path: Path, capsys: pytest
     assert "sign-doc:slope=5" in out
 
 
-def test_every_command_of_the_documents_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_of_the_documents_is_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("attrobust.benchmark.run.runner.Runner.estimate", lambda _: None)
     lines = list(dict.fromkeys(line for page in PAGES for line in lines_of(page)))
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("run_benchmark.py ")]
     assert len(commands) >= 28
     for words in commands:
-        if words[0] in ("report", "verify", "check") or {"--plugin", "--data-root", "--checkpoint", "standard"} & set(
-            words
-        ):
+        if words[0] in ("report", "verify", "clean", "check") or {
+            "--plugin",
+            "--data-root",
+            "--checkpoint",
+            "standard",
+        } & set(words):
             # Needs files or a download: what matters here is that the options exist.
             capsys.readouterr()
             assert main([*words, "--no-such-option"]) == 2
