@@ -16,10 +16,9 @@ from attrobust.benchmark.evaluation.evaluate import accuracy_under_attack, evalu
 from attrobust.benchmark.evaluation.kept import KeptResults, decoded, some_of
 from attrobust.benchmark.evaluation.scores import Scores
 from attrobust.benchmark.executors.base import one_line
-from attrobust.benchmark.executors.inputs import FirstImages, images_of, rules_of
+from attrobust.benchmark.executors.inputs import FirstImages, images_of, rules_of, stamp_of
 from attrobust.benchmark.executors.jobs import BatchJob, BatchPart, BatchResult, PartScores
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.store.provenance import stamp
 from attrobust.explainers.shared.chunks import memory_budget
 from attrobust.metrics.base import CaseMetric
 from attrobust.types import SplitName, UsageError
@@ -82,7 +81,7 @@ class Batches:
             part=part,
             scores=scores,
             seconds=round(time.monotonic() - started, 3),
-            provenance=stamp(str(self._request.device), torch.get_num_threads(), self._request.batch_size),
+            provenance=stamp_of(self._request),
             attacked=kept.data,
         )
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from attrobust.benchmark.data.base import Split, partners
 from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.store.provenance import stamp
+from attrobust.benchmark.store.rows import Provenance
 from attrobust.threat import ThreatModel
 from attrobust.types import Cell
 
@@ -36,6 +40,11 @@ class FirstImages:
 def images_of(split: Split, count: int) -> FirstImages:
     """The first images of a split."""
     return FirstImages(split, tuple(partners(split, count)))
+
+
+def stamp_of(request: Request) -> Provenance:
+    """What computes a run, in this process and now."""
+    return stamp(str(request.device), torch.get_num_threads(), request.batch_size)
 
 
 def rules_of(request: Request, cell: Cell) -> Rules:

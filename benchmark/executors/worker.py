@@ -18,7 +18,7 @@ from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.evaluation.scores import Scores, unattacked
 from attrobust.benchmark.executors.base import Job, Result, one_line
 from attrobust.benchmark.executors.batches import Batches
-from attrobust.benchmark.executors.inputs import images_of, rules_of
+from attrobust.benchmark.executors.inputs import images_of, rules_of, stamp_of
 from attrobust.benchmark.executors.jobs import (
     AuditJob,
     AuditResult,
@@ -35,8 +35,6 @@ from attrobust.benchmark.executors.jobs import (
 from attrobust.benchmark.executors.networks import Networks
 from attrobust.benchmark.executors.retrainings import Retrainings
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.store.provenance import stamp
-from attrobust.benchmark.store.rows import Provenance
 from attrobust.benchmark.training.loop import correct
 from attrobust.explainers.shared.chunks import memory_budget
 from attrobust.maps.seeds import derive_seed
@@ -143,14 +141,13 @@ class Worker:
         except (Exception, SystemExit) as error:
             problem, where = one_line(error), traceback.format_exc()
         seconds = round(time.monotonic() - started, 3)
-        return CellResult(scores=scores, seconds=seconds, provenance=self._stamp(), error=problem, traceback=where)
+        return CellResult(
+            scores=scores, seconds=seconds, provenance=stamp_of(self._request), error=problem, traceback=where
+        )
 
     def _compute_batch(self, job: BatchJob) -> BatchResult:
         network, source_model = self._networks_of(job.whole)
         return self._batches.computed(job, network, source_model)
-
-    def _stamp(self) -> Provenance:
-        return stamp(str(self._request.device), torch.get_num_threads(), self._request.batch_size)
 
     def _scores(self, job: CellJob, network: nn.Module) -> Scores:
         if job.explainer is None:

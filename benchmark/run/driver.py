@@ -11,9 +11,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import torch
-
 from attrobust.benchmark.executors.base import Executor, Job, Result
+from attrobust.benchmark.executors.inputs import stamp_of
 from attrobust.benchmark.executors.jobs import (
     AuditJob,
     AuditResult,
@@ -38,8 +37,7 @@ from attrobust.benchmark.run.pieces import Identify
 from attrobust.benchmark.run.plan import Part, Plan
 from attrobust.benchmark.run.rows import failed_rows, scored_rows
 from attrobust.benchmark.run.waiting import Waiting
-from attrobust.benchmark.store.provenance import stamp
-from attrobust.benchmark.store.rows import FailedRow, Provenance, Row, ScoredRow
+from attrobust.benchmark.store.rows import FailedRow, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Flag
 
@@ -125,11 +123,11 @@ class Driver:
         lacking, problem = self.lacking(filled), self._problem(job)
         failures: list[str] = []
         if lacking and problem:
-            self._append(failed_rows(only(filled, lacking), problem, self._stamp()))
+            self._append(failed_rows(only(filled, lacking), problem, stamp_of(self._request)))
         elif lacking and not job.batches:
             return only(filled, lacking)
         elif lacking:
-            rows, failures = self._assembly.rows(filled, lacking, self._flags.get(job.audit), self._stamp())
+            rows, failures = self._assembly.rows(filled, lacking, self._flags.get(job.audit), stamp_of(self._request))
             self._append(rows)
         if job.batches and not failures:
             self._assembly.forget(filled)
@@ -181,7 +179,7 @@ class Driver:
                 LOG.warning("warning: %s: %s", job.label, warning)
 
     def _write(self, job: CellJob, result: CellResult) -> None:
-        provenance = result.provenance or self._stamp()
+        provenance = result.provenance or stamp_of(self._request)
         if result.scores is None:
             self._append(failed_rows(job, result.error, provenance))
             return
@@ -250,6 +248,3 @@ class Driver:
     def _append(self, rows: Sequence[Row]) -> None:
         self._store.append(rows)
         self.rows.update({row.fingerprint: row for row in rows})
-
-    def _stamp(self) -> Provenance:
-        return stamp(str(self._request.device), torch.get_num_threads(), self._request.batch_size)

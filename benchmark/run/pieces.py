@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import msgspec
 import numpy as np
@@ -25,6 +26,14 @@ Identify = Callable[[SplitName, int], str]
 """The hash of the first images of a split, see ``evaluation_sha256``."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What the files of a cell are called, the same for any number of images of the split, and keys of its metrics."""
+
+    name: str
+    metrics: tuple[str, ...]
+
+
 class CellParts:
     """What is known of the cells of a run, image by image.
 
@@ -37,11 +46,14 @@ class CellParts:
     def __init__(self, store: Store, rows: Mapping[str, Row], identify: Identify) -> None:
         self._store, self._rows, self._files = store, rows, Pieces(store.folder)
         self._identify = functools.cache(identify)
+        self._facts: dict[tuple[str, str, str], _Facts] = {}
         self._pieces: dict[str, list[Piece]] = {}
+        self._kept: dict[str, list[range]] = {}
+        self._older: dict[str, dict[str, list[ScoredRow]]] = {}
 
     def left(self, job: BatchJob, lacking: Sequence[int]) -> tuple[BatchPart, ...]:
         """What is still to be computed of a batch, with the results of attacks that are kept; see ``stretches``."""
-        name, parts = _name(job.whole), []
+        name, parts = self._facts_of(job.whole).name, []
         for stretch in self.stretches(job, lacking):
             results = self._files.results(name, stretch.kept) if stretch.kept else b""
             there = (stretch.kept, results) if stretch.kept and results else None
@@ -55,27 +67,26 @@ class CellParts:
             job: with the hashes of weights filled in.
             lacking: the metrics that have no row, by their position in the cell.
         """
-        cell, name = job.whole, _name(job.whole)
+        cell, keys = job.whole, self._facts_of(job.whole).metrics
         total, together = cell.cell.images, cell.cell.batch_size
-        known = self._known(cell)
-        keys = [metric_key(facts) for _, facts in rows_of(cell)]
         covered = {
-            index: usable((piece.rows for piece in known if keys[index] in piece.scores), total, together)
+            index: usable(itertools.starmap(range, self._known(cell, keys[index])), total, together)
             for index in lacking
         }
-        kept = usable(self._files.kept(name), total, together) if cell.attack else []
-        return stretches(job.rows, covered, kept)
+        return stretches(job.rows, covered, usable(self._kept_of(cell), total, together))
 
     def take_in(self, job: BatchJob, result: BatchResult) -> None:
         """Write what was computed of a batch."""
-        name, keys = _name(job.whole), [metric_key(facts) for _, facts in rows_of(job.whole)]
+        facts = self._facts_of(job.whole)
+        pieces, kept = self._pieces_of(job.whole), self._kept_of(job.whole)
         for done in result.parts:
             if done.attacked:
-                self._files.keep(name, done.part.rows, done.attacked)
-            piece = _piece(done, keys)
+                self._files.keep(facts.name, done.part.rows, done.attacked)
+                kept.append(done.part.rows)
+            piece = _piece(done, facts.metrics)
             if piece.scores:
-                self._files.save(name, piece)
-                self._known(job.whole).append(piece)
+                self._files.save(facts.name, piece)
+                pieces.append(piece)
 
     def whole(self, job: CellJob, index: int) -> tuple[Scores, float, Provenance] | None:
         """The scores of one metric, how long they took and who computed the last of them; None where some are missing.
@@ -83,34 +94,64 @@ class CellParts:
         Raises:
             ValueError: an attack had other members for some images.
         """
-        key = metric_key(rows_of(job)[index][1])
-        pieces = [piece for piece in self._known(job) if key in piece.scores]
-        by_rows = {(piece.rows.start, piece.rows.stop): piece for piece in reversed(pieces)}
-        chosen = usable((piece.rows for piece in pieces), job.cell.images, job.cell.batch_size)
+        key = self._facts_of(job).metrics[index]
+        known = self._known(job, key)
+        chosen = usable(itertools.starmap(range, known), job.cell.images, job.cell.batch_size)
         if sum(map(len, chosen)) < job.cell.images:
             return None
-        parts = [by_rows[part.start, part.stop] for part in chosen]
+        found = [known[part.start, part.stop] for part in chosen]
+        parts = [_piece_of(item, key, self._store) if isinstance(item, ScoredRow) else item for item in found]
         return joined([_scores(part, key) for part in parts]), sum(part.seconds for part in parts), parts[-1].provenance
 
     def forget(self, job: CellJob) -> None:
         """Remove the pieces of a cell whose rows are written."""
-        self._pieces.pop(_name(job), None)
-        self._files.forget(_name(job))
+        name = self._facts_of(job).name
+        for known in (self._pieces, self._kept, self._older):
+            known.pop(name, None)
+        self._files.forget(name)
 
-    def _known(self, job: CellJob) -> list[Piece]:
-        """Pieces on disk, and rows of as many or fewer of the same images."""
-        name = _name(job)
+    def _facts_of(self, job: CellJob) -> _Facts:
+        """Found once for all batches of a cell."""
+        place = job.key, job.cell.checkpoint_sha256, job.cell.source_model_sha256
+        if place not in self._facts:
+            metrics = tuple(metric_key(facts) for _, facts in rows_of(job))
+            name = fingerprint(asdict(replace(job.cell, images=0, data_sha256=job.split_sha256)))
+            self._facts[place] = _Facts(name=name, metrics=metrics)
+        return self._facts[place]
+
+    def _known(self, job: CellJob, metric: str) -> dict[tuple[int, int], Piece | ScoredRow]:
+        """By the images that they are of, what has the scores of a metric: pieces, and rows of as many or fewer."""
+        rows = self._older_of(job).get(metric, [])
+        found: dict[tuple[int, int], Piece | ScoredRow] = {(0, row.cell.images): row for row in rows}
+        for piece in self._pieces_of(job):
+            if metric in piece.scores:
+                found[piece.rows.start, piece.rows.stop] = piece
+        return found
+
+    def _pieces_of(self, job: CellJob) -> list[Piece]:
+        name = self._facts_of(job).name
         if name not in self._pieces:
-            # One cell at a time is complete soon, and its scores are in memory only until then.
-            self._pieces[name] = [*self._files.of(name), *self._of_rows(job)]
+            self._pieces[name] = self._files.of(name)
         return self._pieces[name]
 
-    def _of_rows(self, job: CellJob) -> Iterable[Piece]:
-        wanted = {metric_key(facts) for _, facts in rows_of(job)}
-        for row in self._alike.get(_apart_from_images(job.cell), []):
-            key = metric_key(row.metric)
-            if key in wanted and row.cell.images <= job.cell.images and self._same_images(job, row):
-                yield _piece_of(row, key, self._store)
+    def _kept_of(self, job: CellJob) -> list[range]:
+        """The images whose attack is kept."""
+        name = self._facts_of(job).name
+        if name not in self._kept:
+            self._kept[name] = self._files.kept(name) if job.attack else []
+        return self._kept[name]
+
+    def _older_of(self, job: CellJob) -> dict[str, list[ScoredRow]]:
+        """By metric, rows of as many or fewer of the same images."""
+        facts = self._facts_of(job)
+        if facts.name not in self._older:
+            found: dict[str, list[ScoredRow]] = {}
+            for row in self._alike.get(_apart_from_images(job.cell), []):
+                key = metric_key(row.metric)
+                if key in facts.metrics and row.cell.images <= job.cell.images and self._same_images(job, row):
+                    found.setdefault(key, []).append(row)
+            self._older[facts.name] = found
+        return self._older[facts.name]
 
     def _same_images(self, job: CellJob, row: ScoredRow) -> bool:
         same = self._identify(job.split, row.cell.images) == row.cell.data_sha256
@@ -129,11 +170,6 @@ class CellParts:
 def metric_key(facts: MetricFacts) -> str:
     """Fingerprint of what decides a metric's value."""
     return fingerprint({"name": facts.name, "settings": facts.settings, "plugin": facts.plugin})
-
-
-def _name(job: CellJob) -> str:
-    """Of the files of a cell: the same for any number of images of the split."""
-    return fingerprint(asdict(replace(job.cell, images=0, data_sha256=job.split_sha256)))
 
 
 def _apart_from_images(cell: Cell) -> str:
