@@ -62,7 +62,7 @@ def _costs(runner: Runner, left: Left, found: Estimate) -> list[str]:
         f"{disk}, attacked images {size_words(found.kept)} (see --keep-images)" if found.kept else disk,
     ]
     if found.unknown:
-        lines.append(f"besides  not tried out for want of time: {', '.join(dict.fromkeys(found.unknown))}")
+        lines.append(f"besides  not tried out: {', '.join(dict.fromkeys(found.unknown))}")
     return lines
 
 

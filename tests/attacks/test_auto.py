@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from attrobust import load
-from attrobust.attacks import auto
+from attrobust.attacks import auto, registry
 from attrobust.attacks.auto import Auto
-from attrobust.attacks.base import Context
+from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.direct import Direct
 from attrobust.attacks.engine.board import Board
 from attrobust.attacks.noise import Noise
@@ -95,6 +95,7 @@ def test_every_result_is_feasible_and_says_who_found_it(
     threat = ThreatModel(eps=16 / 255)
     assert output.members == ("noise", *auto.SCORES, "again", "search")
     assert output.sources.shape == (1 + len(output.others), len(x))
+    assert len(output.sources) == Auto().most_results
     for images in (output.x, *output.others):
         assert threat.contains(x, images).all()
         assert torch.equal(coarse_network(images).argmax(dim=1), y)
@@ -116,6 +117,11 @@ def test_it_spends_no_more_than_it_says(
     # And the usual case is what the documentation says.
     assert passes.forward / len(x) == pytest.approx(660, rel=0.35)
     assert passes.backward / len(x) == pytest.approx(950, rel=0.2)
+
+
+def test_attacks_that_return_several_results_say_how_many() -> None:
+    several = {name for name in registry.names() if registry.get(name).results is not Attack.results}
+    assert several == {name for name in registry.names() if registry.get(name)().most_results > 1} == {"auto"}
 
 
 def test_the_budget_in_its_documentation_is_the_one_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,14 @@ import socket
 import sys
 import threading
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
-from attrobust.benchmark.command.options import benchmark_parser
 from attrobust.benchmark.executors import files
 from attrobust.benchmark.executors.cluster import Share
 from attrobust.benchmark.executors.files import RunFiles
@@ -23,32 +23,38 @@ from attrobust.benchmark.executors.node import Facts, Node, Parcel, _await
 from attrobust.benchmark.executors.process import Refused
 from attrobust.benchmark.request.cluster import ClusterSettings
 from attrobust.benchmark.request.protocol import load_protocol
-from attrobust.benchmark.request.request import make_request
 from attrobust.benchmark.run.computing import _threads, setup_of
 from attrobust.process import restored
 from attrobust.types import UsageError
 
+from helpers.requests import request_of
 from helpers.runs import FAST, run
 
 Capture = pytest.CaptureFixture[str]
 
 
+def line_of_refusal(more: Sequence[str], folder: Path, capsys: Capture) -> str:
+    """What a run that trains is refused with, in one line and before anything is written."""
+    words = ["--methods", "natural", "--retrain", *FAST, "--out", folder / "run"]
+    code, out, err = run([*words, *more], capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert not (folder / "run").exists()
+    return err
+
+
+@pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed")
+def test_a_cluster_that_is_not_there_is_said_in_one_line(tmp_path: Path, capsys: Capture) -> None:
+    line = line_of_refusal(["--executor", "ray:127.0.0.1:1"], tmp_path, capsys)
+    assert "nobody answers at 127.0.0.1:1 (Connection refused); start one with" in line
+    assert "no cluster was joined" in line_of_refusal(["--executor", "ray:nowhere"], tmp_path, capsys)
+
+
 def test_what_no_cluster_can_do_is_said_in_one_line_before_anything_is_trained(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["--methods", "natural", "--retrain", *FAST, "--out", tmp_path / "run"]
-
     def refused(*more: str) -> str:
-        code, out, err = run([*words, *more], capsys)
-        assert (code, out, err.count("\n")) == (2, "", 1)
-        assert not (tmp_path / "run").exists()
-        return err
+        return line_of_refusal(more, tmp_path, capsys)
 
-    if find_spec("ray"):
-        assert "nobody answers at 127.0.0.1:1 (Connection refused); start one with" in refused(
-            "--executor", "ray:127.0.0.1:1"
-        )
-        assert "no cluster was joined" in refused("--executor", "ray:nowhere")
     assert "must be local, ray or ray:ADDRESS" in refused("--executor", "dask")
     assert "must be local, ray or ray:ADDRESS" in refused("--executor", "ray:")
     assert "--gpus-per-job is for --executor ray" in refused("--gpus-per-job", "0.5")
@@ -72,12 +78,7 @@ def test_a_node_with_other_sources_or_versions_says_so() -> None:
 
 def test_a_node_with_other_images_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATTROBUST_SCRATCH", str(tmp_path))
-    words = benchmark_parser().parse_args([])
-    given: dict[str, Any] = dict.fromkeys(("choose", "accuracy_floor", "recipe", "epochs", "data_root", "memory"))
-    given |= {"checkpoints": [], "retrain": False, "audit": False, "device": "cpu", "plugins": (), "out": tmp_path}
-    given |= {"workers": "1", "executor": "local", "gpus_per_job": None, "keep_images": True}
-    protocol = load_protocol("quick").override(methods=("natural",))
-    request = make_request(protocol, interval=words.interval, batch_size=words.batch_size, **given)
+    request = request_of(load_protocol("quick").override(methods=("natural",)), tmp_path, audit=False)
     setup = replace(setup_of(request, "cpu", 1), splits={"test": "0" * 64})
     node, parcel = Node(), Parcel(setup=setup, folder=tmp_path, token="", files=())
     with restored(), warnings.catch_warnings():

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from attrobust.benchmark.checkpoints.card import shipped
-from attrobust.benchmark.command.options import benchmark_parser
 from attrobust.benchmark.executors.jobs import AuditJob, BatchJob, CellJob, ClaimJob, NetworkJob, RetrainingJob
 from attrobust.benchmark.request.protocol import load_protocol
-from attrobust.benchmark.request.request import Request, make_request
+from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.plan import Plan
 from attrobust.benchmark.run.runner import Runner
 from attrobust.benchmark.run.subjects import baselines_of
+
+from helpers.requests import request_of
 
 SMALL = 10_000
 """Bytes of a pickled job, which names images and weights and holds none."""
@@ -24,7 +25,6 @@ SMALL = 10_000
 
 def request(folder: Path, **changes: object) -> Request:
     """A user's checkpoint, two methods, an attack that needs a source model, sanity-check baselines and audits."""
-    options = benchmark_parser().parse_args([])
     asked: dict[str, object] = {
         "images": 6,
         "methods": ("aga", "r2et:k=20"),
@@ -36,28 +36,8 @@ def request(folder: Path, **changes: object) -> Request:
     settings = {name: value for name, value in changes.items() if name in ("choose", "retrain", "epochs", "batch_size")}
     asked |= {name: value for name, value in changes.items() if name not in settings}
     shutil.copy(shipped()["digits/natural"].with_suffix(".pt"), folder / "mine.pt")
-    given: dict[str, object] = {
-        "checkpoints": [f"mine={folder / 'mine.pt'}"],
-        "choose": None,
-        "accuracy_floor": None,
-        "recipe": None,
-        "epochs": None,
-        "data_root": None,
-        "retrain": False,
-        "interval": options.interval,
-        "audit": True,
-        "device": "cpu",
-        "batch_size": options.batch_size,
-        "memory": None,
-        "workers": "1",
-        "executor": "local",
-        "gpus_per_job": None,
-        "plugins": (),
-        "keep_images": True,
-        "out": folder / "run",
-    }
-    protocol = load_protocol(options.protocol).override(**asked)
-    return make_request(protocol, **(given | settings))  # type: ignore[arg-type]
+    protocol = load_protocol("quick").override(**asked)
+    return request_of(protocol, folder / "run", checkpoints=[f"mine={folder / 'mine.pt'}"], **settings)
 
 
 def plan_of(asked: Request) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import itertools
 from pathlib import Path
@@ -22,6 +23,8 @@ from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.store.upgrade import read_row
 from attrobust.naming.validate import parsed
+
+from helpers.runs import run
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 RUNS = [REFERENCE / "run_schema_2", REFERENCE / "run_schema_3"]
@@ -153,3 +156,21 @@ def test_a_part_is_complete_with_its_last_job_whoever_shares_it() -> None:
     waiting = Waiting([first, second])  # type: ignore[list-item]
     done = [waiting.done(jobs[name]) for name in "abbc"]  # type: ignore[arg-type]
     assert done == [[], [first], [], [second]]
+
+
+def test_the_script_that_measures_makes_runs_that_verify_and_are_complete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("scale", Path(__file__).parents[1] / "speed" / "scale.py")
+    assert spec is not None
+    assert spec.loader is not None
+    scale = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(scale)
+    sizes = {"methods": 2, "seeds": 1, "images": 12, "explainers": 1, "attacks": 2, "metrics": 2}
+    rows = scale.make(sizes, tmp_path)
+    code, out, _ = run(["verify", tmp_path], capsys)
+    assert (code, out) == (0, f"{tmp_path}: {rows} rows recomputed and equal, 0 problems\n")
+    scale.starting(sizes, tmp_path)
+    # Accuracy is computed as a whole, the others in a batch each; of the last network the first and the third are left.
+    cells = rows - 2 * 2
+    assert capsys.readouterr().err == f"({cells - 2} cells are done, 1 batches are left)\n"

@@ -15,13 +15,13 @@ from attrobust.benchmark.checkpoints.card import shipped
 from attrobust.benchmark.command.main import main
 from attrobust.benchmark.executors.jobs import AuditJob, CellJob, ClaimJob, NetworkJob
 from attrobust.benchmark.request.protocol import load_protocol
-from attrobust.benchmark.request.request import make_request
 from attrobust.benchmark.request.shard import Shard
 from attrobust.benchmark.run.runner import Runner
 from attrobust.benchmark.run.shards import blocks, share
 from attrobust.benchmark.run.subjects import baselines_of
 from attrobust.benchmark.store.store import TABLES, Store
 
+from helpers.requests import request_of
 from helpers.runs import SMALL, run, write_plan, written_plan
 
 Capture = pytest.CaptureFixture[str]
@@ -215,25 +215,8 @@ def test_a_share_has_the_jobs_that_its_cells_need_and_no_others(tmp_path: Path) 
         baselines=("constant-map", "untrained"),
     )
     weights = shutil.copy(shipped()["digits/natural"].with_suffix(".pt"), tmp_path / "mine.pt")
-    request = make_request(
-        protocol,
-        checkpoints=[f"mine={weights}:lenet:width=16,hidden=64"],
-        choose=None,
-        accuracy_floor=None,
-        recipe=None,
-        epochs=None,
-        data_root=None,
-        retrain=False,
-        interval="percentile",
-        audit=True,
-        device="cpu",
-        batch_size=4,
-        memory=None,
-        workers="1",
-        plugins=[],
-        keep_images=True,
-        out=tmp_path / "run",
-    )
+    checkpoints = [f"mine={weights}:lenet:width=16,hidden=64"]
+    request = request_of(protocol, tmp_path / "run", checkpoints=checkpoints, batch_size=4)
     runner = Runner(request, [])
     plan = runner.planner.plan([*runner.subjects, *baselines_of(request, runner.subjects)])
     whole = [(part.subject.label, cell.column, cell.job.key) for part in plan.parts for cell in part.cells]

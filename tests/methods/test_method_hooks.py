@@ -23,7 +23,6 @@ from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.methods import Defaults, resolve_methods
 from attrobust.benchmark.request.protocol import load_protocol
-from attrobust.benchmark.request.request import make_request
 from attrobust.benchmark.training import loop as training
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import TrainingError, fresh_network, train
@@ -37,6 +36,7 @@ from attrobust.naming.component import resolve_one
 from attrobust.naming.spec import Spec
 from attrobust.types import Cost
 
+from helpers.requests import request_of
 from helpers.runs import FAST, run
 
 Capture = pytest.CaptureFixture[str]
@@ -266,11 +266,7 @@ def test_settings_out_of_range_are_refused(name: str, settings: dict[str, float]
 def test_settings_come_from_the_command_line_then_the_recipe_then_the_card() -> None:
     def settings(spec: str, model: str, recipe: str | None = None) -> tuple[float, float]:
         protocol = load_protocol("standard").override(methods=(spec,), model=model)
-        request = make_request(
-            protocol, checkpoints=[], recipe=recipe, epochs=None, data_root=None, retrain=False, device="cpu",
-            batch_size=8, memory=None, out=None, choose=None, accuracy_floor=None, audit=False,
-            interval="percentile",
-        )  # fmt: skip
+        request = request_of(protocol, recipe=recipe)
         item = request.methods[0].item
         return item.cosd, item.eps  # type: ignore[attr-defined]
 

@@ -63,7 +63,8 @@ def main(counts: list[int]) -> None:
             words = ["run_benchmark.py", "--checkpoint", f"small={weights}:lenet:width=4,hidden=16"]
             words += ["--dataset", "imagefolder", "--data-root", root, "--explainers", "saliency", "--no-audit"]
             words += ["--attacks", "noise:draws=1", "--metrics", "topk,spearman", "--baselines", "none"]
-            words += ["--accuracy-attack", "none", "--images", str(count), "--out", f"{folder}/{count}"]
+            words += ["--accuracy-attack", "none", "--images", str(count), "--workers", "1"]
+            words += ["--out", f"{folder}/{count}"]
             print(f"| {count} | {peak(words)} |", flush=True)
     print("\n| side | images | budget MiB | risen MiB |\n|---|---|---|---|")
     for side, images, budget in ((224, 1, 256), (224, 1, 512), (224, 2, 512), (224, 2, 1024), (64, 8, 256)):

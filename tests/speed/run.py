@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [str(ROOT / "run_benchmark.py")]
-DEFAULT = [*COMMAND, "--methods", "aga,hessian,pgd-at"]
+DEFAULT = [*COMMAND, "--methods", "aga,hessian,pgd-at", "--workers", "1"]
 SMALL = ["--images", "8", "--attacks", "noise:draws=2,topk:steps=1,target:steps=1", "--accuracy-attack", "apgd:steps=1"]
 SMALL += ["--no-audit"]
 REPEATS = 3

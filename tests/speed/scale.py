@@ -1,12 +1,12 @@
 """What opening, tables and checks of a run of many rows cost; run by hand.
 
-    PYTHONPATH=. python tests/speed/scale.py [--methods 30 --seeds 5 --images 5000 ...]
+    PYTHONPATH=.:tests python tests/speed/scale.py [--methods 30 --seeds 5 --images 5000 ...]
 
 Writes the rows and files of such a run with the real planner and store, scores drawn at random in place of attacks, and
 prints wall and CPU seconds and peak memory, each in a process of its own, of: opening the rows, appending as many lines
-again as there are in a hundred cells, planning the run, starting the command on it, ``report`` and ``verify``. Without
-options three small runs are made, each with twice the methods of the one before, and their ratios are printed: a step
-that is linear in rows has ratios of 2 at most.
+again as there are in a hundred cells, planning the run, looking at what is left of it, ``report`` and ``verify``.
+Without options three small runs are made, each with twice the methods of the one before, and their ratios are printed:
+a step that is linear in rows has ratios of 2 at most.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from attrobust.benchmark.evaluation.scores import Scores
 from attrobust.benchmark.executors.jobs import CellJob
 from attrobust.benchmark.executors.networks import Networks
 from attrobust.benchmark.request.protocol import load_protocol
-from attrobust.benchmark.request.request import Request, make_request
+from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.cells import with_weights
 from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.driver import Driver
@@ -42,6 +42,8 @@ from attrobust.benchmark.store import store as store_module
 from attrobust.benchmark.store.provenance import stamp
 from attrobust.benchmark.store.store import Store
 from attrobust.networks.passes import Passes
+
+from helpers.requests import request_of as quick_request
 
 ROOT = Path(__file__).parents[2]
 METHODS = [f"softplus:beta={beta}" for beta in range(1, 101)]
@@ -61,25 +63,7 @@ def request_of(sizes: dict[str, int], out: Path) -> Request:
     protocol = load_protocol("quick").override(
         **axes, images=sizes["images"], seeds=tuple(range(sizes["seeds"])), baselines=()
     )
-    return make_request(
-        protocol,
-        checkpoints=[],
-        choose=None,
-        accuracy_floor=None,
-        recipe=None,
-        epochs=None,
-        data_root=None,
-        retrain=False,
-        interval="percentile",
-        audit=True,
-        device="cpu",
-        batch_size=64,
-        memory=None,
-        workers="1",
-        plugins=[],
-        keep_images=True,
-        out=out,
-    )
+    return quick_request(protocol, out)
 
 
 def data_of(request: Request, images: int) -> Loaded:
@@ -172,7 +156,8 @@ def make(sizes: dict[str, int], out: Path) -> int:
             )
         grid = table_grid(request, data)
         comparison = comparison_of(request, grid.data_sha256)
-        store.write_plan(record_of(request, comparison, image_facts(data), completed, [], []))
+        weights = [(done.subject, done.sha256) for done in completed]
+        store.write_plan(record_of(request, comparison, image_facts(data), weights, completed, [], [], shard=None))
     return rows
 
 
@@ -202,12 +187,17 @@ def starting(sizes: dict[str, int], out: Path) -> None:
     data = data_of(request, sizes["images"])
     driver = Driver(request, Store(out), lambda *_: "")
     parts = planner_of(request, data).plan(subjects_of(request, data)).parts
-    done = 0
+    done, left = 0, 0
     for part in parts:
-        for cell in part.cells:
+        # Of the last network, half of the cells look as if they were to be computed.
+        for number, cell in enumerate(part.cells):
             lent = "f" * 64 if cell.job.source_model else ""
-            done += not driver.lacking(with_weights(cell.job, f"{part.position:064x}", lent))
-    print(f"({done} cells are done)", file=sys.stderr)
+            position = part.position if part is not parts[-1] or number % 2 else len(parts)
+            job = with_weights(cell.job, f"{position:064x}", lent)
+            lacking = driver.lacking(job)
+            done += not lacking
+            left += sum(len(driver.stretches(batch, job)) for batch in cell.parts) if lacking else 0
+    print(f"({done} cells are done, {left} batches are left)", file=sys.stderr)
 
 
 STEPS = {"opening": opening, "appending": appending, "planning": planning, "starting": starting}

@@ -1,0 +1,99 @@
+"""What --dry-run says of a run is held to the run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from attrobust.benchmark.store.rows import ScoredRow
+from attrobust.benchmark.store.store import Store
+
+from helpers.runs import run
+
+Capture = pytest.CaptureFixture[str]
+WORDS = ["--methods", "natural", "--explainers", "saliency", "--baselines", "none", "--no-audit", "--batch-size", "4"]
+WORDS += ["--accuracy-attack", "none", "--attacks", "noise:draws=3,topk:steps=5", "--metrics", "cosine,gini"]
+
+
+def said(words: list[str], capsys: Capture) -> dict[str, str]:
+    """What the second half of a dry run says, by its first words; empty where there is none."""
+    code, out, err = run([*words, "--dry-run"], capsys)
+    assert code == 0, err
+    return dict(line.split(maxsplit=1) for line in out.partition("\n\n")[2].splitlines())
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"[\d.]+(?= (?:forward|backward|double))", text)]
+
+
+def bytes_of(text: str) -> list[float]:
+    units = {"kB": 1e3, "MB": 1e6}
+    return [float(number) * units[unit] for number, unit in re.findall(r"([\d.]+) (kB|MB)", text)]
+
+
+def size(folder: Path, pattern: str = "*") -> int:
+    return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file())
+
+
+def test_jobs_passes_and_disk_are_those_of_the_run(tmp_path: Path, capsys: Capture) -> None:
+    words = [*WORDS, "--images", "12", "--out", str(tmp_path / "run")]
+    told = said(words, capsys)
+    assert told["jobs"] == "9 batches of at most 4 images"
+    assert not (tmp_path / "run").exists()
+    assert run(words, capsys)[0] == 0
+    rows = [row for row in Store(tmp_path / "run").rows().values() if isinstance(row, ScoredRow)]
+    attacks = {row.cell.attack["name"]: row.passes for row in rows if row.cell.attack}
+    # Beside those of attacks there are those of scoring: a few for every image and attack.
+    for name, found in zip(("forward", "backward", "double_backward"), numbers(told["passes"]), strict=True):
+        counted = sum(getattr(passes, name) for passes in attacks.values())
+        assert counted <= found <= counted + 12 * 12, name
+    most, kept = bytes_of(told["disk"])
+    assert 0.3 * kept < size(tmp_path / "run" / "attacked") <= kept
+    assert 0.3 * most < size(tmp_path / "run") <= most
+    assert said(words, capsys) == {}, "nothing is left"
+
+
+def test_only_what_is_new_is_counted(tmp_path: Path, capsys: Capture) -> None:
+    few, more = ([*WORDS, "--images", count, "--out", str(tmp_path)] for count in ("8", "12"))
+    whole = said(more, capsys)
+    assert run(few, capsys)[0] == 0
+    rest = said(more, capsys)
+    assert rest["jobs"] == "3 batches of at most 4 images"
+    for part, all_ in zip(numbers(rest["passes"]), numbers(whole["passes"]), strict=True):
+        assert part == pytest.approx(all_ / 3, rel=0.02, abs=1)
+    # Attacks are kept, so that another metric takes but the passes of its maps.
+    scored = said([*few, "--metrics", "cosine,gini,spearman"], capsys)
+    assert scored["jobs"] == "4 batches of at most 4 images"
+    assert "attacked images" not in scored["disk"]
+
+
+def test_trainings_are_timed_and_nothing_is_trained(tmp_path: Path, capsys: Capture) -> None:
+    words = [*WORDS, "--images", "4", "--retrain", "--epochs", "3", "--model", "lenet:width=4,hidden=8"]
+    told = said([*words, "--out", str(tmp_path / "run")], capsys)
+    assert told["jobs"] == "1 training, 3 batches of at most 4 images"
+    assert ", trainings " in told["time"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_tried_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr("attrobust.benchmark.run.estimate.PATIENCE", 0)
+    told = said([*WORDS, "--images", "4", "--out", str(tmp_path)], capsys)
+    assert told["besides"] == "not tried out: saliency / noise:draws=3, saliency / topk:steps=5, saliency"
+    assert numbers(told["passes"]) == [0, 0, 0]
+
+
+def test_a_run_says_how_large_attacked_images_may_become(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("attrobust.benchmark.run.runner.WORTH_SAYING", 1)
+    words = [*WORDS, "--images", "4", "--metrics", "cosine", "--out", str(tmp_path / "run")]
+    code, _, err = run(words, capsys)
+    assert code == 0
+    (line,) = (line for line in err.splitlines() if line.startswith("attacked images: at most"))
+    assert size(tmp_path / "run" / "attacked") <= bytes_of(line)[0]
+    monkeypatch.setattr("attrobust.benchmark.run.runner.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    assert "has only 1 kB free" in run([*words[:-1], str(tmp_path / "full")], capsys)[2]
+    assert "attacked images" not in run([*words[:-1], str(tmp_path / "none"), "--keep-images", "none"], capsys)[2]
