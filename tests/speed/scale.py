@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -43,6 +41,7 @@ from attrobust.benchmark.store.provenance import stamp
 from attrobust.benchmark.store.store import Store
 from attrobust.networks.passes import Passes
 
+from helpers.processes import Cost, cost_of
 from helpers.requests import request_of as quick_request
 
 ROOT = Path(__file__).parents[2]
@@ -203,26 +202,16 @@ def starting(sizes: dict[str, int], out: Path) -> None:
 STEPS = {"opening": opening, "appending": appending, "planning": planning, "starting": starting}
 
 
-def cost(words: list[str]) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and MiB of a process."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(words)} failed")
-    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-
-
-def measure(sizes: dict[str, int], out: Path) -> dict[str, tuple[float, float, float]]:
+def measure(sizes: dict[str, int], out: Path) -> dict[str, Cost]:
     given = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
     this = [str(Path(__file__).resolve()), *given, "--out", str(out)]
+    scripts = {name: [*this, "--step", name] for name in STEPS}
+    scripts |= {name: [str(ROOT / "run_benchmark.py"), name, str(out)] for name in ("report", "verify")}
     found = {}
-    for name in STEPS:
-        found[name] = cost([*this, "--step", name])
-        print(f"{name:<10}" + "{:>9.1f} s {:>9.1f} CPU s {:>7.0f} MiB".format(*found[name]), flush=True)
-    for name in ("report", "verify"):
-        found[name] = cost([str(ROOT / "run_benchmark.py"), name, str(out)])
-        print(f"{name:<10}" + "{:>9.1f} s {:>9.1f} CPU s {:>7.0f} MiB".format(*found[name]), flush=True)
+    for name, script in scripts.items():
+        found[name] = cost_of(script, ROOT)
+        wall, seconds, memory = found[name].wall, found[name].seconds, found[name].memory
+        print(f"{name:<10}{wall:>9.1f} s {seconds:>9.1f} CPU s {memory:>7.0f} MiB", flush=True)
     return found
 
 
@@ -252,7 +241,7 @@ def main(options: argparse.Namespace) -> None:
             costs.append(measure(sizes, out))
             sizes = sizes | {"methods": 2 * sizes["methods"]}
     for smaller, larger in itertools.pairwise(costs):
-        ratios = {name: larger[name][1] / smaller[name][1] for name in larger}
+        ratios = {name: larger[name].seconds / smaller[name].seconds for name in larger}
         print("ratios of CPU seconds: " + ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items()))
 
 
