@@ -208,6 +208,10 @@ def canonical(name: str, instance: Any) -> Named:
 
 
 def fingerprint(value: Any) -> str:
-    """sha256 (hex) of a JSON value with sorted keys; floats are written with every digit they need."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """sha256 (hex) of the canonical text of a JSON value."""
+    return hashlib.sha256(in_one_line(value).encode()).hexdigest()
+
+
+def in_one_line(value: Any) -> str:
+    """A JSON value in one line without spaces, keys sorted; floats are written with every digit they need."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

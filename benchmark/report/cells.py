@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attrobust.arrays import Booleans, Floats
-from attrobust.benchmark.report.records import Network, Place
+from attrobust.arrays import Booleans, Floats, Integers
+from attrobust.benchmark.report.records import Network, Place, Stored
 from attrobust.benchmark.report.table import Metric
+from attrobust.benchmark.statistics import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +23,12 @@ class Scored:
     Attributes:
         values: scores of these images.
         feasible: whether the attack on each obeyed the rules.
+        estimate: their mean and its percentile interval where the run computed it: over all images.
     """
 
     values: Floats
     feasible: Booleans
+    estimate: Estimate | None = None
 
     @functools.cached_property
     def mean(self) -> float:
@@ -47,21 +50,27 @@ class Cells:
     """
 
     def __init__(self, networks: Sequence[Network], place: Place, metrics: Sequence[Metric]) -> None:
-        def load(network: Network) -> list[tuple[Floats, Booleans] | None]:
-            return [network.scores(place, metric) for metric in metrics]
+        def load(network: Network) -> list[Stored | None]:
+            return [network.stored(place, metric) for metric in metrics]
 
         self._is_anew = place.scope == "training"
         self._found = list(threads().map(load, networks))
+        self._over: dict[bytes, Scores] = {}
 
     def over(self, mask: Booleans) -> Scores:
         """The scores of the images that a mask keeps; of networks that were trained anew those of all images."""
-        every = self._is_anew or bool(mask.all())
-        kept = slice(None) if every else np.flatnonzero(mask)
-        by_network = [
-            [None if pair is None else Scored(values=pair[0][kept], feasible=pair[1][kept]) for pair in row]
-            for row in self._found
-        ]
-        return list(zip(*by_network, strict=True))
+        key = b"" if self._is_anew or mask.all() else mask.tobytes()
+        if key not in self._over:
+            kept = None if key == b"" else np.flatnonzero(mask)
+            by_network = [[None if stored is None else _scored(stored, kept) for stored in row] for row in self._found]
+            self._over[key] = list(zip(*by_network, strict=True))
+        return self._over[key]
+
+
+def _scored(stored: Stored, kept: Integers | None) -> Scored:
+    if kept is None:
+        return Scored(values=stored.scores, feasible=stored.feasible, estimate=stored.estimate)
+    return Scored(values=stored.scores[kept], feasible=stored.feasible[kept])
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from attrobust.benchmark.report.cells import Cells, Scored, Scores
 from attrobust.benchmark.report.ranking import Method, column
 from attrobust.benchmark.report.records import Network, Place, Run
 from attrobust.benchmark.report.table import Group, Line, Mean, Metric, Number
-from attrobust.benchmark.statistics import Comparison, OverSeeds, estimates, over_seeds, spreads
+from attrobust.benchmark.statistics import Comparison, Estimate, OverSeeds, estimates, over_seeds, spreads
 from attrobust.benchmark.store.schema import How
 from attrobust.types import Flag
 
@@ -111,9 +111,7 @@ class Table:
             for index, found in enumerate(row)
             if found is not None
         ]
-        intervals = estimates(
-            [found.values for _, _, found in cells], [metrics[m].unit for m, _, _ in cells], self._how
-        )
+        intervals = self._estimates([found for _, _, found in cells], [metrics[m].unit for m, _, _ in cells])
         tails = spreads([found.values for _, _, found in cells], [metrics[m].higher_is_better for m, _, _ in cells])
         numbers = [[Number(estimate=None)] * len(self._networks) for _ in metrics]
         for (m, index, found), interval, tail in zip(cells, intervals, tails, strict=True):
@@ -129,6 +127,13 @@ class Table:
                 flags=tuple(raised),
             )
         return numbers
+
+    def _estimates(self, cells: Sequence[Scored], units: Sequence[bool]) -> list[Estimate]:
+        """Those that the run computed, and the others."""
+        known = [cell.estimate if self._how == "percentile" else None for cell in cells]
+        left = [place for place, estimate in enumerate(known) if estimate is None]
+        found = iter(estimates([cells[place].values for place in left], [units[place] for place in left], self._how))
+        return [estimate or next(found) for estimate in known]
 
 
 def _line(network: Network, place: Place, numbers: Sequence[Number]) -> Line:

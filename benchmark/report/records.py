@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from attrobust.arrays import Booleans, Floats
@@ -9,7 +10,7 @@ from attrobust.benchmark.report.beaten import yardsticks
 from attrobust.benchmark.report.shards import Whole
 from attrobust.benchmark.report.table import Metric, Number
 from attrobust.benchmark.report.training import origin_of
-from attrobust.benchmark.statistics import at_chance, estimate
+from attrobust.benchmark.statistics import Estimate, at_chance, estimate
 from attrobust.benchmark.store.plan import Address
 from attrobust.benchmark.store.rows import ACCURACY, FailedRow, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
@@ -30,6 +31,22 @@ class Place:
     scope: Scope
     explainer: str
     attack: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a row and its file say.
+
+    Attributes:
+        scores: one for each image.
+        feasible: whether the attack on each obeyed the rules.
+        estimate: the mean of the scores and its percentile interval, which the run computed; None where no digest
+            says that the row is as the run wrote it.
+    """
+
+    scores: Floats
+    feasible: Booleans
+    estimate: Estimate | None
 
 
 class Run:
@@ -60,17 +77,24 @@ class Run:
         """The row that stands at a place of the table."""
         return self._found(subject, explainer, attack, metric)[0]
 
-    def scores(self, subject: int, explainer: str, attack: str, metric: str) -> tuple[Floats, Booleans] | None:
-        """Per-image scores and feasibility; None where the cell failed."""
+    def stored(self, subject: int, explainer: str, attack: str, metric: str) -> Stored | None:
+        """What was stored of a row; None where the cell failed."""
         row, store = self._found(subject, explainer, attack, metric)
         if isinstance(row, FailedRow):
             return None
-        return store.load_scores(row)
+        scores, feasible = store.load_scores(row)
+        known = row.digest and row.is_as_written
+        return Stored(scores=scores, feasible=feasible, estimate=_estimate(row) if known else None)
 
     def _found(self, *place: *Address) -> tuple[Row, Store]:
         if place not in self._rows:
             raise UsageError(f"{self.folder}/run.json lacks an entry of its table; run the benchmark again")
         return self._rows[place]
+
+
+def _estimate(row: ScoredRow) -> Estimate:
+    mean, low, high = (math.nan if value is None else value for value in (row.mean, *row.ci))
+    return Estimate(mean=mean, low=low, high=high, n=row.n, defined=row.n_defined)
 
 
 class Network:
@@ -82,9 +106,9 @@ class Network:
         self.baseline = self.subject.baseline
         self.method = self.subject.kind
         self.origin = origin_of(self.subject)
-        found = run.scores(position, "", "", CLEAN.label)
-        self.chance = None if found is None or self.baseline else self._chance(found[0])
-        self.correct: Booleans | None = None if found is None else found[0][: run.images] > 0.5
+        found = run.stored(position, "", "", CLEAN.label)
+        self.chance = None if found is None or self.baseline else self._chance(found.scores)
+        self.correct: Booleans | None = None if found is None else found.scores[: run.images] > 0.5
         self.accuracies = tuple(self._accuracy(metric) for metric in run.accuracies)
 
     @property
@@ -100,13 +124,13 @@ class Network:
             if (rows := [self._run.row(self._position, explainer, label, name) for label in labels])
         )
 
-    def scores(self, place: Place, metric: Metric) -> tuple[Floats, Booleans] | None:
+    def stored(self, place: Place, metric: Metric) -> Stored | None:
         """What was stored of a cell, of all attacked images; None where it failed.
 
         Of networks that were trained anew it is more: they are tried on the whole test split.
         """
-        found = self._run.scores(self._position, place.explainer, place.attack, metric.label)
-        if found is not None and place.scope != "training" and len(found[0]) != self._run.images:
+        found = self._run.stored(self._position, place.explainer, place.attack, metric.label)
+        if found is not None and place.scope != "training" and len(found.scores) != self._run.images:
             raise UsageError(
                 f"{self._run.folder}/run.json tells of other images than its rows; run the benchmark again"
             )
@@ -127,12 +151,12 @@ class Network:
 
     def _accuracy(self, metric: Metric) -> Number:
         """Over the whole test split or, under an attack, over all attacked images."""
-        found = self._run.scores(self._position, "", metric.attack, metric.label)
+        found = self._run.stored(self._position, "", metric.attack, metric.label)
         if found is None:
             return Number(estimate=None)
         return Number(
-            estimate=estimate(found[0], unit=metric.unit),
-            feasible=int(found[1].sum()) if metric.attack else None,
+            estimate=found.estimate or estimate(found.scores, unit=metric.unit),
+            feasible=int(found.feasible.sum()) if metric.attack else None,
             flags=(self.chance,) if self.chance else (),
         )
 

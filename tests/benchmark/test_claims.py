@@ -191,6 +191,26 @@ def test_what_is_edited_in_a_row_is_found_although_no_number_depends_on_it(
     assert "(accuracy) is not as the run wrote it; remove its line from rows.jsonl to recompute it" in out
 
 
+@pytest.mark.parametrize("key", ["mean", "ci"])
+def test_a_number_that_is_edited_in_a_row_reaches_no_table(key: str, copied: Path, capsys: Capture) -> None:
+    before = (copied / "leaderboard.csv").read_bytes()
+    rows = list(written_rows(copied).values())
+    for row in rows:
+        if row["status"] == "ok":
+            row[key] = 0.123 if key == "mean" else [0.1, 0.2]
+    (copied / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert run(["report", copied], capsys)[0] == 0
+    assert (copied / "leaderboard.csv").read_bytes() == before
+
+
+def test_intervals_that_the_run_computed_are_those_that_report_finds(copied: Path, capsys: Capture) -> None:
+    before = (copied / "leaderboard.csv").read_bytes()
+    rows = [{**row, "digest": ""} for row in written_rows(copied).values()]
+    (copied / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert run(["report", copied], capsys)[0] == 0
+    assert (copied / "leaderboard.csv").read_bytes() == before
+
+
 def test_report_warns_of_a_plan_that_was_edited(copied: Path, capsys: Capture) -> None:
     plan = written_plan(copied)
     plan["metrics"][0]["scale"] = 1000.0

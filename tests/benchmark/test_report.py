@@ -21,7 +21,7 @@ from attrobust.benchmark.report.notes import notes
 from attrobust.benchmark.report.table import ALL, COMMON, Leaderboard, Metric
 from attrobust.benchmark.statistics import at_chance, estimate
 from attrobust.benchmark.store.plan import Entry
-from attrobust.benchmark.store.rows import ACCURACY, Row, ScoredRow, Training
+from attrobust.benchmark.store.rows import ACCURACY, MetricFacts, Row, ScoredRow, Training
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Named, UsageError
 
@@ -62,6 +62,13 @@ def scores_of(method: str, attack: str, metric: str) -> np.ndarray[Any, np.dtype
     return values
 
 
+def said_of(values: np.ndarray[Any, np.dtype[np.float64]], metric: MetricFacts) -> dict[str, Any]:
+    """What the row of some scores says of them."""
+    found = estimate(values, unit=metric.unit)
+    mean, *ci = (None if np.isnan(value) else value for value in (found.mean, found.low, found.high))
+    return {"mean": mean, "ci": tuple(ci), "n": found.n, "n_defined": found.defined, "n_feasible": found.n}
+
+
 def write_run(
     folder: Path,
     methods: list[str],
@@ -83,8 +90,7 @@ def write_run(
                 continue
             values = scores_of(method, attack.partition(":")[0], metric.label)
             sha256_of_scores = store.save_scores(key, values, np.ones(len(values), dtype=bool))
-            counts = dict.fromkeys(("n", "n_defined", "n_feasible"), IMAGES)
-            rows.append(records.scored(key, metric=metric, mean=None, scores_sha256=sha256_of_scores, **counts))
+            rows.append(records.scored(key, metric=metric, scores_sha256=sha256_of_scores, **said_of(values, metric)))
     store.append(rows)
     store.write_plan(
         records.plan(

@@ -15,7 +15,7 @@ import scipy.stats
 
 from attrobust.benchmark.report.beaten import beaten
 from attrobust.benchmark.statistics import Column, compare, estimate, intervals, over_seeds, shares, spread
-from attrobust.benchmark.statistics.signflip import EXACT, FLIPS, sign_flip
+from attrobust.benchmark.statistics.signflip import BITS, EXACT, PATTERNS, _sums, sign_flip
 from attrobust.benchmark.store.store import Floats
 
 ROOT = Path(__file__).parents[2]
@@ -170,16 +170,53 @@ def test_few_differences_are_tested_exactly(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [EXACT + 1, 40, 120])
-def test_many_differences_are_tested_with_random_signs_up_to_their_noise(n: int) -> None:
+def test_many_differences_are_tested_with_a_group_of_patterns_up_to_its_noise(n: int) -> None:
     rng = np.random.default_rng(n)
     differences = rng.exponential(1, (8, n)) - 1 + np.linspace(0, 3, 8)[:, None] / np.sqrt(n)
     wanted = np.array([scipys(row, 20_000) for row in differences])
-    noise = 4 * np.sqrt(wanted * (1 - wanted) * (1 / FLIPS + 1 / 20_000)) + 2e-4
+    noise = 4 * np.sqrt(wanted * (1 - wanted) * (1 / PATTERNS + 1 / 20_000)) + 2e-4
     assert (np.abs(sign_flip(differences) - wanted) <= noise).all()
 
 
-def test_random_signs_never_give_a_p_value_of_zero() -> None:
-    assert sign_flip(np.ones((1, 50))) == pytest.approx([1 / (1 + FLIPS)])
+def test_no_p_value_is_zero_since_the_patterns_hold_the_one_that_was_seen() -> None:
+    assert sign_flip(np.ones((1, 50))) == [1 / PATTERNS]
+
+
+@pytest.mark.parametrize("n", [20, 300, PATTERNS + 100])
+def test_the_patterns_are_a_group_of_different_ones_that_a_walsh_hadamard_transform_sums_up(n: int) -> None:
+    images = np.unique(np.linspace(0, n - 1, 20).astype(int))
+    single = np.zeros((len(images), n))
+    single[np.arange(len(images)), images] = 1.0
+    signs = _sums(single)
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    assert (signs[:, 0] == 1.0).all(), "one flips nothing"
+    words = 2 ** np.arange(len(images)) @ (signs < 0)
+    patterns = set(words.tolist())
+    assert n > 20 or len(patterns) == PATTERNS, "the first images have all patterns"
+    rng = np.random.default_rng(n)
+    assert all(int(a ^ b) in patterns for a, b in rng.choice(words, (2000, 2)))
+    assert np.allclose(signs @ signs.T, PATTERNS * np.eye(len(images))), "no two images flip together"
+    weights = rng.normal(0, 1, len(images))
+    assert _sums((weights @ single)[None])[0] == pytest.approx(weights @ signs)
+
+
+def test_if_all_patterns_are_as_likely_a_p_value_below_five_percent_has_that_chance() -> None:
+    rng = np.random.default_rng(5)
+    differences = rng.exponential(1, 30)
+    signs = _sums(np.eye(30)).T
+    p = sign_flip(differences * signs)
+    for level in (0.01, 0.05, 0.3):
+        assert level - 4 / PATTERNS < (p <= level).mean() <= level
+
+
+def test_images_beyond_the_number_of_codes_are_flipped_too() -> None:
+    n = 3 * PATTERNS
+    differences = np.random.default_rng(6).normal(0.008, 1, (20, n))
+    wanted = scipy.stats.ttest_1samp(differences, 0, axis=1).pvalue
+    noise = 4 * np.sqrt(wanted * (1 - wanted) / PATTERNS) + 1e-3
+    # The codes repeat, so that the sums are those of fewer, larger differences.
+    assert (np.abs(sign_flip(differences) - wanted) <= noise + 0.05 * wanted).all()
+    assert BITS < 15
 
 
 def test_a_large_list_in_blocks_agrees_with_the_t_test() -> None:
@@ -195,7 +232,7 @@ def test_undefined_differences_are_dropped_for_their_pair_alone(n: int) -> None:
     holes[0, [1, 4]] = np.nan, np.inf
     found = sign_flip(holes)
     assert found[1] == sign_flip(full)[1]
-    wanted = scipys(full[0, np.isfinite(holes[0])], 9999 if n == 30 else np.inf)
+    wanted = scipys(full[0, np.isfinite(holes[0])], PATTERNS if n == 30 else np.inf)
     assert found[0] == pytest.approx(wanted, abs=0.02 if n == 30 else 1e-12)
     assert sign_flip(np.full((1, n), np.nan)) == [1.0]
     assert sign_flip(np.zeros((1, n))) == [1.0]

@@ -16,19 +16,23 @@ import itertools
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 
+from attrobust.benchmark import statistics
 from attrobust.benchmark.data.base import ArraySplit, Loaded, image_facts
 from attrobust.benchmark.evaluation.scores import Scores
 from attrobust.benchmark.executors.jobs import CellJob
 from attrobust.benchmark.executors.networks import Networks
 from attrobust.benchmark.request.protocol import load_protocol
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.cells import with_weights
+from attrobust.benchmark.run.cells import rows_of, with_weights
 from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.driver import Driver
 from attrobust.benchmark.run.grid import table_grid
@@ -125,6 +129,15 @@ class Draws:
         return self._effects.setdefault(name, float(self._random.normal(0, 0.03)))
 
 
+@contextmanager
+def found_together(jobs: Sequence[CellJob], scores: Sequence[Scores]) -> Iterator[None]:
+    """Let the intervals of many cells be found at once, which takes a tenth of the time."""
+    units = [facts.unit for job in jobs for _, facts in rows_of(job)]
+    found = iter(statistics.estimates([row.numpy() for one in scores for row in one.values], units))
+    with mock.patch.object(statistics, "estimates", lambda rows, _units: [next(found) for _ in rows]):
+        yield
+
+
 def make(sizes: dict[str, int], out: Path) -> int:
     """Write a run; returns how many rows it has."""
     request = request_of(sizes, out)
@@ -134,20 +147,16 @@ def make(sizes: dict[str, int], out: Path) -> int:
     with store.locked():
         for position, subject in enumerate(subjects_of(request, data)):
             part = planner.plan([subject]).parts[0]
-            sha256, cells = f"{position:064x}", []
-            for cell in part.cells:
-                job = with_weights(cell.job, sha256, "f" * 64 if cell.job.source_model else "")
-                found = scored_rows(
-                    job,
-                    draws.scores(job),
-                    seconds=1.0,
-                    provenance=provenance,
-                    flags=() if job.audit else None,
-                    store=store,
-                )
-                store.append(found)
-                rows += len(found)
-                cells.append(replace(cell, job=job))
+            sha256 = f"{position:064x}"
+            jobs = [with_weights(cell.job, sha256, "f" * 64 if cell.job.source_model else "") for cell in part.cells]
+            scores = [draws.scores(job) for job in jobs]
+            with found_together(jobs, scores):
+                for job, drawn in zip(jobs, scores, strict=True):
+                    flags = () if job.audit else None
+                    found = scored_rows(job, drawn, seconds=1.0, provenance=provenance, flags=flags, store=store)
+                    store.append(found)
+                    rows += len(found)
+            cells = [replace(cell, job=job) for cell, job in zip(part.cells, jobs, strict=True)]
             completed.append(
                 Completed(
                     position=position, subject=subject, sha256=sha256, cells=tuple(cells), failures=[], findings={}
