@@ -143,3 +143,12 @@ def cifar_root() -> Path:
     if not (root / "train").is_dir() or not (root / "test").is_dir():
         pytest.skip("ATTROBUST_DATA names no folder with CIFAR-10 in train/ and test/")
     return root
+
+
+@pytest.fixture(scope="session")
+def fashion_root() -> Path:
+    """The data root named by ATTROBUST_DATA, with Fashion-MNIST in it; tests that need it are skipped without."""
+    root = Path(os.environ.get("ATTROBUST_DATA", "/nowhere"))
+    if not (root / "FashionMNIST" / "raw").is_dir():
+        pytest.skip("ATTROBUST_DATA names no folder with FashionMNIST/raw in it")
+    return root

@@ -89,7 +89,7 @@ def test_a_mistake_is_found_and_named(mistake: Mistake, tmp_path: Path, bench: B
 
 def built_in() -> list[str]:
     """All that come with attrobust, but for what needs a package, a download or a folder."""
-    elsewhere = {"datasets:cifar10", "datasets:imagefolder", "models:timm"}
+    elsewhere = {"datasets:cifar10", "datasets:mnist", "datasets:fashion-mnist", "datasets:imagefolder", "models:timm"}
     found = [f"{axis}:{name}" for axis, registry in REGISTRIES.items() for name in registry.names()]
     return [name for name in found if name not in elsewhere]
 
