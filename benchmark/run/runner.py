@@ -57,6 +57,7 @@ class Runner:
         data: of the same dataset, where it was loaded and read already.
 
     Attributes:
+        argv: as typed.
         data: images.
         status: for every row and candidate how far it has come; of a shard only what is known to be its own.
         left: what there is to do.
@@ -72,7 +73,7 @@ class Runner:
     ) -> None:
         self.request = request
         self.store = Store(request.out)
-        self._argv = argv
+        self.argv = argv
         self.resources = Resources(devices=(str(request.device),), threads=torch.get_num_threads())
         label = request.dataset.label
         self.data: Loaded = data or load_dataset(request.dataset.item, request.data_root, label)
@@ -188,7 +189,7 @@ class Runner:
             shard = ShardFacts(number=self.request.shard.number, starts=own.starts, asked=asked)
         weights = [(part.subject, driver.network(part.network).sha256) for part in plan.parts]
         record = record_of(
-            self.request, comparison, images, weights, completed, selection.choices, self._argv, shard=shard
+            self.request, comparison, images, weights, completed, selection.choices, self.argv, shard=shard
         )
         self.store.write_plan(record)
         return [*selection.failures, *(line for done in completed for line in done.failures)]
