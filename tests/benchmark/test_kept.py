@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from attrobust.benchmark.checkpoints import find
+from attrobust.benchmark.evaluation import retraining
 from attrobust.benchmark.executors.base import Job, Result
 from attrobust.benchmark.executors.jobs import AuditJob, NetworkJob
 from attrobust.benchmark.executors.worker import Worker
 
-from helpers.runs import run
+from helpers.runs import SMALL, run
 
 Capture = pytest.CaptureFixture[str]
 AUDITED = [
@@ -111,3 +114,44 @@ def test_a_damaged_audit_is_named_and_made_again(tmp_path: Path, done: list[str]
     assert audits(done) == 1
     assert "constant-map" in (tmp_path / "leaderboard.csv").read_text()
     assert run(["verify", tmp_path], capsys)[0] == 0
+
+
+def test_whatever_is_interrupted_nothing_that_ended_is_computed_again(
+    tmp_path: Path, done: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    words = ["--dataset", "digits:size=16", *SMALL, "--retrain", "--epochs", "1", "--images", "4", "--batch-size", "2"]
+    words += ["--methods", "natural,weight-decay:lam={0.01,0.1}", "--choose", "cosine", "--explainers", "saliency"]
+    words += ["--attacks", "topk:steps=1,transfer:steps=1", "--metrics", "cosine,gini,roar:levels=50,repeats=1"]
+    words += ["--accuracy-attack", "apgd:steps=1", "--baselines", "random-map", "--out", str(tmp_path)]
+    trained: list[str] = []
+    for module in (find, retraining):
+        real = module.train
+
+        def counting(*args: Any, real: Any = real, **options: Any) -> Any:
+            result = real(*args, **options)
+            trained.append(str(options.get("job") or options["progress"]))
+            return result
+
+        monkeypatch.setattr(module, "train", counting)
+
+    codes, most = [130], 0
+    carried_out = Worker._carried_out
+
+    def interrupting(self: Worker, job: Job) -> Result:
+        if len(done) >= most:
+            raise KeyboardInterrupt
+        return carried_out(self, job)
+
+    monkeypatch.setattr(Worker, "_carried_out", interrupting)
+    while codes[-1] == 130:
+        assert len(codes) < 20
+        most = len(done) + 7
+        codes.append(run(words, capsys)[0])
+    assert codes[-1] == 0
+    assert len(codes) > 4
+    # What a retraining has learnt is on disk, so that its job is but a look at it.
+    once = [line for line in done if not line.startswith("RetrainingJob")]
+    assert sorted(once) == sorted(set(once))
+    assert {line.split()[0] for line in done} == {"AuditJob", "BatchJob", "CellJob", "RetrainingJob"}
+    assert sorted(trained) == sorted(set(trained))
+    assert len(trained) > 4
