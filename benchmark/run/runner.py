@@ -18,7 +18,7 @@ from attrobust.benchmark.executors.jobs import NetworkJob
 from attrobust.benchmark.executors.networks import Networks, Origin
 from attrobust.benchmark.executors.serial import Serial
 from attrobust.benchmark.executors.worker import Worker
-from attrobust.benchmark.executors.workers import Workers
+from attrobust.benchmark.executors.workers import Workers, seconds_to_start
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.choosing import Selection, choose
 from attrobust.benchmark.run.computing import cluster_of, setup_of
@@ -29,7 +29,7 @@ from attrobust.benchmark.run.grid import choosing_grid, table_grid
 from attrobust.benchmark.run.plan import Plan, Planner
 from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, try_out
 from attrobust.benchmark.run.record import asked_for, comparison_of, record_of
-from attrobust.benchmark.run.resources import Resources
+from attrobust.benchmark.run.resources import Resources, cores
 from attrobust.benchmark.run.resources import choose as choose_resources
 from attrobust.benchmark.run.shards import Share, share
 from attrobust.benchmark.run.status import status_of
@@ -129,13 +129,26 @@ class Runner:
             if (source := self.planner.source_model(name, seed)).key in self._lent
         ]
 
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing to compute."""
+        return self._typical is None
+
     def estimate(self) -> Estimate | None:
         """What the run would take; some seconds are spent to find out. None where there is nothing to do."""
         if self._typical is None:
             return None
         with restored():
             torch.set_num_threads(self.resources.threads)
-            return estimate(self.request, self.data, self.left, self._typical)
+            start = self._start if self.request.cluster or len(self.resources.devices) > 1 else None
+            return estimate(self.request, self.data, self.left, self._typical, start)
+
+    def _start(self) -> float:
+        """Seconds that it takes to start all processes, found out with one: cores start one each at a time."""
+        devices = self.resources.devices
+        return seconds_to_start(setup_of(self.request, devices[0], self.resources.threads)) * max(
+            1.0, len(devices) / cores()
+        )
 
     def executor(self) -> Executor:
         """What carries jobs out: this process, others, or a cluster; whoever asks for it closes it.
