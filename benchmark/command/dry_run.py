@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attrobust.files import size_words
@@ -37,9 +38,10 @@ def dry_run(runner: Runner, *, started: float = 0.0, shared: bool = False) -> st
         lines.append(f"{subject.label:<24} {seed:>4}  {weights:<9} {done:>10}{role}")
     for label, seed, origin in runner.source_models():
         lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  source model of attacks")
-    estimate = runner.estimate()
+    left = replace(runner.left, networks=()) if shared else runner.left
+    estimate = runner.estimate(left)
     if estimate is not None:
-        lines += ["", *_costs(runner, runner.left, estimate, started)]
+        lines += ["", *_costs(runner, left, estimate, started)]
     return "\n".join(lines) + "\n"
 
 

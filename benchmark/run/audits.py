@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from attrobust.benchmark.audit.case import IMAGES
@@ -29,7 +30,9 @@ class KnownFlags:
     """
 
     def __init__(self, store: Store, known: KnownRows, identify: Identify) -> None:
-        self._files, self._known, self._identify = Audits(store.folder), known, identify
+        self._files, self._known = Audits(store.folder), known
+        # Images are read for it, the same for all audits of a run.
+        self._identify = functools.cache(identify)
         self._flags: dict[str, Flags] = {}
 
     def of(self, audit: str) -> Flags | None:

@@ -32,7 +32,7 @@ from attrobust.benchmark.run.record import asked_for, comparison_of, record_of
 from attrobust.benchmark.run.resources import Resources, cores
 from attrobust.benchmark.run.resources import choose as choose_resources
 from attrobust.benchmark.run.shards import Share, share
-from attrobust.benchmark.run.status import status_of
+from attrobust.benchmark.run.status import Left, status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.store.pieces import ATTACKED
 from attrobust.benchmark.store.plan import ShardFacts
@@ -134,14 +134,18 @@ class Runner:
         """Whether there is nothing to compute."""
         return self._typical is None
 
-    def estimate(self) -> Estimate | None:
-        """What the run would take; some seconds are spent to find out. None where there is nothing to do."""
+    def estimate(self, left: Left) -> Estimate | None:
+        """What the run would take; some seconds are spent to find out. None where there is nothing to do.
+
+        Args:
+            left: what there is to do, or less of it.
+        """
         if self._typical is None:
             return None
         with restored():
             torch.set_num_threads(self.resources.threads)
             start = self._start if self.request.cluster or len(self.resources.devices) > 1 else None
-            return estimate(self.request, self.data, self.left, self._typical, start)
+            return estimate(self.request, self.data, left, self._typical, start)
 
     def _start(self) -> float:
         """Seconds that it takes to start all processes, found out with one: cores start one each at a time."""

@@ -193,6 +193,7 @@ def test_models_and_datasets_sweep_too(tmp_path: Path, capsys: Capture) -> None:
     assert code == 0
     assert shown.count("to train") == 4
     assert shown.count("shared") == 4
+    assert shown.count("1 training,") == 4, "what another run trains is not counted"
     assert "-- digits:size=16, lenet:width=6,hidden=8, eps 1/255" in shown
     assert not [*tmp_path.iterdir()], "nothing is written"
     code, _, err = run([*words, "--dataset", "digits:size={16,28}", "--out", tmp_path], capsys)
