@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attrobust.files import size_words
@@ -15,11 +16,12 @@ LONG = 60
 """Of seconds and of minutes, what is said in the next unit."""
 
 
-def dry_run(runner: Runner, *, shared: bool = False) -> str:
+def dry_run(runner: Runner, *, started: float = 0.0, shared: bool = False) -> str:
     """The text; some seconds are spent on an estimate where there is something to do.
 
     Args:
         runner: of the run.
+        started: seconds that the command takes until a run begins, as this one did.
         shared: whether an earlier run of a sweep trains its networks.
     """
     lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
@@ -36,15 +38,17 @@ def dry_run(runner: Runner, *, shared: bool = False) -> str:
         lines.append(f"{subject.label:<24} {seed:>4}  {weights:<9} {done:>10}{role}")
     for label, seed, origin in runner.source_models():
         lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  source model of attacks")
-    estimate = runner.estimate()
+    left = replace(runner.left, networks=()) if shared else runner.left
+    estimate = runner.estimate(left)
     if estimate is not None:
-        lines += ["", *_costs(runner, runner.left, estimate)]
+        lines += ["", *_costs(runner, left, estimate, started)]
     return "\n".join(lines) + "\n"
 
 
-def _costs(runner: Runner, left: Left, found: Estimate) -> list[str]:
+def _costs(runner: Runner, left: Left, found: Estimate, started: float) -> list[str]:
     processes = len(runner.resources.devices)
-    total = found.training + found.computing
+    starting = started + found.starting
+    total = starting + (found.training + found.computing) / processes
     jobs = {
         "training": len(left.networks),
         "training of retraining metrics": len(left.retrainings),
@@ -53,12 +57,14 @@ def _costs(runner: Runner, left: Left, found: Estimate) -> list[str]:
     }
     passes = [f"{count(found.forward)} forward", f"{count(found.backward)} backward"]
     passes.append(f"{count(found.double_backward)} double backward")
-    time = f"time     about {duration(total / processes)} with {runner.resources.words}"
+    time = f"time     about {duration(total)} with {runner.resources.words}"
+    if left.networks or left.retrainings:
+        time += f", trainings {duration(found.training / processes)}"
     disk = f"disk     at most {size_words(found.kept + found.scores)}"
     lines = [
         f"jobs     {', '.join(_plural(number, name) for name, number in jobs.items() if number) or 'none'}",
         f"passes   {', '.join(passes)}, of one image each, trainings apart",
-        f"{time}, trainings {duration(found.training / processes)}" if left.networks or left.retrainings else time,
+        f"{time}, starting {duration(starting)}",
         f"{disk}, attacked images {size_words(found.kept)} (see --keep-images)" if found.kept else disk,
     ]
     if found.unknown:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from attrobust.benchmark.command.options import formats_of
 from attrobust.benchmark.report import text, write
 from attrobust.benchmark.report.shards import IncompleteError
-from attrobust.benchmark.report.sweeps import boards_of, stale_tables, together
+from attrobust.benchmark.report.sweeps import boards_of, incomplete, stale_tables, together
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.report.verify import verify as problems_of
 from attrobust.benchmark.store.pieces import Pieces
@@ -34,11 +34,10 @@ def report(options: argparse.Namespace) -> int:
         raise UsageError(f"--out {options.out} holds another run, whose tables would be lost; choose another folder")
     groups = together(options.runs)
     finished = [store for group in groups for store in group.stores if store.is_finished]
-    finished = finished or [*groups[0].stores]
     for store in finished:
         if not store.plan().is_as_written:
             sys.stderr.write(f"warning: {store.folder}/run.json is not as the run wrote it; see verify\n")
-    interval = options.interval or finished[0].plan().interval
+    interval: How = options.interval or (finished[0].plan().interval if finished else "percentile")
     try:
         boards = boards_of(groups, interval)
     except IncompleteError as error:
@@ -82,16 +81,21 @@ def verify(options: argparse.Namespace) -> int:
     """Print what is wrong with runs; returns the exit code."""
     failed = False
     for path in options.runs:
-        wrong = 0
-        for group in together([path]):
+        groups, wrong = together([path]), 0
+        for group in groups:
+            if group.unfinished:
+                continue
             (store,) = group.stores
             sound, problems = problems_of(store)
             wrong += len(problems)
             for line in problems:
                 sys.stdout.write(f"{store.folder}: {line}\n")
             sys.stdout.write(f"{store.folder}: {sound} rows recomputed and equal, {len(problems)} problems\n")
+        if line := incomplete(groups):
+            wrong += 1
+            sys.stdout.write(f"{path}: incomplete: {line}\n")
         if not wrong and read_sweep(path):
-            stale = stale_tables(path, together([path]))
+            stale = stale_tables(path, groups)
             wrong += len(stale)
             sys.stdout.writelines(f"{path}: {line}\n" for line in stale)
         failed = failed or bool(wrong)
@@ -100,7 +104,8 @@ def verify(options: argparse.Namespace) -> int:
 
 def clean(options: argparse.Namespace) -> int:
     """Remove the attacked images of runs; returns the exit code."""
-    for store in (store for path in options.runs for group in together([path]) for store in group.stores):
+    groups = [group for path in options.runs for group in together([path])]
+    for store in (store for group in groups for store in group.stores if not (group.where and group.unfinished)):
         store.plan()
         with store.locked():
             freed = Pieces(store.folder).clean()

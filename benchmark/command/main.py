@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 
@@ -34,6 +35,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    began = time.monotonic()
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
         raise_on_signals()
@@ -46,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _finished("clean", clean_parser().parse_args(words[1:]))
         if words[:1] == ["check"]:
             return _check(check_parser().parse_args(words[1:]))
-        return _benchmark(benchmark_parser().parse_args(words), words, own_process=argv is None)
+        return _benchmark(benchmark_parser().parse_args(words), words, began, own_process=argv is None)
     except UsageError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
@@ -60,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bool) -> int:
+def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, own_process: bool) -> int:
     if options.list is not None:
         return _list(options)
     if own_process:
@@ -113,9 +115,13 @@ def _benchmark(options: argparse.Namespace, words: list[str], *, own_process: bo
     if options.dry_run:
         from attrobust.benchmark.command.dry_run import dry_run
 
+        started = time.monotonic() - began
         for index, (runner, one) in enumerate(zip(runners, swept, strict=True)):
             title = f"-- {one.words}\n" if one.words else ""
-            sys.stdout.write(title + dry_run(runner, shared=shares_networks(runner, runners[:index])))
+            shared = shares_networks(runner, runners[:index])
+            sys.stdout.write(title + dry_run(runner, started=started, shared=shared))
+            # The command starts once, whatever the number of its runs.
+            started = started if runner.is_done else 0.0
         return 0
     failures = run_all(runners, swept, formats, as_json=options.json)
     for line in failures:

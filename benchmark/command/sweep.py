@@ -72,7 +72,7 @@ def run_all(
     first, folder = runners[0].request, runners[0].store.folder.parent
     if swept := len(runners) > 1:
         runs = tuple(SweptRun(folder=item.folder, words=item.words) for item in combinations)
-        write_sweep(folder, Sweep(runs=runs))
+        write_sweep(folder, Sweep(runs=runs, argv=tuple(runners[0].argv)))
     for index, (runner, combination) in enumerate(zip(runners, combinations, strict=True)):
         store, words = runner.store, combination.words
         if swept:

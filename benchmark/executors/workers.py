@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -13,7 +15,8 @@ from typing import Any
 
 from attrobust.benchmark.executors.base import Job, Result
 from attrobust.benchmark.executors.pool import PATIENCE, Pool
-from attrobust.benchmark.executors.process import Message, Setup, heard, serve
+from attrobust.benchmark.executors.process import Message, Ready, Setup, heard, serve
+from attrobust.types import UsageError
 
 LOG = logging.getLogger("attrobust")
 TICK = 1.0
@@ -64,6 +67,15 @@ class Workers(Pool):
                 process.join()
         self._processes.clear()
 
+    def wait_for_one(self) -> None:
+        """Make a process and wait until it can be given jobs; raises UsageError where it cannot start."""
+        connection = self._made(0).connection
+        while (message := _received(connection)) is not None:
+            heard(message)
+            if isinstance(message, Ready):
+                return
+        raise UsageError("a worker process ended before it could be given jobs")
+
     @property
     def _has_room(self) -> bool:
         return self._busy < len(self._setups)
@@ -113,6 +125,18 @@ class Workers(Pool):
         if item.job is None:
             return []
         return self._lost(item.job, "its worker process was ended", _cause(item.process.exitcode))
+
+
+def seconds_to_start(setup: Setup) -> float:
+    """How long a process takes until it can be given jobs, found out by starting one.
+
+    Raises:
+        UsageError: it cannot start.
+    """
+    started = time.monotonic()
+    with closing(Workers([setup])) as workers:
+        workers.wait_for_one()
+        return time.monotonic() - started
 
 
 def _received(connection: Connection) -> Message | None:

@@ -16,7 +16,7 @@ UNREADABLE = ("accuracy_attack", "attacks", "code", "data_sha256", "explainers")
 
 
 class IncompleteError(Exception):
-    """Some shards of a run are missing; says which, and what of the table."""
+    """Some shards of a run, or runs of a sweep, are missing or not finished; says which, and what of the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,14 @@ def wholes(stores: Sequence[Store]) -> list[Whole]:
 
     Raises:
         UsageError: a folder holds no run, shards do not belong together, or one is there twice.
-        IncompleteError: shards are missing, or not finished.
+        IncompleteError: shards are missing, or runs are not finished.
     """
     finished = [store for store in stores if store.is_finished]
     unfinished = [store for store in stores if not store.is_finished]
     plans = [(store, store.plan()) for store in finished]
     sharded = any(plan.shard for _, plan in plans)
     for store in unfinished:
-        if not (sharded and store.is_begun):
+        if not (store.is_begun or (sharded and store.is_expected)):
             store.plan()
     for store, plan in plans[1:]:
         check_comparable(store, plan, *plans[0])
@@ -55,7 +55,7 @@ def wholes(stores: Sequence[Store]) -> list[Whole]:
     missing = [text for group in groups.values() for text in _missing(group)]
     missing += [f"{store.folder} is not finished" for store in unfinished]
     if missing:
-        raise IncompleteError(f"{'; '.join(missing)}; there is no table until all shards are there")
+        raise IncompleteError(f"{'; '.join(missing)}; there is no table until all of it is there")
     return [_together(group) for group in groups.values()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.store.sweep import read_sweep
 from attrobust.types import UsageError
 
+AGAIN = "the same command again goes on where it stopped"
+"""Where it is not known how the command was typed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Together:
@@ -24,10 +28,24 @@ class Together:
     Attributes:
         where: what tells it from the other tables of a sweep; empty where there is no sweep.
         stores: of the runs.
+        commands: that go on with them, as far as that is known.
     """
 
     where: str
     stores: tuple[Store, ...]
+    commands: tuple[str, ...] = ()
+
+    @property
+    def unfinished(self) -> str:
+        """What is said of a run of a sweep, or of a single one, that is not finished; empty where one is.
+
+        Empty, too, where nothing says that there ought to be a run.
+        """
+        begun = any(store.is_begun for store in self.stores)
+        if any(store.is_finished for store in self.stores) or not (self.where or begun):
+            return ""
+        where = self.where or str(self.stores[0].folder)
+        return f"{where} is not finished" if begun else f"{where} has not begun"
 
 
 def together(folders: Sequence[Path]) -> list[Together]:
@@ -41,23 +59,36 @@ def together(folders: Sequence[Path]) -> list[Together]:
     for folder, sweep in zip(folders, sweeps, strict=True):
         if (sweep is None) != (first is None):
             raise UsageError(f"of {folders[0]} and {folder} one is a sweep and one a single run; give runs of one kind")
-        if sweep != first:
+        if sweep and first and sweep.runs != first.runs:
             raise UsageError(f"{folder} and {folders[0]} are sweeps over other values; give sweeps over the same")
     if first is None:
         return [Together(where="", stores=tuple(map(Store, folders)))]
+    commands = tuple(shlex.join(["run_benchmark.py", *sweep.argv]) for sweep in sweeps if sweep and sweep.argv)
     return [
-        Together(where=run.words, stores=tuple(Store(folder / run.folder) for folder in folders)) for run in first.runs
+        Together(where=run.words, stores=tuple(Store(folder / run.folder) for folder in folders), commands=commands)
+        for run in first.runs
     ]
+
+
+def incomplete(groups: Sequence[Together]) -> str:
+    """One line that says which runs are not finished and which command goes on; empty where all are."""
+    if not (found := [group.unfinished for group in groups if group.unfinished]):
+        return ""
+    commands = " and ".join(groups[0].commands)
+    return f"{', '.join(found)}; {f'go on with: {commands}' if commands else AGAIN}"
 
 
 def boards_of(groups: Sequence[Together], interval: How) -> list[Leaderboard]:
     """The table of each group; raises as ``build`` does, with what is missing of all."""
     boards, missing = [], []
     for group in groups:
+        if group.unfinished:
+            continue
         try:
             boards.append(dataclasses.replace(build(group.stores, interval), where=group.where))
         except IncompleteError as error:
             missing.append(f"{group.where}: {error}" if group.where else str(error))
+    missing += [line] if (line := incomplete(groups)) else []
     if missing:
         raise IncompleteError("; ".join(missing))
     return boards

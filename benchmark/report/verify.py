@@ -16,6 +16,7 @@ from attrobust.benchmark.report.older import older_tables
 from attrobust.benchmark.report.write import FORMATS
 from attrobust.benchmark.statistics import Estimate, estimates, shares
 from attrobust.benchmark.store.arrays import PerImage
+from attrobust.benchmark.store.audits import Audits
 from attrobust.benchmark.store.choice import Choice, candidate
 from attrobust.benchmark.store.pieces import Pieces
 from attrobust.benchmark.store.plan import Plan
@@ -62,7 +63,7 @@ def verify(store: Store) -> tuple[int, list[str]]:
             sound += 1
     own = {key: row for key, row in rows.items() if key not in misnamed}
     cards, wrong = read_cards(store)
-    problems += Pieces(store.folder).problems()
+    problems += [*Pieces(store.folder).problems(), *Audits(store.folder).problems()]
     problems += [*wrong, *row_problems(own, cards), *plan_problems(plan, own, cards), *_choice_problems(plan, own)]
     if not problems:
         problems += _stale_tables(store)

@@ -110,6 +110,10 @@ class Calibration:
             double_backward=max(0.0, penalty - gradient) / len(x),
         )
 
+    def first_optimiser(self) -> float:
+        """Seconds that the first optimiser of a process takes: torch imports its compiler for it."""
+        return self._once(lambda: torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
+
     def epoch(self, job: TrainingJob) -> float:
         """Seconds of one epoch of a training, without validation, from one of its steps."""
         method, device = independent_copy(job.method.item), self._request.device

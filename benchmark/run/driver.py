@@ -28,6 +28,7 @@ from attrobust.benchmark.executors.jobs import (
 )
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.assembly import Assembly, only
+from attrobust.benchmark.run.audits import KnownFlags
 from attrobust.benchmark.run.cells import with_weights
 from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.coverage import Stretch
@@ -39,7 +40,6 @@ from attrobust.benchmark.run.rows import failed_rows, scored_rows
 from attrobust.benchmark.run.waiting import Waiting
 from attrobust.benchmark.store.rows import FailedRow, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
-from attrobust.types import Flag
 
 LOG = logging.getLogger("attrobust")
 FILE_ONLY = {"file_only": True}
@@ -62,7 +62,7 @@ class Driver:
         self._audited: dict[str, list[CellJob]] = {}
         self._results: dict[str, Result] = {}
         self._cells: dict[str, CellJob] = {}
-        self._flags: dict[str, tuple[Flag, ...]] = {}
+        self._flags = KnownFlags(store, self._known, identify)
         self._assembly = Assembly(store, self.rows, identify)
 
     def run(self, plan: Plan, executor: Executor) -> Iterator[Completed]:
@@ -84,6 +84,10 @@ class Driver:
     def stretches(self, job: BatchJob, cell: CellJob) -> list[Stretch]:
         """What is left of a batch of a cell with the hashes of weights filled in."""
         return self._assembly.stretches(job, cell, self.lacking(cell))
+
+    def is_audited(self, cells: Sequence[CellJob]) -> bool:
+        """See ``KnownFlags.find``."""
+        return self._flags.find(cells)
 
     def _prepare(self, job: Job) -> Job | Result:
         """See ``Executor.run``."""
@@ -127,7 +131,7 @@ class Driver:
         elif lacking and not job.batches:
             return only(filled, lacking)
         elif lacking:
-            rows, failures = self._assembly.rows(filled, lacking, self._flags.get(job.audit), stamp_of(self._request))
+            rows, failures = self._assembly.rows(filled, lacking, self._flags.of(job.audit), stamp_of(self._request))
             self._append(rows)
         if job.batches and not failures:
             self._assembly.forget(filled)
@@ -135,12 +139,9 @@ class Driver:
         return Result(error="; ".join(failures))
 
     def _prepare_audit(self, job: AuditJob) -> Job | Result:
-        """Nothing is audited whose flags a row carries already, or no row is going to carry."""
+        """Nothing is audited whose flags are on disk already, or no row is going to carry."""
         cells = [self._filled(cell) for cell in self._audited[job.key]]
-        rows = [row for cell in cells for row in self._known.of(cell)]
-        written = next((row for row in rows if isinstance(row, ScoredRow) and is_current(row)), None)
-        if written is not None:
-            self._flags[job.key] = written.flags or ()
+        if self._flags.find(cells):
             return Result()
         wanted = [cell for cell in cells if self._stale(cell) or (self.lacking(cell) and not self._problem(cell))]
         return replace(job, cell=wanted[0].cell) if wanted else Result()
@@ -168,8 +169,8 @@ class Driver:
             self._write(job, result)
             self._results[job.key] = Result(error=result.error)
             self._renew_flags(self._filled(self._cells[job.key]))
-        elif isinstance(result, AuditResult):
-            self._flags[job.key] = result.flags
+        elif isinstance(job, AuditJob) and isinstance(result, AuditResult):
+            self._flags.take_in(job, result)
             for flag in result.flags:
                 LOG.warning("%s: %s: %s", job.label, flag.name, flag.reason)
             LOG.info("%s: %.1f s", job.label, result.seconds)
@@ -188,7 +189,7 @@ class Driver:
             result.scores,
             seconds=result.seconds,
             provenance=provenance,
-            flags=self._flags.get(job.audit),
+            flags=self._flags.of(job.audit),
             store=self._store,
         )
         self._append(rows)
@@ -196,8 +197,9 @@ class Driver:
 
     def _renew_flags(self, job: CellJob) -> None:
         """Write rows again whose flags are of another audit, or of none."""
-        if stale := self._stale(job):
-            self._append([audited(row, self._flags[job.audit]) for row in stale])
+        flags = self._flags.of(job.audit)
+        if flags is not None and (stale := self._stale(job)):
+            self._append([audited(row, flags) for row in stale])
 
     def _stale(self, job: CellJob) -> list[ScoredRow]:
         """Rows of a cell on disk whose flags are not those of the audit as it is now."""

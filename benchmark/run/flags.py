@@ -3,7 +3,8 @@
 A flag is no score, so the audit's sources are not among those that decide a cell: another audit computes no score
 again. But no flag outlives the audit that raised it: a row names the sources of its audit, and where they are others
 now, the network is audited again and the row written again, with its old scores and new flags. Flags that a row
-carries are not found again: rows computed later take them from there.
+carries are not found again: rows computed later take them from there. Where no row carries them yet, they are in a file
+of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import asdict
 from msgspec.structs import replace
 
 from attrobust.benchmark.executors.jobs import AuditJob, CellJob, NetworkJob
-from attrobust.benchmark.store.provenance import source_digest
+from attrobust.benchmark.store.provenance import EVALUATION, code_digest, source_digest
 from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.naming.spec import fingerprint
 from attrobust.types import Cell, Flag
@@ -29,6 +30,19 @@ def audit_key(network: NetworkJob, cell: Cell) -> str:
     """The key of the audit whose flags the rows of a cell carry."""
     facts = asdict(cell)
     return fingerprint(["audit", network.key, {name: facts[name] for name in DECISIVE}])
+
+
+def found_by(cell: Cell, explainer: type, images_sha256: str) -> str:
+    """The key of what an audit found, by which later runs find it: with the weights, and all sources that decide it.
+
+    Args:
+        cell: that carries the flags, with the hash of the weights.
+        explainer: class of the explainer.
+        images_sha256: of the images that are audited.
+    """
+    facts = asdict(cell) | {"data_sha256": images_sha256}
+    decisive = {name: facts[name] for name in (*DECISIVE, "checkpoint_sha256")}
+    return fingerprint(["audit", decisive, code_digest(EVALUATION, [explainer]), _sources()])
 
 
 def audit_of(job: CellJob, networks: Sequence[NetworkJob]) -> AuditJob | None:

@@ -18,7 +18,7 @@ from attrobust.benchmark.executors.jobs import NetworkJob
 from attrobust.benchmark.executors.networks import Networks, Origin
 from attrobust.benchmark.executors.serial import Serial
 from attrobust.benchmark.executors.worker import Worker
-from attrobust.benchmark.executors.workers import Workers
+from attrobust.benchmark.executors.workers import Workers, seconds_to_start
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.choosing import Selection, choose
 from attrobust.benchmark.run.computing import cluster_of, setup_of
@@ -29,10 +29,10 @@ from attrobust.benchmark.run.grid import choosing_grid, table_grid
 from attrobust.benchmark.run.plan import Plan, Planner
 from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, try_out
 from attrobust.benchmark.run.record import asked_for, comparison_of, record_of
-from attrobust.benchmark.run.resources import Resources
+from attrobust.benchmark.run.resources import Resources, cores
 from attrobust.benchmark.run.resources import choose as choose_resources
 from attrobust.benchmark.run.shards import Share, share
-from attrobust.benchmark.run.status import status_of
+from attrobust.benchmark.run.status import Left, status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.store.pieces import ATTACKED
 from attrobust.benchmark.store.plan import ShardFacts
@@ -57,6 +57,7 @@ class Runner:
         data: of the same dataset, where it was loaded and read already.
 
     Attributes:
+        argv: as typed.
         data: images.
         status: for every row and candidate how far it has come; of a shard only what is known to be its own.
         left: what there is to do.
@@ -72,7 +73,7 @@ class Runner:
     ) -> None:
         self.request = request
         self.store = Store(request.out)
-        self._argv = argv
+        self.argv = argv
         self.resources = Resources(devices=(str(request.device),), threads=torch.get_num_threads())
         label = request.dataset.label
         self.data: Loaded = data or load_dataset(request.dataset.item, request.data_root, label)
@@ -128,13 +129,30 @@ class Runner:
             if (source := self.planner.source_model(name, seed)).key in self._lent
         ]
 
-    def estimate(self) -> Estimate | None:
-        """What the run would take; some seconds are spent to find out. None where there is nothing to do."""
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing to compute."""
+        return self._typical is None
+
+    def estimate(self, left: Left) -> Estimate | None:
+        """What the run would take; some seconds are spent to find out. None where there is nothing to do.
+
+        Args:
+            left: what there is to do, or less of it.
+        """
         if self._typical is None:
             return None
         with restored():
             torch.set_num_threads(self.resources.threads)
-            return estimate(self.request, self.data, self.left, self._typical)
+            start = self._start if self.request.cluster or len(self.resources.devices) > 1 else None
+            return estimate(self.request, self.data, left, self._typical, start)
+
+    def _start(self) -> float:
+        """Seconds that it takes to start all processes, found out with one: cores start one each at a time."""
+        devices = self.resources.devices
+        return seconds_to_start(setup_of(self.request, devices[0], self.resources.threads)) * max(
+            1.0, len(devices) / cores()
+        )
 
     def executor(self) -> Executor:
         """What carries jobs out: this process, others, or a cluster; whoever asks for it closes it.
@@ -188,7 +206,7 @@ class Runner:
             shard = ShardFacts(number=self.request.shard.number, starts=own.starts, asked=asked)
         weights = [(part.subject, driver.network(part.network).sha256) for part in plan.parts]
         record = record_of(
-            self.request, comparison, images, weights, completed, selection.choices, self._argv, shard=shard
+            self.request, comparison, images, weights, completed, selection.choices, self.argv, shard=shard
         )
         self.store.write_plan(record)
         return [*selection.failures, *(line for done in completed for line in done.failures)]

@@ -113,7 +113,7 @@ def status_of(
         lacking = [len(driver.lacking(cell)) if sha256 else max(1, len(cell.metrics)) for cell in cells]
         rows.append(RowStatus(subject=part.subject, origin=origin, done=lacking.count(0), cells=len(cells)))
         to_write += sum(lacking)
-        needed = {cell.audit for cell, wanted in zip(cells, lacking, strict=True) if wanted}
+        needed = _to_audit(cells, lacking, driver)
         for job in part.jobs:
             if isinstance(job, NetworkJob) and not job.unavailable and networks.origin(job.source)[0] == "to train":
                 to_train[job.key] = job
@@ -133,6 +133,12 @@ def status_of(
         rows=to_write,
     )
     return rows, left_over
+
+
+def _to_audit(cells: Sequence[CellJob], lacking: Sequence[int], driver: Driver) -> set[str]:
+    """Keys of the audits that have to be made for the cells of a row that are not done."""
+    needed = {cell.audit for cell, wanted in zip(cells, lacking, strict=True) if wanted and cell.audit}
+    return {key for key in needed if not driver.is_audited([cell for cell in cells if cell.audit == key])}
 
 
 def _filled(part: Part, sha256: str, networks: Networks) -> list[CellJob]:

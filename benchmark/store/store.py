@@ -49,9 +49,13 @@ class Store:
 
     @property
     def is_begun(self) -> bool:
-        """Whether a run has written something here, or the sweep that it is to be part of has begun."""
-        files = [self.folder / name for name in ("run.json", "rows.jsonl", "log.txt")]
-        return any(path.is_file() for path in (*files, self.folder.parent / SWEEP))
+        """Whether a run has written something here."""
+        return any((self.folder / name).is_file() for name in ("run.json", "rows.jsonl", "log.txt"))
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether a run has begun here, or the sweep that it is to be part of."""
+        return self.is_begun or (self.folder.parent / SWEEP).is_file()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

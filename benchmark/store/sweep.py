@@ -34,10 +34,12 @@ class Sweep(Record, frozen=True, kw_only=True):
     Attributes:
         schema: version of its form.
         runs: in the order of the table.
+        argv: of the command that carries them out, as typed; empty where an older version did not say.
     """
 
     schema: Literal[4] = SCHEMA
     runs: tuple[SweptRun, ...]
+    argv: tuple[str, ...] = ()
 
 
 def read_sweep(folder: Path) -> Sweep | None:

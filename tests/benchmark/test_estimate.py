@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
 
-from helpers.runs import run
+from helpers.runs import SMALL, run, start
 
 Capture = pytest.CaptureFixture[str]
 WORDS = ["--methods", "natural", "--explainers", "saliency", "--baselines", "none", "--no-audit", "--batch-size", "4"]
@@ -76,6 +77,33 @@ def test_trainings_are_timed_and_nothing_is_trained(tmp_path: Path, capsys: Capt
     assert told["jobs"] == "1 training, 3 batches of at most 4 images"
     assert ", trainings " in told["time"]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("workers", "cores", "times"), [("1", 2, 0), ("2", 2, 1), ("3", 2, 1.5), ("2", 64, 1)])
+def test_starting_processes_takes_time(
+    workers: str, cores: int, times: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("attrobust.benchmark.run.runner.seconds_to_start", lambda _: 3600)
+    monkeypatch.setattr("attrobust.benchmark.run.runner.cores", lambda: cores)
+    told = said([*WORDS, "--images", "4", "--workers", workers, "--out", str(tmp_path)], capsys)
+    (hours,) = [float(number) for number in re.findall(r", starting ([\d.]+) h", told["time"])] or [0]
+    assert hours == times
+    assert told["time"].startswith(f"about {times:.1f} h" if times else "about ")
+    assert (" h " in told["time"]) == bool(times)
+
+
+def test_the_time_of_a_short_run_is_about_what_it_takes(tmp_path: Path) -> None:
+    words = [*WORDS, "--images", "8", "--workers", "2", "--retrain", "--epochs", "2", *SMALL, "--out", tmp_path]
+    out, err = start([*words, "--dry-run"]).communicate()
+    found = re.search(r"time +about ([\d.]+) (s|min) ", out)
+    assert found, err
+    about = float(found[1]) * {"s": 1, "min": 60}[found[2]]
+    began = time.monotonic()
+    process = start(words)
+    assert process.communicate()
+    assert process.returncode == 0
+    # Starting is most of it: without it a ninth of the time was said.
+    assert 1 / 3 < about / (time.monotonic() - began) < 3
 
 
 def test_what_cannot_be_tried_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -132,6 +132,10 @@ def test_a_shard_that_was_interrupted_is_named(shards: list[Path], capsys: Captu
     code, _, err = run(["report", *shards[:1], shards[0].parent / "mistyped", "--out", shards[0] / "merged"], capsys)
     assert code == 2
     assert "mistyped holds no run" in err
+    for command in ("report", "verify"):
+        code, out, err = run([command, shards[1]], capsys)
+        assert code == 1
+        assert f"incomplete: {shards[1]} is not finished; the same command again goes on" in out + err
 
 
 def test_shards_that_do_not_belong_together_are_refused(folder: Path, shards: list[Path], capsys: Capture) -> None:

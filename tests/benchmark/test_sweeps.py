@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,48 @@ def test_shards_of_a_sweep_are_put_together_and_a_missing_one_is_named(
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_sweep_that_was_interrupted_names_what_is_left_and_the_command(
+    begun: bool, swept: Path, capsys: Capture
+) -> None:
+    words = [*WORDS, "--eps", ",".join(EPS), "--out", str(swept)]
+    wanted = tables(swept)
+    for name in TABLES:
+        (swept / name).unlink()
+    shutil.rmtree(swept / FOLDERS[1])
+    if begun:
+        (swept / FOLDERS[1]).mkdir()
+        (swept / FOLDERS[1] / "log.txt").touch()
+    what = "is not finished" if begun else "has not begun"
+    record = json.loads((swept / "sweep.json").read_text())
+    (swept / "sweep.json").write_text(json.dumps(record | {"argv": words}))
+    left = f"incomplete: eps 16/255 {what}; go on with: {shlex.join(['run_benchmark.py', *words])}"
+
+    code, out, err = run(["report", swept], capsys)
+    assert (code, out, err) == (1, "", f"{left}\n")
+    code, out, err = run(["verify", swept], capsys)
+    assert (code, err) == (1, "")
+    first, last = out.splitlines()
+    assert first.startswith(f"{swept / FOLDERS[0]}: ")
+    assert first.endswith(" rows recomputed and equal, 0 problems")
+    assert last == f"{swept}: {left}"
+    code, out, _ = run(["clean", swept], capsys)
+    assert (code, out.count("\n")) == (0, 1)
+
+    shutil.rmtree(swept / FOLDERS[0])
+    del record["argv"]
+    (swept / "sweep.json").write_text(json.dumps(record))
+    both = f"eps 2/255 has not begun, eps 16/255 {what}"
+    code, out, err = run(["report", swept], capsys)
+    assert (code, out) == (1, "")
+    assert err == f"incomplete: {both}; the same command again goes on where it stopped\n"
+    assert run(["verify", swept], capsys)[:2] == (1, f"{swept}: {err}")
+    if begun:
+        assert run(words, capsys)[0] == 0
+        assert tables(swept) == wanted
+        assert json.loads((swept / "sweep.json").read_text())["argv"] == words
+
+
 def test_models_and_datasets_sweep_too(tmp_path: Path, capsys: Capture) -> None:
     words = [*WORDS, "--methods", "natural", "--epochs", "1", "--attacks", "noise:draws=1"]
     both = ["--dataset", "digits:size={16,28}", "--model", "lenet:width={4,6},hidden=8"]
@@ -150,6 +193,7 @@ def test_models_and_datasets_sweep_too(tmp_path: Path, capsys: Capture) -> None:
     assert code == 0
     assert shown.count("to train") == 4
     assert shown.count("shared") == 4
+    assert shown.count("1 training,") == 4, "what another run trains is not counted"
     assert "-- digits:size=16, lenet:width=6,hidden=8, eps 1/255" in shown
     assert not [*tmp_path.iterdir()], "nothing is written"
     code, _, err = run([*words, "--dataset", "digits:size={16,28}", "--out", tmp_path], capsys)

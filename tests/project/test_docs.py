@@ -126,7 +126,7 @@ def test_the_example_explainer_of_the_manual_runs(tmp_path: Path, capsys: pytest
 def test_every_command_of_the_documents_is_understood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("attrobust.benchmark.run.runner.Runner.estimate", lambda _: None)
+    monkeypatch.setattr("attrobust.benchmark.run.runner.Runner.estimate", lambda *_: None)
     lines = list(dict.fromkeys(line for page in PAGES for line in lines_of(page)))
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("run_benchmark.py ")]
     assert len(commands) >= 28
