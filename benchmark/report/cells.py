@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.report.records import Network, Place, Stored
@@ -71,6 +73,13 @@ def _scored(stored: Stored, kept: Integers | None) -> Scored:
     if kept is None:
         return Scored(values=stored.scores, feasible=stored.feasible, estimate=stored.estimate)
     return Scored(values=stored.scores[kept], feasible=stored.feasible[kept])
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Keep products of matrices within the thread that asks for them: ``threads`` are as many as there are cores."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @functools.cache

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from attrobust.arrays import Booleans
 from attrobust.benchmark.report.beaten import beaten
-from attrobust.benchmark.report.cells import Cells, Scored, Scores
+from attrobust.benchmark.report.cells import Cells, Scored
 from attrobust.benchmark.report.ranking import Method, column
 from attrobust.benchmark.report.records import Network, Place, Run
 from attrobust.benchmark.report.table import Group, Line, Mean, Metric, Number
-from attrobust.benchmark.statistics import Comparison, Estimate, OverSeeds, estimates, over_seeds, spreads
+from attrobust.benchmark.statistics import (
+    Comparison,
+    Estimate,
+    OverSeeds,
+    Tested,
+    estimates,
+    over_seeds,
+    spreads,
+    tested,
+)
 from attrobust.benchmark.store.schema import How
 from attrobust.types import Flag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entries:
+    """What a table says of a metric in one place.
+
+    Attributes:
+        numbers: of every network, not ranked yet.
+        tested: of the methods that compete.
+        images: behind the numbers; 0 where all cells failed.
+    """
+
+    numbers: Sequence[Number]
+    tested: Tested
+    images: int
 
 
 class Table:
@@ -42,11 +67,13 @@ class Table:
         self.subset = subset
         self._networks, self._methods, self._run, self._mask, self._how = networks, methods, run, mask, how
         self._competing = [method for method in methods if not any(networks[index].chance for index in method)]
-        self._comparison = Comparison()
+        self._tested: list[Tested] = []
         self._groups: list[Group] = []
 
-    def add(self, place: Place, metrics: Sequence[Metric], known: Mapping[str, Cells]) -> None:
-        """Take in what was measured in a place.
+    def entries(
+        self, place: Place, metrics: Sequence[Metric], known: Mapping[str, Cells]
+    ) -> list[Callable[[], Entries]]:
+        """What finds the entries of each metric in a place, in any order and in any thread.
 
         Args:
             place, metrics: of the group.
@@ -56,18 +83,24 @@ class Table:
         others = {
             label: (name, known[label].over(self._mask)) for name, label in self._run.yardsticks.get(place.attack, [])
         }
-        numbers = self._numbers(place, metrics, scores, others)
-        lines = [_line(network, place, [row[index] for row in numbers]) for index, network in enumerate(self._networks)]
-        self._comparison.add(
-            [
-                column(self._competing, found, metric.higher_is_better)
-                for metric, found in zip(metrics, scores, strict=True)
-            ]
-        )
+        return [
+            functools.partial(
+                self._entries, place, metric, found, {label: (name, rows[m]) for label, (name, rows) in others.items()}
+            )
+            for m, (metric, found) in enumerate(zip(metrics, scores, strict=True))
+        ]
+
+    def add(self, place: Place, metrics: Sequence[Metric], entries: Sequence[Entries]) -> None:
+        """Take in the entries of every metric of a group."""
+        lines = [
+            _line(network, place, [found.numbers[index] for found in entries])
+            for index, network in enumerate(self._networks)
+        ]
+        self._tested += [found.tested for found in entries]
         self._groups.append(
             Group(
                 subset=self.subset,
-                images=next((len(found.values) for found in scores[0] if found), int(self._mask.sum())),
+                images=entries[0].images or int(self._mask.sum()),
                 scope=place.scope,
                 explainer=place.explainer,
                 attack=place.attack,
@@ -78,7 +111,7 @@ class Table:
 
     def groups(self) -> list[Group]:
         """All groups, ranked together."""
-        ranks = self._comparison.ranks()
+        ranks = Comparison(self._tested).ranks()
         places = {method: position for position, method in enumerate(self._competing)}
         ranked, start = [], 0
         for group in self._groups:
@@ -96,43 +129,40 @@ class Table:
             ranked.append(replace(group, lines=tuple(lines), means=tuple(means)))
         return ranked
 
-    def _numbers(
+    def _entries(
         self,
         place: Place,
-        metrics: Sequence[Metric],
-        scores: Scores,
-        others: Mapping[str, tuple[str, Scores]],
-    ) -> list[list[Number]]:
-        """For each metric the numbers of all networks, not ranked yet."""
-        flags = [() if network.baseline else network.flags(place) for network in self._networks]
-        cells = [
-            (metric, index, found)
-            for metric, row in enumerate(scores)
-            for index, found in enumerate(row)
-            if found is not None
-        ]
-        intervals = self._estimates([found for _, _, found in cells], [metrics[m].unit for m, _, _ in cells])
-        tails = spreads([found.values for _, _, found in cells], [metrics[m].higher_is_better for m, _, _ in cells])
-        numbers = [[Number(estimate=None)] * len(self._networks) for _ in metrics]
-        for (m, index, found), interval, tail in zip(cells, intervals, tails, strict=True):
+        metric: Metric,
+        scores: Sequence[Scored | None],
+        others: Mapping[str, tuple[str, Sequence[Scored | None]]],
+    ) -> Entries:
+        cells = [(index, found) for index, found in enumerate(scores) if found is not None]
+        intervals = self._estimates([found for _, found in cells], metric.unit)
+        tails = spreads([found.values for _, found in cells], [metric.higher_is_better] * len(cells))
+        numbers = [Number(estimate=None)] * len(self._networks)
+        for (index, found), interval, tail in zip(cells, intervals, tails, strict=True):
             network = self._networks[index]
             raised = [network.chance] if network.chance else []
             if not network.baseline:
-                rivals = {label: (name, rows[m][index]) for label, (name, rows) in others.items()}
-                raised += [*flags[index], *_beaten(network, found, rivals, place, metrics[m])]
-            numbers[m][index] = Number(
+                rivals = {label: (name, rows[index]) for label, (name, rows) in others.items()}
+                raised += [*network.flags(place), *_beaten(network, found, rivals, place, metric)]
+            numbers[index] = Number(
                 estimate=interval,
                 feasible=int(found.feasible.sum()) if place.attack else None,
                 spread=tail,
                 flags=tuple(raised),
             )
-        return numbers
+        return Entries(
+            numbers=numbers,
+            tested=tested(column(self._competing, scores, metric.higher_is_better)),
+            images=len(cells[0][1].values) if cells else 0,
+        )
 
-    def _estimates(self, cells: Sequence[Scored], units: Sequence[bool]) -> list[Estimate]:
+    def _estimates(self, cells: Sequence[Scored], unit: bool) -> list[Estimate]:
         """Those that the run computed, and the others."""
         known = [cell.estimate if self._how == "percentile" else None for cell in cells]
-        left = [place for place, estimate in enumerate(known) if estimate is None]
-        found = iter(estimates([cells[place].values for place in left], [units[place] for place in left], self._how))
+        left = [cell.values for cell, estimate in zip(cells, known, strict=True) if estimate is None]
+        found = iter(estimates(left, [unit] * len(left), self._how))
         return [estimate or next(found) for estimate in known]
 
 

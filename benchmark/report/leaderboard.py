@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from attrobust.arrays import Booleans
-from attrobust.benchmark.report.cells import Cells, threads
+from attrobust.benchmark.report.cells import Cells, one_thread_each, threads
 from attrobust.benchmark.report.groups import Table
 from attrobust.benchmark.report.ranking import methods_of
 from attrobust.benchmark.report.records import Network, Place, Run
@@ -46,7 +45,8 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
     known = [row.correct for row in rows if row.correct is not None and not (row.baseline or row.chance)]
     common = np.logical_and.reduce(known) if known else np.zeros(first.images, dtype=np.bool_)
     subsets = {ALL: np.ones(first.images, dtype=np.bool_), COMMON: common}
-    groups = _groups(rows, first, subsets, how)
+    with one_thread_each():
+        groups = _groups(rows, first, subsets, how)
     if not groups:
         raise UsageError(f"{first.folder}/run.json has no columns; run the benchmark again")
     choices = {fingerprint(as_json(choice)): choice for run in runs for choice in run.plan.choices}
@@ -77,8 +77,10 @@ def _groups(networks: Sequence[Network], run: Run, subsets: Mapping[str, Boolean
                     known[label] = Cells(networks, replace(place, attack=label), metrics)
             # Networks that were trained anew are tried on the whole test split, of which there is no subset.
             shown = [table for table in tables if place.scope != "training" or table.subset == ALL]
-            add = functools.partial(Table.add, place=place, metrics=metrics, known=known)
-            list(threads().map(add, shown))
+            tasks = [task for table in shown for task in table.entries(place, metrics, known)]
+            entries = list(threads().map(lambda task: task(), tasks))
+            for number, table in enumerate(shown):
+                table.add(place, metrics, entries[number * len(metrics) : (number + 1) * len(metrics)])
             known = {label: cells for label, cells in known.items() if label in rivals}
     return [group for table in tables for group in table.groups()]
 

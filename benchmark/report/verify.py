@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from attrobust.benchmark.report.cards import read_cards, row_problems
-from attrobust.benchmark.report.cells import threads
+from attrobust.benchmark.report.cells import one_thread_each, threads
 from attrobust.benchmark.report.claims import plan_problems
 from attrobust.benchmark.report.labels import fits, fits_metric
 from attrobust.benchmark.report.leaderboard import build
@@ -25,8 +25,8 @@ from attrobust.benchmark.store.store import Store
 from attrobust.naming.spec import Sweep
 from attrobust.types import UsageError
 
-TOGETHER = 512
-"""Rows whose scores are in memory at once."""
+TOGETHER = 256
+"""Rows of which one thread has the scores in memory at once."""
 
 
 def verify(store: Store) -> tuple[int, list[str]]:
@@ -145,17 +145,22 @@ def _wrong_numbers(store: Store, rows: Sequence[Row]) -> dict[str, str]:
         except UsageError as error:
             return str(error)
 
-    found: dict[str, str] = {}
-    all_scored = [row for row in rows if isinstance(row, ScoredRow)]
-    for start in range(0, len(all_scored), TOGETHER):
+    def wrong(start: int) -> dict[str, str]:
         scored = all_scored[start : start + TOGETHER]
-        loaded = list(threads().map(load, scored))
-        found |= {row.fingerprint: item for row, item in zip(scored, loaded, strict=True) if isinstance(item, str)}
+        loaded = [load(row) for row in scored]
+        found = {row.fingerprint: item for row, item in zip(scored, loaded, strict=True) if isinstance(item, str)}
         pairs = [(row, item) for row, item in zip(scored, loaded, strict=True) if not isinstance(item, str)]
         intervals = estimates([item.scores for _, item in pairs], [row.metric.unit for row, _ in pairs])
         for (row, item), interval in zip(pairs, intervals, strict=True):
             if problem := _problem(row, item, interval):
                 found[row.fingerprint] = problem
+        return found
+
+    all_scored = [row for row in rows if isinstance(row, ScoredRow)]
+    found: dict[str, str] = {}
+    with one_thread_each():
+        for part in threads().map(wrong, range(0, len(all_scored), TOGETHER)):
+            found |= part
     return found
 
 

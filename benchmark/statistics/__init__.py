@@ -1,7 +1,7 @@
 """What per-image scores say together: intervals, spreads, and which rows can be told apart; no torch."""
 
 from attrobust.benchmark.statistics.chance import at_chance
-from attrobust.benchmark.statistics.comparison import Column, Comparison, compare
+from attrobust.benchmark.statistics.comparison import Column, Comparison, Tested, compare, tested
 from attrobust.benchmark.statistics.intervals import Estimate, estimate, estimates, wilson
 from attrobust.benchmark.statistics.seeds import OverSeeds, over_seeds
 from attrobust.benchmark.statistics.spread import Spread, shares, spread, spreads
@@ -12,6 +12,7 @@ __all__ = [
     "Estimate",
     "OverSeeds",
     "Spread",
+    "Tested",
     "at_chance",
     "compare",
     "estimate",
@@ -20,5 +21,6 @@ __all__ = [
     "shares",
     "spread",
     "spreads",
+    "tested",
     "wilson",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,14 +52,12 @@ def compare(columns: Sequence[Column]) -> list[list[int | None]]:
         For each column a rank for each row. None for a row without scores or undefined on more than half of the
         images, and for all rows where fewer than two are left or they have fewer than FEWEST images in common.
     """
-    comparison = Comparison()
-    comparison.add(columns)
-    return comparison.ranks()
+    return Comparison(map(tested, columns)).ranks()
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Tested:
-    """What is left of a column when its scores are gone.
+class Tested:
+    """What is left of a column when its scores are gone; see ``tested``.
 
     Attributes:
         count: of its rows.
@@ -78,17 +76,17 @@ class _Tested:
 
 
 class Comparison:
-    """``compare`` for tables that are not in memory at once: columns are added, and let go of, part by part."""
+    """``compare`` for tables that are not in memory at once: columns are tested, and let go of, one by one.
 
-    def __init__(self) -> None:
-        self._columns: list[_Tested] = []
+    Args:
+        columns: of one table, in its order.
+    """
 
-    def add(self, columns: Sequence[Column]) -> None:
-        """Take in the next columns of the table."""
-        self._columns += [_tested(column) for column in columns]
+    def __init__(self, columns: Iterable[Tested]) -> None:
+        self._columns = list(columns)
 
     def ranks(self) -> list[list[int | None]]:
-        """See ``compare``; for each column in the order in which they were added."""
+        """See ``compare``; for each column."""
         p = np.concatenate([np.empty(0), *(column.p for column in self._columns)])
         apart: Booleans = _adjusted(p) <= 1 - LEVEL
         start = 0
@@ -106,15 +104,16 @@ class Comparison:
         return ranks
 
 
-def _tested(column: Column) -> _Tested:
+def tested(column: Column) -> Tested:
+    """The p-values of all pairs of rows of a column, and which of two is better."""
     rows = _ranked(column)
     pairs = np.array(list(itertools.combinations(range(len(rows)), 2)), dtype=np.int64).reshape(-1, 2)
     if not rows:
-        return _Tested(count=len(column.rows), ranked=(), pairs=pairs, p=np.empty(0), better=np.zeros(0, np.int64))
+        return Tested(count=len(column.rows), ranked=(), pairs=pairs, p=np.empty(0), better=np.zeros(0, np.int64))
     kept = list(rows.values())
     means = _Means(kept, pairs)
     averages = np.stack([row.scores[0] if len(row.scores) == 1 else row.scores.mean(axis=0) for row in kept])
-    return _Tested(
+    return Tested(
         count=len(column.rows),
         ranked=tuple(rows),
         pairs=np.array(list(rows), dtype=np.int64)[pairs],

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from attrobust.benchmark.run.waiting import Waiting
-from attrobust.benchmark.statistics import Column, Comparison, compare, estimate, estimates, spread, spreads
+from attrobust.benchmark.statistics import Column, Comparison, compare, estimate, estimates, spread, spreads, tested
 from attrobust.benchmark.statistics.signflip import EXACT, sign_flip, sign_flip_of_pairs
 from attrobust.benchmark.store.arrays import _arrays, arrays_of
 from attrobust.benchmark.store.lines import SHARED, Lines
@@ -61,7 +61,7 @@ def test_pairs_of_a_table_have_the_p_values_of_their_differences(kind: str, imag
         assert found.tolist() == sign_flip(rows[pairs[:, 0]] - rows[pairs[:, 1]]).tolist()
 
 
-def test_columns_that_are_added_part_by_part_are_ranked_together() -> None:
+def test_columns_that_are_tested_one_by_one_are_ranked_together() -> None:
     rng = np.random.default_rng(3)
     columns = [
         Column(rows=list(rng.normal(0, 1, (4, 3, 40)) + rng.choice([0.0, 1.0], (4, 1, 1))), higher_is_better=c % 2 == 0)
@@ -69,10 +69,7 @@ def test_columns_that_are_added_part_by_part_are_ranked_together() -> None:
     ]
     whole = compare(columns)
     assert len({tuple(ranks) for ranks in whole}) > 2
-    parts = Comparison()
-    for start in range(0, 12, 5):
-        parts.add(columns[start : start + 5])
-    assert parts.ranks() == whole
+    assert Comparison([tested(column) for column in columns]).ranks() == whole
 
 
 @pytest.mark.parametrize("how", ["percentile", "bca"])
