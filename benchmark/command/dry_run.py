@@ -54,6 +54,8 @@ def _costs(runner: Runner, left: Left, found: Estimate) -> list[str]:
     passes = [f"{count(found.forward)} forward", f"{count(found.backward)} backward"]
     passes.append(f"{count(found.double_backward)} double backward")
     time = f"time     about {duration(total / processes)} with {runner.resources.words}"
+    if runner.request.cluster:
+        time += " of this machine, divided by the jobs that nodes carry out at once"
     disk = f"disk     at most {size_words(found.kept + found.scores)}"
     lines = [
         f"jobs     {', '.join(_plural(number, name) for name, number in jobs.items() if number) or 'none'}",

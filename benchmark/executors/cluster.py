@@ -18,7 +18,7 @@ from typing import Any
 
 from attrobust import __version__
 from attrobust.benchmark.executors.base import Job, Prepare, Result, one_line
-from attrobust.benchmark.executors.connection import Connection
+from attrobust.benchmark.executors.connection import Connection, signals_wait
 from attrobust.benchmark.executors.files import RunFiles
 from attrobust.benchmark.executors.node import TOKEN, Answer, Facts, Node
 from attrobust.benchmark.executors.pool import ATTEMPTS, PATIENCE, Pool
@@ -127,14 +127,15 @@ class Cluster(Pool):
         """End all actors, whatever they are doing, and leave the cluster."""
         if not self._connection.open:
             return
-        ends = [actor.handle.end.remote() for actor in self._actors if actor.answer is None]
-        if ends:
-            self._ray.wait(ends, num_returns=len(ends), timeout=PATIENCE)
-        for actor in self._actors:
-            self._ray.kill(actor.handle)
-        self._actors.clear()
-        self._connection.close()
-        (self._files.folder / TOKEN).unlink(missing_ok=True)
+        with signals_wait():
+            ends = [actor.handle.end.remote() for actor in self._actors if actor.answer is None]
+            if ends:
+                self._ray.wait(ends, num_returns=len(ends), timeout=PATIENCE)
+            for actor in self._actors:
+                self._ray.kill(actor.handle)
+            self._actors.clear()
+            self._connection.close()
+            (self._files.folder / TOKEN).unlink(missing_ok=True)
 
     @property
     def _places(self) -> int:
@@ -161,13 +162,14 @@ class Cluster(Pool):
 
     def _finished(self) -> list[tuple[Job, Result]]:
         """See ``Pool``."""
-        self._employ()
-        asked = {actor.answer: actor for actor in self._actors if actor.answer is not None}
-        if not asked:
-            time.sleep(MOMENT)
-            return []
-        ready, _ = self._ray.wait(list(asked), timeout=MOMENT)
-        return [done for answer in ready for done in self._hear(asked[answer])]
+        with signals_wait():
+            self._employ()
+            asked = {actor.answer: actor for actor in self._actors if actor.answer is not None}
+            if not asked:
+                time.sleep(MOMENT)
+                return []
+            ready, _ = self._ray.wait(list(asked), timeout=MOMENT)
+            return [done for answer in ready for done in self._hear(asked[answer])]
 
     def _employ(self) -> None:
         """Give waiting jobs to actors that have none, and ask for more actors where there is room."""
