@@ -64,6 +64,10 @@ class Connection:
         """The resources of every node that is alive."""
         return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
 
+    def lost_nodes(self) -> int:
+        """How many nodes there were and are no more, as far as the head has noticed: it takes some seconds."""
+        return sum(not node["Alive"] for node in self.ray.nodes())
+
     def close(self) -> None:
         """Leave the cluster, where it was joined here."""
         if self.open:

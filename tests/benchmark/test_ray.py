@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.executors.pool import ATTEMPTS
 from attrobust.benchmark.models.lenet import LeNet
 
 from helpers.ray_nodes import RayNodes
@@ -23,9 +24,12 @@ Capture = pytest.CaptureFixture[str]
 
 PLUGIN = """
 import os
+import time
 from pathlib import Path
 
 from attrobust import Attack, attacks
+
+time.sleep(float(os.environ.get("SLOW", 0)))
 
 
 @attacks.registry.register("fatal")
@@ -157,6 +161,26 @@ def test_a_signal_ends_all_actors_in_a_second_with_one_line(
     while nodes.actors():
         assert time.monotonic() - began < 10
         time.sleep(0.05)
+
+
+def test_nodes_that_are_lost_while_processes_start_do_not_end_the_run(
+    nodes: RayNodes, mine: Path, tmp_path: Path
+) -> None:
+    while len(nodes):
+        nodes.lose()
+    nodes.add({"SLOW": "60"})
+    words = ["--methods", "natural", *FAST, "--attacks", "noise:draws=2", "--plugin", "fatal.py"]
+    process = command(mine, [*words, "--executor", nodes.address, "--out", tmp_path])
+    for variables in ({"SLOW": "60"}, {"SLOW": "60"}, {}):
+        while not nodes.actors():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        time.sleep(1)
+        nodes.lose()
+        nodes.add(variables)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert err.count("a worker did not start, by ") >= ATTEMPTS
 
 
 def test_a_node_without_attrobust_ends_the_run_in_one_line(nodes: RayNodes, mine: Path, tmp_path: Path) -> None:

@@ -43,6 +43,10 @@ class RayNodes:
         """Kill a node with all its processes."""
         self._cluster.remove_node(self._nodes.pop(index), allow_graceful=False)
 
+    def __len__(self) -> int:
+        """How many nodes there are beside the head."""
+        return len(self._nodes)
+
     def actors(self) -> list[int]:
         """Our processes on the nodes."""
         raylets = [node.all_processes["raylet"][0].process.pid for node in self._nodes]
