@@ -53,6 +53,14 @@ def test_a_cluster_that_is_not_there_is_said_in_one_line(tmp_path: Path, capsys:
     assert "no cluster was joined" in line_of_refusal(["--executor", "ray:nowhere"], tmp_path, capsys)
 
 
+@pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed")
+def test_a_dry_run_asks_no_cluster_and_says_that_its_time_is_of_this_machine(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "natural", *FAST, "--executor", "ray:127.0.0.1:1", "--dry-run", "--out", tmp_path / "run"]
+    code, out, _ = run(words, capsys)
+    assert code == 0
+    assert "of this machine, divided by the jobs that nodes carry out at once\n" in out
+
+
 def test_what_no_cluster_can_do_is_said_in_one_line_before_anything_is_trained(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
