@@ -58,6 +58,8 @@ def _costs(runner: Runner, left: Left, found: Estimate, started: float) -> list[
     passes = [f"{count(found.forward)} forward", f"{count(found.backward)} backward"]
     passes.append(f"{count(found.double_backward)} double backward")
     time = f"time     about {duration(total)} with {runner.resources.words}"
+    if runner.request.cluster:
+        time += " of this machine, divided by the jobs that nodes carry out at once"
     if left.networks or left.retrainings:
         time += f", trainings {duration(found.training / processes)}"
     disk = f"disk     at most {size_words(found.kept + found.scores)}"

@@ -18,7 +18,7 @@ from typing import Any
 
 from attrobust import __version__
 from attrobust.benchmark.executors.base import Job, Prepare, Result, one_line
-from attrobust.benchmark.executors.connection import Connection
+from attrobust.benchmark.executors.connection import Connection, signals_wait
 from attrobust.benchmark.executors.files import RunFiles
 from attrobust.benchmark.executors.node import TOKEN, Answer, Facts, Node
 from attrobust.benchmark.executors.pool import ATTEMPTS, PATIENCE, Pool
@@ -61,10 +61,12 @@ class _Actor:
         node: where it is, as far as that is known.
         sees: whether it sees the run's folder.
         has: files that it was told of.
+        failures: starts that had failed when it was asked for.
     """
 
     handle: Any
     answer: Any
+    failures: int
     job: Job | None = None
     node: str = ""
     sees: bool = True
@@ -104,7 +106,8 @@ class Cluster(Pool):
         self._actors: list[_Actor] = []
         self._waiting: deque[Job] = deque()
         self._objects: dict[str, Any] = {}
-        self._size, self._counted, self._failed_starts = 0, float("-inf"), 0
+        self._size, self._counted = 0, float("-inf")
+        self._failed_starts, self._lost_nodes = 0, connection.lost_nodes()
         if not self._places:
             raise UsageError(
                 f"no node of the cluster has the {share.words} that a job takes here; set OMP_NUM_THREADS to fewer, "
@@ -127,14 +130,15 @@ class Cluster(Pool):
         """End all actors, whatever they are doing, and leave the cluster."""
         if not self._connection.open:
             return
-        ends = [actor.handle.end.remote() for actor in self._actors if actor.answer is None]
-        if ends:
-            self._ray.wait(ends, num_returns=len(ends), timeout=PATIENCE)
-        for actor in self._actors:
-            self._ray.kill(actor.handle)
-        self._actors.clear()
-        self._connection.close()
-        (self._files.folder / TOKEN).unlink(missing_ok=True)
+        with signals_wait():
+            ends = [actor.handle.end.remote() for actor in self._actors if actor.answer is None]
+            if ends:
+                self._ray.wait(ends, num_returns=len(ends), timeout=PATIENCE)
+            for actor in self._actors:
+                self._ray.kill(actor.handle)
+            self._actors.clear()
+            self._connection.close()
+            (self._files.folder / TOKEN).unlink(missing_ok=True)
 
     @property
     def _places(self) -> int:
@@ -161,13 +165,14 @@ class Cluster(Pool):
 
     def _finished(self) -> list[tuple[Job, Result]]:
         """See ``Pool``."""
-        self._employ()
-        asked = {actor.answer: actor for actor in self._actors if actor.answer is not None}
-        if not asked:
-            time.sleep(MOMENT)
-            return []
-        ready, _ = self._ray.wait(list(asked), timeout=MOMENT)
-        return [done for answer in ready for done in self._hear(asked[answer])]
+        with signals_wait():
+            self._employ()
+            asked = {actor.answer: actor for actor in self._actors if actor.answer is not None}
+            if not asked:
+                time.sleep(MOMENT)
+                return []
+            ready, _ = self._ray.wait(list(asked), timeout=MOMENT)
+            return [done for answer in ready for done in self._hear(asked[answer])]
 
     def _employ(self) -> None:
         """Give waiting jobs to actors that have none, and ask for more actors where there is room."""
@@ -176,7 +181,8 @@ class Cluster(Pool):
         starting = sum(actor.job is None for actor in self._actors)
         for _ in range(min(len(self._waiting) - starting, self._places - len(self._actors))):
             handle = self._remote.remote()
-            self._actors.append(_Actor(handle=handle, answer=handle.start.remote(*self._start)))
+            answer = handle.start.remote(*self._start)
+            self._actors.append(_Actor(handle=handle, answer=answer, failures=self._failed_starts))
 
     def _give(self, actor: _Actor, job: Job) -> None:
         names = [name for name in self._files.needed(job) if name not in actor.has]
@@ -207,6 +213,7 @@ class Cluster(Pool):
         """Do without an actor that is lost; its job is handed out again."""
         self._actors.remove(actor)
         self._ray.kill(actor.handle)
+        LOG.debug("Ray: %s", " ".join(str(error).split()), extra={"file_only": True})
         self._counted = float("-inf")
         cause = self._cause(error, actor.node)
         if actor.job is not None:
@@ -214,11 +221,19 @@ class Cluster(Pool):
         if "creation task" in str(error):
             reason = str(error).rstrip().splitlines()[-1]
             raise UsageError(f"a node cannot import attrobust ({reason}); install {__version__} on all nodes")
-        self._failed_starts += 1
         LOG.warning("a worker did not start, by %s", cause)
+        self._count_failed_start(actor)
         if self._failed_starts >= ATTEMPTS:
             raise UsageError(f"no worker starts on the cluster, by {cause}; Ray's logs on that node say more")
         return []
+
+    def _count_failed_start(self, actor: _Actor) -> None:
+        """Count failures in a row: those at the same time are one, and where a node was lost they say nothing."""
+        before, self._lost_nodes = self._lost_nodes, self._connection.lost_nodes()
+        if self._lost_nodes > before:
+            self._failed_starts = 0
+        elif actor.failures == self._failed_starts:
+            self._failed_starts += 1
 
     def _cause(self, error: Exception, node: str) -> str:
         where = f"node {node}" if node else "a node"
@@ -227,5 +242,7 @@ class Cluster(Pool):
             return f"{one_line(error.cause)} on {where}" if isinstance(error.cause, Exception) else text[-300:]
         if "node has died" in text:
             return f"the loss of {where}"
+        if isinstance(error, self._ray.exceptions.ActorUnavailableError):
+            return f"the loss of its connection to {where}"
         what = "the lack of memory" if "running low on memory" in text else "the end of its process"
         return f"{what} on {where}"

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Mapping
+from types import FrameType
 from typing import Any
 
 from attrobust.types import UsageError
@@ -16,6 +17,8 @@ from attrobust.types import UsageError
 LOG = logging.getLogger("attrobust")
 REACHED = 5.0
 """Seconds in which the head of a cluster answers."""
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Names of the signals that end a command."""
 HINT = "start one with `ray start --head`, join it from other machines, and run the command on one of them"
 
 
@@ -45,17 +48,25 @@ class Connection:
         self._held.enter_context(contextlib.redirect_stdout(_ToLog()))
         try:
             if self._joined:
-                with _own_signals():
+                with signals_wait(), _own_signals():
                     ray.init(address=where, log_to_driver=False, configure_logging=False)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             self._held.close()
             reason = " ".join(str(error).split())[:200]
             raise UsageError(f"--executor ray: no cluster was joined ({reason}); {HINT}") from error
+        except SystemExit:  # Ray's answer to SIGTERM while it joins
+            self._held.close()
+            signal.raise_signal(signal.SIGTERM)
+            raise
         self.open = True
 
     def nodes(self) -> list[Mapping[str, float]]:
         """The resources of every node that is alive."""
         return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+
+    def lost_nodes(self) -> int:
+        """How many nodes there were and are no more, as far as the head has noticed: it takes some seconds."""
+        return sum(not node["Alive"] for node in self.ray.nodes())
 
     def close(self) -> None:
         """Leave the cluster, where it was joined here."""
@@ -79,12 +90,32 @@ def _reach(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Afterwards signals do what they did: Ray would exit at SIGTERM, without a word."""
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    before = {number: signal.getsignal(number) for name in names if (number := getattr(signal, name, None))}
-    try:
+def signals_wait() -> Iterator[None]:
+    """A signal that comes meanwhile is handled at the end.
+
+    Ray asks for signals within its calls. Of what a handler raises there, it makes a ``SystemError``, or prints it.
+    """
+    came: list[int] = []
+
+    def note(signum: int, _frame: FrameType | None) -> None:
+        came.append(signum)
+
+    with _own_signals() as before:
+        for number, handler in before.items():
+            if callable(handler):
+                with contextlib.suppress(ValueError):  # in another thread than the main one
+                    signal.signal(number, note)
         yield
+    for number in came[:1]:
+        signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[Mapping[int, Any]]:
+    """Afterwards signals do what they did: Ray would exit at SIGTERM, without a word. Yields what they did."""
+    before = {number: signal.getsignal(number) for name in SIGNALS if (number := getattr(signal, name, None))}
+    try:
+        yield before
     finally:
         for number, handler in before.items():
             with contextlib.suppress(ValueError):  # in another thread than the main one

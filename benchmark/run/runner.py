@@ -176,7 +176,8 @@ class Runner:
         with restored(), closing(executor or self.executor()) as carries_out:
             if resources.threads != torch.get_num_threads() or len(resources.devices) > 1:
                 torch.set_num_threads(resources.threads)
-                LOG.info("computing with %s", resources.words)
+                if self.request.cluster is None:  # Which says itself what a job has.
+                    LOG.info("computing with %s", resources.words)
             self._say_what_is_kept()
             return self._run(carries_out)
 

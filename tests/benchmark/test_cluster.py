@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import socket
 import sys
 import threading
@@ -11,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from attrobust.benchmark.executors import files
-from attrobust.benchmark.executors.cluster import Share
+from attrobust.benchmark.executors.base import Job
+from attrobust.benchmark.executors.cluster import Cluster, Share
+from attrobust.benchmark.executors.connection import Connection, signals_wait
 from attrobust.benchmark.executors.files import RunFiles
 from attrobust.benchmark.executors.networks import Networks
 from attrobust.benchmark.executors.node import Facts, Node, Parcel, _await
@@ -49,6 +53,14 @@ def test_a_cluster_that_is_not_there_is_said_in_one_line(tmp_path: Path, capsys:
     assert "no cluster was joined" in line_of_refusal(["--executor", "ray:nowhere"], tmp_path, capsys)
 
 
+@pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed")
+def test_a_dry_run_asks_no_cluster_and_says_that_its_time_is_of_this_machine(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--methods", "natural", *FAST, "--executor", "ray:127.0.0.1:1", "--dry-run", "--out", tmp_path / "run"]
+    code, out, _ = run(words, capsys)
+    assert code == 0
+    assert "of this machine, divided by the jobs that nodes carry out at once\n" in out
+
+
 def test_what_no_cluster_can_do_is_said_in_one_line_before_anything_is_trained(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +76,19 @@ def test_what_no_cluster_can_do_is_said_in_one_line_before_anything_is_trained(
     assert "use auto, cpu or cuda" in refused("--executor", "ray", "--device", "cuda:1")
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "pip install 'attrobust[cluster]'" in refused("--executor", "ray")
+
+
+def test_signals_wait_until_a_call_of_ray_has_ended_and_do_then_what_they_did() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    ended = []
+    with pytest.raises(KeyboardInterrupt), signals_wait():
+        signal.raise_signal(signal.SIGINT)
+        ended.append(True)
+    assert ended
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(ValueError, match="its own"), signals_wait():
+        raise ValueError("its own")
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_node_with_other_sources_or_versions_says_so() -> None:
@@ -89,6 +114,65 @@ def test_a_node_with_other_images_says_so_and_leaves_nothing(tmp_path: Path, mon
     )
     node.end()
     assert list(tmp_path.iterdir()) == []
+
+
+class Ray:
+    """As much of Ray as starts processes, every one of which is lost; there are eight CPUs."""
+
+    class RayError(Exception):
+        """Something is lost."""
+
+    exceptions = SimpleNamespace(RayError=RayError, RayTaskError=TypeError, ActorUnavailableError=RayError)
+    open = True
+
+    def __init__(self, lost: Sequence[int]) -> None:
+        self.ray, self._lost, self.asked = self, list(lost), 0
+
+    def nodes(self) -> list[dict[str, float]]:
+        return [{"CPU": 8.0}]
+
+    def lost_nodes(self) -> int:
+        """How many nodes were lost when this is asked for the first time, the second, ..."""
+        return self._lost.pop(0) if len(self._lost) > 1 else self._lost[0]
+
+    def remote(self, *_: object) -> Any:
+        self.asked += 1
+        return SimpleNamespace(options=lambda **_: self, start=SimpleNamespace(remote=lambda *_: object()))
+
+    def put(self, _: object) -> None:
+        """Nothing is kept."""
+
+    def wait(self, answers: list[object], **_: object) -> tuple[list[object], list[object]]:
+        return answers, []
+
+    def get(self, _: object) -> None:
+        raise self.RayError
+
+    def kill(self, _: object) -> None:
+        """There is no process."""
+
+    def close(self) -> None:
+        """There is no connection."""
+
+
+@pytest.mark.parametrize(("lost", "asked"), [([0], 3 * 8), ([0, *[0] * 8, *[1] * 8, 1], 5 * 8)])
+def test_processes_that_are_lost_together_are_one_failure_and_none_where_a_node_is_lost(
+    tmp_path: Path, lost: Sequence[int], asked: int
+) -> None:
+    ray = Ray(lost)
+    cluster = Cluster(
+        cast(Connection, ray),
+        share=Share(cpus=1, gpus=0),
+        most=None,
+        parcel=b"",
+        files=RunFiles(tmp_path, cast(Networks, None)),
+        token="",
+        environment={},
+    )
+    jobs = [Job(key=str(index), label="a job") for index in range(8)]
+    with pytest.raises(UsageError, match="no worker starts on the cluster"):
+        list(cluster.run(jobs, lambda job: job))
+    assert ray.asked == 1 + asked
 
 
 def test_jobs_share_a_node() -> None:

@@ -7,16 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.executors.pool import ATTEMPTS
 from attrobust.benchmark.models.lenet import LeNet
 
+from helpers.ray_nodes import RayNodes
 from helpers.runs import FAST, ROOT, SMALL
 
 pytest.importorskip("ray")
@@ -24,9 +24,12 @@ Capture = pytest.CaptureFixture[str]
 
 PLUGIN = """
 import os
+import time
 from pathlib import Path
 
 from attrobust import Attack, attacks
+
+time.sleep(float(os.environ.get("SLOW", 0)))
 
 
 @attacks.registry.register("fatal")
@@ -41,22 +44,6 @@ class Fatal(Attack):
 """
 
 
-@dataclass
-class Nodes:
-    """A cluster of two nodes with one CPU each, beside its head; the first has a folder of its own for runs."""
-
-    cluster: Any
-    nodes: list[Any]
-    scratch: Path
-
-    @property
-    def address(self) -> str:
-        return f"ray:{self.cluster.address}"
-
-    def lose_one(self) -> None:
-        self.cluster.remove_node(self.nodes.pop(), allow_graceful=False)
-
-
 @pytest.fixture(scope="module")
 def mark(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file; the next worker that finds it removes it and dies."""
@@ -64,19 +51,18 @@ def mark(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def nodes(mark: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    from ray.cluster_utils import Cluster
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for runs of the first node, which does not use that of the command."""
+    return tmp_path_factory.mktemp("scratch")
 
-    before = signal.getsignal(signal.SIGTERM)
-    small = {"object_store_memory": 80_000_000}
-    scratch = tmp_path_factory.mktemp("scratch")
-    environment = {"FATAL": str(mark), "PYTHONPATH": str(ROOT)}
+
+@pytest.fixture(scope="module")
+def nodes(mark: Path, scratch: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
+    """A cluster of two nodes beside its head."""
     own = ({"ATTROBUST_SCRATCH": str(scratch)}, {"TMPDIR": str(tmp_path_factory.mktemp("shares"))})
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
-    added = [cluster.add_node(num_cpus=1, env_vars={**environment, **more}, **small) for more in own]
-    yield Nodes(cluster, added, scratch)
-    cluster.shutdown()
-    signal.signal(signal.SIGTERM, before)
+    found = RayNodes(*({"FATAL": str(mark), **more} for more in own))
+    yield found
+    found.close()
 
 
 WORDS = ["--methods", "natural", "--checkpoint", "mine=mine.pt", *SMALL, "--epochs", "1", "--retrain", *FAST]
@@ -120,19 +106,8 @@ def wait_for(folder: Path, pattern: str, count: int, process: subprocess.Popen[s
         time.sleep(0.02)
 
 
-def actors() -> list[str]:
-    """Our processes on the nodes, all of which are on this machine."""
-    lines = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            lines.append(file.read_text())
-        except OSError:
-            continue
-    return [line for line in lines if line.startswith("ray::Node")]
-
-
 def test_a_driver_a_process_and_a_node_are_lost_and_the_table_is_the_same(
-    nodes: Nodes, mine: Path, serial: Path, mark: Path, tmp_path: Path
+    nodes: RayNodes, mine: Path, serial: Path, mark: Path, tmp_path: Path
 ) -> None:
     line = [*WORDS, "--executor", nodes.address, "--out", tmp_path]
     process = command(mine, line)
@@ -142,7 +117,7 @@ def test_a_driver_a_process_and_a_node_are_lost_and_the_table_is_the_same(
     mark.touch()
     process = command(mine, line)
     wait_for(tmp_path, "attacked/*/*", 2, process)
-    nodes.lose_one()
+    nodes.lose()
     assert process.poll() is None
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
@@ -160,32 +135,57 @@ def test_a_driver_a_process_and_a_node_are_lost_and_the_table_is_the_same(
     assert not (tmp_path / ".token").exists()
 
 
-def test_a_signal_ends_all_actors_in_a_second_with_one_line(nodes: Nodes, mine: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("signum", "word"), [(signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")])
+def test_a_signal_ends_all_actors_in_a_second_with_one_line(
+    nodes: RayNodes, mine: Path, scratch: Path, tmp_path: Path, signum: signal.Signals, word: str
+) -> None:
     words = ["--methods", "natural", *FAST, "--attacks", "topk:steps=5000", "--executor", nodes.address]
     process = command(mine, [*words, "--out", tmp_path])
-    while not actors():
+    while not nodes.actors():
         assert process.poll() is None
         time.sleep(0.05)
     time.sleep(5)
-    assert len(actors()) == 1
+    assert len(nodes.actors()) == 1
     # Processes that were killed before have left theirs.
-    assert len(list(nodes.scratch.iterdir())) == 1
-    process.terminate()
+    assert len(list(scratch.iterdir())) <= 1
+    process.send_signal(signum)
     began = time.monotonic()
     out, err = process.communicate(timeout=60)
     assert time.monotonic() - began < 3
-    assert process.returncode == 128 + signal.SIGTERM
-    assert err.strip().splitlines()[-1] == "terminated; the same command goes on where it stopped"
+    assert process.returncode == 128 + signum
+    assert err.strip().splitlines()[-1] == f"{word}; the same command goes on where it stopped"
     assert "Traceback" not in err
+    # What the command has threads for is not said: it computes nothing.
+    assert "computing with" not in err
     assert out == ""
-    while actors():
+    while nodes.actors():
         assert time.monotonic() - began < 10
         time.sleep(0.05)
 
 
-def test_a_node_without_attrobust_ends_the_run_in_one_line(nodes: Nodes, mine: Path, tmp_path: Path) -> None:
-    nodes.lose_one()
-    nodes.cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+def test_nodes_that_are_lost_while_processes_start_do_not_end_the_run(
+    nodes: RayNodes, mine: Path, tmp_path: Path
+) -> None:
+    while len(nodes):
+        nodes.lose()
+    nodes.add({"SLOW": "60"})
+    words = ["--methods", "natural", *FAST, "--attacks", "noise:draws=2", "--plugin", "fatal.py"]
+    process = command(mine, [*words, "--executor", nodes.address, "--out", tmp_path])
+    for variables in ({"SLOW": "60"}, {"SLOW": "60"}, {}):
+        while not nodes.actors():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        time.sleep(1)
+        nodes.lose()
+        nodes.add(variables)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert err.count("a worker did not start, by ") >= ATTEMPTS
+
+
+def test_a_node_without_attrobust_ends_the_run_in_one_line(nodes: RayNodes, mine: Path, tmp_path: Path) -> None:
+    nodes.lose()
+    nodes.add({}, path="")
     process = command(mine, ["--methods", "natural", *FAST, "--executor", nodes.address, "--out", tmp_path])
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2

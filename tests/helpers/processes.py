@@ -48,15 +48,15 @@ def cost_of(script: Sequence[str], folder: Path) -> Cost:
         return Cost(wall=wall, seconds=used.ru_utime + used.ru_stime, memory=int(peak.read()) / 1024)
 
 
-def workers_of(pid: int) -> Iterator[int]:
-    """The worker processes of a driver."""
+def workers_of(pid: int, mark: str = "spawn_main") -> Iterator[int]:
+    """The worker processes of a driver, or of a node of Ray: those that it made and whose command has a word in it."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             line = (folder / "cmdline").read_text()
         except (OSError, ValueError, IndexError):
             continue
-        if parent == pid and "spawn_main" in line:
+        if parent == pid and mark in line:
             yield int(folder.name)
 
 
