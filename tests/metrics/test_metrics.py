@@ -432,18 +432,18 @@ def test_maps_that_are_not_finite_have_no_score(name: str, make_coarse_case: Mak
 
 
 @pytest.mark.parametrize("metric", variants(), ids=str)
-def test_a_similarity_compares_the_maps_of_a_case(metric: Similarity, make_case: MakeCase) -> None:
-    case = make_case(slice(0, 3))
+def test_a_similarity_compares_the_maps_of_a_case(metric: Similarity, make_relu_case: MakeCase) -> None:
+    case = make_relu_case(slice(0, 3))
     before, after = (Saliency()(case.model, x, case.target).abs().sum(dim=1) for x in (case.clean, case.attacked))
     assert torch.equal(metric.score(case), metric(before, after))
 
 
 @pytest.mark.parametrize("name", SIMILARITIES)
 @pytest.mark.parametrize("chosen", ["sum", "abs-max", "channels", "abs-channels"])
-def test_a_similarity_compares_the_maps_it_is_told_to(name: str, chosen: str, make_case: MakeCase) -> None:
+def test_a_similarity_compares_the_maps_it_is_told_to(name: str, chosen: str, make_relu_case: MakeCase) -> None:
     if issubclass(registry.get(name), SpatialSimilarity) and "channels" in chosen:
         return
-    metric, case = registry.get(name)(maps=chosen), make_case(slice(0, 3))
+    metric, case = registry.get(name)(maps=chosen), make_relu_case(slice(0, 3))
     before, after = (Saliency()(case.model, x, case.target) for x in (case.clean, case.attacked))
     wanted = {
         "sum": lambda raw: raw.sum(dim=1),
@@ -455,8 +455,8 @@ def test_a_similarity_compares_the_maps_it_is_told_to(name: str, chosen: str, ma
 
 
 @pytest.mark.parametrize("by", ["pearson", "cosine", "spearman", "ssim"])
-def test_similarity_to_the_target_is_that_to_the_partners_map(by: str, make_case: MakeCase) -> None:
-    case = make_case()
+def test_similarity_to_the_target_is_that_to_the_partners_map(by: str, make_relu_case: MakeCase) -> None:
+    case = make_relu_case()
     partners = case.clean.roll(1, 0)
     drawn = Saliency()(case.model, partners, case.model(partners).argmax(dim=1)).abs().sum(dim=1)
     found = TargetSimilarity(by=by).score(case)
