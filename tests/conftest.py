@@ -112,6 +112,12 @@ def make_case(network: nn.Module, real_images: tuple[Tensor, Tensor]) -> MakeCas
 
 
 @pytest.fixture(scope="session")
+def make_relu_case(real_images: tuple[Tensor, Tensor]) -> MakeCase:
+    """See ``cases.maker``; of one network, where claims do not speak of its activations."""
+    return maker(load("digits/natural"), real_images[0])
+
+
+@pytest.fixture(scope="session")
 def make_coarse_case(coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor]) -> MakeCase:
     """See ``cases.maker``; of coarse digits, where no claim speaks of a size."""
     return maker(coarse_network, coarse_images[0])

@@ -38,12 +38,12 @@ def balls(norm: str) -> ThreatModel:
 def test_queries_beat_as_many_draws_of_noise(
     attack: type[Scored],
     norm: str,
-    network: nn.Module,
-    real_images: tuple[Tensor, Tensor],
+    coarse_network: nn.Module,
+    coarse_images: tuple[Tensor, Tensor],
     make_context: ContextMaker,
 ) -> None:
-    x = real_images[0][:6]
-    context = make_context(network, Saliency(), x, threat=balls(norm))
+    x = coarse_images[0][:6]
+    context = make_context(coarse_network, Saliency(), x, threat=balls(norm))
     y = context.predict(x)
     score = attack().objective(context, x, y)
     asked = attack(queries=QUERIES)(context, x, y)  # type: ignore[call-arg]
@@ -54,15 +54,18 @@ def test_queries_beat_as_many_draws_of_noise(
 
 @Both
 def test_more_queries_do_not_help_the_model(
-    attack: type[Scored], network: nn.Module, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+    attack: type[Scored],
+    coarse_network: nn.Module,
+    coarse_images: tuple[Tensor, Tensor],
+    make_context: ContextMaker,
 ) -> None:
-    x = real_images[0][:6]
-    context = make_context(network, Saliency(), x)
+    x = coarse_images[0][:6]
+    context = make_context(coarse_network, Saliency(), x)
     y = context.predict(x)
     score = attack().objective(context, x, y)
     few, many = (
         score(context.maps(attack(queries=queries)(context, x, y).x, y))  # type: ignore[call-arg]
-        for queries in (20, 160)
+        for queries in (20, QUERIES)
     )
     assert many.mean() < few.mean()
 
@@ -119,7 +122,7 @@ def test_an_estimate_points_along_the_gradient(real_images: tuple[Tensor, Tensor
     context = make_context(model, Saliency(), x, threat=ThreatModel(eps=0.1))
     y = context.predict(x)
     score = Nes().objective(context, x, y)
-    pairs, moves = 400, list[Tensor]()
+    pairs, moves = 100, list[Tensor]()
 
     def watch(_context: Context, seen: Tensor, _maps: Tensor, _feasible: Tensor) -> None:
         moves.append(seen)

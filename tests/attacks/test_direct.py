@@ -23,7 +23,7 @@ from attrobust.types import Amount
 
 ContextMaker = Callable[..., Context]
 SCORES: tuple[Score, ...] = get_args(Score)
-STEPS = 15
+STEPS = 10
 
 
 def reached(attack: Attack, context: Context, x: Tensor, score: Score) -> Tensor:

@@ -121,7 +121,7 @@ def test_correction_makes_every_attack_stronger(
     x = coarse_images[0][:6]
     y = coarse_network(x).argmax(dim=1)
     context = make_context(coarse_network, Saliency(), x)
-    corrected, paper = make(case, steps=20), make(case, steps=20, variant="paper", **PAPER.get(case, {}))
+    corrected, paper = make(case, steps=12), make(case, steps=12, variant="paper", **PAPER.get(case, {}))
     score = corrected.objective(context, x, y)
     clean = score(context.maps(x, y))
     outputs = [attack(context, x, y) for attack in (corrected, paper)]

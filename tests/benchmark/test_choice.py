@@ -36,11 +36,10 @@ from attrobust.naming.validate import as_json, validated
 from attrobust.threat import ThreatModel
 
 from helpers.records import GINI, failed, scored
-from helpers.runs import FAST, run, write_plan, written_plan, written_rows
+from helpers.runs import COARSE, FAST, run, write_plan, written_plan, written_rows
 
 Capture = pytest.CaptureFixture[str]
-SMALL = ["--model", "lenet:width=8,hidden=16"]
-SHORT = [*FAST, *SMALL, "--epochs", "2", "--metrics", "topk:k=10%,cosine"]
+SHORT = [*FAST, *COARSE, "--epochs", "2", "--metrics", "topk:k=10%,cosine"]
 WORDS = ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "topk", *SHORT]
 BETTER = structs.replace(GINI, label="topk:k=10%", title="top-10% (%)", scale=100.0, decimals=1, scope="attack")
 WORSE = structs.replace(BETTER, higher_is_better=False)
@@ -173,8 +172,8 @@ def test_only_the_chosen_member_meets_the_test_split(finished: Path) -> None:
     assert measured == {("val", "aga:cosd=0.1"), ("val", "aga:cosd=1"), ("test", "natural"), ("test", told["chosen"])}
 
 
-def test_candidates_have_the_numbers_of_the_validation_split(finished: Path, digits: Loaded) -> None:
-    val = digits.splits["val"]
+def test_candidates_have_the_numbers_of_the_validation_split(finished: Path, coarse: Loaded) -> None:
+    val = coarse.splits["val"]
     x, y = val.batch(range(6))
     images = Images(x=x, y=y, partners=val.batch(partners(val, 6))[0])
     rules = Rules(threat=ThreatModel(eps=16 / 255), reduction="abs-sum", label="predicted", seed=0, batch_size=64)
@@ -191,7 +190,7 @@ def test_candidates_have_the_numbers_of_the_validation_split(finished: Path, dig
         assert card.method["settings"]["cosd"] == cosd
         assert item["accuracy"] == pytest.approx(card.val_accuracy, abs=1e-12)
         checkpoint = Checkpoint(weights=path.with_suffix(".pt"), card=card)
-        network = checkpoint.network(AGA(cosd=cosd, eps=16 / 255), LeNet(width=8, hidden=16), image_facts(digits))
+        network = checkpoint.network(AGA(cosd=cosd, eps=16 / 255), LeNet(width=4, hidden=8), image_facts(coarse))
         found = evaluate(network, Saliency(), TopK(steps=2), [TopKOverlap()], images, rules)
         scores[item["label"]] = float(found.values[0].mean())
         assert item["score"] == pytest.approx(scores[item["label"]], abs=1e-12)
@@ -264,7 +263,7 @@ def test_a_sweep_that_misses_the_floor_is_a_failed_row_that_names_the_accuracies
     assert code == 1
     assert f"failed: aga:cosd={{0.1,1}}: {reason}" in out
     assert "choice" not in out
-    assert run([*WORDS, "--accuracy-floor", "0.1", "--out", copied], capsys)[0] == 0
+    assert run([*WORDS, "--accuracy-floor", "0.01", "--out", copied], capsys)[0] == 0
     assert run(["verify", copied], capsys)[0] == 0
 
 
@@ -308,7 +307,7 @@ def test_rows_of_the_test_split_are_no_ground_for_a_choice(finished: Path, tmp_p
 
 def test_the_choice_is_made_on_the_mean_over_seeds_and_every_seed_is_a_row(tmp_path: Path, capsys: Capture) -> None:
     words = ["--methods", "softplus:beta={3,30}", "--choose", "cosine", "--seeds", "0,1"]
-    words += [*FAST, *SMALL, "--epochs", "1"]
+    words += [*FAST, *COARSE, "--epochs", "1"]
     code, _, err = run([*words, "--out", tmp_path], capsys)
     assert code == 0, err
     plan, rows = written_plan(tmp_path), written_rows(tmp_path)
@@ -345,7 +344,7 @@ class Fragile(Method):
 
 def test_a_member_that_cannot_be_trained_is_named_and_the_others_compete(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "mine.py").write_text(FRAGILE)
-    words = ["--plugin", tmp_path / "mine.py", *FAST, *SMALL, "--epochs", "1", "--choose", "topk"]
+    words = ["--plugin", tmp_path / "mine.py", *FAST, *COARSE, "--epochs", "1", "--choose", "topk"]
     code, out, err = run([*words, "--methods", "fragile:scale={2,1}", "--out", tmp_path / "one"], capsys)
     assert code == 1
     assert "failed: fragile:scale=2: training failed: TrainingError: the loss became nan in epoch 1" in err

@@ -21,10 +21,10 @@ from attrobust.benchmark.executors.serial import Serial
 from attrobust.benchmark.executors.worker import Worker
 from attrobust.benchmark.store.store import Store
 
-from helpers.runs import FAST, SMALL, WHOLE, run
+from helpers.runs import COARSE, FAST, WHOLE, run
 
 Capture = pytest.CaptureFixture[str]
-TRAINED = [*SMALL, "--retrain", "--epochs", "1", *WHOLE[:-1]]
+TRAINED = [*COARSE, "--retrain", "--epochs", "1", *WHOLE[:-1]]
 TRAINED += ["topk:steps=2,transfer:steps=1", "--accuracy-attack", "none", "--metrics", "cosine"]
 WORDS = ["--methods", "natural,softplus:beta={3,30}", "--choose", "cosine@topk:steps=2", *TRAINED]
 WORDS += ["--metrics", "cosine,gini", "--baselines", "constant-map,untrained"]

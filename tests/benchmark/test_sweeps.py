@@ -17,10 +17,10 @@ from attrobust.benchmark.request.axes import Combination, combinations, seeds_of
 from attrobust.benchmark.store.store import TABLES
 from attrobust.types import UsageError
 
-from helpers.runs import SMALL, run, written_rows
+from helpers.runs import COARSE, run, written_rows
 
 Capture = pytest.CaptureFixture[str]
-WORDS = [*SMALL, "--methods", "natural,pgd-at:steps=1", "--epochs", "2", "--images", "6", "--no-audit"]
+WORDS = [*COARSE, "--methods", "natural,pgd-at:steps=1", "--epochs", "1", "--images", "6", "--no-audit"]
 WORDS += ["--explainers", "saliency", "--attacks", "noise:draws=1,topk:steps=1", "--metrics", "cosine,gini"]
 WORDS += ["--accuracy-attack", "none", "--baselines", "none"]
 EPS = ("2/255", "16/255")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from attrobust.benchmark.command.main import main
 from attrobust.benchmark.evaluation import retraining
 from attrobust.benchmark.executors.base import Job, Result
 from attrobust.benchmark.executors.schedule import Schedule
@@ -39,10 +40,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The tables of a run in one process."""
     folder = tmp_path_factory.mktemp("serial")
-    done = subprocess.run(
-        command([*WORDS, "--workers", "1", "--out", folder]), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    assert main([*WORDS, "--workers", "1", "--out", str(folder)]) == 0
     return tables(folder)
 
 
@@ -99,7 +97,7 @@ def test_a_signal_ends_all_processes_in_a_second_with_one_line(
     assert not any(map(alive, pids))
 
 
-def test_workers_end_when_the_driver_is_killed(tmp_path: Path, wanted: dict[str, bytes]) -> None:
+def test_workers_end_when_the_driver_is_killed(tmp_path: Path, wanted: dict[str, bytes], capsys: Capture) -> None:
     line = command([*WORDS, "--workers", "2", "--out", tmp_path])
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
     while not any((tmp_path / "pieces").glob("*/*")):
@@ -112,11 +110,9 @@ def test_workers_end_when_the_driver_is_killed(tmp_path: Path, wanted: dict[str,
     while any(map(alive, pids)):
         assert time.monotonic() - began < 5
         time.sleep(0.05)
-    done = subprocess.run(
-        command([*WORDS, "--workers", "2", "--out", tmp_path]), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert tables(tmp_path) == wanted
+    code, _, err = run([*WORDS, "--workers", "1", "--out", tmp_path], capsys)
+    assert code == 0, err
+    assert tables(tmp_path) == wanted, "whoever goes on"
 
 
 PLUGIN = """
@@ -166,18 +162,17 @@ class Loud(Attack):
 
 
 def test_plug_ins_in_workers_print_nothing_among_the_tables_and_interrupt_only_their_cell(
-    tmp_path: Path,
+    tmp_path: Path, capfd: Capture
 ) -> None:
     plugin = tmp_path / "loud.py"
     plugin.write_text(LOUD)
     words: list[str | Path] = ["--methods", "natural", *WORDS[2:], "--accuracy-attack", "none", "--images", "4"]
     words += ["--attacks", "noise:draws=2,loud", "--plugin", plugin, "--workers", "2", "--json"]
-    line = command([*words, "--out", tmp_path / "run"])
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "natural / saliency / loud: KeyboardInterrupt" in done.stderr
-    assert "Traceback" not in done.stderr
-    json.loads(done.stdout)
+    code, out, err = run([*words, "--out", tmp_path / "run"], capfd)
+    assert code == 1, err
+    assert "natural / saliency / loud: KeyboardInterrupt" in err
+    assert "Traceback" not in err
+    json.loads(out)
 
 
 def test_what_is_wrong_in_a_worker_ends_the_run_in_one_line(tmp_path: Path, capsys: Capture) -> None:

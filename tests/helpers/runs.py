@@ -20,6 +20,8 @@ WHOLE = [*SCORED, *ATTACKED]
 """Options that make a run on the digits short without leaving out a part; attacks are the last word."""
 SMALL = ["--model", "lenet:width=4,hidden=8"]
 """A network that is trained in a blink."""
+COARSE = [*SMALL, "--dataset", "digits:size=16"]
+"""The same on a third of the pixels."""
 FAST = [*SCORED, "--accuracy-attack", "none", "--no-audit", *ATTACKED]
 """The same without audit and attack on the accuracy, which take three quarters of the time."""
 

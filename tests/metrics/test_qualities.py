@@ -140,9 +140,9 @@ def of_network(case: Case, model: nn.Module, explainer: Explainer | None = None)
 
 @pytest.mark.parametrize("metric", ALL, ids=str)
 def test_scores_are_in_bounds_the_same_again_and_leave_everything_as_it_was(
-    metric: Quality, make_case: MakeCase
+    metric: Quality, make_relu_case: MakeCase
 ) -> None:
-    case = make_case(slice(0, 2))
+    case = make_relu_case(slice(0, 2))
     state, images = copy.deepcopy(case.model.state_dict()), case.clean.clone()
     flags = [parameter.requires_grad for parameter in case.model.parameters()]
     random_state = torch.random.get_rng_state()
@@ -162,17 +162,17 @@ def test_scores_are_in_bounds_the_same_again_and_leave_everything_as_it_was(
 
 
 @pytest.mark.parametrize("metric", ALL, ids=str)
-def test_a_score_does_not_depend_on_the_batch(metric: Quality, make_case: MakeCase) -> None:
-    together = metric.score(make_case(slice(0, 2)))
-    alone = torch.cat([metric.score(make_case(slice(i, i + 1))) for i in range(2)])
+def test_a_score_does_not_depend_on_the_batch(metric: Quality, make_relu_case: MakeCase) -> None:
+    together = metric.score(make_relu_case(slice(0, 2)))
+    alone = torch.cat([metric.score(make_relu_case(slice(i, i + 1))) for i in range(2)])
     assert torch.allclose(alone, together, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
 @pytest.mark.parametrize("metric", ALL, ids=str)
 def test_one_value_that_is_not_finite_takes_the_score_from_its_image_alone(
-    metric: Quality, make_case: MakeCase
+    metric: Quality, make_relu_case: MakeCase
 ) -> None:
-    case = make_case(slice(0, 4))
+    case = make_relu_case(slice(0, 4))
 
     def spoiled(x: Tensor, y: Tensor) -> Tensor:
         maps = case.explain(x, y)
@@ -186,8 +186,8 @@ def test_one_value_that_is_not_finite_takes_the_score_from_its_image_alone(
 
 
 @pytest.mark.parametrize("metric", ALL, ids=str)
-def test_only_a_quality_of_an_attack_looks_at_attacked_images(metric: Quality, make_case: MakeCase) -> None:
-    case, other = make_case(slice(0, 1)), make_case(slice(0, 1))
+def test_only_a_quality_of_an_attack_looks_at_attacked_images(metric: Quality, make_relu_case: MakeCase) -> None:
+    case, other = make_relu_case(slice(0, 1)), make_relu_case(slice(0, 1))
     # Not by ``replace``, since a case takes images alone.
     object.__setattr__(other, "attacked", torch.full_like(case.attacked, math.nan))
     same = torch.equal(metric.score(other).nan_to_num(-1), metric.score(case).nan_to_num(-1))
@@ -262,8 +262,8 @@ def area_by_hand(metric: Curve, model: nn.Module, image: Tensor, values: list[fl
 
 @pytest.mark.parametrize("metric", CURVES, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_curves_are_those_of_a_loop_over_pixels(metric: Curve, kind: str, make_case: MakeCase) -> None:
-    case = make_case(slice(0, 2))
+def test_curves_are_those_of_a_loop_over_pixels(metric: Curve, kind: str, make_relu_case: MakeCase) -> None:
+    case = make_relu_case(slice(0, 2))
     ranked, other = maps_of(kind, 2), maps_of("plain", 2).flip(3)
     attacked = isinstance(metric, AdversarialInsertion)
     found = metric.score(with_maps(case, other, ranked) if attacked else with_maps(case, ranked, other))
@@ -353,8 +353,8 @@ def test_the_curve_is_that_of_the_official_code(adversarial: bool) -> None:
 
 
 @pytest.mark.parametrize("steps", [4, 20])
-def test_a_constant_map_exchanges_nothing_before_the_end(steps: int, make_case: MakeCase) -> None:
-    case = make_case(explainer=Constant())
+def test_a_constant_map_exchanges_nothing_before_the_end(steps: int, make_relu_case: MakeCase) -> None:
+    case = make_relu_case(explainer=Constant())
     chosen = (torch.arange(len(case.clean)), case.target)
     with torch.no_grad():
         whole = case.model(case.clean).softmax(1)[chosen]
@@ -366,14 +366,14 @@ def test_a_constant_map_exchanges_nothing_before_the_end(steps: int, make_case: 
 
 
 @pytest.mark.parametrize("metric", CURVES, ids=str)
-def test_curves_mind_order_alone(metric: Curve, make_case: MakeCase) -> None:
-    case, raw = make_case(slice(0, 2)), maps_of("tied", 2)
+def test_curves_mind_order_alone(metric: Curve, make_relu_case: MakeCase) -> None:
+    case, raw = make_relu_case(slice(0, 2)), maps_of("tied", 2)
     assert torch.equal(metric.score(with_maps(case, raw)), metric.score(with_maps(case, (raw / 9).exp())))
     assert not torch.equal(metric.score(with_maps(case, raw)), metric.score(with_maps(case, -raw)))
 
 
-def test_the_mean_colour_is_zero_in_normalised_units(make_case: MakeCase) -> None:
-    case = make_case(slice(0, 2), explainer=Constant())
+def test_the_mean_colour_is_zero_in_normalised_units(make_relu_case: MakeCase) -> None:
+    case = make_relu_case(slice(0, 2), explainer=Constant())
     recorder = Recorder(case.model)
     Insertion(steps=2).score(replace(case, model=recorder))
     normalize = next(module for module in case.model.modules() if isinstance(module, Normalize))
@@ -381,10 +381,10 @@ def test_the_mean_colour_is_zero_in_normalised_units(make_case: MakeCase) -> Non
     assert torch.equal(recorder.seen[-1], case.clean)
 
 
-def test_where_nothing_attacked_adversarial_insertion_is_insertion(make_case: MakeCase) -> None:
-    case = make_case(slice(0, 3), unattacked=True)
+def test_where_nothing_attacked_adversarial_insertion_is_insertion(make_relu_case: MakeCase) -> None:
+    case = make_relu_case(slice(0, 3), unattacked=True)
     assert torch.equal(AdversarialInsertion().score(case), Insertion().score(case))
-    attacked = make_case(slice(0, 3))
+    attacked = make_relu_case(slice(0, 3))
     assert not torch.equal(AdversarialInsertion().score(attacked), Insertion().score(attacked))
 
 
@@ -406,8 +406,8 @@ def recorded(metric: Infidelity, case: Case) -> tuple[Tensor, Tensor, Tensor]:
 
 @pytest.mark.parametrize("metric", INFIDELITIES, ids=str)
 @pytest.mark.parametrize("kind", ["plain", "sparse", "constant", "tiny"])
-def test_infidelity_is_that_of_a_loop_over_draws(metric: Infidelity, kind: str, make_case: MakeCase) -> None:
-    case, maps = make_case(slice(0, 3)), maps_of(kind)
+def test_infidelity_is_that_of_a_loop_over_draws(metric: Infidelity, kind: str, make_relu_case: MakeCase) -> None:
+    case, maps = make_relu_case(slice(0, 3)), maps_of(kind)
     scores, clean, moved = recorded(metric, with_maps(case, maps))
     assert torch.equal(clean, case.clean)
     assert len(moved) == metric.samples
@@ -445,8 +445,8 @@ def square_around(changed: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("factor", ["none", "optimal"])
 @pytest.mark.parametrize("perturbation", ["noise", "baseline", "square"])
-def test_infidelity_is_captums_for_the_same_draws(factor: str, perturbation: str, make_case: MakeCase) -> None:
-    case = make_case(slice(0, 3))
+def test_infidelity_is_captums_for_the_same_draws(factor: str, perturbation: str, make_relu_case: MakeCase) -> None:
+    case = make_relu_case(slice(0, 3))
     metric = Infidelity(factor=factor, perturbation=perturbation, samples=5)  # type: ignore[arg-type]
     scores, clean, moved = recorded(metric, case)
     images = moved.transpose(0, 1).flatten(0, 1)
@@ -463,8 +463,8 @@ def test_infidelity_is_captums_for_the_same_draws(factor: str, perturbation: str
 
 
 @pytest.mark.parametrize("perturbation", ["noise", "baseline", "square"])
-def test_gradients_of_a_linear_network_have_no_infidelity(perturbation: str, make_case: MakeCase) -> None:
-    case = of_network(make_case(slice(0, 3)), Linear())
+def test_gradients_of_a_linear_network_have_no_infidelity(perturbation: str, make_relu_case: MakeCase) -> None:
+    case = of_network(make_relu_case(slice(0, 3)), Linear())
     for factor in ("none", "optimal", "relative"):
         metric = Infidelity(factor=factor, perturbation=perturbation, samples=9)  # type: ignore[arg-type]
         assert (metric.score(case) < 1e-20).all()
@@ -473,8 +473,8 @@ def test_gradients_of_a_linear_network_have_no_infidelity(perturbation: str, mak
     assert (ignorant > (0.1 if perturbation == "baseline" else 0.5)).all()
 
 
-def test_contributions_in_a_linear_network_have_no_infidelity_as_shares(make_case: MakeCase) -> None:
-    case = of_network(make_case(slice(0, 3)), Linear())
+def test_contributions_in_a_linear_network_have_no_infidelity_as_shares(make_relu_case: MakeCase) -> None:
+    case = of_network(make_relu_case(slice(0, 3)), Linear())
     shares = case.clean_attributions * (case.clean - input_mean(case.model))
     metric = Infidelity(factor="none", perturbation="square", attribution="share")
     assert (metric.score(with_maps(case, shares)) < 1e-20).all()
@@ -482,8 +482,8 @@ def test_contributions_in_a_linear_network_have_no_infidelity_as_shares(make_cas
     assert (replace(metric, attribution="slope").score(with_maps(case, shares)) > 1e-3).all()
 
 
-def test_noise_and_baseline_are_what_they_say(make_case: MakeCase) -> None:
-    case = make_case(slice(0, 3))
+def test_noise_and_baseline_are_what_they_say(make_relu_case: MakeCase) -> None:
+    case = make_relu_case(slice(0, 3))
     draws = [ImageStreams(case.seed, [i], "infidelity") for i in range(3)]
     _, clean, noisy = recorded(Infidelity(sigma=0.3, samples=4), case)
     _, _, replaced = recorded(Infidelity(sigma=0.3, samples=4, perturbation="baseline"), case)
@@ -518,8 +518,8 @@ def test_a_draw_that_is_rounded_to_the_end_is_still_inside() -> None:
     assert last.nonzero().tolist() == [[3, 4]]
 
 
-def test_a_square_has_the_fill_colour(make_case: MakeCase) -> None:
-    case = make_case(slice(0, 3))
+def test_a_square_has_the_fill_colour(make_relu_case: MakeCase) -> None:
+    case = make_relu_case(slice(0, 3))
     for fill, colour in (("mean", float(input_mean(case.model))), ("black", 0.0)):
         metric = Infidelity(perturbation="square", fill=fill, samples=8)  # type: ignore[arg-type]
         _, clean, moved = recorded(metric, case)
@@ -528,8 +528,8 @@ def test_a_square_has_the_fill_colour(make_case: MakeCase) -> None:
         assert torch.allclose(changed, torch.full_like(changed, colour))
 
 
-def test_only_the_papers_infidelity_depends_on_the_size_of_maps_and_logits(make_case: MakeCase) -> None:
-    small, large = (of_network(make_case(slice(0, 3)), Linear(factor)) for factor in (1.0, 10.0))
+def test_only_the_papers_infidelity_depends_on_the_size_of_maps_and_logits(make_relu_case: MakeCase) -> None:
+    small, large = (of_network(make_relu_case(slice(0, 3)), Linear(factor)) for factor in (1.0, 10.0))
     large = replace(large, target=small.target)
     noise = maps_of("plain")
     a, b = with_maps(small, small.clean_attributions + noise), with_maps(large, large.clean_attributions + 10 * noise)
@@ -542,8 +542,8 @@ def test_only_the_papers_infidelity_depends_on_the_size_of_maps_and_logits(make_
         assert torch.allclose(optimal.score(a), optimal.score(scaled))
 
 
-def test_what_infidelity_says_of_maps_of_zeros_and_of_a_flat_network(make_case: MakeCase) -> None:
-    case = make_case(slice(0, 3), factor=0.0)
+def test_what_infidelity_says_of_maps_of_zeros_and_of_a_flat_network(make_relu_case: MakeCase) -> None:
+    case = make_relu_case(slice(0, 3), factor=0.0)
     plain = Infidelity(factor="none", samples=5)
     scores, clean, moved = recorded(plain, case)
     with torch.no_grad():
@@ -571,8 +571,8 @@ def moved_images(metric: Sensitivity, case: Case) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("metric", SENSITIVITIES, ids=str)
-def test_sensitivity_is_that_of_a_loop_over_draws(metric: Sensitivity, make_case: MakeCase) -> None:
-    case = make_case()
+def test_sensitivity_is_that_of_a_loop_over_draws(metric: Sensitivity, make_relu_case: MakeCase) -> None:
+    case = make_relu_case()
     draws, dropped = moved_images(metric, case), 0
     for b, score in enumerate(metric.score(case).tolist()):
         x, y = case.clean[b : b + 1], case.target[b : b + 1]
@@ -591,8 +591,8 @@ def test_sensitivity_is_that_of_a_loop_over_draws(metric: Sensitivity, make_case
     assert (metric.flips == "drop") == (0 < dropped < 72)
 
 
-def test_max_sensitivity_is_captums_for_the_same_draws(make_case: MakeCase) -> None:
-    case, metric = make_case(slice(0, 3)), MaxSensitivity(samples=4)
+def test_max_sensitivity_is_captums_for_the_same_draws(make_relu_case: MakeCase) -> None:
+    case, metric = make_relu_case(slice(0, 3)), MaxSensitivity(samples=4)
     images = torch.stack(moved_images(metric, case), dim=1).flatten(0, 1)
     wanted = captum.metrics.sensitivity_max(
         lambda x, target: (case.explain(x[0] if isinstance(x, tuple) else x, target),),
@@ -604,8 +604,8 @@ def test_max_sensitivity_is_captums_for_the_same_draws(make_case: MakeCase) -> N
     assert torch.allclose(metric.score(case), wanted, rtol=1e-9)
 
 
-def test_draws_fill_the_ball_and_leave_the_pixel_box(make_case: MakeCase) -> None:
-    case = make_case(slice(0, 2))
+def test_draws_fill_the_ball_and_leave_the_pixel_box(make_relu_case: MakeCase) -> None:
+    case = make_relu_case(slice(0, 2))
     shown: list[Tensor] = []
 
     def explain(x: Tensor, y: Tensor) -> Tensor:
@@ -619,27 +619,27 @@ def test_draws_fill_the_ball_and_leave_the_pixel_box(make_case: MakeCase) -> Non
     assert min(float(x.min()) for x in shown) < -0.09
 
 
-def test_the_largest_change_is_never_below_the_mean_one(make_case: MakeCase) -> None:
-    assert (MaxSensitivity().score(make_case()) > AvgSensitivity().score(make_case())).all()
-    one = (cls(samples=1).score(make_case(slice(0, 3))) for cls in (MaxSensitivity, AvgSensitivity))
+def test_the_largest_change_is_never_below_the_mean_one(make_relu_case: MakeCase) -> None:
+    assert (MaxSensitivity().score(make_relu_case()) > AvgSensitivity().score(make_relu_case())).all()
+    one = (cls(samples=1).score(make_relu_case(slice(0, 3))) for cls in (MaxSensitivity, AvgSensitivity))
     assert torch.equal(*one)
 
 
 @pytest.mark.parametrize("cls", [MaxSensitivity, AvgSensitivity])
 def test_sensitivity_of_maps_that_do_not_move_that_are_zero_and_that_are_larger(
-    cls: type[Sensitivity], make_case: MakeCase
+    cls: type[Sensitivity], make_relu_case: MakeCase
 ) -> None:
     metric = cls(samples=3)
-    assert metric.score(make_case(slice(0, 3), explainer=Constant())).tolist() == [0.0] * 3
-    assert (metric.score(of_network(make_case(slice(0, 3)), Linear())) < 1e-12).all()
-    assert metric.score(make_case(slice(0, 3), factor=0.0)).isnan().all()
-    wanted = metric.score(make_case(slice(0, 3)))
-    assert torch.allclose(metric.score(make_case(slice(0, 3), factor=-1e200)), wanted)
+    assert metric.score(make_relu_case(slice(0, 3), explainer=Constant())).tolist() == [0.0] * 3
+    assert (metric.score(of_network(make_relu_case(slice(0, 3)), Linear())) < 1e-12).all()
+    assert metric.score(make_relu_case(slice(0, 3), factor=0.0)).isnan().all()
+    wanted = metric.score(make_relu_case(slice(0, 3)))
+    assert torch.allclose(metric.score(make_relu_case(slice(0, 3), factor=-1e200)), wanted)
 
 
 @pytest.mark.parametrize("cls", [MaxSensitivity, AvgSensitivity])
 def test_without_a_draw_that_keeps_the_prediction_there_is_no_score(
-    cls: type[Sensitivity], make_case: MakeCase
+    cls: type[Sensitivity], make_relu_case: MakeCase
 ) -> None:
     class Shy(nn.Module):
         """Class 0 inside [0, 1], class 1 outside."""
@@ -648,15 +648,17 @@ def test_without_a_draw_that_keeps_the_prediction_there_is_no_score(
             outside = ((x < 0) | (x > 1)).flatten(1).any(dim=1).to(x)
             return torch.stack([1 - outside, outside], dim=1)
 
-    case = make_case(slice(0, 3))
+    case = make_relu_case(slice(0, 3))
     shy = replace(case, model=Shy())
     assert cls(flips="drop", samples=2).score(shy).isnan().all()
     assert torch.equal(cls(samples=2).score(shy), cls(samples=2).score(case))
 
 
 @pytest.mark.parametrize("metric", SENSITIVITIES[:2], ids=str)
-def test_a_map_of_a_moved_image_that_is_not_finite_leaves_no_score(metric: Sensitivity, make_case: MakeCase) -> None:
-    case = make_case(slice(0, 3))
+def test_a_map_of_a_moved_image_that_is_not_finite_leaves_no_score(
+    metric: Sensitivity, make_relu_case: MakeCase
+) -> None:
+    case = make_relu_case(slice(0, 3))
     calls = itertools.count()
 
     def spoiled(x: Tensor, y: Tensor) -> Tensor:
@@ -674,9 +676,9 @@ def test_a_map_of_a_moved_image_that_is_not_finite_leaves_no_score(metric: Sensi
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("side", [7, 28])
-def test_the_gini_index_is_the_mean_difference_of_all_pairs(kind: str, side: int, make_case: MakeCase) -> None:
+def test_the_gini_index_is_the_mean_difference_of_all_pairs(kind: str, side: int, make_relu_case: MakeCase) -> None:
     maps = maps_of(kind, 3, side)
-    found = Gini().score(with_maps(make_case(slice(0, 3)), maps))
+    found = Gini().score(with_maps(make_relu_case(slice(0, 3)), maps))
     for score, row in zip(found.tolist(), maps.flatten(1).numpy(), strict=True):
         size = np.abs(row) / np.abs(row).max()
         wanted = float(np.abs(size[:, None] - size).mean()) / (2 * float(size.mean()))
@@ -684,12 +686,12 @@ def test_the_gini_index_is_the_mean_difference_of_all_pairs(kind: str, side: int
 
 
 def test_the_gini_index_is_largest_for_one_pixel_zero_for_a_constant_and_undefined_for_nothing(
-    make_case: MakeCase,
+    make_relu_case: MakeCase,
 ) -> None:
     maps = torch.zeros(3, 1, 224, 224, dtype=torch.float64)
     maps[0, 0, 5, 6] = -3.0
     maps[1] = -0.1
-    one, constant, nothing = Gini().score(with_maps(make_case(slice(0, 3)), maps)).tolist()
+    one, constant, nothing = Gini().score(with_maps(make_relu_case(slice(0, 3)), maps)).tolist()
     assert one == pytest.approx(1 - 1 / 224**2, abs=1e-12)
     assert constant == 0.0
     assert math.isnan(nothing)
@@ -708,12 +710,12 @@ def top_by_hand(values: list[float], inside: list[bool], count: int) -> float:
 
 
 @pytest.mark.parametrize("by", ["pointing", "top"])
-def test_equal_values_count_as_if_any_order_of_them_were_as_likely(by: str, make_case: MakeCase) -> None:
+def test_equal_values_count_as_if_any_order_of_them_were_as_likely(by: str, make_relu_case: MakeCase) -> None:
     draws = np.random.default_rng(0)
     maps = torch.from_numpy(draws.integers(-1, 3, (40, 1, 2, 3))).double()
     # Images are looked at for their number and size alone.
     masks = torch.from_numpy(draws.random((40, 2, 3)) < 0.5)
-    case = replace(with_maps(make_case(slice(0, 3)), maps), clean=torch.zeros_like(maps), masks=masks)
+    case = replace(with_maps(make_relu_case(slice(0, 3)), maps), clean=torch.zeros_like(maps), masks=masks)
     scores = Localization(by=by).score(case)  # type: ignore[arg-type]
     defined = 0
     for score, row, mask in zip(scores.tolist(), maps, masks, strict=True):
@@ -727,8 +729,8 @@ def test_equal_values_count_as_if_any_order_of_them_were_as_likely(by: str, make
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_energy_is_the_share_of_absolute_values_inside(kind: str, make_case: MakeCase) -> None:
-    case, maps = make_case(slice(0, 3)), maps_of(kind)
+def test_energy_is_the_share_of_absolute_values_inside(kind: str, make_relu_case: MakeCase) -> None:
+    case, maps = make_relu_case(slice(0, 3)), maps_of(kind)
     assert case.masks is not None
     scores = Localization(by="energy").score(with_maps(case, maps))
     for score, row, mask in zip(scores.tolist(), maps[:, 0].numpy(), case.masks.numpy(), strict=True):
@@ -739,9 +741,9 @@ def test_energy_is_the_share_of_absolute_values_inside(kind: str, make_case: Mak
 
 @pytest.mark.parametrize("metric", MASKED, ids=str)
 def test_a_map_of_the_object_is_all_inside_and_one_that_knows_nothing_has_the_masks_share(
-    metric: Localization, make_case: MakeCase
+    metric: Localization, make_relu_case: MakeCase
 ) -> None:
-    case = make_case(slice(0, 3))
+    case = make_relu_case(slice(0, 3))
     assert case.masks is not None
     area = case.masks.double().mean(dim=(1, 2))
     inside = case.masks[:, None].double()
@@ -752,17 +754,17 @@ def test_a_map_of_the_object_is_all_inside_and_one_that_knows_nothing_has_the_ma
 
 
 @pytest.mark.parametrize("metric", MASKED, ids=str)
-def test_a_mask_of_nothing_or_of_everything_says_nothing(metric: Localization, make_case: MakeCase) -> None:
-    case = make_case(slice(0, 3))
+def test_a_mask_of_nothing_or_of_everything_says_nothing(metric: Localization, make_relu_case: MakeCase) -> None:
+    case = make_relu_case(slice(0, 3))
     masks = torch.zeros(3, 28, 28, dtype=torch.bool)
     masks[1] = True
     masks[2, 4:9] = True
     assert metric.score(replace(case, masks=masks)).isnan().tolist() == [True, True, False]
 
 
-def test_without_masks_localization_says_so(make_case: MakeCase) -> None:
+def test_without_masks_localization_says_so(make_relu_case: MakeCase) -> None:
     with pytest.raises(ValueError, match="localization needs masks"):
-        Localization().score(replace(make_case(slice(0, 3)), masks=None))
+        Localization().score(replace(make_relu_case(slice(0, 3)), masks=None))
 
 
 # Settings.

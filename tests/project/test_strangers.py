@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.runs import FAST, ROOT
+from helpers.runs import COARSE, FAST, ROOT
 from helpers.sources import blocks, copy_sources
 
 OWN = ("metrics", "methods", "attacks", "benchmark")
@@ -95,7 +95,18 @@ LIST = ["--plugin", "mine.py", "--list", "metrics"]
 def test_where_attrobust_is_installed_scripts_and_plugins_find_their_own(folder: Folder, site: Path) -> None:
     command, path = site / "bin" / "attrobust", [folder.path, site]
     if folder.packages:
-        words = ["--plugin", "mine.py", "--methods", "smoothed", *FAST, "--metrics", "nearness", "--epochs", "1"]
+        words = [
+            "--plugin",
+            "mine.py",
+            "--methods",
+            "smoothed",
+            *COARSE,
+            *FAST,
+            "--metrics",
+            "nearness",
+            "--epochs",
+            "1",
+        ]
         code, out, err = folder.python(command, *words, "--out", "run", path=path)
         assert code == 0, err
         assert "Nearness" in out
