@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.report.records import Network, Place, Stored
@@ -52,11 +48,8 @@ class Cells:
     """
 
     def __init__(self, networks: Sequence[Network], place: Place, metrics: Sequence[Metric]) -> None:
-        def load(network: Network) -> list[Stored | None]:
-            return [network.stored(place, metric) for metric in metrics]
-
         self._is_anew = place.scope == "training"
-        self._found = list(threads().map(load, networks))
+        self._found = [[network.stored(place, metric) for metric in metrics] for network in networks]
         self._over: dict[bytes, Scores] = {}
 
     def over(self, mask: Booleans) -> Scores:
@@ -73,16 +66,3 @@ def _scored(stored: Stored, kept: Integers | None) -> Scored:
     if kept is None:
         return Scored(values=stored.scores, feasible=stored.feasible, estimate=stored.estimate)
     return Scored(values=stored.scores[kept], feasible=stored.feasible[kept])
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Keep products of matrices within the thread that asks for them: ``threads`` are as many as there are cores."""
-    with threadpool_limits(1, user_api="blas"):
-        yield
-
-
-@functools.cache
-def threads() -> ThreadPoolExecutor:
-    """As many as there are cores: hashing, inflating and arithmetic on arrays keep no other thread waiting."""
-    return ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None)

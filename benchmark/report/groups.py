@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from attrobust.arrays import Booleans
@@ -13,14 +12,14 @@ from attrobust.benchmark.report.ranking import Method, column
 from attrobust.benchmark.report.records import Network, Place, Run
 from attrobust.benchmark.report.table import Group, Line, Mean, Metric, Number
 from attrobust.benchmark.statistics import (
+    Compared,
     Comparison,
     Estimate,
     OverSeeds,
-    Tested,
+    compared,
     estimates,
     over_seeds,
     spreads,
-    tested,
 )
 from attrobust.benchmark.store.schema import How
 from attrobust.types import Flag
@@ -37,7 +36,7 @@ class Entries:
     """
 
     numbers: Sequence[Number]
-    tested: Tested
+    tested: Compared
     images: int
 
 
@@ -67,13 +66,11 @@ class Table:
         self.subset = subset
         self._networks, self._methods, self._run, self._mask, self._how = networks, methods, run, mask, how
         self._competing = [method for method in methods if not any(networks[index].chance for index in method)]
-        self._tested: list[Tested] = []
+        self._tested: list[Compared] = []
         self._groups: list[Group] = []
 
-    def entries(
-        self, place: Place, metrics: Sequence[Metric], known: Mapping[str, Cells]
-    ) -> list[Callable[[], Entries]]:
-        """What finds the entries of each metric in a place, in any order and in any thread.
+    def entries(self, place: Place, metrics: Sequence[Metric], known: Mapping[str, Cells]) -> list[Entries]:
+        """The entries of each metric in a place, for ``add``.
 
         Args:
             place, metrics: of the group.
@@ -84,9 +81,7 @@ class Table:
             label: (name, known[label].over(self._mask)) for name, label in self._run.yardsticks.get(place.attack, [])
         }
         return [
-            functools.partial(
-                self._entries, place, metric, found, {label: (name, rows[m]) for label, (name, rows) in others.items()}
-            )
+            self._entries(place, metric, found, {label: (name, rows[m]) for label, (name, rows) in others.items()})
             for m, (metric, found) in enumerate(zip(metrics, scores, strict=True))
         ]
 
@@ -154,7 +149,7 @@ class Table:
             )
         return Entries(
             numbers=numbers,
-            tested=tested(column(self._competing, scores, metric.higher_is_better)),
+            tested=compared(column(self._competing, scores, metric.higher_is_better)),
             images=len(cells[0][1].values) if cells else 0,
         )
 

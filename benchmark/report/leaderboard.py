@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from attrobust.arrays import Booleans
-from attrobust.benchmark.report.cells import Cells, one_thread_each, threads
-from attrobust.benchmark.report.groups import Table
+from attrobust.benchmark.report.cells import Cells
+from attrobust.benchmark.report.groups import Entries, Table
+from attrobust.benchmark.report.processes import each
 from attrobust.benchmark.report.ranking import methods_of
 from attrobust.benchmark.report.records import Network, Place, Run
 from attrobust.benchmark.report.shards import wholes
@@ -45,8 +47,7 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
     known = [row.correct for row in rows if row.correct is not None and not (row.baseline or row.chance)]
     common = np.logical_and.reduce(known) if known else np.zeros(first.images, dtype=np.bool_)
     subsets = {ALL: np.ones(first.images, dtype=np.bool_), COMMON: common}
-    with one_thread_each():
-        groups = _groups(rows, first, subsets, how)
+    groups = _groups(rows, first, subsets, how)
     if not groups:
         raise UsageError(f"{first.folder}/run.json has no columns; run the benchmark again")
     choices = {fingerprint(as_json(choice)): choice for run in runs for choice in run.plan.choices}
@@ -66,23 +67,35 @@ def _groups(networks: Sequence[Network], run: Run, subsets: Mapping[str, Boolean
     """All groups, of a table for each subset; scores are in memory for one group and for those it should beat."""
     methods = methods_of(networks)
     tables = [Table(networks, methods, run, subset, mask, how) for subset, mask in subsets.items()]
-    for _, places in itertools.groupby(_places(run), key=lambda place: (place.scope, place.explainer)):
-        together = list(places)
-        rivals = {label for place in together for _, label in run.yardsticks.get(place.attack, [])}
-        known: dict[str, Cells] = {}
-        for place in together:
-            metrics = run.of(place.scope)
-            for label in dict.fromkeys([place.attack, *(label for _, label in run.yardsticks.get(place.attack, []))]):
-                if label not in known:
-                    known[label] = Cells(networks, replace(place, attack=label), metrics)
-            # Networks that were trained anew are tried on the whole test split, of which there is no subset.
-            shown = [table for table in tables if place.scope != "training" or table.subset == ALL]
-            tasks = [task for table in shown for task in table.entries(place, metrics, known)]
-            entries = list(threads().map(lambda task: task(), tasks))
-            for number, table in enumerate(shown):
-                table.add(place, metrics, entries[number * len(metrics) : (number + 1) * len(metrics)])
-            known = {label: cells for label, cells in known.items() if label in rivals}
+    units = [
+        list(unit) for _, unit in itertools.groupby(_places(run), key=lambda place: (place.scope, place.explainer))
+    ]
+    scores = run.images * len(networks) * sum(len(run.of(place.scope)) for unit in units for place in unit)
+    find = functools.partial(_entries, tables, networks, run)
+    for unit, found in zip(units, each(find, units, scores=scores, words="tables"), strict=True):
+        for place, of_tables in zip(unit, found, strict=True):
+            for table, entries in zip(tables, of_tables, strict=False):
+                table.add(place, run.of(place.scope), entries)
     return [group for table in tables for group in table.groups()]
+
+
+def _entries(
+    tables: Sequence[Table], networks: Sequence[Network], run: Run, unit: Sequence[Place]
+) -> list[list[list[Entries]]]:
+    """For every place of an explainer what each table says in it."""
+    rivals = {label for place in unit for _, label in run.yardsticks.get(place.attack, [])}
+    known: dict[str, Cells] = {}
+    entries = []
+    for place in unit:
+        metrics = run.of(place.scope)
+        for label in dict.fromkeys([place.attack, *(label for _, label in run.yardsticks.get(place.attack, []))]):
+            if label not in known:
+                known[label] = Cells(networks, replace(place, attack=label), metrics)
+        # Networks that were trained anew are tried on the whole test split, of which there is no subset.
+        shown = [table for table in tables if place.scope != "training" or table.subset == ALL]
+        entries.append([table.entries(place, metrics, known) for table in shown])
+        known = {label: cells for label, cells in known.items() if label in rivals}
+    return entries
 
 
 def _places(run: Run) -> list[Place]:

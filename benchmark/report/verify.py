@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from attrobust.benchmark.report.cards import read_cards, row_problems
-from attrobust.benchmark.report.cells import one_thread_each, threads
 from attrobust.benchmark.report.claims import plan_problems
 from attrobust.benchmark.report.labels import fits, fits_metric
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.older import older_tables
+from attrobust.benchmark.report.processes import each
 from attrobust.benchmark.report.write import FORMATS
 from attrobust.benchmark.statistics import Estimate, estimates, shares
 from attrobust.benchmark.store.arrays import PerImage
@@ -25,8 +26,8 @@ from attrobust.benchmark.store.store import Store
 from attrobust.naming.spec import Sweep
 from attrobust.types import UsageError
 
-TOGETHER = 256
-"""Rows of which one thread has the scores in memory at once."""
+TOGETHER = 512
+"""Rows whose scores are in memory at once."""
 
 
 def verify(store: Store) -> tuple[int, list[str]]:
@@ -138,29 +139,27 @@ def _stale_tables(store: Store) -> list[str]:
 
 def _wrong_numbers(store: Store, rows: Sequence[Row]) -> dict[str, str]:
     """By fingerprint, what of a row is not what its scores give."""
-
-    def load(row: ScoredRow) -> PerImage | str:
-        try:
-            return store.load(row)
-        except UsageError as error:
-            return str(error)
-
-    def wrong(start: int) -> dict[str, str]:
-        scored = all_scored[start : start + TOGETHER]
-        loaded = [load(row) for row in scored]
-        found = {row.fingerprint: item for row, item in zip(scored, loaded, strict=True) if isinstance(item, str)}
-        pairs = [(row, item) for row, item in zip(scored, loaded, strict=True) if not isinstance(item, str)]
-        intervals = estimates([item.scores for _, item in pairs], [row.metric.unit for row, _ in pairs])
-        for (row, item), interval in zip(pairs, intervals, strict=True):
-            if problem := _problem(row, item, interval):
-                found[row.fingerprint] = problem
-        return found
-
-    all_scored = [row for row in rows if isinstance(row, ScoredRow)]
+    scored = [row for row in rows if isinstance(row, ScoredRow)]
+    parts = [scored[start : start + TOGETHER] for start in range(0, len(scored), TOGETHER)]
+    find = functools.partial(_wrong_in, store)
     found: dict[str, str] = {}
-    with one_thread_each():
-        for part in threads().map(wrong, range(0, len(all_scored), TOGETHER)):
-            found |= part
+    for part in each(find, parts, scores=sum(row.n for row in scored), words="rows"):
+        found |= part
+    return found
+
+
+def _wrong_in(store: Store, rows: Sequence[ScoredRow]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    pairs = []
+    for row in rows:
+        try:
+            pairs.append((row, store.load(row)))
+        except UsageError as error:
+            found[row.fingerprint] = str(error)
+    intervals = estimates([item.scores for _, item in pairs], [row.metric.unit for row, _ in pairs])
+    for (row, item), interval in zip(pairs, intervals, strict=True):
+        if problem := _problem(row, item, interval):
+            found[row.fingerprint] = problem
     return found
 
 

@@ -52,12 +52,12 @@ def compare(columns: Sequence[Column]) -> list[list[int | None]]:
         For each column a rank for each row. None for a row without scores or undefined on more than half of the
         images, and for all rows where fewer than two are left or they have fewer than FEWEST images in common.
     """
-    return Comparison(map(tested, columns)).ranks()
+    return Comparison(map(compared, columns)).ranks()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
-    """What is left of a column when its scores are gone; see ``tested``.
+class Compared:
+    """What is left of a column when its scores are gone; see ``compared``.
 
     Attributes:
         count: of its rows.
@@ -82,7 +82,7 @@ class Comparison:
         columns: of one table, in its order.
     """
 
-    def __init__(self, columns: Iterable[Tested]) -> None:
+    def __init__(self, columns: Iterable[Compared]) -> None:
         self._columns = list(columns)
 
     def ranks(self) -> list[list[int | None]]:
@@ -104,16 +104,16 @@ class Comparison:
         return ranks
 
 
-def tested(column: Column) -> Tested:
+def compared(column: Column) -> Compared:
     """The p-values of all pairs of rows of a column, and which of two is better."""
     rows = _ranked(column)
     pairs = np.array(list(itertools.combinations(range(len(rows)), 2)), dtype=np.int64).reshape(-1, 2)
     if not rows:
-        return Tested(count=len(column.rows), ranked=(), pairs=pairs, p=np.empty(0), better=np.zeros(0, np.int64))
+        return Compared(count=len(column.rows), ranked=(), pairs=pairs, p=np.empty(0), better=np.zeros(0, np.int64))
     kept = list(rows.values())
     means = _Means(kept, pairs)
     averages = np.stack([row.scores[0] if len(row.scores) == 1 else row.scores.mean(axis=0) for row in kept])
-    return Tested(
+    return Compared(
         count=len(column.rows),
         ranked=tuple(rows),
         pairs=np.array(list(rows), dtype=np.int64)[pairs],
@@ -140,7 +140,7 @@ def _ranked(column: Column) -> dict[int, _Ranked]:
     rows = {}
     for i, scores in enumerate(column.rows):
         if scores is not None and scores.size:
-            finite = np.isfinite(np.atleast_2d(scores))
+            finite: Booleans = np.isfinite(np.atleast_2d(scores))
             whole = bool(finite.all())
             found = np.atleast_2d(scores) if whole else np.where(finite, scores, np.nan)
             defined = np.ones(found.shape[1], dtype=np.bool_) if whole else np.asarray(finite.all(axis=0))
@@ -164,44 +164,57 @@ class _Means:
     """
 
     def __init__(self, rows: Sequence[_Ranked], pairs: Integers) -> None:
-        self._rows, self._pairs = rows, pairs
         shared = _shared(rows)
-        self._seeds = np.array([_moments(row.scores, shared) for row in rows])
+        # Of a pair and of each of its two rows: mean, deviation and number of the seeds' means.
+        over_all = np.array(
+            [_moments((row.scores if shared.all() else row.scores[:, shared]).mean(axis=1)) for row in rows]
+        )
+        self._over_all = over_all[pairs]
+        self._over_own = self._over_all.copy()
         # A pair shares no more than all rows do where one of the two is defined nowhere else.
         least = np.array([row.defined.sum() == shared.sum() for row in rows], dtype=np.bool_)
-        self._own = np.flatnonzero(~least[pairs].any(axis=1))
+        own = np.flatnonzero(~np.asarray(least[pairs].any(axis=1)))
+        sums = [_Sums(row) for row in rows] if own.size else []
+        for place in own:
+            i, j = pairs[place]
+            self._over_own[place] = _moments(sums[i].means(sums[j])), _moments(sums[j].means(sums[i]))
 
     def leads(self) -> Integers:
         """1 or -1 where the first has the larger or the smaller mean; 0 where the pair's own images disagree."""
-        lead = self._seeds[self._pairs[:, 0], 0] - self._seeds[self._pairs[:, 1], 0]
-        own = lead.copy()
-        for place in self._own:
-            i, j = self._pairs[place]
-            own[place] = np.nanmean(self._rows[i].scores.mean(axis=0) - self._rows[j].scores.mean(axis=0))
+        lead, own = (moments[:, 0, 0] - moments[:, 1, 0] for moments in (self._over_all, self._over_own))
         return np.where(lead * own > 0, np.sign(lead), 0.0).astype(np.int64)
 
     def p(self) -> Floats:
         """P-values of Welch's test between means of seeds; 0 where one of the two has a single seed."""
-        several = (self._seeds[self._pairs, 2] > 1).all(axis=1)
-        p = np.zeros(len(self._pairs))
+        several = (self._over_own[:, :, 2] > 1).all(axis=1)
+        p = np.zeros(len(self._over_own))
         if several.any():
             from scipy import stats
 
-            moments = self._seeds[self._pairs]
-            for place in self._own:
-                i, j = self._pairs[place]
-                both = self._rows[i].defined & self._rows[j].defined
-                moments[place] = _moments(self._rows[i].scores, both), _moments(self._rows[j].scores, both)
-            a, b = moments[several].transpose(1, 2, 0)
+            a, b = self._over_own[several].transpose(1, 2, 0)
             welch = stats.ttest_ind_from_stats(a[0], a[1], a[2], b[0], b[1], b[2], equal_var=False)
             # Means that are all the same have no variance to divide by.
             p[several] = np.nan_to_num(welch.pvalue, nan=1.0)
         return p
 
 
-def _moments(row: Floats, images: Booleans) -> tuple[float, float, int]:
-    """Mean and standard deviation of each seed's mean over some images, and how many seeds there are."""
-    means = (row if images.all() else row[:, images]).mean(axis=1)
+class _Sums:
+    """The sums of a row's seeds over the images on which it is defined."""
+
+    def __init__(self, row: _Ranked) -> None:
+        self._row = row
+        self._holes = np.flatnonzero(~row.defined)
+        self._count = len(row.defined) - len(self._holes)
+        self._total = row.scores[:, row.defined].sum(axis=1)
+
+    def means(self, other: _Sums) -> Floats:
+        """Of each seed over the images on which the other row is defined too."""
+        lost = other._holes[self._row.defined[other._holes]]
+        return np.asarray((self._total - self._row.scores[:, lost].sum(axis=1)) / (self._count - len(lost)))
+
+
+def _moments(means: Floats) -> tuple[float, float, int]:
+    """Mean, standard deviation and number of some means."""
     return float(means.mean()), float(means.std(ddof=1)) if len(means) > 1 else 0.0, len(means)
 
 

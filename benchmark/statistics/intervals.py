@@ -63,7 +63,7 @@ def estimates(scores: Sequence[Floats], units: Sequence[bool], how: How = "perce
         units: for each, see ``estimate``.
         how: see ``bootstrap``.
     """
-    finite = [row[np.isfinite(row)] for row in scores]
+    finite = [row if (known := np.isfinite(row)).all() else row[known] for row in scores]
     bounds = [(float("nan"), float("nan"))] * len(finite)
     drawn: dict[int, list[int]] = {}
     for index, (row, unit) in enumerate(zip(finite, units, strict=True)):

@@ -51,15 +51,18 @@ def spreads(scores: Sequence[Floats], higher_is_better: Sequence[bool]) -> list[
         if len(kept):
             alike.setdefault(len(kept), []).append(index)
     for members in alike.values():
-        defined = np.stack([scores[index][images[index]] for index in members])
-        lowest, highest = defined.argmin(axis=1), defined.argmax(axis=1)
-        quantiles = _quantiles(np.sort(defined, axis=1), [TAIL, 0.5, 1 - TAIL]).tolist()
+        whole = [len(images[index]) == len(scores[index]) for index in members]
+        rows = [
+            scores[index] if all_ else scores[index][images[index]] for index, all_ in zip(members, whole, strict=True)
+        ]
+        ordered = np.sort(rows, axis=1)
+        quantiles = _quantiles(ordered, [TAIL, 0.5, 1 - TAIL]).tolist()
         for place, index in enumerate(members):
             low, median, high = quantiles[place]
-            worst = int(lowest[place] if higher_is_better[index] else highest[place])
+            worst = int(rows[place].argmin() if higher_is_better[index] else rows[place].argmax())
             tail, best = (low, high) if higher_is_better[index] else (high, low)
             image = int(images[index][worst])
-            found[index] = Spread(worst=float(defined[place, worst]), image=image, tail=tail, median=median, best=best)
+            found[index] = Spread(worst=float(rows[place][worst]), image=image, tail=tail, median=median, best=best)
     return found
 
 

@@ -93,7 +93,7 @@ def test_results_are_feasible_and_finite_whatever_is_drawn(
         assert torch.equal(output.x[~output.feasible], x[~output.feasible])
 
 
-@pytest.mark.parametrize("name", ["topk", "nes", "pgd"])
+@pytest.mark.parametrize("name", registry.names())
 def test_the_model_and_randomness_are_left_alone(
     name: str, coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:

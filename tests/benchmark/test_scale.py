@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import io
 import itertools
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +16,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from attrobust.benchmark.report import processes
 from attrobust.benchmark.run.waiting import Waiting
-from attrobust.benchmark.statistics import Column, Comparison, compare, estimate, estimates, spread, spreads, tested
+from attrobust.benchmark.statistics import Column, Comparison, compare, compared, estimate, estimates, spread, spreads
 from attrobust.benchmark.statistics.signflip import EXACT, sign_flip, sign_flip_of_pairs
 from attrobust.benchmark.store.arrays import _arrays, arrays_of
 from attrobust.benchmark.store.lines import SHARED, Lines
@@ -22,6 +26,7 @@ from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.store.upgrade import read_row
 from attrobust.naming.validate import parsed
+from attrobust.types import UsageError
 
 from helpers.runs import run
 
@@ -69,7 +74,7 @@ def test_columns_that_are_tested_one_by_one_are_ranked_together() -> None:
     ]
     whole = compare(columns)
     assert len({tuple(ranks) for ranks in whole}) > 2
-    assert Comparison([tested(column) for column in columns]).ranks() == whole
+    assert Comparison([compared(column) for column in columns]).ranks() == whole
 
 
 @pytest.mark.parametrize("how", ["percentile", "bca"])
@@ -150,6 +155,42 @@ def test_a_part_is_complete_with_its_last_job_whoever_shares_it() -> None:
     waiting = Waiting([first, second])  # type: ignore[list-item]
     done = [waiting.done(jobs[name]) for name in "abbc"]  # type: ignore[arg-type]
     assert done == [[], [first], [], [second]]
+
+
+def test_tables_that_are_found_in_several_processes_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a run of several explainers, whose places are shared out."""
+    words = ["--methods", "natural,aga", "--images", "6", "--explainers", "saliency,input-x-gradient", "--no-audit"]
+    words += ["--attacks", "noise:draws=2,topk:steps=2", "--metrics", "topk,cosine,gini", "--baselines", "none"]
+    assert run([*words, "--out", tmp_path], capsys)[0] == 0
+    before = (tmp_path / "leaderboard.csv").read_bytes()
+    forked = []
+    monkeypatch.setattr(processes, "LARGE", 0)
+    monkeypatch.setattr(processes, "_cores", lambda: 2)
+    real = processes._forked
+    monkeypatch.setattr(processes, "_forked", lambda *given: forked.append(given) or real(*given))
+    assert run(["report", tmp_path], capsys)[0] == 0
+    assert (tmp_path / "leaderboard.csv").read_bytes() == before
+    assert run(["verify", tmp_path], capsys)[0] == 0
+    assert len(forked) == 3, "tables twice, and rows"
+
+
+def test_work_of_a_process_that_is_killed_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = os.getpid()
+
+    def work(item: int) -> int:
+        if item == 3 and os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if item == 7:
+            raise UsageError("seven")
+        return 2 * item
+
+    monkeypatch.setattr(processes, "_cores", lambda: 2)
+    assert list(processes._forked(work, range(6))) == [0, 2, 4, 6, 8, 10]
+    with pytest.raises(UsageError, match="seven"):
+        list(processes._forked(work, [1, 7]))
+    assert not multiprocessing.active_children()
 
 
 def test_the_script_that_measures_makes_runs_that_verify_and_are_complete(
