@@ -208,7 +208,7 @@ def test_a_dry_run_says_what_is_done_and_does_nothing(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     # How long it would take is another test's.
-    monkeypatch.setattr("attrobust.benchmark.run.runner.Runner.estimate", lambda _: None)
+    monkeypatch.setattr("attrobust.benchmark.run.runner.Runner.estimate", lambda *_: None)
     code, out, _ = run(["--methods", "natural,softplus:beta=7", *ATTACKED, "--out", finished, "--dry-run"], capsys)
     assert code == 0
     assert [line.split() for line in out.partition("\n\n")[0].splitlines()[1:]] == [
