@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import pickle
 import signal
@@ -13,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from attrobust.benchmark.executors.base import Job, Result, one_line
 from attrobust.benchmark.executors.jobs import failed
+from attrobust.children import end_with_parent
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -119,7 +119,7 @@ def serve(connection: Connection, setup: Setup) -> None:
     # Ctrl-C reaches every process of a terminal; the driver ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     os.environ["TQDM_DISABLE"] = "1"
     # What plug-ins print must not stand among the tables.
     with contextlib.suppress(OSError):
@@ -235,11 +235,3 @@ class _Sending(logging.Handler):
         extra: dict[str, Any] = vars(record)
         said = Said(level=record.levelno, text=self.format(record), file_only=bool(extra.get("file_only")))
         self._send(said)
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that made it is gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from threadpoolctl import threadpool_limits
 from tqdm import TMonitor, tqdm
 
+from attrobust.children import end_with_parent
+
 T = TypeVar("T")
 R = TypeVar("R")
 LARGE = 20_000_000
@@ -70,7 +72,8 @@ def _forked(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 
 
 def _begin() -> None:
-    """A signal that ends the command is this process's parent's."""
+    """A signal that ends the command is for the process that made this one, with which it ends."""
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)

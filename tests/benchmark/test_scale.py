@@ -8,6 +8,9 @@ import itertools
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -190,7 +193,26 @@ def test_work_of_a_process_that_is_killed_is_done_here(monkeypatch: pytest.Monke
     assert list(processes._forked(work, range(6))) == [0, 2, 4, 6, 8, 10]
     with pytest.raises(UsageError, match="seven"):
         list(processes._forked(work, [1, 7]))
+    # Another thread may be about to note the end of one.
+    time.sleep(0.2)
     assert not multiprocessing.active_children()
+
+
+def test_no_process_outlives_a_command_that_is_killed(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from attrobust.benchmark.report import processes
+processes._cores = lambda: 2
+list(processes._forked(lambda place: (Path(sys.argv[1], str(place)).touch(), time.sleep(60)), range(2)))
+"""
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.PIPE) as command:
+        while len(list(tmp_path.iterdir())) < 2:
+            assert command.poll() is None
+            time.sleep(0.05)
+        command.kill()
+        # The end of its stderr is that of the last process that has it.
+        assert command.communicate(timeout=10)[1] == b""
 
 
 def test_the_script_that_measures_makes_runs_that_verify_and_are_complete(
