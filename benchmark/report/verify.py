@@ -26,8 +26,8 @@ from attrobust.benchmark.store.store import Store
 from attrobust.naming.spec import Sweep
 from attrobust.types import UsageError
 
-TOGETHER = 512
-"""Rows whose scores are in memory at once."""
+TOGETHER = 10_000_000
+"""Scores that are in memory at once, but for one row with more."""
 
 
 def verify(store: Store) -> tuple[int, list[str]]:
@@ -140,7 +140,8 @@ def _stale_tables(store: Store) -> list[str]:
 def _wrong_numbers(store: Store, rows: Sequence[Row]) -> dict[str, str]:
     """By fingerprint, what of a row is not what its scores give."""
     scored = [row for row in rows if isinstance(row, ScoredRow)]
-    parts = [scored[start : start + TOGETHER] for start in range(0, len(scored), TOGETHER)]
+    size = max(1, TOGETHER // max((row.n for row in scored), default=1))
+    parts = [scored[start : start + size] for start in range(0, len(scored), size)]
     find = functools.partial(_wrong_in, store)
     found: dict[str, str] = {}
     for part in each(find, parts, scores=sum(row.n for row in scored), words="rows"):
