@@ -53,6 +53,7 @@ def _costs(runner: Runner, left: Left, found: Estimate, started: float) -> list[
         "training": len(left.networks),
         "training of retraining metrics": len(left.retrainings),
         "audit": len(left.audits),
+        "measurement of clean accuracy": len(left.accuracies),
         f"batch of at most {runner.request.batch_size} images": len(left.batches),
     }
     passes = [f"{count(found.forward)} forward", f"{count(found.backward)} backward"]

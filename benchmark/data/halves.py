@@ -66,7 +66,10 @@ class Halves:
         try:
             try:
                 source = self.source(str(folder), train=train, download=False)
-            except RuntimeError:
+            except RuntimeError as error:
+                # What torchvision says of files that are not there; other errors are those of reading them.
+                if "download=True" not in str(error):
+                    raise self._damaged(folder, str(error)) from error
                 folder.mkdir(parents=True, exist_ok=True)
                 source = self.source(str(folder), train=train, download=True)
         except (OSError, RuntimeError) as error:

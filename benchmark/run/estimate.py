@@ -97,6 +97,11 @@ def estimate(
             if cost := trials.of(fingerprint(["audit", audit.cell.explainer]), words, count):
                 found.add(cost, min(IMAGES, audit.cell.images), prices)
             bar.update()
+        for whole in left.accuracies:
+            images = len(data.splits[whole.split])
+            found.add(PerImage(forward=1, backward=0, double_backward=0), images, prices)
+            found.scores += images * SCORE_BYTES
+            bar.update()
         for batch, stretches in left.batches:
             cell = batch.whole
             count = functools.partial(calibration.of_cell, cell)

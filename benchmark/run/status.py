@@ -35,6 +35,7 @@ class Left:
         networks: to be trained.
         audits: to be made.
         retrainings: trainings of retraining metrics.
+        accuracies: clean ones, each of all images of a split.
         batches: to be computed, each with what is left of it.
         rows: to be written.
     """
@@ -42,13 +43,15 @@ class Left:
     networks: tuple[NetworkJob, ...]
     audits: tuple[AuditJob, ...]
     retrainings: tuple[RetrainingJob, ...]
+    accuracies: tuple[CellJob, ...]
     batches: tuple[tuple[BatchJob, tuple[Stretch, ...]], ...]
     rows: int
 
     @property
     def jobs(self) -> int:
         """How many jobs there are."""
-        return len(self.networks) + len(self.audits) + len(self.retrainings) + len(self.batches)
+        parts = (self.networks, self.audits, self.retrainings, self.accuracies, self.batches)
+        return sum(len(part) for part in parts)
 
     @property
     def work(self) -> int:
@@ -105,6 +108,7 @@ def status_of(
     to_train: dict[str, NetworkJob] = {}
     audits: dict[str, AuditJob] = {}
     retrainings: list[RetrainingJob] = []
+    accuracies: list[CellJob] = []
     batches: list[tuple[BatchJob, tuple[Stretch, ...]]] = []
     to_write = 0
     for part in plan.parts:
@@ -120,6 +124,8 @@ def status_of(
             elif isinstance(job, AuditJob) and job.key in needed:
                 audits[job.key] = job
         for placed, cell, wanted in zip(part.cells, cells, lacking, strict=True):
+            if wanted and not placed.parts:
+                accuracies.append(cell)
             for job in placed.parts if wanted else ():
                 if isinstance(job, RetrainingJob):
                     retrainings.append(job)
@@ -129,6 +135,7 @@ def status_of(
         networks=tuple(to_train.values()),
         audits=tuple(audits.values()),
         retrainings=tuple(retrainings),
+        accuracies=tuple(accuracies),
         batches=tuple(batches),
         rows=to_write,
     )

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from attrobust.benchmark.store.rows import ScoredRow
@@ -41,11 +42,12 @@ def size(folder: Path, pattern: str = "*") -> int:
 def test_jobs_passes_and_disk_are_those_of_the_run(tmp_path: Path, capsys: Capture) -> None:
     words = [*WORDS, "--images", "12", "--out", str(tmp_path / "run")]
     told = said(words, capsys)
-    assert told["jobs"] == "9 batches of at most 4 images"
+    assert told["jobs"] == "1 measurement of clean accuracy, 9 batches of at most 4 images"
     assert not (tmp_path / "run").exists()
     assert run(words, capsys)[0] == 0
     rows = [row for row in Store(tmp_path / "run").rows().values() if isinstance(row, ScoredRow)]
-    attacks = {row.cell.attack["name"]: row.passes for row in rows if row.cell.attack}
+    attacks = {row.cell.attack.get("name"): row.passes for row in rows if row.cell.attack or not row.cell.explainer}
+    assert attacks[None].forward == 300, "clean accuracy is that of the whole test split"
     # Beside those of attacks there are those of scoring: a few for every image and attack.
     for name, found in zip(("forward", "backward", "double_backward"), numbers(told["passes"]), strict=True):
         counted = sum(getattr(passes, name) for passes in attacks.values())
@@ -62,7 +64,8 @@ def test_only_what_is_new_is_counted(tmp_path: Path, capsys: Capture) -> None:
     assert run(few, capsys)[0] == 0
     rest = said(more, capsys)
     assert rest["jobs"] == "3 batches of at most 4 images"
-    for part, all_ in zip(numbers(rest["passes"]), numbers(whole["passes"]), strict=True):
+    # Clean accuracy, of 300 images, is not measured again.
+    for part, all_ in zip(numbers(rest["passes"]), numbers(whole["passes"]) - np.array([300, 0, 0]), strict=True):
         assert part == pytest.approx(all_ / 3, rel=0.02, abs=1)
     # Attacks are kept, so that another metric takes but the passes of its maps.
     scored = said([*few, "--metrics", "cosine,gini,spearman"], capsys)
@@ -73,7 +76,7 @@ def test_only_what_is_new_is_counted(tmp_path: Path, capsys: Capture) -> None:
 def test_trainings_are_timed_and_nothing_is_trained(tmp_path: Path, capsys: Capture) -> None:
     words = [*WORDS, "--images", "4", "--retrain", "--epochs", "3", "--model", "lenet:width=4,hidden=8"]
     told = said([*words, "--out", str(tmp_path / "run")], capsys)
-    assert told["jobs"] == "1 training, 3 batches of at most 4 images"
+    assert told["jobs"] == "1 training, 1 measurement of clean accuracy, 3 batches of at most 4 images"
     assert ", trainings " in told["time"]
     assert not (tmp_path / "run").exists()
 
@@ -95,7 +98,7 @@ def test_what_cannot_be_tried_out_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("attrobust.benchmark.run.estimate.PATIENCE", 0)
     told = said([*WORDS, "--images", "4", "--out", str(tmp_path)], capsys)
     assert told["besides"] == "not tried out: saliency / noise:draws=3, saliency / topk:steps=5, saliency"
-    assert numbers(told["passes"]) == [0, 0, 0]
+    assert numbers(told["passes"]) == [300, 0, 0], "of clean accuracy alone"
 
 
 def test_a_run_says_how_large_attacked_images_may_become(

@@ -115,6 +115,7 @@ def test_damaged_files_and_files_that_are_not_there_are_one_line(
     with pytest.raises(UsageError, match=r"^fashion-mnist: .*train-images-idx3-ubyte") as found:
         FashionMnist().load(tmp_path)
     assert "\n" not in str(found.value)
+    assert ("is damaged" in str(found.value)) == (data is not None)
 
 
 def test_images_and_labels_of_different_numbers_are_refused(tmp_path: Path) -> None:
