@@ -36,11 +36,13 @@ def reached(attack: Attack, context: Context, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["digits/natural", "digits/pgd-at"])
-@pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("linf", 24 / 255), ("l2", 1.5)])
+@pytest.mark.parametrize(
+    ("norm", "eps"), [("linf", 8 / 255), ("linf", 24 / 255), ("linf", 40 / 255), ("l2", 0.5), ("l2", 1.5)]
+)
 def test_apgd_is_at_least_as_strong_as_pgd_with_as_many_passes(
     name: str, norm: str, eps: float, digits: Loaded, make_context: ContextMaker
 ) -> None:
-    x, _ = digits.splits["test"].batch(range(24))
+    x, _ = digits.splits["test"].batch(range(48))
     context = make_context(load(name), Saliency(), x, threat=free(norm, eps))
     y = context.predict(x)
     auto, plain = Apgd(steps=20)(context, x, y), Pgd(steps=41)(context, x, y)

@@ -426,6 +426,14 @@ def test_scores_of_a_case_are_float64_in_bounds_and_leave_it_alone(name: str, ma
     assert torch.equal(case.attacked, images[1])
 
 
+@pytest.mark.parametrize("name", CASE_METRICS)
+def test_a_score_of_a_case_does_not_depend_on_the_batch(name: str, make_coarse_case: MakeCase) -> None:
+    metric = registry.get(name)(**FEW.get(name, {}))
+    together = metric.score(make_coarse_case())
+    alone = torch.cat([metric.score(make_coarse_case(slice(i, i + 1))) for i in range(len(together))])
+    assert torch.allclose(alone, together, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
 @pytest.mark.parametrize("name", [name for name in CASE_METRICS if registry.get(name).scope != "network"])
 def test_maps_that_are_not_finite_have_no_score(name: str, make_coarse_case: MakeCase) -> None:
     assert registry.get(name)().score(make_coarse_case(factor=float("nan"))).isnan().all()
