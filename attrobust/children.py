@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from multiprocessing.connection import wait
 
 
-def end_with_parent() -> None:
-    """End this process when the one that made it is gone, however that ended; returns at once."""
+def belong_to_parent() -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the process that made this one.
+
+    This one ends when that one says so, by SIGTERM, or is gone, however that ended.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A closed terminal that is ignored, as by ``nohup``, stays so.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     threading.Thread(target=_wait_for_the_end, daemon=True).start()
 
 

@@ -7,9 +7,18 @@ from pathlib import Path
 
 from attrobust.benchmark.data import register
 from attrobust.benchmark.data.base import Dataset, Loaded
+from attrobust.benchmark.data.halves import Halves
 from attrobust.benchmark.models.normalization import CONSTANTS
 
 MEAN, STD = CONSTANTS["cifar10"]
+HALVES = Halves(
+    name="cifar10",
+    source="CIFAR10",
+    folder="cifar-10-batches-py",
+    hint="Unpack cifar-10-python.tar.gz there",
+    mean=MEAN,
+    std=STD,
+)
 
 
 @register("cifar10")
@@ -19,16 +28,4 @@ class Cifar10(Dataset):
 
     def load(self, root: Path | None) -> Loaded:
         """45,000 training and 5,000 validation images of the training set, and 10,000 test images."""
-        from torchvision.datasets import CIFAR10
-
-        from attrobust.benchmark.data.halves import Halves
-
-        halves = Halves(
-            name="cifar10",
-            source=CIFAR10,
-            folder="cifar-10-batches-py",
-            hint="Unpack cifar-10-python.tar.gz there",
-            mean=MEAN,
-            std=STD,
-        )
-        return halves.load(root)
+        return HALVES.load(root)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,14 +21,14 @@ class Halves:
 
     Attributes:
         name: as registered.
-        source: the class of torchvision.
+        source: the name of its class in ``torchvision.datasets``.
         folder: below the data root, where its files lie.
         hint: which files to put there, and how, for those without a network.
         mean, std: per channel in pixel units, of the training images.
     """
 
     name: str
-    source: Any
+    source: str
     folder: str
     hint: str
     mean: tuple[float, ...]
@@ -63,15 +62,18 @@ class Halves:
         )
 
     def _read(self, folder: Path, *, train: bool) -> tuple[_Half, tuple[str, ...]]:
+        from torchvision import datasets
+
+        read = getattr(datasets, self.source)
         try:
             try:
-                source = self.source(str(folder), train=train, download=False)
+                source = read(str(folder), train=train, download=False)
             except RuntimeError as error:
                 # What torchvision says of files that are not there; other errors are those of reading them.
                 if "download=True" not in str(error):
                     raise self._damaged(folder, str(error)) from error
                 folder.mkdir(parents=True, exist_ok=True)
-                source = self.source(str(folder), train=train, download=True)
+                source = read(str(folder), train=train, download=True)
         except (OSError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise UsageError(

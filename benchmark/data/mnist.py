@@ -8,6 +8,17 @@ from typing import ClassVar
 
 from attrobust.benchmark.data import register
 from attrobust.benchmark.data.base import Dataset, Loaded
+from attrobust.benchmark.data.halves import Halves
+
+
+def _halves(name: str, source: str, mean: float, std: float) -> Halves:
+    folder = f"{source}/raw"
+    hint = f"Put its four files there, unpacked, as {folder}/train-images-idx3-ubyte and so on"
+    return Halves(name=name, source=source, folder=folder, hint=hint, mean=(mean,), std=(std,))
+
+
+MNIST = _halves("mnist", "MNIST", 0.1307, 0.3081)
+FASHION = _halves("fashion-mnist", "FashionMNIST", 0.2860, 0.3530)
 
 
 @register("mnist")
@@ -19,7 +30,7 @@ class Mnist(Dataset):
 
     def load(self, root: Path | None) -> Loaded:
         """55,000 training and 5,000 validation images of the training set, and 10,000 test images."""
-        return _load("mnist", "MNIST", (0.1307,), (0.3081,), root)
+        return MNIST.load(root)
 
 
 @register("fashion-mnist")
@@ -31,21 +42,4 @@ class FashionMnist(Dataset):
 
     def load(self, root: Path | None) -> Loaded:
         """55,000 training and 5,000 validation images of the training set, and 10,000 test images."""
-        return _load("fashion-mnist", "FashionMNIST", (0.2860,), (0.3530,), root)
-
-
-def _load(name: str, source: str, mean: tuple[float, ...], std: tuple[float, ...], root: Path | None) -> Loaded:
-    from torchvision import datasets
-
-    from attrobust.benchmark.data.halves import Halves
-
-    folder = f"{source}/raw"
-    halves = Halves(
-        name=name,
-        source=getattr(datasets, source),
-        folder=folder,
-        hint=f"Put its four files there, unpacked, as {folder}/train-images-idx3-ubyte and so on",
-        mean=mean,
-        std=std,
-    )
-    return halves.load(root)
+        return FASHION.load(root)

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import pickle
-import signal
 import threading
 import traceback
 import warnings
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from attrobust.benchmark.executors.base import Job, Result, one_line
 from attrobust.benchmark.executors.jobs import failed
-from attrobust.children import end_with_parent
+from attrobust.children import belong_to_parent
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -116,10 +115,7 @@ def serve(connection: Connection, setup: Setup) -> None:
         connection: of which jobs are received, and messages sent.
         setup: of the process.
     """
-    # Ctrl-C reaches every process of a terminal; the driver ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent()
+    belong_to_parent()
     os.environ["TQDM_DISABLE"] = "1"
     # What plug-ins print must not stand among the tables.
     with contextlib.suppress(OSError):

@@ -80,8 +80,11 @@ class Table:
         others = {
             label: (name, known[label].over(self._mask)) for name, label in self._run.yardsticks.get(place.attack, [])
         }
+        flags = [() if network.baseline else network.flags(place) for network in self._networks]
         return [
-            self._entries(place, metric, found, {label: (name, rows[m]) for label, (name, rows) in others.items()})
+            self._entries(
+                place, metric, found, {label: (name, rows[m]) for label, (name, rows) in others.items()}, flags
+            )
             for m, (metric, found) in enumerate(zip(metrics, scores, strict=True))
         ]
 
@@ -130,6 +133,7 @@ class Table:
         metric: Metric,
         scores: Sequence[Scored | None],
         others: Mapping[str, tuple[str, Sequence[Scored | None]]],
+        flags: Sequence[tuple[Flag, ...]],
     ) -> Entries:
         cells = [(index, found) for index, found in enumerate(scores) if found is not None]
         intervals = self._estimates([found for _, found in cells], metric.unit)
@@ -140,7 +144,7 @@ class Table:
             raised = [network.chance] if network.chance else []
             if not network.baseline:
                 rivals = {label: (name, rows[index]) for label, (name, rows) in others.items()}
-                raised += [*network.flags(place), *_beaten(network, found, rivals, place, metric)]
+                raised += [*flags[index], *_beaten(network, found, rivals, place, metric)]
             numbers[index] = Number(
                 estimate=interval,
                 feasible=int(found.feasible.sum()) if place.attack else None,

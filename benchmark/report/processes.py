@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +14,8 @@ from typing import Any, TypeVar
 from threadpoolctl import threadpool_limits
 from tqdm import TMonitor, tqdm
 
-from attrobust.children import end_with_parent
+from attrobust.children import belong_to_parent
+from attrobust.machine import cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -53,7 +52,7 @@ def _forked(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     gc.freeze()
     try:
         context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(_cores(), mp_context=context, initializer=_begin) as pool:
+        with ProcessPoolExecutor(cores(), mp_context=context, initializer=belong_to_parent) as pool:
             try:
                 for result in pool.map(_call, range(len(items))):
                     done += 1
@@ -71,14 +70,6 @@ def _forked(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         _shared.pop()
 
 
-def _begin() -> None:
-    """A signal that ends the command is for the process that made this one, with which it ends."""
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("SIGTERM", "SIGHUP"):
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
-
-
 def _call(place: int) -> Any:
     function, items = _shared[-1]
     return function(items[place])
@@ -86,8 +77,4 @@ def _call(place: int) -> Any:
 
 def _can_fork() -> bool:
     others = [thread for thread in threading.enumerate() if not isinstance(thread, TMonitor)]
-    return sys.platform == "linux" and len(others) == 1 and _cores() > 1
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return sys.platform == "linux" and len(others) == 1 and cores() > 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from attrobust.machine import cores, memory
 from attrobust.process import seeded
 
 SMALL = 2**22
@@ -80,43 +80,10 @@ def is_small(networks: Sequence[nn.Module], images: Tensor) -> bool:
     return len(images) * largest < SMALL
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = _words(Path("/sys/fs/cgroup/cpu.max"))
-    if len(quota) == 2 and quota[0].isdigit():
-        count = min(count, max(1, int(quota[0]) // int(quota[1])))
-    return count
-
-
-def memory() -> int:
-    """Bytes of memory that are free, as far as the system says; else as many as no run needs."""
-    found = [2**50]
-    for line in _lines(Path("/proc/meminfo")):
-        if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) * 1024)
-    limit, used = (_words(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
-    if limit and used and limit[0].isdigit():
-        found.append(int(limit[0]) - int(used[0]))
-    return max(0, min(found))
-
-
 def _device(device: torch.device, number: int) -> str:
     if device.type == "cuda" and device.index is None:
         return f"cuda:{number % max(1, torch.cuda.device_count())}"
     return str(device)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []
-
-
-def _words(path: Path) -> list[str]:
-    return " ".join(_lines(path)).split()
 
 
 def _largest(network: nn.Module, image: Tensor) -> int:

@@ -29,7 +29,7 @@ from attrobust.benchmark.run.grid import choosing_grid, table_grid
 from attrobust.benchmark.run.plan import Plan, Planner
 from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, try_out
 from attrobust.benchmark.run.record import asked_for, comparison_of, record_of
-from attrobust.benchmark.run.resources import Resources, cores
+from attrobust.benchmark.run.resources import Resources
 from attrobust.benchmark.run.resources import choose as choose_resources
 from attrobust.benchmark.run.shards import Share, share
 from attrobust.benchmark.run.status import Left, status_of
@@ -39,6 +39,7 @@ from attrobust.benchmark.store.plan import ShardFacts
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.files import size_words
+from attrobust.machine import cores
 from attrobust.process import restored
 from attrobust.types import SplitName, UsageError
 

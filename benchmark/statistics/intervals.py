@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import special
 
 from attrobust.arrays import Floats
+from attrobust.benchmark.statistics.quantiles import quantile
 from attrobust.benchmark.store.schema import How
 
 Counts = npt.NDArray[np.uint8]
@@ -123,7 +124,7 @@ def bootstrap(values: Floats, how: How) -> tuple[Floats, Floats]:
         low, high = np.full(values.shape[:-1], tail), np.full(values.shape[:-1], 1 - tail)
     else:
         low, high = _bca_tails(values, means)
-    return _quantile(means, low), _quantile(means, high)
+    return quantile(means, low), quantile(means, high)
 
 
 def _bca_tails(values: Floats, means: Floats) -> tuple[Floats, Floats]:
@@ -138,16 +139,6 @@ def _bca_tails(values: Floats, means: Floats) -> tuple[Floats, Floats]:
     shifted = (bias - NORMAL, bias + NORMAL)
     low, high = (special.ndtr(bias + z / (1 - skew * z)) for z in shifted)
     return low, high
-
-
-def _quantile(ordered: Floats, at: Floats) -> Floats:
-    """Linear quantiles of ordered values along the last axis, one place for each."""
-    place = at * (ordered.shape[-1] - 1)
-    floor = np.floor(place).astype(np.int64)
-    below = np.take_along_axis(ordered, floor[..., None], axis=-1)[..., 0]
-    above = np.take_along_axis(ordered, np.ceil(place).astype(np.int64)[..., None], axis=-1)[..., 0]
-    result: Floats = below + (place - floor) * (above - below)
-    return result
 
 
 def _resampled_means(values: Floats) -> Floats:

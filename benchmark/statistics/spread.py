@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attrobust.arrays import Floats, Integers
+from attrobust.benchmark.statistics.quantiles import quantile
 
 TAIL = 0.05
 
@@ -56,22 +57,14 @@ def spreads(scores: Sequence[Floats], higher_is_better: Sequence[bool]) -> list[
             scores[index] if all_ else scores[index][images[index]] for index, all_ in zip(members, whole, strict=True)
         ]
         ordered = np.sort(rows, axis=1)
-        quantiles = _quantiles(ordered, [TAIL, 0.5, 1 - TAIL]).tolist()
+        lows, medians, highs = (quantile(ordered, np.full(len(rows), at)).tolist() for at in (TAIL, 0.5, 1 - TAIL))
         for place, index in enumerate(members):
-            low, median, high = quantiles[place]
+            low, median, high = lows[place], medians[place], highs[place]
             worst = int(rows[place].argmin() if higher_is_better[index] else rows[place].argmax())
             tail, best = (low, high) if higher_is_better[index] else (high, low)
             image = int(images[index][worst])
             found[index] = Spread(worst=float(rows[place][worst]), image=image, tail=tail, median=median, best=best)
     return found
-
-
-def _quantiles(ordered: Floats, at: Sequence[float]) -> Floats:
-    """Linear quantiles of ordered rows R×N, R×quantiles; as ``numpy.quantile``, which takes four times as long."""
-    places = np.asarray(at) * (ordered.shape[1] - 1)
-    below = np.floor(places).astype(np.int64)
-    low, high = ordered[:, below], ordered[:, np.ceil(places).astype(np.int64)]
-    return np.asarray(low + (places - below) * (high - low))
 
 
 def shares(worst: Integers, members: Sequence[str]) -> dict[str, float]:

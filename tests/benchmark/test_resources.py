@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attrobust import load
+from attrobust import load, machine
 from attrobust.benchmark.command.main import main
 from attrobust.benchmark.run import resources
 from attrobust.benchmark.run.resources import PROCESS_BYTES, WORTH, Resources, choose, is_small
@@ -113,12 +113,12 @@ def test_every_process_has_a_gpu(
 
 def test_the_system_says_how_many_cores_and_how_much_memory_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert resources.cores() >= 1
-    assert 0 < resources.memory() < 2**50
+    assert machine.cores() >= 1
+    assert 0 < machine.memory() < 2**50
     quota: dict[str, Any] = {"cpu.max": "150000 100000", "memory.max": "3000", "memory.current": "1000"}
-    monkeypatch.setattr(resources, "_lines", lambda path: [quota[path.name]] if path.name in quota else [])
-    assert resources.cores() == 1
-    assert resources.memory() == 2000
+    monkeypatch.setattr(machine, "_lines", lambda path: [quota[path.name]] if path.name in quota else [])
+    assert machine.cores() == 1
+    assert machine.memory() == 2000
 
 
 def test_words() -> None:

@@ -170,7 +170,7 @@ def test_tables_that_are_found_in_several_processes_are_the_same(
     before = (tmp_path / "leaderboard.csv").read_bytes()
     forked = []
     monkeypatch.setattr(processes, "LARGE", 0)
-    monkeypatch.setattr(processes, "_cores", lambda: 2)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
     real = processes._forked
     monkeypatch.setattr(processes, "_forked", lambda *given: forked.append(given) or real(*given))
     assert run(["report", tmp_path], capsys)[0] == 0
@@ -189,7 +189,7 @@ def test_work_of_a_process_that_is_killed_is_done_here(monkeypatch: pytest.Monke
             raise UsageError("seven")
         return 2 * item
 
-    monkeypatch.setattr(processes, "_cores", lambda: 2)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
     assert list(processes._forked(work, range(6))) == [0, 2, 4, 6, 8, 10]
     with pytest.raises(UsageError, match="seven"):
         list(processes._forked(work, [1, 7]))
@@ -198,12 +198,24 @@ def test_work_of_a_process_that_is_killed_is_done_here(monkeypatch: pytest.Monke
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])
+def test_a_closed_terminal_that_is_ignored_is_ignored_by_all_processes(
+    before: signal.Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "cores", lambda: 2)
+    kept = signal.signal(signal.SIGHUP, before)
+    try:
+        assert set(processes._forked(lambda _: signal.getsignal(signal.SIGHUP), range(2))) == {before}
+    finally:
+        signal.signal(signal.SIGHUP, kept)
+
+
 def test_no_process_outlives_a_command_that_is_killed(tmp_path: Path) -> None:
     script = """
 import sys, time
 from pathlib import Path
 from attrobust.benchmark.report import processes
-processes._cores = lambda: 2
+processes.cores = lambda: 2
 list(processes._forked(lambda place: (Path(sys.argv[1], str(place)).touch(), time.sleep(60)), range(2)))
 """
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.PIPE) as command:
