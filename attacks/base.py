@@ -21,6 +21,7 @@ from attrobust.networks.state import untouched
 from attrobust.places import ours
 from attrobust.process import normal, seeded, standard
 from attrobust.threat import ThreatModel
+from attrobust.types import Named
 
 
 class Explain(Protocol):
@@ -276,6 +277,14 @@ class Attack(ABC):
     def most_results(self) -> int:
         """How many results ``results`` returns at most for each image: what disk space is estimated from."""
         return 1
+
+    def aimed_at(self, metrics: Sequence[Named]) -> Attack:  # noqa: ARG002
+        """The attack for a run that measures these metrics: itself, unless its settings depend on them.
+
+        Args:
+            metrics: name and settings of each.
+        """
+        return self
 
     def check_size(self, height: int, width: int) -> None:  # noqa: B027
         """Raise ValueError where the settings are invalid for maps of this size; called before anything is run."""

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from attrobust.attacks.base import Context
 from attrobust.attacks.engine.feasible import Objective, defined_score
-from attrobust.attacks.engine.scored import Score
 
 Measure = Callable[[Tensor], Objective]
 """Clean maps B×H×W to the objective against them."""
@@ -32,11 +31,11 @@ class Board:
         source: by name, index of the member that each comes from, int64[B]; -1 for the clean image.
     """
 
-    def __init__(self, context: Context, x: Tensor, y: Tensor, scores: Mapping[Score, Measure]) -> None:
+    def __init__(self, context: Context, x: Tensor, y: Tensor, scores: Mapping[str, Measure]) -> None:
         self.member = 0
         self._rows = {number: row for row, number in enumerate(context.ids)}
         self._scores = scores
-        self._last_objectives: tuple[tuple[int, ...], dict[Score, Objective]] = ((), {})
+        self._last_objectives: tuple[tuple[int, ...], dict[str, Objective]] = ((), {})
         self.clean = context.maps(x, y).detach()
         self.x = {name: x.clone() for name in scores}
         self.value = {name: measure(self.clean)(self.clean) for name, measure in scores.items()}
@@ -46,7 +45,7 @@ class Board:
         """Rows of the board that a context's images have, int64[B]."""
         return torch.tensor([self._rows[number] for number in context.ids])
 
-    def _objectives(self, place: Tensor) -> Mapping[Score, Objective]:
+    def _objectives(self, place: Tensor) -> Mapping[str, Objective]:
         """The scores against clean maps; the last are cached, since an attack offers the same images in every step."""
         key = tuple(place.tolist())
         if self._last_objectives[0] != key:

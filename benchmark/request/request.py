@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ from attrobust.explainers.base import Explainer
 from attrobust.methods.base import Method
 from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component, refuse_without_effect, resolve, resolve_one
-from attrobust.naming.spec import Sweep, parse_specs, parse_sweeps
+from attrobust.naming.spec import Spec, Sweep, parse_specs, parse_sweeps, settings_of
 from attrobust.types import UsageError, parse_number
 
 
@@ -153,6 +153,7 @@ def make_request(
     shown_metrics = resolve(metrics.registry, columns, Metric)
     for metric, spec in zip(shown_metrics, columns, strict=True):
         refuse_without_effect(metric.item, spec)
+    shown_attacks = [_aimed(attack, shown_metrics) for attack in shown_attacks]
     accuracy_attack = _accuracy_attack(protocol.accuracy_attack) if protocol.accuracy_attack else None
     criterion = None
     if choose is not None:
@@ -193,6 +194,17 @@ def make_request(
         out=Path("results") / "runs" / f"{protocol.name}{shard.suffix if shard else ''}" if out is None else out,
         shard=shard,
     )
+
+
+def _aimed(attack: Component[Attack], measured: Sequence[Component[Metric]]) -> Component[Attack]:
+    """The attack with the settings that depend on what is measured; a label says which these are."""
+    aimed = attack.item.aimed_at([metric.canonical for metric in measured])
+    before, after = settings_of(attack.item), settings_of(aimed)
+    changed = {key: value for key, value in after.items() if value != before[key]}
+    if not changed:
+        return attack
+    typed = Spec.parse(attack.label)
+    return replace(attack, item=aimed, label=str(Spec(attack.name, {**typed.settings, **changed})))
 
 
 def _accuracy_attack(text: str) -> Component[Attack]:

@@ -1,11 +1,11 @@
-"""The ensemble: no metric is better on it than on a member, it has no settings, and it says what it spent."""
+"""The ensemble: no metric is better on it than on a member, it descends what a run measures, and says what it spent."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -17,13 +17,18 @@ from attrobust.attacks.auto import Auto
 from attrobust.attacks.base import Attack, AttackOutput, Context
 from attrobust.attacks.direct import Direct
 from attrobust.attacks.engine.board import Board
+from attrobust.attacks.engine.scored import Score
 from attrobust.attacks.noise import Noise
 from attrobust.explainers.saliency import Saliency
 from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 from attrobust.metrics import registry as metrics
 from attrobust.metrics.base import Similarity
 from attrobust.metrics.similarity.cosine import Cosine
+from attrobust.metrics.similarity.pearson import Pearson
+from attrobust.metrics.similarity.topk import TopK
+from attrobust.naming.spec import canonical
 from attrobust.threat import ThreatModel
+from attrobust.types import Amount, Named
 
 ContextMaker = Callable[..., Context]
 
@@ -44,8 +49,59 @@ def similarities() -> list[Similarity]:
     return [metric for metric in found if isinstance(metric, Similarity)]
 
 
-def test_it_has_no_settings_but_its_version() -> None:
-    assert [field.name for field in dataclasses.fields(Auto)] == ["version"]
+def test_its_only_setting_is_what_it_descends_beside_the_usual_scores() -> None:
+    assert [field.name for field in dataclasses.fields(Auto)] == ["also", "version"]
+
+
+def test_it_descends_what_a_run_measures() -> None:
+    usual: list[Named] = [
+        {"name": "topk", "settings": {"k": "10%"}},
+        {"name": "spearman", "settings": {}},
+        {"name": "normalized-l2", "settings": {"by": "l2", "form": "square"}},
+        {"name": "insertion", "settings": {"steps": 10}},
+    ]
+    assert Auto().aimed_at(usual) == Auto()
+    further: list[Named] = [
+        {"name": "topk", "settings": {"k": "100"}},
+        {"name": "normalized-l2", "settings": {"by": "sum", "form": "norm"}},
+        {"name": "pearson", "settings": {}},
+    ]
+    aimed = Auto().aimed_at([*usual, *further])
+    assert aimed.scores == ("cosine", "topk", "spearman", "normalized-l2-sum", "pearson", "topk-100")
+    assert aimed.aimed_at([*usual, *further]) == aimed
+    assert set(aimed.scores) <= set(aimed.tracked)
+
+
+def test_every_score_is_descended_where_it_is_the_metric_of_a_run() -> None:
+    for name in get_args(Score):
+        aimed = Auto().aimed_at([canonical(name, metrics.get(name)())])
+        assert name in aimed.scores or name == "normalized-l2"
+
+
+@pytest.mark.parametrize(
+    ("also", "message"),
+    [("cosine", "descended anyway"), ("pearson+pearson", "anyway"), ("deletion", "no score"), ("topk-10%", "is topk")],
+)
+def test_what_cannot_be_descended_is_refused(also: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Auto(also=also)
+
+
+def test_a_descent_on_a_further_score_lowers_it(attacked: Attacked) -> None:
+    aimed = Auto(also="topk-100+pearson")
+    output = aimed(attacked.context, attacked.x, attacked.y)
+    assert output.members == ("noise", *aimed.scores, "search")
+    assert len(output.sources) == aimed.most_results
+    clean = attacked.context.maps(attacked.x, attacked.y)
+    for score, metric in (("topk-100", TopK(k=Amount.parse("100"))), ("pearson", Pearson())):
+        best, usual = (
+            torch.stack(
+                [metric(clean, attacked.context.maps(images, attacked.y)) for images in (result.x, *result.others)]
+            ).amin(dim=0)
+            for result in (output, attacked.output)
+        )
+        assert (best <= usual + 1e-6).all(), score
+        assert best.mean() < usual.mean(), score
 
 
 @dataclass(frozen=True)
@@ -72,7 +128,7 @@ def attacked(coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], ma
 
 def test_no_metric_is_better_on_it_than_on_any_member(attacked: Attacked) -> None:
     context, x, y, output = attacked.context, attacked.x, attacked.y, attacked.output
-    members = [Noise(draws=auto.DRAWS)] + [Direct(score=score, steps=auto.STEPS) for score in auto.SCORES]
+    members = [Noise(draws=auto.DRAWS)] + [auto.descent(score) for score in auto.DESCENDED]
     clean = context.maps(x, y)
     pool = [context.maps(images, y) for images in (output.x, *output.others)]
     alone = [context.maps(member(context, x, y).x, y) for member in members]
@@ -100,16 +156,16 @@ def test_for_what_it_tracks_it_is_as_strong_as_every_iterate_of_its_members(
 
     Direct(score="cosine", steps=5, restarts=2)(replace(context, observer=both), x, y)
     for score in ("cosine", "topk"):
-        measure = Direct(score=score).measure  # type: ignore[arg-type]
+        measure = Direct(score=score).measure
         for row in range(len(x)):
             own = torch.stack([clean[row], *(m for number, m, ok in seen if number == row and ok)])
             values = measure(clean[row].expand_as(own))(own)
-            assert board.value[score][row] == pytest.approx(float(values.min()), abs=1e-6)  # type: ignore[index]
+            assert board.value[score][row] == pytest.approx(float(values.min()), abs=1e-6)
 
 
 def test_every_result_is_feasible_and_says_who_found_it(attacked: Attacked) -> None:
     x, output, threat = attacked.x, attacked.output, ThreatModel(eps=16 / 255)
-    assert output.members == ("noise", *auto.SCORES, "again", "search")
+    assert output.members == ("noise", *auto.DESCENDED, "search")
     assert output.sources.shape == (1 + len(output.others), len(x))
     assert len(output.sources) == Auto().most_results
     for images in (output.x, *output.others):
@@ -130,13 +186,13 @@ def test_the_usual_cost_is_what_its_documentation_says(
     make_context: ContextMaker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(auto, "STEPS", 50)
+    monkeypatch.setattr(auto, "STEPS", 200)
     model, x = coarse_networks["relu"], coarse_images[0][:2]
     context = make_context(model, Saliency(), x, source_model=None)
     passes = Auto()(context, x, model(x).argmax(dim=1)).passes
-    assert 0.9 * 300 <= passes.double_backward / len(x) <= 300
-    assert passes.forward / len(x) == pytest.approx(660, rel=0.35)
-    assert passes.backward / len(x) == pytest.approx(950, rel=0.2)
+    assert 0.9 * 600 <= passes.double_backward / len(x) <= 600
+    assert passes.forward / len(x) == pytest.approx(1260, rel=0.35)
+    assert passes.backward / len(x) == pytest.approx(1860, rel=0.2)
 
 
 def test_attacks_that_return_several_results_say_how_many() -> None:
@@ -208,11 +264,6 @@ class Rounded(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.inner(Masked.apply(x))
         return logits
-
-
-def test_what_holds_best_is_attacked_again(attacked: Attacked) -> None:
-    again = attacked.output.members.index("again")
-    assert (attacked.output.sources[: len(auto.TRACKED)] == again).any()
 
 
 def test_an_explainer_without_a_derivative_is_attacked_too(

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.attacks import registry
-from attrobust.attacks.auto import DRAWS, SCORES, STEPS, Auto
+from attrobust.attacks.auto import DRAWS, Auto, descent
 from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.direct import Direct
 from attrobust.attacks.noise import Noise
@@ -190,9 +190,8 @@ def step(bench: Bench, attack: Callable[[Bench, int], None]) -> float:
 
 
 def ensemble(bench: Bench) -> float:
-    """What ``auto`` costs, in what its members cost that each image sees: the draws, five descents and one again."""
-    again = Direct(steps=STEPS, inverse_temperature=1.0, first_step=0.5)
-    members = [Noise(draws=DRAWS), *(Direct(score=score, steps=STEPS) for score in SCORES), again]
+    """What ``auto`` costs, in what its members cost that each image sees: the draws and three descents."""
+    members = [Noise(draws=DRAWS), *(descent(score) for score in Auto().scores)]
     alone = sum(seconds(lambda member=member: member(bench.context, bench.x, bench.y), 1) for member in members)  # type: ignore[misc]
     return seconds(lambda: Auto()(bench.context, bench.x, bench.y), 1) / alone
 
