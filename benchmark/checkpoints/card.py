@@ -5,13 +5,36 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from attrobust.files import write_atomically
 from attrobust.naming import toml as settings
 from attrobust.types import DatasetFacts, ImageFacts, Named, Settings, UsageError
 
 SHIPPED = Path(__file__).parent / "shipped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What is known of weights once they are published.
+
+    Attributes:
+        test_accuracy: share of the whole test split that the published weights classify correctly.
+        test_images: number of images of that split.
+        commit: of attrobust that trained them, or ``"unknown"``.
+        precision: of the numbers in the weight file; networks compute in float32.
+        size: of the weight file, in bytes.
+        version: raised when other weights take the place of these.
+        url: where the weight file is downloaded from; empty where it lies beside the card.
+    """
+
+    test_accuracy: float
+    test_images: int
+    commit: str
+    precision: Literal["float16", "float32"]
+    size: int
+    version: int = 1
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +56,7 @@ class WeightCard:
         start: method, with all its settings, whose trained weights training started from; empty for fresh weights.
         start_sha256: of these weights.
         job: key of the training, which the names of its files are made of; empty for shipped weights.
+        published: what is known of shipped weights beside all that; None for those of a run.
     """
 
     sha256: str
@@ -51,6 +75,7 @@ class WeightCard:
     start: Named = field(default_factory=Named)
     start_sha256: str = ""
     job: str = ""
+    published: Published | None = None
 
     @property
     def stem(self) -> str:
@@ -64,7 +89,10 @@ class WeightCard:
 
     def write(self, path: Path) -> None:
         """Write the card as TOML, atomically."""
-        write_atomically(path, _to_toml(asdict(self)))
+        facts = asdict(self)
+        if self.published is None:
+            del facts["published"]
+        write_atomically(path, _to_toml(facts))
 
     @classmethod
     def read(cls, path: Path) -> WeightCard:
