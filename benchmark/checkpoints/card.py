@@ -6,12 +6,16 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from attrobust.files import write_atomically
 from attrobust.naming import toml as settings
+from attrobust.naming.suggest import did_you_mean
 from attrobust.types import DatasetFacts, ImageFacts, Named, Settings, UsageError
 
 SHIPPED = Path(__file__).parent / "shipped"
+LOCAL = ("localhost", "127.0.0.1")
+"""Hosts that weights are downloaded from without encryption."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,8 @@ class Published:
         precision: of the numbers in the weight file; networks compute in float32.
         size: of the weight file, in bytes.
         version: raised when other weights take the place of these.
-        url: where the weight file is downloaded from; empty where it lies beside the card.
+        url: where the weight file is downloaded from, by ``https`` or from a ``file``; empty where it lies beside the
+            card.
     """
 
     test_accuracy: float
@@ -35,6 +40,14 @@ class Published:
     size: int
     version: int = 1
     url: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.test_accuracy <= 1 or self.test_images < 1 or self.size < 1 or self.version < 1:
+            raise ValueError("test_accuracy is a share, and test_images, size and version are at least 1")
+        place = urlsplit(self.url)
+        local = place.scheme == "http" and place.hostname in LOCAL
+        if self.url and place.scheme not in ("https", "file") and not local:
+            raise ValueError(f"url {self.url} must begin with https:// or file://")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +133,22 @@ def as_written(value: Any) -> Any:
 def shipped() -> dict[str, Path]:
     """Names and cards of the checkpoints that come with the package, e.g. ``digits/aga``."""
     return {f"{path.parent.name}/{path.stem}": path for path in sorted(SHIPPED.glob("*/*.toml"))}
+
+
+def shipped_path(name: str) -> Path:
+    """The card of a shipped checkpoint; raises UsageError, with the nearest names, where there is none."""
+    known = shipped()
+    if name not in known:
+        of_dataset = [other for other in known if other.partition("/")[0] == name.partition("/")[0]]
+        raise UsageError(
+            f"unknown checkpoint {name!r}.{did_you_mean(name, known)} Known: {', '.join(of_dataset or known)}"
+        )
+    return known[name]
+
+
+def checkpoints() -> dict[str, WeightCard]:
+    """The cards of all checkpoints that ``load`` knows, by name."""
+    return {name: WeightCard.read(path) for name, path in shipped().items()}
 
 
 def _to_toml(table: Settings, prefix: str = "") -> str:
