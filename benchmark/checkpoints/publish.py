@@ -23,7 +23,7 @@ from attrobust.networks.copying import independent_copy
 from attrobust.types import UsageError, percent
 
 LARGEST = 500_000
-"""Bytes of a weight file from which on it is not shipped with the package, but downloaded."""
+"""Bytes of a weight file from which on it is not shipped with the package unless that is asked for."""
 TOLERANCE = 0.002
 """Difference in test accuracy that half precision may make; one image may change sides whatever its share."""
 
@@ -37,12 +37,14 @@ class Place:
         cards: folder that the card is written into, below the name of the dataset.
         weights: the same of the weight file.
         url: that files below ``weights`` are downloaded from; empty where they are shipped.
+        largest: size from which on a file is not shipped, in bytes.
     """
 
     name: str
     cards: Path
     weights: Path
     url: str = ""
+    largest: int = LARGEST
 
     @property
     def card(self) -> Path:
@@ -86,10 +88,10 @@ def publish(trained: Checkpoint, data: Loaded, place: Place, commit: str, *, may
         raise UsageError(f"{trained.weights} is missing or not what its card says (sha256)")
     halved = in_half(read_weights(trained.weights)[0], str(trained.weights))
     content = _file_of(halved)
-    if not place.url and len(content) >= LARGEST:
+    if not place.url and len(content) >= place.largest:
         raise UsageError(
-            f"{place.name}: {len(content):,} bytes are too many for the package, which ships files below {LARGEST:,}; "
-            "name with --url where they will be downloaded from"
+            f"{place.name}: {len(content):,} bytes are too many for the package, which ships files below "
+            f"{place.largest:,}; name with --url where they will be downloaded from, or raise --largest"
         )
     before = WeightCard.read(place.card) if place.card.is_file() else None
     version = 1

@@ -256,8 +256,10 @@ def publish_parser() -> Parser:
     )
     add("--replace", action="store_true", help="replace other weights of the same name, as a new version")
     add("--suffix", default="", metavar="TEXT", help="added to names, to tell apart weights of other models or recipes")
+    add("--under", default="", metavar="NAME", help="first part of names (default: the dataset's name)")
     add("--to", type=some_path, metavar="DIR", help="folder of the cards (default: the package's own)")
     add("--url", default="", metavar="URL", help="where weight files will be downloaded from")
+    add("--largest", type=int, default=500_000, metavar="BYTES", help="size from which on files need --url")
     add("--files", type=some_path, metavar="DIR", help="with --url, folder that the weight files are written into")
     return parser
 

@@ -41,8 +41,8 @@ def publish_runs(options: argparse.Namespace) -> int:
         try:
             card = WeightCard.read(path)
             _refuse_plugins(card)
-            name = name_of(card, options.suffix)
-            place = Place(name=name, cards=cards, weights=weights, url=options.url)
+            name = name_of(card, options.suffix, options.under)
+            place = Place(name=name, cards=cards, weights=weights, url=options.url, largest=options.largest)
             images = _images_of(card.dataset["name"], _spec_of(card.dataset["settings"]), options.data_root)
             _check_images(card, images)
             commit = _commit_of(card.code, options.commit)
@@ -62,11 +62,16 @@ def publish_runs(options: argparse.Namespace) -> int:
     return 1 if refused else 0
 
 
-def name_of(card: WeightCard, suffix: str = "") -> str:
+def name_of(card: WeightCard, suffix: str = "", under: str = "") -> str:
     """The name under which weights are published.
 
     Dataset and method, e.g. ``fashion-mnist/aga``; a model other than LeNet stands before the method; after it stand
     the settings that differ from those used when none are typed, and a seed other than 0.
+
+    Args:
+        card: of the weights.
+        suffix: added to the name; empty for none.
+        under: in the place of the dataset, e.g. ``cifar10-jpeg`` for images read from a folder; empty for the dataset.
 
     Raises:
         UsageError: the method is not registered, or the suffix leaves no valid name.
@@ -81,9 +86,11 @@ def name_of(card: WeightCard, suffix: str = "") -> str:
     if suffix:
         parts.append(suffix)
     name = "-".join(parts)
-    if not re.fullmatch(NAME, name):
-        raise UsageError(f"{name!r} is no name: lower-case letters, digits, '-', '_' and '.'")
-    return f"{dataset}/{name}"
+    first = under or dataset
+    for part in (first, name):
+        if not re.fullmatch(NAME, part):
+            raise UsageError(f"{part!r} is no name: lower-case letters, digits, '-', '_' and '.'")
+    return f"{first}/{name}"
 
 
 def _typed_settings(card: WeightCard) -> Settings:

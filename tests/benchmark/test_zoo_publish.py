@@ -209,10 +209,9 @@ def test_mistakes_are_one_line_and_write_nothing(
 
 
 def test_a_file_too_large_for_the_package_needs_a_url(
-    trained: Path, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    trained: Path, shelf: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    monkeypatch.setattr("attrobust.benchmark.checkpoints.publish.LARGEST", 1000)
-    words = ["publish", trained, "--methods", "natural"]
+    words = ["publish", trained, "--methods", "natural", "--largest", "1000"]
     code, _, err = run(words, capsys)
     assert code == 1
     assert "name with --url" in err
@@ -230,6 +229,7 @@ def test_names_say_what_had_to_be_typed(trained: Path) -> None:
     (path,) = (trained / "checkpoints").glob("natural-seed0*.toml")
     card = WeightCard.read(path)
     assert name_of(card) == "digits/natural"
+    assert name_of(card, under="scans") == "scans/natural"
     assert name_of(replace(card, seed=2), "long") == "digits/natural-seed2-long"
     assert name_of(replace(card, model={"name": "resnet18", "settings": {}})) == "digits/resnet18-natural"
     settings = {"beta": 3.0, "eps": 8 / 255, "l2": 0.01, "cosd": 1.0, "delta": "uniform", "detach": False}
