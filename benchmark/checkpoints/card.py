@@ -135,6 +135,11 @@ def shipped() -> dict[str, Path]:
     return {f"{path.parent.name}/{path.stem}": path for path in sorted(SHIPPED.glob("*/*.toml"))}
 
 
+def shipped_folders() -> tuple[tuple[Path, int], ...]:
+    """The folders of shipped cards, and when a card was last added to each, in nanoseconds."""
+    return tuple((path, path.stat().st_mtime_ns) for path in sorted(SHIPPED.iterdir()) if path.is_dir())
+
+
 def shipped_path(name: str) -> Path:
     """The card of a shipped checkpoint; raises UsageError, with the nearest names, where there is none."""
     known = shipped()

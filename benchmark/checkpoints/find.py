@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from attrobust.benchmark.checkpoints.card import WeightCard, as_written, shipped, shipped_path, stem_of
+from attrobust.benchmark.checkpoints.card import WeightCard, as_written, shipped, shipped_folders, shipped_path, stem_of
 from attrobust.benchmark.checkpoints.download import Remote, download
 from attrobust.benchmark.checkpoints.source import parts_of
 from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
@@ -73,8 +74,7 @@ class Checkpoint:
 
 def find_shipped(job: TrainingJob) -> Checkpoint | None:
     """The shipped checkpoint of a job, whatever version of the sources trained it; None where there is none."""
-    for name, path in shipped().items():
-        card = _read(path, path.stat().st_mtime_ns)
+    for name, path, card in _shipped_of(shipped_folders()).get(job.method.name, ()):
         if matches(card, job):
             return _shipped(name, path, card)
     return None
@@ -91,10 +91,14 @@ def _shipped(name: str, path: Path, card: WeightCard) -> Checkpoint:
     )
 
 
-@functools.cache
-def _read(path: Path, _written: int) -> WeightCard:
-    """A card as it was written at some time."""
-    return WeightCard.read(path)
+@functools.lru_cache(maxsize=1)
+def _shipped_of(_folders: tuple[tuple[Path, int], ...]) -> Mapping[str, list[tuple[str, Path, WeightCard]]]:
+    """By method, the shipped cards with their names and paths, read once; a run asks of every cell."""
+    found: dict[str, list[tuple[str, Path, WeightCard]]] = {}
+    for name, path in shipped().items():
+        card = WeightCard.read(path)
+        found.setdefault(card.method["name"], []).append((name, path, card))
+    return found
 
 
 def find_trained(job: TrainingJob, folder: Path, start: Checkpoint | None = None) -> Checkpoint | None:
@@ -149,8 +153,7 @@ def _differences(card: WeightCard, job: TrainingJob, start: Checkpoint | None) -
 
 def matches(card: WeightCard, job: TrainingJob) -> bool:
     """Whether a card describes the weights that a job would train."""
-    # Most cards are of another method, and a run asks of every cell.
-    return card.method["name"] == job.method.name and not differences(card, job)
+    return not differences(card, job)
 
 
 def differences(card: WeightCard, job: TrainingJob) -> list[str]:

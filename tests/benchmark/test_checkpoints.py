@@ -104,7 +104,7 @@ def test_damaged_weights_and_cards_are_refused(tmp_path: Path, monkeypatch: pyte
     (folder / "aga.toml").write_text("sha256 = ")
     with pytest.raises(UsageError, match="not a weight card"):
         load("digits/aga")
-    with pytest.raises(UsageError, match=r"unknown checkpoint 'digits/none'\. Known: digits/aga"):
+    with pytest.raises(UsageError, match=r"'digits/none'\. Did you mean 'digits/aga'\? Known: digits/aga"):
         load("digits/none")
 
 
