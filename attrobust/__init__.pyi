@@ -8,6 +8,7 @@ from .attacks.base import Context as Context
 from .attacks.base import Explain as Explain
 from .attacks.base import Observer as Observer
 from .attacks.base import Results as Results
+from .benchmark.checkpoints.card import checkpoints as checkpoints
 from .benchmark.checkpoints.find import load as load
 from .benchmark.data import register_dataset as register_dataset
 from .benchmark.data.base import ArraySplit as ArraySplit
@@ -92,6 +93,7 @@ __all__ = [
     "ThreatModel",
     "UnderivedExplainer",
     "UsageError",
+    "checkpoints",
     "differentiable",
     "load",
     "memory_budget",

@@ -5,13 +5,49 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from attrobust.files import write_atomically
 from attrobust.naming import toml as settings
+from attrobust.naming.suggest import did_you_mean
 from attrobust.types import DatasetFacts, ImageFacts, Named, Settings, UsageError
 
 SHIPPED = Path(__file__).parent / "shipped"
+LOCAL = ("localhost", "127.0.0.1")
+"""Hosts that weights are downloaded from without encryption."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What is known of weights once they are published.
+
+    Attributes:
+        test_accuracy: share of the whole test split that the published weights classify correctly.
+        test_images: number of images of that split.
+        commit: of attrobust that trained them, or ``"unknown"``.
+        precision: of the numbers in the weight file; networks compute in float32.
+        size: of the weight file, in bytes.
+        version: raised when other weights take the place of these.
+        url: where the weight file is downloaded from, by ``https`` or from a ``file``; empty where it lies beside the
+            card.
+    """
+
+    test_accuracy: float
+    test_images: int
+    commit: str
+    precision: Literal["float16", "float32"]
+    size: int
+    version: int = 1
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.test_accuracy <= 1 or self.test_images < 1 or self.size < 1 or self.version < 1:
+            raise ValueError("test_accuracy is a share, and test_images, size and version are at least 1")
+        place = urlsplit(self.url)
+        local = place.scheme == "http" and place.hostname in LOCAL
+        if self.url and place.scheme not in ("https", "file") and not local:
+            raise ValueError(f"url {self.url} must begin with https:// or file://")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +69,7 @@ class WeightCard:
         start: method, with all its settings, whose trained weights training started from; empty for fresh weights.
         start_sha256: of these weights.
         job: key of the training, which the names of its files are made of; empty for shipped weights.
+        published: what is known of shipped weights beside all that; None for those of a run.
     """
 
     sha256: str
@@ -51,6 +88,7 @@ class WeightCard:
     start: Named = field(default_factory=Named)
     start_sha256: str = ""
     job: str = ""
+    published: Published | None = None
 
     @property
     def stem(self) -> str:
@@ -64,7 +102,10 @@ class WeightCard:
 
     def write(self, path: Path) -> None:
         """Write the card as TOML, atomically."""
-        write_atomically(path, _to_toml(asdict(self)))
+        facts = asdict(self)
+        if self.published is None:
+            del facts["published"]
+        write_atomically(path, _to_toml(facts))
 
     @classmethod
     def read(cls, path: Path) -> WeightCard:
@@ -92,6 +133,27 @@ def as_written(value: Any) -> Any:
 def shipped() -> dict[str, Path]:
     """Names and cards of the checkpoints that come with the package, e.g. ``digits/aga``."""
     return {f"{path.parent.name}/{path.stem}": path for path in sorted(SHIPPED.glob("*/*.toml"))}
+
+
+def shipped_folders() -> tuple[tuple[Path, int], ...]:
+    """The folders of shipped cards, and when a card was last added to each, in nanoseconds."""
+    return tuple((path, path.stat().st_mtime_ns) for path in sorted(SHIPPED.iterdir()) if path.is_dir())
+
+
+def shipped_path(name: str) -> Path:
+    """The card of a shipped checkpoint; raises UsageError, with the nearest names, where there is none."""
+    known = shipped()
+    if name not in known:
+        of_dataset = [other for other in known if other.partition("/")[0] == name.partition("/")[0]]
+        raise UsageError(
+            f"unknown checkpoint {name!r}.{did_you_mean(name, known)} Known: {', '.join(of_dataset or known)}"
+        )
+    return known[name]
+
+
+def checkpoints() -> dict[str, WeightCard]:
+    """The cards of all checkpoints that ``load`` knows, by name."""
+    return {name: WeightCard.read(path) for name, path in shipped().items()}
 
 
 def _to_toml(table: Settings, prefix: str = "") -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from attrobust.benchmark.checkpoints.card import WeightCard, as_written, shipped, stem_of
+from attrobust.benchmark.checkpoints.card import WeightCard, as_written, shipped, shipped_folders, shipped_path, stem_of
+from attrobust.benchmark.checkpoints.download import Remote, download
 from attrobust.benchmark.checkpoints.source import parts_of
 from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
 from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.data.halves import default_root
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.store.provenance import versions
 from attrobust.benchmark.training.job import TrainingJob
@@ -31,18 +34,36 @@ LOG = logging.getLogger("attrobust")
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Weights on disk with their card."""
+    """Weights on disk with their card.
+
+    Attributes:
+        weights: their file, or where it comes to lie when it is downloaded.
+        card: of the weights.
+        remote: where the file is downloaded from; None where it is not.
+    """
 
     weights: Path
     card: WeightCard
+    remote: Remote | None = None
 
     @property
     def intact(self) -> bool:
         """Whether the weight file is the one the card was written for."""
         return self.weights.is_file() and file_sha256(self.weights) == self.card.sha256
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether the weights have to be downloaded."""
+        return self.remote is not None and not self.weights.is_file()
+
+    def fetch(self) -> None:
+        """Download the weights where they are not here; raises UsageError where that fails."""
+        if self.remote is not None and not self.intact:
+            download(self.remote, self.weights)
+
     def network(self, method: Method, family: ModelFamily, facts: ImageFacts) -> nn.Module:
         """The network with these weights, in evaluation mode; raises UsageError where the file is not intact."""
+        self.fetch()
         if not self.intact:
             raise UsageError(f"{self.weights} is missing or not what its card says (sha256); restore the file")
         with seeded(0):
@@ -53,17 +74,31 @@ class Checkpoint:
 
 def find_shipped(job: TrainingJob) -> Checkpoint | None:
     """The shipped checkpoint of a job, whatever version of the sources trained it; None where there is none."""
-    for path in shipped().values():
-        card = _read(path, path.stat().st_mtime_ns)
+    for name, path, card in _shipped_of(shipped_folders()).get(job.method.name, ()):
         if matches(card, job):
-            return Checkpoint(weights=path.with_suffix(".pt"), card=card)
+            return _shipped(name, path, card)
     return None
 
 
-@functools.cache
-def _read(path: Path, _written: int) -> WeightCard:
-    """A card as it was written at some time."""
-    return WeightCard.read(path)
+def _shipped(name: str, path: Path, card: WeightCard) -> Checkpoint:
+    """A shipped checkpoint, whose weights lie beside its card or are downloaded into a cache folder."""
+    published = card.published
+    if published is None or not published.url:
+        return Checkpoint(weights=path.with_suffix(".pt"), card=card)
+    remote = Remote(name=name, url=published.url, sha256=card.sha256, size=published.size)
+    return Checkpoint(
+        weights=default_root() / "checkpoints" / f"{name}-{card.sha256[:12]}.pt", card=card, remote=remote
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _shipped_of(_folders: tuple[tuple[Path, int], ...]) -> Mapping[str, list[tuple[str, Path, WeightCard]]]:
+    """By method, the shipped cards with their names and paths, read once; a run asks of every cell."""
+    found: dict[str, list[tuple[str, Path, WeightCard]]] = {}
+    for name, path in shipped().items():
+        card = WeightCard.read(path)
+        found.setdefault(card.method["name"], []).append((name, path, card))
+    return found
 
 
 def find_trained(job: TrainingJob, folder: Path, start: Checkpoint | None = None) -> Checkpoint | None:
@@ -118,8 +153,7 @@ def _differences(card: WeightCard, job: TrainingJob, start: Checkpoint | None) -
 
 def matches(card: WeightCard, job: TrainingJob) -> bool:
     """Whether a card describes the weights that a job would train."""
-    # Most cards are of another method, and a run asks of every cell.
-    return card.method["name"] == job.method.name and not differences(card, job)
+    return not differences(card, job)
 
 
 def differences(card: WeightCard, job: TrainingJob) -> list[str]:
@@ -197,16 +231,14 @@ def train_into(
 
 
 def load(name: str) -> nn.Module:
-    """A shipped checkpoint as a network: pixels in [0, 1] to logits, in evaluation mode.
+    """A shipped checkpoint as a network: pixels in [0, 1] to logits, in evaluation mode; computes in float32.
 
     Args:
         name: as ``--list checkpoints`` prints it, e.g. ``digits/aga``.
 
     Raises:
-        UsageError: unknown name, or a damaged file.
+        UsageError: unknown name, a damaged file, or a download that fails.
     """
-    known = shipped()
-    if name not in known:
-        raise UsageError(f"unknown checkpoint {name!r}. Known: {', '.join(known)}")
-    card = WeightCard.read(known[name])
-    return Checkpoint(weights=known[name].with_suffix(".pt"), card=card).network(*parts_of(card))
+    path = shipped_path(name)
+    card = WeightCard.read(path)
+    return _shipped(name, path, card).network(*parts_of(card))

@@ -31,7 +31,7 @@ def describe(registry: Registry[Any], name: str) -> str:
             instance = cls()
         except (TypeError, ValueError) as error:
             raise UsageError(f"{registry.kind} {name!r} has no defaults: {error}") from error
-        settings = ",".join(f"{key}={_typed(key, value)}" for key, value in settings_of(instance).items())
+        settings = ",".join(f"{key}={typed(key, value)}" for key, value in settings_of(instance).items())
         lines += ["", *_entry("defaults", f"{name}:{settings}" if settings else f"{name} has no settings")]
         for preset, values in getattr(cls, "presets", {}).items():
             lines += _entry("preset", f"{preset}: " + ",".join(f"{key}={value}" for key, value in values.items()))
@@ -75,8 +75,8 @@ def _entry(title: str, text: str) -> list[str]:
     )
 
 
-def _typed(key: str, value: Any) -> str:
-    """A default as it would be typed, with sizes of perturbations as fractions of 255."""
+def typed(key: str, value: Any) -> str:
+    """A setting as it would be typed, with sizes of perturbations as fractions of 255."""
     if key in ("eps", "step", "reach") and isinstance(value, float):
         return format_eps(value)
     if value is None:

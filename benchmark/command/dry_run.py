@@ -38,6 +38,9 @@ def dry_run(runner: Runner, *, started: float = 0.0, shared: bool = False) -> st
         lines.append(f"{subject.label:<24} {seed:>4}  {weights:<9} {done:>10}{role}")
     for label, seed, origin in runner.source_models():
         lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  source model of attacks")
+    for remote in (checkpoint.remote for checkpoint in runner.downloads()):
+        if remote is not None:
+            lines.append(f"download {remote.name}, {size_words(remote.size)}, from {remote.url}")
     left = replace(runner.left, networks=()) if shared else runner.left
     estimate = runner.estimate(left)
     if estimate is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrobust import attacks, explainers, methods, metrics
 from attrobust.benchmark import data, models
-from attrobust.benchmark.checkpoints.card import WeightCard, shipped
+from attrobust.benchmark.command.cards import checkpoint_table, whole_card
 from attrobust.benchmark.command.options import AXES
 from attrobust.benchmark.request.protocol import FOLDER as PROTOCOLS
 from attrobust.benchmark.training.recipe import FOLDER as RECIPES
@@ -34,8 +34,11 @@ def listing(axis: str) -> str:
     """
     axis, colon, name = axis.partition(":")
     if colon:
+        if axis == "checkpoints":
+            return whole_card(name)
         if axis not in REGISTRIES:
-            raise UsageError(f"--list {axis}:{name}: entries are described of {', '.join(REGISTRIES)}")
+            described = ", ".join((*REGISTRIES, "checkpoints"))
+            raise UsageError(f"--list {axis}:{name}: entries are described of {described}")
         from attrobust.benchmark.command.describe import describe  # Imports torch, as a mere list does not.
 
         return describe(REGISTRIES[axis], name)
@@ -44,6 +47,9 @@ def listing(axis: str) -> str:
     chosen = AXES if axis == "all" else (axis,)
     blocks = []
     for name in chosen:
+        if name == "checkpoints":
+            blocks.append("\n".join([f"{name}:", *(f"  {line}" for line in checkpoint_table())]))
+            continue
         lines = _lines(name)
         width = max(len(key) for key, _ in lines) if lines else 0
         blocks.append("\n".join([f"{name}:", *(f"  {key:<{width}}  {text}".rstrip() for key, text in lines)]))
@@ -53,8 +59,6 @@ def listing(axis: str) -> str:
 def _lines(axis: str) -> list[tuple[str, str]]:
     if axis in REGISTRIES:
         return [(entry.name, entry.summary.replace("``", "")) for entry in REGISTRIES[axis].entries()]
-    if axis == "checkpoints":
-        return [(name, _card(path)) for name, path in shipped().items()]
     return [(path.stem, _summary(path)) for path in sorted(SETTINGS[axis].glob("*.toml"))]
 
 
@@ -62,8 +66,3 @@ def _summary(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     first_comment = text.partition("\n")[0].removeprefix("#").strip()
     return str(tomllib.loads(text).get("summary", first_comment))
-
-
-def _card(path: Path) -> str:
-    card = WeightCard.read(path)
-    return f"{card.model['name']}, seed {card.seed}, validation accuracy {card.val_accuracy:.3f}"

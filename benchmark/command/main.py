@@ -19,6 +19,7 @@ from attrobust.benchmark.command.options import (
     check_parser,
     clean_parser,
     formats_of,
+    publish_parser,
     report_parser,
     verify_parser,
 )
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _finished("clean", clean_parser().parse_args(words[1:]))
         if words[:1] == ["check"]:
             return _check(check_parser().parse_args(words[1:]))
+        if words[:1] == ["publish"]:
+            return _publish(publish_parser().parse_args(words[1:]))
         return _benchmark(benchmark_parser().parse_args(words), words, began, own_process=argv is None)
     except UsageError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
@@ -223,3 +226,9 @@ def _check(options: argparse.Namespace) -> int:
 
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     return check(options.targets, options.data_root)
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from attrobust.benchmark.command.publish import publish_runs
+
+    return publish_runs(options)

@@ -33,7 +33,7 @@ EXAMPLES = """examples:
   run_benchmark.py check mine.py
 
 Names take settings, name:key=value,key=value; numbers may be fractions, 8/255. Values in braces, key={a,b}, stand for
-one name each; quote them, or the shell takes them apart. Other commands: report, verify, clean, check.
+one name each; quote them, or the shell takes them apart. Other commands: report, verify, clean, check, publish.
 """
 
 
@@ -232,6 +232,35 @@ def check_parser() -> Parser:
         "targets", nargs="+", metavar="FILE.py", help="plug-in files; or registered classes, e.g. methods:aga"
     )
     parser.add_argument("--data-root", type=some_path, metavar="DIR", help="folder that a dataset is read from")
+    return parser
+
+
+def publish_parser() -> Parser:
+    """The parser of ``publish``, by which maintainers add weights to those that come with attrobust."""
+    parser = Parser(
+        prog="run_benchmark.py publish",
+        description="Write the weights that runs have trained in half precision, with cards that have their test "
+        "accuracy, where --list checkpoints and later runs find them. Published again, the same weights stay as they "
+        "are. Exit codes: 0 all are published, 1 some were refused.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("runs", nargs="+", type=some_path, metavar="RUN", help="folders of runs")
+    add("--methods", metavar="NAMES", help="publish those of some methods only (default: all)")
+    add("--data-root", type=some_path, metavar="DIR", help="folder of the dataset (default: $ATTROBUST_DATA)")
+    add(
+        "--commit",
+        metavar="REV",
+        help="commit that trained the weights; its training sources are compared with the digest in their cards "
+        "(default: HEAD, or unknown where that did not train them)",
+    )
+    add("--replace", action="store_true", help="replace other weights of the same name, as a new version")
+    add("--suffix", default="", metavar="TEXT", help="added to names, to tell apart weights of other models or recipes")
+    add("--under", default="", metavar="NAME", help="first part of names (default: the dataset's name)")
+    add("--to", type=some_path, metavar="DIR", help="folder of the cards (default: the package's own)")
+    add("--url", default="", metavar="URL", help="where weight files will be downloaded from")
+    add("--largest", type=int, default=500_000, metavar="BYTES", help="size from which on files need --url")
+    add("--files", type=some_path, metavar="DIR", help="with --url, folder that the weight files are written into")
     return parser
 
 

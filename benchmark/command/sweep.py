@@ -66,8 +66,14 @@ def run_all(
     """Carry out all runs, one after the other, and write the tables of all; returns one line for every failure.
 
     What runs with the same images and networks have in common is computed once: weights, and what is measured without
-    an attack.
+    an attack. Shipped weights that have to be downloaded are so before anything is computed.
+
+    Raises:
+        UsageError: a download fails.
     """
+    for runner in runners:
+        for checkpoint in runner.downloads():
+            checkpoint.fetch()
     failures = []
     first, folder = runners[0].request, runners[0].store.folder.parent
     if swept := len(runners) > 1:

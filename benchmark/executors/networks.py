@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -25,7 +25,7 @@ from attrobust.naming.component import Component, resolve_one
 
 LOG = logging.getLogger("attrobust")
 
-Origin = Literal["shipped", "trained", "to train", "file", "untrained"]
+Origin = Literal["shipped", "download", "trained", "to train", "file", "untrained"]
 
 
 class Networks:
@@ -48,12 +48,23 @@ class Networks:
         if isinstance(source, ExternalCheckpoint):
             return "file", None
         if not self._request.retrain and (found := find_shipped(source)):
-            return "shipped", found
+            return "download" if found.is_missing else "shipped", found
         start = self.origin(source.before)[1] if source.before else None
         if source.before and start is None:
             return "to train", None
         found = find_trained(source, self._folder, start)
         return ("trained", found) if found else ("to train", None)
+
+    def downloads(self, sources: Iterable[Source]) -> list[Checkpoint]:
+        """The shipped weights that sources need, or are trained from, and that have to be downloaded."""
+        found = {}
+        for source in sources:
+            origin, checkpoint = self.origin(source)
+            if origin == "to train" and isinstance(source, TrainingJob) and source.before:
+                origin, checkpoint = self.origin(source.before)
+            if origin == "download" and checkpoint:
+                found[checkpoint.weights] = checkpoint
+        return list(found.values())
 
     def open(self, source: Source) -> tuple[nn.Module, str]:
         """The network of a source, evaluating, and the sha256 of its weights; trained now where it has none yet.

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
+from attrobust.benchmark.checkpoints.find import Checkpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded, evaluation_sha256, image_facts
 from attrobust.benchmark.data.checks import load_dataset, read_all
@@ -120,6 +121,13 @@ class Runner:
             self.resources = choose_resources(request.device, count, networks, batch, jobs=jobs, work=work)
             self._typical = networks[0]
 
+    def downloads(self) -> list[Checkpoint]:
+        """The shipped weights that are needed for what there is to do, and are not on this machine yet."""
+        unfinished = [row.subject.source for row in self.status if row.done < row.cells]
+        seeds = {subject.source_model_seed for subject in self.subjects}
+        lent = (self.planner.source_model(name, seed) for name in self.request.source_models for seed in seeds)
+        return self._networks.downloads([*unfinished, *(job for job in lent if unfinished and job.key in self._lent)])
+
     def source_models(self) -> list[tuple[str, int, Origin]]:
         """For every network that attacks need beside the rows': what it is called, its seed, where its weights are."""
         seeds = sorted({subject.source_model_seed for subject in self.subjects})
@@ -222,7 +230,7 @@ class Runner:
         def weigh(network: NetworkJob) -> int:
             before = network.source if isinstance(network.source, TrainingJob) else None
             epochs = 0
-            while before and self._networks.origin(before)[0] != "shipped":
+            while before and self._networks.origin(before)[0] not in ("shipped", "download"):
                 epochs, before = epochs + before.epochs, before.before
             return PASSES * epochs * images
 

@@ -21,7 +21,6 @@ from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import correct
 from attrobust.benchmark.training.recipe import load_recipe
-from attrobust.files import file_sha256
 from attrobust.methods import registry as methods
 from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component, resolve_one
@@ -56,11 +55,9 @@ def test_a_row_of_the_default_protocol_needs_no_training(name: str, digits: Load
     assert found.card.method["name"] == name
 
 
-@pytest.mark.parametrize(("name", "path"), shipped().items())
-def test_weights_are_what_their_card_says(name: str, path: Path, digits: Loaded) -> None:
-    card = WeightCard.read(path)
-    assert file_sha256(path.with_suffix(".pt")) == card.sha256
-    assert card.licence
+@pytest.mark.parametrize("name", [name for name in shipped() if name.startswith("digits/")])
+def test_digits_weights_are_as_good_on_validation_images_as_their_card_says(name: str, digits: Loaded) -> None:
+    card = WeightCard.read(shipped()[name])
     model = load(name)
     split = digits.splits["val"]
     accuracy = float(correct(model, split, len(split), torch.device("cpu")).double().mean())
@@ -107,7 +104,7 @@ def test_damaged_weights_and_cards_are_refused(tmp_path: Path, monkeypatch: pyte
     (folder / "aga.toml").write_text("sha256 = ")
     with pytest.raises(UsageError, match="not a weight card"):
         load("digits/aga")
-    with pytest.raises(UsageError, match=r"unknown checkpoint 'digits/none'\. Known: digits/aga"):
+    with pytest.raises(UsageError, match=r"'digits/none'\. Did you mean 'digits/aga'\? Known: digits/aga"):
         load("digits/none")
 
 
