@@ -9,6 +9,7 @@ from typing import Any
 from attrobust import attacks, explainers, methods, metrics
 from attrobust.benchmark import data, models
 from attrobust.benchmark.checkpoints.card import WeightCard, shipped
+from attrobust.benchmark.command.describe_protocol import describe_protocol
 from attrobust.benchmark.command.options import AXES
 from attrobust.benchmark.request.protocol import FOLDER as PROTOCOLS
 from attrobust.benchmark.training.recipe import FOLDER as RECIPES
@@ -34,8 +35,10 @@ def listing(axis: str) -> str:
     """
     axis, colon, name = axis.partition(":")
     if colon:
+        if axis == "protocols":
+            return describe_protocol(name)
         if axis not in REGISTRIES:
-            raise UsageError(f"--list {axis}:{name}: entries are described of {', '.join(REGISTRIES)}")
+            raise UsageError(f"--list {axis}:{name}: entries are described of {', '.join(REGISTRIES)}, protocols")
         from attrobust.benchmark.command.describe import describe  # Imports torch, as a mere list does not.
 
         return describe(REGISTRIES[axis], name)
