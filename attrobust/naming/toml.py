@@ -14,8 +14,8 @@ from attrobust.types import UsageError
 T = TypeVar("T")
 
 
-def find_file(what: str, name: str, folder: Path) -> Path:
-    """The file of a shipped setting ``name`` in ``folder``, or the file a path ending in ``.toml`` names.
+def find_file(what: str, name: str, *folders: Path) -> Path:
+    """The file of a shipped setting ``name`` in one of ``folders``, or the file a path ending in ``.toml`` names.
 
     Raises:
         UsageError: neither exists; lists what is shipped.
@@ -25,11 +25,11 @@ def find_file(what: str, name: str, folder: Path) -> Path:
         if not path.is_file():
             raise UsageError(f"{what} file {name} does not exist")
         return path
-    shipped = shipped_names(folder)
+    shipped = {known: folder / f"{known}.toml" for folder in folders for known in shipped_names(folder)}
     if name not in shipped:
         hint = did_you_mean(name, shipped)
         raise UsageError(f"unknown {what} {name!r}.{hint} Known: {', '.join(shipped)}, or a path ending in .toml")
-    return folder / f"{name}.toml"
+    return shipped[name]
 
 
 def shipped_names(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from attrobust.benchmark.checkpoints.card import WeightCard, shipped
 from attrobust.benchmark.command.describe_protocol import describe_protocol
 from attrobust.benchmark.command.options import AXES
 from attrobust.benchmark.request.protocol import FOLDER as PROTOCOLS
+from attrobust.benchmark.request.protocol import PAPERS
 from attrobust.benchmark.training.recipe import FOLDER as RECIPES
 from attrobust.naming.registry import Registry
 from attrobust.types import UsageError
@@ -47,10 +48,15 @@ def listing(axis: str) -> str:
     chosen = AXES if axis == "all" else (axis,)
     blocks = []
     for name in chosen:
-        lines = _lines(name)
-        width = max(len(key) for key, _ in lines) if lines else 0
-        blocks.append("\n".join([f"{name}:", *(f"  {key:<{width}}  {text}".rstrip() for key, text in lines)]))
+        blocks.append(_block(name, _lines(name)))
+        if name == "protocols":
+            blocks.append(_block("protocols of papers", _files(PAPERS)))
     return "\n\n".join(blocks) + "\n"
+
+
+def _block(title: str, lines: list[tuple[str, str]]) -> str:
+    width = max((len(key) for key, _ in lines), default=0)
+    return "\n".join([f"{title}:", *(f"  {key:<{width}}  {text}".rstrip() for key, text in lines)])
 
 
 def _lines(axis: str) -> list[tuple[str, str]]:
@@ -58,7 +64,11 @@ def _lines(axis: str) -> list[tuple[str, str]]:
         return [(entry.name, entry.summary.replace("``", "")) for entry in REGISTRIES[axis].entries()]
     if axis == "checkpoints":
         return [(name, _card(path)) for name, path in shipped().items()]
-    return [(path.stem, _summary(path)) for path in sorted(SETTINGS[axis].glob("*.toml"))]
+    return _files(SETTINGS[axis])
+
+
+def _files(folder: Path) -> list[tuple[str, str]]:
+    return [(path.stem, _summary(path)) for path in sorted(folder.glob("*.toml"))]
 
 
 def _summary(path: Path) -> str:

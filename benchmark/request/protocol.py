@@ -13,6 +13,8 @@ from attrobust.threat import ThreatModel
 from attrobust.types import UsageError, parse_number
 
 FOLDER = Path(__file__).parent / "protocols"
+PAPERS = FOLDER / "papers"
+"""Protocols of papers, as far as what they did is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,7 @@ class Protocol:
 
 def protocol_file(name: str) -> Path:
     """The file of a shipped protocol, or of a path ending in ``.toml``; raises UsageError where there is none."""
-    return settings.find_file("protocol", name, FOLDER)
+    return settings.find_file("protocol", name, FOLDER, PAPERS)
 
 
 def load_protocol(name: str) -> Protocol:
