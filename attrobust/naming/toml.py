@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +14,8 @@ from attrobust.types import UsageError
 T = TypeVar("T")
 
 
-def find_file(what: str, name: str, folder: Path) -> Path:
-    """The file of a shipped setting ``name`` in ``folder``, or the file a path ending in ``.toml`` names.
+def find_file(what: str, name: str, *folders: Path) -> Path:
+    """The file of a shipped setting ``name`` in one of ``folders``, or the file a path ending in ``.toml`` names.
 
     Raises:
         UsageError: neither exists; lists what is shipped.
@@ -24,11 +25,11 @@ def find_file(what: str, name: str, folder: Path) -> Path:
         if not path.is_file():
             raise UsageError(f"{what} file {name} does not exist")
         return path
-    shipped = shipped_names(folder)
+    shipped = {known: folder / f"{known}.toml" for folder in folders for known in shipped_names(folder)}
     if name not in shipped:
         hint = did_you_mean(name, shipped)
         raise UsageError(f"unknown {what} {name!r}.{hint} Known: {', '.join(shipped)}, or a path ending in .toml")
-    return folder / f"{name}.toml"
+    return shipped[name]
 
 
 def shipped_names(folder: Path) -> list[str]:
@@ -50,13 +51,29 @@ def read(cls: type[T], path: Path, extra: dict[str, Any] | None = None) -> T:
     Raises:
         UsageError: not TOML, a key that is unknown, missing or of the wrong type, or a value the class rejects.
     """
-    found = table(path)
-    known = set(hints_of(cls)) - set(extra or {})
-    for key in found:
-        if key not in known:
-            raise UsageError(f"{path}: unknown key {key!r}.{did_you_mean(key, sorted(known))}")
+    return settings_from(cls, table(path), str(path), extra)
+
+
+def settings_from(cls: type[T], found: dict[str, Any], where: str, extra: dict[str, Any] | None = None) -> T:
+    """An instance of the dataclass ``cls`` from the values of a TOML table, as ``read`` makes it from a file.
+
+    Args:
+        cls: of the instance.
+        found: by key, the values.
+        where: what errors begin with: the file, and the table in it.
+        extra: fields that are not read from the table.
+    """
+    check_keys(found, set(hints_of(cls)) - set(extra or {}), where)
     try:
         settings: T = validated({**found, **(extra or {})}, cls)
     except MisfitError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{where}: {error}") from error
     return settings
+
+
+def check_keys(found: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raise UsageError for the first key that is not known, with the nearest one that is."""
+    names = sorted(known)
+    for key in found:
+        if key not in names:
+            raise UsageError(f"{where}: unknown key {key!r}.{did_you_mean(key, names)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attrobust.files import size_words
@@ -10,20 +9,23 @@ from attrobust.files import size_words
 if TYPE_CHECKING:
     from attrobust.benchmark.run.estimate import Estimate
     from attrobust.benchmark.run.runner import Runner
+    from attrobust.benchmark.run.shared import Shared
     from attrobust.benchmark.run.status import Left
 
 LONG = 60
 """Of seconds and of minutes, what is said in the next unit."""
 
 
-def dry_run(runner: Runner, *, started: float = 0.0, shared: bool = False) -> str:
+def dry_run(runner: Runner, *, started: float = 0.0, shared: Shared | None = None) -> str:
     """The text; some seconds are spent on an estimate where there is something to do.
 
     Args:
         runner: of the run.
         started: seconds that the command takes until a run begins, as this one did.
-        shared: whether an earlier run of a sweep trains its networks.
+        shared: what earlier runs of a sweep compute; None where there are none.
     """
+    left = shared.taken_from(runner.left) if shared else runner.left
+    others = [job.source for job in runner.left.networks if job not in left.networks]
     lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
     if shard := runner.request.shard:
         known = f"{sum(row.done for row in runner.status)}/{sum(row.cells for row in runner.status)} cells done"
@@ -34,14 +36,13 @@ def dry_run(runner: Runner, *, started: float = 0.0, shared: bool = False) -> st
         subject, done = row.subject, f"{row.done}/{row.cells}"
         seed = "" if subject.seed is None else subject.seed
         role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
-        weights = "shared" if shared and row.origin == "to train" else row.origin
+        weights = "shared" if row.origin == "to train" and subject.source in others else row.origin
         lines.append(f"{subject.label:<24} {seed:>4}  {weights:<9} {done:>10}{role}")
     for label, seed, origin in runner.source_models():
         lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  source model of attacks")
     for remote in (checkpoint.remote for checkpoint in runner.downloads()):
         if remote is not None:
             lines.append(f"download {remote.name}, {size_words(remote.size)}, from {remote.url}")
-    left = replace(runner.left, networks=()) if shared else runner.left
     estimate = runner.estimate(left)
     if estimate is not None:
         lines += ["", *_costs(runner, left, estimate, started)]

@@ -9,8 +9,10 @@ from typing import Any
 from attrobust import attacks, explainers, methods, metrics
 from attrobust.benchmark import data, models
 from attrobust.benchmark.command.cards import checkpoint_table, whole_card
+from attrobust.benchmark.command.describe_protocol import describe_protocol
 from attrobust.benchmark.command.options import AXES
 from attrobust.benchmark.request.protocol import FOLDER as PROTOCOLS
+from attrobust.benchmark.request.protocol import PAPERS
 from attrobust.benchmark.training.recipe import FOLDER as RECIPES
 from attrobust.naming.registry import Registry
 from attrobust.types import UsageError
@@ -36,8 +38,10 @@ def listing(axis: str) -> str:
     if colon:
         if axis == "checkpoints":
             return whole_card(name)
+        if axis == "protocols":
+            return describe_protocol(name)
         if axis not in REGISTRIES:
-            described = ", ".join((*REGISTRIES, "checkpoints"))
+            described = ", ".join((*REGISTRIES, "protocols", "checkpoints"))
             raise UsageError(f"--list {axis}:{name}: entries are described of {described}")
         from attrobust.benchmark.command.describe import describe  # Imports torch, as a mere list does not.
 
@@ -50,16 +54,25 @@ def listing(axis: str) -> str:
         if name == "checkpoints":
             blocks.append("\n".join([f"{name}:", *(f"  {line}" for line in checkpoint_table())]))
             continue
-        lines = _lines(name)
-        width = max(len(key) for key, _ in lines) if lines else 0
-        blocks.append("\n".join([f"{name}:", *(f"  {key:<{width}}  {text}".rstrip() for key, text in lines)]))
+        blocks.append(_block(name, _lines(name)))
+        if name == "protocols":
+            blocks.append(_block("protocols of papers", _files(PAPERS)))
     return "\n\n".join(blocks) + "\n"
+
+
+def _block(title: str, lines: list[tuple[str, str]]) -> str:
+    width = max((len(key) for key, _ in lines), default=0)
+    return "\n".join([f"{title}:", *(f"  {key:<{width}}  {text}".rstrip() for key, text in lines)])
 
 
 def _lines(axis: str) -> list[tuple[str, str]]:
     if axis in REGISTRIES:
         return [(entry.name, entry.summary.replace("``", "")) for entry in REGISTRIES[axis].entries()]
-    return [(path.stem, _summary(path)) for path in sorted(SETTINGS[axis].glob("*.toml"))]
+    return _files(SETTINGS[axis])
+
+
+def _files(folder: Path) -> list[tuple[str, str]]:
+    return [(path.stem, _summary(path)) for path in sorted(folder.glob("*.toml"))]
 
 
 def _summary(path: Path) -> str:

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Sequence
 
+from attrobust.benchmark.command.asked import asked
 from attrobust.benchmark.command.ending import Ended, raise_on_signals
 from attrobust.benchmark.command.listing import REGISTRIES, listing
 from attrobust.benchmark.command.options import (
@@ -23,11 +24,8 @@ from attrobust.benchmark.command.options import (
     report_parser,
     verify_parser,
 )
-from attrobust.benchmark.request.axes import Combination, combinations, seeds_of
 from attrobust.benchmark.request.plugins import load_plugin, module_of
-from attrobust.benchmark.request.protocol import Protocol, load_protocol
 from attrobust.benchmark.request.shard import Shard
-from attrobust.naming.spec import Spec, parse_specs, parse_sweeps
 from attrobust.types import UsageError
 
 # OpenMP threads that spin while they wait make torch ten times slower when another process needs a core.
@@ -79,13 +77,11 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     formats = formats_of(options.export)
     shard = None if options.shard is None else Shard.parse(options.shard)
-    swept = combinations(dataset=options.dataset, model=options.model, eps=options.eps)
-    protocols = [_protocol(options, one) for one in swept]
-    for protocol in protocols:
-        _check_names(protocol)
+    runs = asked(options)
+    swept, protocols = [one for one, _ in runs], [protocol for _, protocol in runs]
     _note_left_out()
 
-    from attrobust.benchmark.command.sweep import folders, run_all, runners_of, shares_networks
+    from attrobust.benchmark.command.sweep import folders, run_all, runners_of, shared_with
     from attrobust.benchmark.request.request import make_request
 
     places = folders(options.out, protocols[0].name, swept, shard)
@@ -121,7 +117,7 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
         started = time.monotonic() - began
         for index, (runner, one) in enumerate(zip(runners, swept, strict=True)):
             title = f"-- {one.words}\n" if one.words else ""
-            shared = shares_networks(runner, runners[:index])
+            shared = shared_with(runner, runners[:index])
             sys.stdout.write(title + dry_run(runner, started=started, shared=shared))
             # The command starts once, whatever the number of its runs.
             started = started if runner.is_done else 0.0
@@ -151,66 +147,6 @@ def _note_left_out() -> None:
     """Report every installed plug-in that is left out."""
     for line in dict.fromkeys(line for registry in REGISTRIES.values() for line in registry.left_out()):
         sys.stderr.write(f"note: {' '.join(line.split())}\n")
-
-
-def _protocol(options: argparse.Namespace, combination: Combination) -> Protocol:
-    protocol = load_protocol(options.protocol)
-
-    def listed(text: str | None, what: str) -> tuple[str, ...] | None:
-        return None if text is None else tuple(str(spec) for spec in parse_specs(text, what))
-
-    dataset = combination.dataset
-    if options.image_size is not None:
-        spec = Spec.parse(dataset or protocol.dataset)
-        if spec.name != "imagefolder":
-            raise UsageError(f"--image-size is for --dataset imagefolder; {spec.name} has images of its own size")
-        dataset = str(Spec(spec.name, {**spec.settings, "size": str(options.image_size)}))
-    # With --checkpoint and without --methods only the checkpoints are rows, and nothing is trained.
-    method_texts: tuple[str, ...] | None = () if options.checkpoint else None
-    if options.methods is not None:
-        method_texts = tuple(sweep.text for sweep in parse_sweeps(options.methods, "--methods"))
-    return protocol.override(
-        dataset=dataset,
-        model=combination.model,
-        images=options.images,
-        methods=method_texts,
-        explainers=listed(options.explainers, "--explainers"),
-        attacks=listed(options.attacks, "--attacks"),
-        metrics=listed(options.metrics, "--metrics"),
-        accuracy_attack=_accuracy_attack(options.accuracy_attack),
-        baselines=_listed(options.baselines),
-        norm=options.norm,
-        eps=combination.eps,
-        keep_prediction=False if options.allow_flips else None,
-        seeds=None if options.seeds is None else seeds_of(options.seeds),
-    )
-
-
-def _accuracy_attack(text: str | None) -> str | None:
-    """The option as a protocol writes it: empty for no attack."""
-    return text if text is None else "" if text == "none" else str(Spec.parse(text))
-
-
-def _listed(text: str | None) -> tuple[str, ...] | None:
-    """The option as a protocol writes it: an empty tuple for ``none``."""
-    return text if text is None else () if text == "none" else tuple(name.strip() for name in text.split(","))
-
-
-def _check_names(protocol: Protocol) -> None:
-    """Raise UsageError for an unknown name, before torch is imported."""
-    specs_by_axis = {
-        "methods": protocol.methods,
-        "explainers": protocol.explainers,
-        "attacks": protocol.attacks,
-        "metrics": protocol.metrics,
-        "datasets": (protocol.dataset,),
-        "models": (protocol.model,),
-    }
-    for axis, texts in specs_by_axis.items():
-        for spec in parse_specs(",".join(texts), axis) if texts else []:
-            REGISTRIES[axis].check(spec.name)
-    if protocol.accuracy_attack:
-        REGISTRIES["attacks"].check(Spec.parse(protocol.accuracy_attack).name)
 
 
 def _finished(name: str, options: argparse.Namespace) -> int:

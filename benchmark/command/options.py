@@ -92,6 +92,7 @@ def benchmark_parser() -> Parser:
         help="a row from your own weights, or NAME=torchvision/NETWORK, timm/NETWORK, robustbench/NETWORK",
     )
     add("--protocol", default="quick", metavar="NAME|FILE", help="evaluation settings (default: quick)")
+    add("--parts", metavar="NAMES", help="of a protocol with parts, those that are run (default: all)")
     add("--dataset", metavar="SPECS", help="overrides the protocol, as do the next options; several are a sweep")
     add(
         "--data-root",

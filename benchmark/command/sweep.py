@@ -1,4 +1,4 @@
-"""A command whose options list several radii, models or datasets: one run for each combination, one table of all."""
+"""A command of several runs: radii, models, datasets, or parts of a protocol; all of them are in one table."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from attrobust.benchmark.request.axes import Combination
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.request.shard import Shard
 from attrobust.benchmark.run.runner import Runner
+from attrobust.benchmark.run.shared import Shared, shared_by
 from attrobust.benchmark.store.sweep import Sweep, SweptRun, take_over, write_sweep
 from attrobust.types import UsageError
 
@@ -28,10 +29,12 @@ def folders(
         combinations: one where nothing sweeps.
         shard: see ``Request``.
     """
-    if len(combinations) == 1:
+    if not combinations[0].words:
         return [out]
-    axes = "-".join(combinations[0].axes)
-    folder = out or Path("results") / "runs" / f"{protocol}-by-{axes}{shard.suffix if shard else ''}"
+    # Of a protocol with parts, radii may be the parts' own.
+    axes = [axis for axis in combinations[0].axes if not (combinations[0].part and axis == "eps")]
+    by = f"-by-{'-'.join(axes)}" if axes else ""
+    folder = out or Path("results") / "runs" / f"{protocol}{by}{shard.suffix if shard else ''}"
     return [folder / combination.folder for combination in combinations]
 
 
@@ -41,7 +44,7 @@ def runners_of(requests: Sequence[Request], combinations: Sequence[Combination],
     Raises:
         UsageError: see ``Runner``; or two combinations are the same, or the sweep's folder holds a single run.
     """
-    if len(requests) == 1:
+    if not combinations[0].words:
         return [Runner(requests[0], argv)]
     folder = requests[0].out.parent
     if any((folder / name).is_file() for name in ("run.json", "rows.jsonl")):
@@ -49,8 +52,7 @@ def runners_of(requests: Sequence[Request], combinations: Sequence[Combination],
     runners: list[Runner] = []
     for request, combination in zip(requests, combinations, strict=True):
         for other, known in zip(runners, combinations, strict=False):
-            same_threat = request.protocol.threat == other.request.protocol.threat
-            if same_threat and _same_images_and_networks(request, other.request):
+            if _is_same(request, other.request):
                 raise UsageError(f"{combination.words} is the same as {known.words}")
         twin = next((other for other in runners if other.request.dataset.canonical == request.dataset.canonical), None)
         try:
@@ -76,8 +78,10 @@ def run_all(
             checkpoint.fetch()
     failures = []
     first, folder = runners[0].request, runners[0].store.folder.parent
-    if swept := len(runners) > 1:
-        runs = tuple(SweptRun(folder=item.folder, words=item.words) for item in combinations)
+    if swept := bool(combinations[0].words):
+        runs = tuple(
+            SweptRun(folder=item.folder, words=item.words, part=item.part, table=item.table) for item in combinations
+        )
         write_sweep(folder, Sweep(runs=runs, argv=tuple(runners[0].argv)))
     for index, (runner, combination) in enumerate(zip(runners, combinations, strict=True)):
         store, words = runner.store, combination.words
@@ -86,7 +90,7 @@ def run_all(
         with closing(runner.executor()) as executor, store.locked(), logging_to(store.folder / "log.txt"):
             for other in runners[:index]:
                 if _same_images_and_networks(runner.request, other.request):
-                    take_over(store, other.store)
+                    take_over(store, other.store, same_threat=_same_threat(runner.request, other.request))
             failures += [f"{words}: {line}" if swept else line for line in runner.run(executor)]
             if first.shard:
                 shard_done(store, as_json=as_json)
@@ -97,11 +101,29 @@ def run_all(
     return failures
 
 
-def shares_networks(runner: Runner, earlier: Sequence[Runner]) -> bool:
-    """Whether an earlier run of the sweep obtains the same networks."""
-    return any(_same_images_and_networks(runner.request, other.request) for other in earlier)
+def shared_with(runner: Runner, earlier: Sequence[Runner]) -> Shared:
+    """What earlier runs of the sweep obtain that this one need not."""
+    return shared_by([other.left for other in earlier if _same_images_and_networks(runner.request, other.request)])
 
 
 def _same_images_and_networks(request: Request, other: Request) -> bool:
     pairs = ((request.dataset, other.dataset), (request.model, other.model))
     return all(mine.canonical == theirs.canonical for mine, theirs in pairs)
+
+
+def _same_threat(request: Request, other: Request) -> bool:
+    return request.protocol.threat == other.protocol.threat
+
+
+def _is_same(request: Request, other: Request) -> bool:
+    """Whether two runs would compute the same rows."""
+    return _same_images_and_networks(request, other) and _rows_of(request) == _rows_of(other)
+
+
+def _rows_of(request: Request) -> list[object]:
+    protocol = request.protocol
+    components = (request.methods, request.explainers, request.attacks, request.metrics)
+    attack = request.accuracy_attack.canonical if request.accuracy_attack else None
+    settings = (protocol.images, protocol.label, protocol.reduction, protocol.evaluation_seed)
+    rows = (protocol.seeds, protocol.baselines)
+    return [protocol.threat, attack, settings, rows, *([item.canonical for item in listed] for listed in components)]

@@ -21,15 +21,17 @@ DETAILS = ["worst", "worst_5_percent", "median", "best_5_percent", "rank", "best
 def render(*boards: Leaderboard) -> str:
     """One leaderboard or several, with the digits of the other tables; ``rows.jsonl`` has all of them.
 
-    A row over training seeds has no seed, their number in ``seeds`` and no interval over images.
+    A row over training seeds has no seed, their number in ``seeds`` and no interval over images. Parts of a protocol
+    are told apart in a column of their own.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    columns = [*SHARED, *ROW, *PLACE, *VALUES, *DETAILS]
+    parts = ["part"] if any(board.part for board in boards) else []
+    columns = [*SHARED, *parts, *ROW, *PLACE, *VALUES, *DETAILS]
     writer.writerow(columns)
     for board in boards:
         shared = {key: getattr(board.comparison, key) for key in ("protocol", "dataset", "threat")}
-        shared |= {"interval": board.interval, **_ball(board.comparison.threat)}
+        shared |= {"interval": board.interval, "part": board.part, **_ball(board.comparison.threat)}
         rows: dict[str, dict[str, object]] = {}
         for entry in entries(board):
             item = entry.mean if isinstance(entry, MeanEntry) else entry.line

@@ -6,11 +6,21 @@ from collections.abc import Sequence
 
 from attrobust.benchmark.report.entries import printed_rows
 from attrobust.benchmark.report.notes import all_notes
-from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Mean, Metric, Number, beside
+from attrobust.benchmark.report.table import (
+    ALL,
+    COMMON,
+    Group,
+    Leaderboard,
+    Mean,
+    Metric,
+    Number,
+    Shown,
+    beside,
+    by_columns,
+)
 from attrobust.benchmark.report.words import caption, header, legend, subset_title
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.schema import SCOPES
-from attrobust.types import Scope
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"
 FLAGGED = "\\textsuperscript{!}"
@@ -24,13 +34,19 @@ ESCAPES = str.maketrans(SPECIAL)
 
 
 def render(*boards: Leaderboard) -> str:
-    """A ``table*`` environment for each subset of the images and each thing that metrics belong to.
+    """A ``table*`` environment for each subset of the images, each thing that metrics belong to, and other columns.
 
     Args:
-        boards: one, or several with the same columns, whose groups stand beside each other.
+        boards: one, or several, whose groups of the same columns stand beside each other.
     """
-    places = [(subset, scope) for subset in (ALL, COMMON) for scope in SCOPES if boards[0].subset(subset, scope)]
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(_table(boards, *place) for place in places)
+    tables = [
+        (f"{subset}-{scope}" + (f"-{number}" if number > 1 else ""), groups)
+        for subset in (ALL, COMMON)
+        for scope in SCOPES
+        for number, groups in enumerate(by_columns(beside(boards, subset, scope)), start=1)
+    ]
+    texts = [_table(boards, label, groups, noted=number == 0) for number, (label, groups) in enumerate(tables)]
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(texts)
 
 
 def escape(text: str) -> str:
@@ -38,9 +54,8 @@ def escape(text: str) -> str:
     return text.translate(ESCAPES)
 
 
-def _table(boards: Sequence[Leaderboard], subset: str, scope: Scope) -> str:
-    groups = beside(boards, subset, scope)
-    shown = (*boards[0].accuracies, *groups[0][1].metrics)
+def _table(boards: Sequence[Leaderboard], label: str, groups: Sequence[Shown], *, noted: bool) -> str:
+    shown = (*groups[0][0].accuracies, *groups[0][1].metrics)
     columns = 1 + len(shown)
     arrows = [f"{escape(header(item, shown))} {UP if item.higher_is_better else DOWN}" for item in shown]
     title = subset_title(groups)
@@ -49,7 +64,7 @@ def _table(boards: Sequence[Leaderboard], subset: str, scope: Scope) -> str:
         "\\centering",
         "\\small",
         f"\\caption{{{escape(title)}. {escape(caption(*boards))} {escape(legend(*boards))}}}",
-        f"\\label{{tab:attrobust-{subset}-{scope}}}",
+        f"\\label{{tab:attrobust-{label}}}",
         f"\\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
         "\\toprule",
         " & ".join(["Method", *arrows]) + " \\\\",
@@ -57,7 +72,7 @@ def _table(boards: Sequence[Leaderboard], subset: str, scope: Scope) -> str:
     for board, group in groups:
         title = escape(board.title(group))
         lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{{title}}}}} \\\\", *_rows(board, group)]
-    said = all_notes(boards) if groups[0][1] is boards[0].groups[0] else []
+    said = all_notes(boards) if noted else []
     footnotes = [f"\\par\\footnotesize {escape(note)}" for note in said]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *footnotes, "\\end{table*}", ""])
 

@@ -43,7 +43,7 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
     for run in runs:
         for position, subject in enumerate(run.plan.subjects):
             networks.setdefault(subject.key, (run, position))
-    rows = [Network(run, position) for run, position in networks.values()]
+    rows = _in_order([Network(run, position) for run, position in networks.values()])
     known = [row.correct for row in rows if row.correct is not None and not (row.baseline or row.chance)]
     common = np.logical_and.reduce(known) if known else np.zeros(first.images, dtype=np.bool_)
     subsets = {ALL: np.ones(first.images, dtype=np.bool_), COMMON: common}
@@ -61,6 +61,13 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
         choices=tuple(choices.values()),
         audited=all(row.audited for row in rows),
     )
+
+
+def _in_order(networks: Sequence[Network]) -> list[Network]:
+    """The rows of several runs in the order of one: seeds of a method beside each other, baselines at the end."""
+    first = {index: members[0] for members in methods_of(networks) for index in members}
+    order = sorted(range(len(networks)), key=lambda index: (networks[index].baseline, first.get(index, index)))
+    return [networks[index] for index in order]
 
 
 def _groups(networks: Sequence[Network], run: Run, subsets: Mapping[str, Booleans], how: How) -> list[Group]:

@@ -1,4 +1,7 @@
-"""The tables of sweeps: one for each run, ranked by itself, beside each other in every file."""
+"""The tables of sweeps: one for each run, ranked by itself, beside each other in every file.
+
+Runs of a sweep that are evaluated alike and differ in their rows only, as parts of a protocol may, make one table.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,15 @@ class Together:
     Attributes:
         where: what tells it from the other tables of a sweep; empty where there is no sweep.
         stores: of the runs.
+        part: of the protocol that they are; empty where the protocol has no parts.
+        table: what tells the table that its rows stand in from the others, where other runs have rows in it too.
         commands: that go on with them, as far as that is known.
     """
 
     where: str
     stores: tuple[Store, ...]
+    part: str = ""
+    table: str = ""
     commands: tuple[str, ...] = ()
 
     @property
@@ -65,7 +72,13 @@ def together(folders: Sequence[Path]) -> list[Together]:
         return [Together(where="", stores=tuple(map(Store, folders)))]
     commands = tuple(shlex.join(["run_benchmark.py", *sweep.argv]) for sweep in sweeps if sweep and sweep.argv)
     return [
-        Together(where=run.words, stores=tuple(Store(folder / run.folder) for folder in folders), commands=commands)
+        Together(
+            where=run.words,
+            stores=tuple(Store(folder / run.folder) for folder in folders),
+            part=run.part,
+            table=run.table,
+            commands=commands,
+        )
         for run in first.runs
     ]
 
@@ -79,15 +92,19 @@ def incomplete(groups: Sequence[Together]) -> str:
 
 
 def boards_of(groups: Sequence[Together], interval: How) -> list[Leaderboard]:
-    """The table of each group; raises as ``build`` does, with what is missing of all."""
-    boards, missing = [], []
+    """Every table that groups have rows of; raises as ``build`` does, with what is missing of all."""
+    tables: dict[str, list[Together]] = {}
     for group in groups:
-        if group.unfinished:
-            continue
+        if not group.unfinished:
+            tables.setdefault(group.table or group.where, []).append(group)
+    boards, missing = [], []
+    for where, found in tables.items():
+        part = " and ".join(group.part for group in found)
         try:
-            boards.append(dataclasses.replace(build(group.stores, interval), where=group.where))
+            board = build([store for group in found for store in group.stores], interval)
+            boards.append(dataclasses.replace(board, where=where, part=part))
         except IncompleteError as error:
-            missing.append(f"{group.where}: {error}" if group.where else str(error))
+            missing.append(f"{where}: {error}" if where else str(error))
     missing += [line] if (line := incomplete(groups)) else []
     if missing:
         raise IncompleteError("; ".join(missing))

@@ -12,7 +12,7 @@ from attrobust.benchmark.statistics import Estimate, OverSeeds, Spread
 from attrobust.benchmark.store.choice import Choice
 from attrobust.benchmark.store.plan import Comparison
 from attrobust.benchmark.store.rows import MetricFacts
-from attrobust.benchmark.store.schema import How
+from attrobust.benchmark.store.schema import SCOPES, How
 from attrobust.types import Flag, Scope
 
 ALL, COMMON = "all", "common"
@@ -185,6 +185,7 @@ class Leaderboard:
         interval: how intervals over images were computed.
         choices: how rows were chosen on the validation split.
         audited: whether every network and explainer was tried out for flags.
+        part: of the protocol that it is of, or several; empty where the protocol has no parts.
         where: of a table beside others, what it is about, e.g. ``eps 2/255``; empty where it stands alone.
         said: names of rows once they are found, see ``words``.
     """
@@ -197,6 +198,7 @@ class Leaderboard:
     interval: How = "percentile"
     choices: tuple[Choice, ...] = ()
     audited: bool = True
+    part: str = ""
     where: str = ""
     said: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -209,7 +211,22 @@ class Leaderboard:
         return f"{group.title}, {self.where}" if self.where else group.title
 
 
-def beside(boards: Sequence[Leaderboard], subset: str, scope: Scope | None = None) -> list[tuple[Leaderboard, Group]]:
-    """The groups of tables with the same columns: of each explainer and attack those of all tables, one by one."""
-    together = zip(*(board.subset(subset, scope) for board in boards), strict=True)
-    return [pair for groups in together for pair in zip(boards, groups, strict=True)]
+Shown = tuple[Leaderboard, Group]
+
+
+def beside(boards: Sequence[Leaderboard], subset: str, scope: Scope | None = None) -> list[Shown]:
+    """The groups of tables: of each explainer and attack those of all tables that have it, one by one."""
+    together: dict[tuple[Scope, str, str], list[Shown]] = {}
+    for board in boards:
+        for group in board.subset(subset, scope):
+            together.setdefault((group.scope, group.explainer, group.attack), []).append((board, group))
+    # The sort is stable: within a scope the order is that of the first table, then of those that add to it.
+    return [pair for key in sorted(together, key=lambda key: SCOPES.index(key[0])) for pair in together[key]]
+
+
+def by_columns(shown: Sequence[Shown]) -> list[list[Shown]]:
+    """Groups apart by their columns, accuracies among them, each in the order given."""
+    apart: dict[tuple[Metric, ...], list[Shown]] = {}
+    for board, group in shown:
+        apart.setdefault((*board.accuracies, *group.metrics), []).append((board, group))
+    return list(apart.values())

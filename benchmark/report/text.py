@@ -9,7 +9,18 @@ from functools import partial
 
 from attrobust.benchmark.report.entries import printed_rows
 from attrobust.benchmark.report.notes import all_notes
-from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Mean, Metric, Number, beside
+from attrobust.benchmark.report.table import (
+    ALL,
+    COMMON,
+    Group,
+    Leaderboard,
+    Mean,
+    Metric,
+    Number,
+    Shown,
+    beside,
+    by_columns,
+)
 from attrobust.benchmark.report.words import (
     SPREAD,
     caption,
@@ -32,21 +43,26 @@ def terminal(*boards: Leaderboard) -> str:
     """The table over all images, a block for each explainer and attack; ``*`` marks the best and its ties.
 
     Args:
-        boards: one, or several with the same columns, whose blocks stand beside each other.
+        boards: one, or several, whose blocks of the same columns stand beside each other.
     """
     parts = [caption(*boards), legend(*boards)]
     for scope in SCOPES:
-        shown = beside(boards, ALL, scope)
-        if not shown:
-            continue
-        head = _head([*boards[0].accuracies, *shown[0][1].metrics])
-        blocks = [_cells(board, group, lambda text: f"{text} *") for board, group in shown]
-        widths = [max(map(len, column)) for column in zip(head, *itertools.chain.from_iterable(blocks), strict=True)]
-        parts += ["", _aligned(head, widths)]
-        for (board, group), block in zip(shown, blocks, strict=True):
-            parts += [f"-- {board.title(group)} " + "-" * 20, *(_aligned(row, widths) for row in block)]
+        for shown in by_columns(beside(boards, ALL, scope)):
+            parts += ["", *_blocks(shown)]
     parts += ["", *(f"! {line}" for line in all_notes(boards, choices=False)), *all_notes(boards, flags=False)]
     return "\n".join([*parts, *told(boards, _others)]) + "\n"
+
+
+def _blocks(shown: Sequence[Shown]) -> list[str]:
+    """Lines of groups with the same columns, under one head."""
+    board, group = shown[0]
+    head = _head([*board.accuracies, *group.metrics])
+    blocks = [_cells(board, group, lambda text: f"{text} *") for board, group in shown]
+    widths = [max(map(len, column)) for column in zip(head, *itertools.chain.from_iterable(blocks), strict=True)]
+    lines = [_aligned(head, widths)]
+    for (board, group), block in zip(shown, blocks, strict=True):
+        lines += [f"-- {board.title(group)} " + "-" * 20, *(_aligned(row, widths) for row in block)]
+    return lines
 
 
 def _others(board: Leaderboard) -> str:

@@ -16,25 +16,26 @@ SPREAD = "Worst image / 5 % quantile / median, over all images"
 
 def caption(*boards: Leaderboard) -> str:
     """What the rows have in common, and how their networks came by their weights; of several tables what each has."""
-    facts = boards[0].comparison
-    explained = "the model's own prediction" if facts.label == "predicted" else "the true class"
     audited = "" if all(board.audited for board in boards) else ", not audited"
-    kept = ", prediction kept" if facts.keep_prediction else ""
-    dataset, model, threat = (" and ".join(dict.fromkeys(found)) for found in zip(*map(_facts, boards), strict=True))
+    dataset, model, images, threat, kept, maps = (
+        " and ".join(filter(None, dict.fromkeys(found))) for found in zip(*map(_facts, boards), strict=True)
+    )
     sentences = [
-        f"Protocol {protocols(boards)}: {dataset}, {model}, {facts.images} test images, {threat} in pixel units{kept}, "
-        f"{facts.reduction} maps of {explained}{audited}.",
+        f"Protocol {protocols(boards)}: {dataset}, {model}, {images} test images, {threat} in pixel units"
+        f"{f', {kept}' if kept else ''}, {maps}{audited}.",
         *told(boards, _trainings),
     ]
     return " ".join(filter(None, sentences))
 
 
 def told(boards: Sequence[Leaderboard], say: Callable[[Leaderboard], str]) -> list[str]:
-    """What there is to say of tables: once where it is the same of all, else of each."""
-    said = [say(board) for board in boards]
-    if len(set(said)) == 1:
-        return said[:1]
-    return [f"{board.where}: {text}" for board, text in zip(boards, said, strict=True) if text]
+    """What there is to say of tables: once where it is the same of all, else of those of which it is."""
+    where: dict[str, list[str]] = {}
+    for board in boards:
+        where.setdefault(say(board), []).append(board.where)
+    if len(where) == 1:
+        return [*where]
+    return [f"{' and '.join(tables)}: {text}" for text, tables in where.items() if text]
 
 
 def protocols(boards: Sequence[Leaderboard]) -> str:
@@ -50,10 +51,12 @@ def protocols(boards: Sequence[Leaderboard]) -> str:
     )
 
 
-def _facts(board: Leaderboard) -> tuple[str, str, str]:
+def _facts(board: Leaderboard) -> tuple[str, ...]:
     facts, models = board.comparison, dict.fromkeys(line.origin.model for line in board.groups[0].lines)
     model = next(iter(models)) if len(models) == 1 else "models as the rows name them"
-    return facts.dataset, model, facts.threat
+    kept = "prediction kept" if facts.keep_prediction else ""
+    explained = "the model's own prediction" if facts.label == "predicted" else "the true class"
+    return facts.dataset, model, str(facts.images), facts.threat, kept, f"{facts.reduction} maps of {explained}"
 
 
 def _trainings(board: Leaderboard) -> str:
@@ -65,7 +68,8 @@ def _trainings(board: Leaderboard) -> str:
 def legend(*boards: Leaderboard) -> str:
     """How to read the numbers."""
     board = boards[0]
-    under = [f", under {item.attack} on the attacked images" for item in board.accuracies if item.attack]
+    attacks = dict.fromkeys(item.attack for each in boards for item in each.accuracies if item.attack)
+    under = [f", under {attack} on the attacked images" for attack in attacks]
     seeds = SEEDS if any(item.groups[0].means for item in boards) else ""
     marked = "marked entries are the best and those that no other can be told apart from and above"
     each = ", of each by itself" if len(boards) > 1 else ""

@@ -67,6 +67,7 @@ def _whole(board: Leaderboard) -> Json:
             over_seeds.append(_over_seeds(entry))
     return {
         **({"where": board.where} if board.where else {}),
+        **({"part": board.part} if board.part else {}),
         "comparison": plain(board.comparison),
         "interval": board.interval,
         "choices": [plain(choice.settled()) for choice in board.choices],

@@ -1,10 +1,13 @@
-"""Axes that sweep: ``--eps 2/255,4/255`` stands for two runs that differ in nothing else, in one table."""
+"""Axes that sweep: ``--eps 2/255,4/255`` stands for two runs that differ in nothing else, in one table.
+
+The parts of a protocol are such runs too, which differ in whatever the protocol says.
+"""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from attrobust.naming.spec import parse_specs
@@ -13,43 +16,70 @@ from attrobust.types import UsageError, parse_number
 
 @dataclass(frozen=True, kw_only=True)
 class Combination:
-    """One value of every axis that may sweep.
+    """One value of every axis that may sweep, and a part of the protocol.
 
     Attributes:
-        dataset, model, eps: as the options have it; None where nothing was typed.
+        part: its name; empty where the protocol has no parts.
+        dataset, model, eps: as the options, or the part, have it; None where nothing was typed.
         axes: names of those that sweep.
+        differences: of a part, what tells it from the others in words, radii that sweep apart.
+        beside: names of the parts with other rows of the same table, its own among them.
     """
 
+    part: str = ""
     dataset: str | None = None
     model: str | None = None
     eps: str | None = None
     axes: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
         """What tells it from the others, e.g. ``digits, eps 2/255``; empty where nothing sweeps."""
-        values = {axis: str(getattr(self, axis)) for axis in self.axes}
-        return ", ".join(f"eps {value}" if axis == "eps" else value for axis, value in values.items())
+        return self._words(self.part)
+
+    @property
+    def table(self) -> str:
+        """What tells the table that its rows stand in from the others; empty where that is its own."""
+        return self._words(" and ".join(self.beside)) if len(self.beside) > 1 else ""
 
     @property
     def folder(self) -> str:
-        """The same as the name of a folder, e.g. ``digits-eps-2-255``."""
-        return re.sub(r"[^\w.]+", "-", self.words)
+        """Part and axes as the name of a folder, e.g. ``digits-eps-2-255``."""
+        return re.sub(r"[^\w.]+", "-", ", ".join(filter(None, [self.part, *self._axes])))
+
+    def _words(self, parts: str) -> str:
+        return ", ".join(filter(None, [parts, *self._axes, *self.differences]))
+
+    @property
+    def _axes(self) -> list[str]:
+        values = {axis: str(getattr(self, axis)) for axis in self.axes}
+        return [f"eps {value}" if axis == "eps" else value for axis, value in values.items()]
 
 
-def combinations(*, dataset: str | None, model: str | None, eps: str | None) -> list[Combination]:
+def combinations(
+    *, dataset: str | None, model: str | None, eps: str | None, parts: Mapping[str, str] | None = None
+) -> list[Combination]:
     """All combinations of what options list, the last axis fastest; one where nothing sweeps.
+
+    Args:
+        dataset, model, eps: as typed; None where nothing was.
+        parts: by name, the radii of a protocol's parts, which those that were typed replace; None where it has none.
 
     Raises:
         UsageError: an empty value, or one that is there twice.
     """
-    values = {"dataset": _listed(dataset, "--dataset", _specs), "model": _listed(model, "--model", _specs)}
-    values["eps"] = _listed(eps, "--eps", _radii)
-    axes = tuple(axis for axis, found in values.items() if len(found) > 1)
-    found = [
-        Combination(**dict(zip(values, picked, strict=True)), axes=axes)
-        for picked in itertools.product(*values.values())
-    ]
+    found: list[Combination] = []
+    stated: Mapping[str, str | None] = parts or {"": None}
+    for part, radii in stated.items():
+        values = {"dataset": _listed(dataset, "--dataset", _specs), "model": _listed(model, "--model", _specs)}
+        values["eps"] = _listed(radii if eps is None else eps, "--eps", radii_of)
+        axes = tuple(axis for axis, listed in values.items() if len(listed) > 1)
+        found += [
+            Combination(part=part, dataset=one, model=other, eps=radius, axes=axes)
+            for one, other, radius in itertools.product(*values.values())
+        ]
     for index, item in enumerate(found):
         for other in found[:index]:
             if item.folder == other.folder:
@@ -83,7 +113,8 @@ def _specs(text: str, option: str) -> list[str]:
     return [str(spec) for spec in parse_specs(text, option)]
 
 
-def _radii(text: str, option: str) -> list[str]:
+def radii_of(text: str, option: str) -> list[str]:
+    """The radii that are listed in ``2/255,4/255``; raises UsageError, which names ``option``, on anything else."""
     pieces = [piece.strip() for piece in text.split(",")]
     if not all(pieces):
         raise UsageError(f"{option} {text!r} has an empty value; list radii separated by commas, e.g. 2/255,4/255")

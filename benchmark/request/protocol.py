@@ -13,6 +13,8 @@ from attrobust.threat import ThreatModel
 from attrobust.types import UsageError, parse_number
 
 FOLDER = Path(__file__).parent / "protocols"
+PAPERS = FOLDER / "papers"
+"""Protocols of papers, as far as what they did is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,21 @@ class Protocol:
             raise UsageError(str(error)) from error
 
 
+def protocol_file(name: str) -> Path:
+    """The file of a shipped protocol, or of a path ending in ``.toml``; raises UsageError where there is none."""
+    return settings.find_file("protocol", name, FOLDER, PAPERS)
+
+
 def load_protocol(name: str) -> Protocol:
-    """The shipped protocol of a name, or that in the file of a path ending in ``.toml``; raises UsageError."""
-    path = settings.find_file("protocol", name, FOLDER)
-    return settings.read(Protocol, path, {"name": path.stem, "modified": ()})
+    """The shipped protocol of a name, or that in the file of a path ending in ``.toml``; raises UsageError.
+
+    Of a protocol with parts it is what they have in common, see ``request.parts``.
+    """
+    path = protocol_file(name)
+    values = {key: value for key, value in settings.table(path).items() if key != "parts"}
+    return protocol_from(values, path.stem, str(path))
+
+
+def protocol_from(values: dict[str, Any], name: str, where: str) -> Protocol:
+    """A protocol from the values of a table; raises UsageError, which begins with ``where``."""
+    return settings.settings_from(Protocol, values, where, {"name": name, "modified": ()})

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from attrobust.benchmark.store.audits import AUDITS
 from attrobust.benchmark.store.rows import Record, ScoredRow
 from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.benchmark.store.store import AGAIN, SWEEP, Store
@@ -22,10 +23,14 @@ class SweptRun(Record, frozen=True, kw_only=True):
     Attributes:
         folder: its name, inside the sweep's.
         words: what tells it from the others, as tables say it.
+        part: of the protocol that it is; empty where the protocol has no parts.
+        table: what tells the table of its rows from the others, where other runs have rows in it too; else empty.
     """
 
     folder: str
     words: str
+    part: str = ""
+    table: str = ""
 
 
 class Sweep(Record, frozen=True, kw_only=True):
@@ -64,25 +69,32 @@ def write_sweep(folder: Path, sweep: Sweep) -> None:
         raise UsageError(f"--out {folder} cannot be written: {error.strerror}") from error
 
 
-def take_over(target: Store, source: Store) -> None:
-    """Give a run what a finished one of the same images and networks has computed and its attacks do not decide.
+def take_over(target: Store, source: Store, *, same_threat: bool) -> None:
+    """Give a run what a finished one of the same images and networks has computed that it may need too.
 
-    These are weights, which stay one file on disk where the system can do that, and rows without attack.
+    These are weights, which stay one file on disk where the system can do that, and rows without attack. Under the same
+    threat they are also audits, and rows of accuracy under attack.
 
     Args:
         target: locked.
         source: of the other run.
+        same_threat: whether both have the same norm, radius and rule for predictions.
     """
-    for card in sorted((source.folder / "checkpoints").glob("*.toml")):
-        for path in (card.with_suffix(".pt"), card):
-            _linked(path, target.folder / "checkpoints" / path.name)
+    names = [path for card in _in(source, "checkpoints", "*.toml") for path in (card.with_suffix(".pt"), card)]
+    for path in names + (_in(source, AUDITS, "*.json") if same_threat else []):
+        _linked(path, target.folder / path.parent.name / path.name)
     known, rows = target.rows(), source.rows()
     for entry in source.plan().entries:
         row = rows[entry.row]
-        if isinstance(row, ScoredRow) and not entry.attack and not isinstance(known.get(entry.row), ScoredRow):
+        wanted = not entry.attack or (same_threat and not entry.explainer)
+        if isinstance(row, ScoredRow) and wanted and not isinstance(known.get(entry.row), ScoredRow):
             target.copy_scores(source, row)
             target.append([row])
             known[entry.row] = row
+
+
+def _in(store: Store, folder: str, pattern: str) -> list[Path]:
+    return sorted((store.folder / folder).glob(pattern))
 
 
 def _linked(path: Path, place: Path) -> None:

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from attrobust.attacks import registry
 from attrobust.attacks.auto import DRAWS, Auto, descent
 from attrobust.attacks.base import Attack, Context
-from attrobust.attacks.direct import Direct
 from attrobust.attacks.noise import Noise
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.data.digits import Digits
