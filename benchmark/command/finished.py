@@ -78,7 +78,13 @@ def shard_done(store: Store, *, as_json: bool) -> None:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Print what is wrong with runs; returns the exit code."""
+    """Print what is wrong with runs, or contest a number of one; returns the exit code."""
+    from attrobust.benchmark.command import board
+
+    if options.stronger:
+        return board.stronger(options)
+    if options.by:
+        raise UsageError("--by names who found the images of --stronger; name their file too")
     failed = False
     for path in options.runs:
         groups, wrong = together([path]), 0
@@ -98,6 +104,9 @@ def verify(options: argparse.Namespace) -> int:
             stale = stale_tables(path, groups)
             wrong += len(stale)
             sys.stdout.writelines(f"{path}: {line}\n" for line in stale)
+        if not wrong and options.recompute:
+            board.load_all(options.plugin)
+            wrong += not board.recompute(path, options.recompute, options.images, options.data_root)
         failed = failed or bool(wrong)
     return 1 if failed else 0
 

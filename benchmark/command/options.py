@@ -30,10 +30,12 @@ EXAMPLES = """examples:
   run_benchmark.py --list methods:aga
   run_benchmark.py report results/runs/quick --export latex
   run_benchmark.py verify results/runs/quick
+  run_benchmark.py verify results/fashion-v1 --recompute 4
+  run_benchmark.py submit results/runs/mine
   run_benchmark.py check mine.py
 
 Names take settings, name:key=value,key=value; numbers may be fractions, 8/255. Values in braces, key={a,b}, stand for
-one name each; quote them, or the shell takes them apart. Other commands: report, verify, clean, check.
+one name each; quote them, or the shell takes them apart. Other commands: report, verify, submit, clean, check.
 """
 
 
@@ -203,7 +205,56 @@ def verify_parser() -> Parser:
         description="Recompute every stored number from its per-image scores and check every hash.",
         allow_abbrev=False,
     )
-    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN")
+    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN", help="folders of runs, sweeps or boards")
+    parser.add_argument(
+        "--recompute",
+        type=positive,
+        metavar="N",
+        help="also compute N cells again from weights with the present code: always the same ones, spread over "
+        "networks, explainers and attacks",
+    )
+    parser.add_argument("--images", type=positive, default=8, metavar="N", help="of each of these cells (default: 8)")
+    parser.add_argument(
+        "--stronger",
+        type=some_path,
+        metavar="FILE.npz",
+        help="attacked images that lower a published number: the worst of each image is kept in a new row "
+        "(see docs/boards.md)",
+    )
+    parser.add_argument("--by", default="", metavar="NAME", help="who found the images of --stronger")
+    parser.add_argument("--data-root", type=some_path, metavar="DIR", help="folder that a dataset is read from")
+    parser.add_argument(
+        "--plugin", action="append", type=some_path, default=[], metavar="FILE.py", help="that the rows were made with"
+    )
+    return parser
+
+
+def submit_parser() -> Parser:
+    """The parser of ``submit``, which packs a run for a pull request."""
+    parser = Parser(
+        prog="run_benchmark.py submit",
+        description="Pack a finished run for a pull request: say which board it fits, compute a sample again, and copy "
+        "rows, scores, weights, cards and plug-in files. Exit codes: 0 packed, 1 it fits no board or does not come out "
+        "again, 2 a mistake in what was typed.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=some_path, metavar="RUN", help="folder of a finished run or sweep")
+    parser.add_argument(
+        "--to", type=some_path, metavar="FOLDER", help="an empty folder (default: results/submissions/RUN)"
+    )
+    parser.add_argument(
+        "--results",
+        type=some_path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of the boards (default: results)",
+    )
+    parser.add_argument("--by", default="", metavar="NAME", help="who hands it in")
+    parser.add_argument(
+        "--recompute", type=int, default=4, metavar="N", help="cells that are computed again (default: 4)"
+    )
+    parser.add_argument("--images", type=positive, default=8, metavar="N", help="of each of these cells (default: 8)")
+    parser.add_argument("--data-root", type=some_path, metavar="DIR", help="folder that a dataset is read from")
     return parser
 
 
@@ -240,6 +291,13 @@ def some_path(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; name a file or folder")
     return Path(text)
+
+
+def positive(text: str) -> int:
+    """A whole number above 0; raises ArgumentTypeError for anything else."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def formats_of(text: str) -> list[str]:

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from attrobust.benchmark.report.entries import printed_rows
 from attrobust.benchmark.report.notes import all_notes
 from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard, Mean, Metric, Number, beside
-from attrobust.benchmark.report.words import caption, header, legend, subset_title
+from attrobust.benchmark.report.words import CONTESTED, caption, header, legend, subset_title
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.schema import SCOPES
 from attrobust.types import Scope
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"
-FLAGGED = "\\textsuperscript{!}"
+FLAGGED, LOWERED = "\\textsuperscript{!}", "\\textsuperscript{\\dag}"
 SPECIAL = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}"},
-    **{"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}"},
+    **{"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", CONTESTED: "\\dag{}"},
 }
 
 ESCAPES = str.maketrans(SPECIAL)
@@ -75,7 +75,7 @@ def _entry(metric: Metric, number: Number) -> str:
     if not estimate.defined:
         return "undefined"
     mean, low, high = (_digits(metric.text(value)) for value in (estimate.mean, estimate.low, estimate.high))
-    flag = FLAGGED if number.flags else ""
+    flag = (FLAGGED if number.flags else "") + (LOWERED if number.contests else "")
     missing = f", {estimate.n - estimate.defined} undefined" if estimate.defined < estimate.n else ""
     interval = f"[{low}, {high}]" if low else ""
     return f"{_bold(mean, number.best)}{flag} {{\\scriptsize {interval}{missing}}}"
