@@ -45,7 +45,7 @@ class Published:
         weights: sha256 of the network's.
         higher_is_better: of the metric.
         flags: names and reasons; None where nothing was audited.
-        contests: who lowered it.
+        contests: who contested it.
     """
 
     row: str

@@ -1,6 +1,6 @@
 """What holds for published boards: rules over the folder ``results/`` as it is, and as it was at the last commit.
 
-A board may grow: new rows, new boards, numbers that somebody lowered with stronger images. Whatever else changes a
+A board may grow: new rows, new boards, numbers that somebody contested with stronger images. Whatever else changes a
 published number, or takes away a row, an image, a flag or a board, needs a higher version of the board and a line in
 CHANGELOG.md that names board and version.
 """

@@ -23,7 +23,7 @@ from attrobust.benchmark.report.verify import verify
 from attrobust.benchmark.report.write import FORMATS, write
 from attrobust.benchmark.statistics import estimates, shares
 from attrobust.benchmark.store.arrays import PerImage
-from attrobust.benchmark.store.contests import Shown, lowered, write_images
+from attrobust.benchmark.store.contests import Shown, with_contest, write_images
 from attrobust.benchmark.store.provenance import EVALUATION, code_digest, stamp
 from attrobust.benchmark.store.rows import Contest, ScoredRow
 from attrobust.threat import ThreatModel
@@ -36,8 +36,8 @@ LONGEST = 60
 
 
 @dataclass(frozen=True)
-class Lowered:
-    """A number that became lower; prints as one line.
+class Worse:
+    """A number that became worse for the network; prints as one line.
 
     Attributes:
         cell: that it is of.
@@ -55,8 +55,8 @@ class Lowered:
         return f"{number}: worse on {count} of {self.after.n} images, {old:.4f} -> {new:.4f}"
 
 
-def contest(board: Path, handed: HandedIn, by: str, data_root: Path | None) -> list[Lowered]:
-    """Score images that were handed in, and write a row for every number that they lower; tables are written again.
+def contest(board: Path, handed: HandedIn, by: str, data_root: Path | None) -> list[Worse]:
+    """Score images that were handed in, and write a row for every number that they make worse; tables are written again.
 
     Args:
         board: its folder.
@@ -65,7 +65,7 @@ def contest(board: Path, handed: HandedIn, by: str, data_root: Path | None) -> l
         data_root: the folder that datasets are read from.
 
     Returns:
-        What became lower; nothing is written where that is nothing.
+        What became worse for the network; nothing is written where nothing did.
 
     Raises:
         UsageError: the board is not sound, has no such number, or the images are others or out of the ball.
@@ -126,8 +126,8 @@ def contested_cell(cells: Sequence[StoredCell], handed: HandedIn) -> StoredCell:
     return left[0]
 
 
-def _written(cell: StoredCell, handed: HandedIn, by: str, scores: Scores) -> list[Lowered]:
-    """Write rows, scores and images of all metrics that became lower."""
+def _written(cell: StoredCell, handed: HandedIn, by: str, scores: Scores) -> list[Worse]:
+    """Write rows, scores and images of all metrics that became worse."""
     feasible: Booleans = scores.feasible.numpy()
     stored = [cell.store.load(row) for row in cell.standing]
     improved = [
@@ -144,7 +144,7 @@ def _written(cell: StoredCell, handed: HandedIn, by: str, scores: Scores) -> lis
             entry = Contest(by=by, images_sha256=images, improved=int(improved[index].sum()), code=code)
             values: Floats = scores.values[index].numpy()
             merged = _merged(loaded, handed.ids[improved[index]], values[improved[index]], by)
-            found.append(Lowered(cell, row, _row(cell, row, merged, entry)))
+            found.append(Worse(cell, row, _row(cell, row, merged, entry)))
     cell.store.append([item.after for item in found])
     return found
 
@@ -169,7 +169,7 @@ def _row(cell: StoredCell, row: ScoredRow, merged: PerImage, entry: Contest) -> 
     (estimate,) = estimates([merged.scores], [row.metric.unit])
     found = (estimate.mean, estimate.low, estimate.high)
     mean, low, high = (value if math.isfinite(value) else None for value in found)
-    new = lowered(row, entry)
+    new = with_contest(row, entry)
     sha256 = cell.store.save_scores(new.fingerprint, merged.scores, merged.feasible, merged.worst, merged.members)
     return replace(
         new,

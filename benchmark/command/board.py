@@ -64,7 +64,7 @@ def stronger(options: argparse.Namespace) -> int:
     for line in found:
         sys.stdout.write(f"{folder}: {line}\n")
     if found:
-        sys.stdout.write(f"{folder}: {len(found)} numbers lowered by {options.by}; tables are written again\n")
+        sys.stdout.write(f"{folder}: {len(found)} numbers contested by {options.by}; tables are written again\n")
     else:
         sys.stdout.write(f"{folder}: no image is stronger than what is published for {handed.words}; nothing written\n")
     return 0

@@ -23,7 +23,7 @@ class Scored:
         values: scores of these images.
         feasible: whether the attack on each obeyed the rules.
         estimate: their mean and its percentile interval where the run computed it: over all images.
-        contests: who lowered them.
+        contests: who contested them.
     """
 
     values: Floats

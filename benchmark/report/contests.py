@@ -15,7 +15,7 @@ from attrobust.types import UsageError
 def contest_problems(store: Store, rows: Mapping[str, Row]) -> Iterator[str]:
     """One line for every contested row that its scores, its images or the row before do not bear out."""
     for row in contested(rows):
-        where = f"row {row.fingerprint[:12]} ({row.metric.label}), lowered by {row.contests[-1].by}"
+        where = f"row {row.fingerprint[:12]} ({row.metric.label}), contested by {row.contests[-1].by}"
         earlier = before(row, rows)
         if not isinstance(earlier, ScoredRow):
             yield f"{where}: the row that it lowers is missing"

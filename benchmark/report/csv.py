@@ -15,8 +15,8 @@ SHARED = ["protocol", "dataset", "model", "threat", "norm", "eps", "interval"]
 ROW = ["subset", "method", "seed", "checkpoint", "epochs", "recipe", "baseline"]
 PLACE = ["scope", "explainer", "attack", "metric"]
 VALUES = ["higher_is_better", "images", "undefined", "feasible", "mean", "ci_low", "ci_high", "seeds", "seed_error"]
-LOWERED = "contested_by"
-"""A column of tables in which somebody lowered a number."""
+CONTESTED_BY = "contested_by"
+"""A column of tables in which a number is contested."""
 DETAILS = ["worst", "worst_5_percent", "median", "best_5_percent", "rank", "best", "flags", "status"]
 
 
@@ -27,7 +27,7 @@ def render(*boards: Leaderboard) -> str:
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    columns = [*SHARED, *ROW, *PLACE, *VALUES, *DETAILS, *([LOWERED] if any_contested(boards) else [])]
+    columns = [*SHARED, *ROW, *PLACE, *VALUES, *DETAILS, *([CONTESTED_BY] if any_contested(boards) else [])]
     writer.writerow(columns)
     for board in boards:
         shared = {key: getattr(board.comparison, key) for key in ("protocol", "dataset", "threat")}
@@ -95,7 +95,7 @@ def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[st
         **dict(zip(DETAILS, map(metric.text, spread), strict=False)),
         "rank": "" if number.rank is None else number.rank,
         "flags": " ".join(flag.name for flag in number.flags),
-        LOWERED: "; ".join(dict.fromkeys(contest.by for contest in number.contests)),
+        CONTESTED_BY: "; ".join(dict.fromkeys(contest.by for contest in number.contests)),
         "status": "ok",
     }
 

@@ -13,7 +13,7 @@ from attrobust.benchmark.store.schema import SCOPES
 from attrobust.types import Scope
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"
-FLAGGED, LOWERED = "\\textsuperscript{!}", "\\textsuperscript{\\dag}"
+FLAGGED, DAGGER = "\\textsuperscript{!}", "\\textsuperscript{\\dag}"
 SPECIAL = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}"},
@@ -75,7 +75,7 @@ def _entry(metric: Metric, number: Number) -> str:
     if not estimate.defined:
         return "undefined"
     mean, low, high = (_digits(metric.text(value)) for value in (estimate.mean, estimate.low, estimate.high))
-    flag = (FLAGGED if number.flags else "") + (LOWERED if number.contests else "")
+    flag = (FLAGGED if number.flags else "") + (DAGGER if number.contests else "")
     missing = f", {estimate.n - estimate.defined} undefined" if estimate.defined < estimate.n else ""
     interval = f"[{low}, {high}]" if low else ""
     return f"{_bold(mean, number.best)}{flag} {{\\scriptsize {interval}{missing}}}"

@@ -43,7 +43,7 @@ class Stored:
         feasible: whether the attack on each obeyed the rules.
         estimate: the mean of the scores and its percentile interval, which the run computed; None where no digest
             says that the row is as the run wrote it.
-        contests: who lowered it.
+        contests: who contested it.
     """
 
     scores: Floats

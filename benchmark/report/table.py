@@ -74,7 +74,7 @@ class Number:
         rank: one more than the rows of the group that are better and can be told from it; None where it is not ranked.
         spread: quantiles and the worst image; None where there are none.
         flags: reasons not to trust it.
-        contests: who lowered it after the run, with stronger images.
+        contests: who made it worse after the run, with stronger images.
     """
 
     estimate: Estimate | None
