@@ -167,7 +167,7 @@ def of_mean(old: Floats, new: Floats, whole: Floats, *, unit: bool, higher_is_be
 
 
 def _contested(cell: StoredCell, row: ScoredRow, opener: Opener) -> Disagreement | None:
-    """What is wrong with the images that lowered a row: their scores must come out again, image by image."""
+    """What is wrong with the images behind a contested row: their scores must come out again, image by image."""
     shown = read_images(cell.store.folder, row.contests[-1].images_sha256)
     loaded = cell.store.load(row)
     index = next(i for i, item in enumerate(cell.standing) if item is row)

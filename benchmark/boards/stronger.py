@@ -56,7 +56,7 @@ class Worse:
 
 
 def contest(board: Path, handed: HandedIn, by: str, data_root: Path | None) -> list[Worse]:
-    """Score images that were handed in, and write a row for every number that they make worse; tables are written again.
+    """Score images that were handed in; write a row for every number that they make worse, and the tables again.
 
     Args:
         board: its folder.

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 
 from attrobust.benchmark.command.ending import Ended, raise_on_signals
 from attrobust.benchmark.command.listing import REGISTRIES, listing
-from attrobust.benchmark.command.options import (
-    benchmark_parser,
+from attrobust.benchmark.command.options import benchmark_parser, formats_of
+from attrobust.benchmark.command.parsers import (
     check_parser,
     clean_parser,
-    formats_of,
     report_parser,
     submit_parser,
     verify_parser,

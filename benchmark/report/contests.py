@@ -18,7 +18,7 @@ def contest_problems(store: Store, rows: Mapping[str, Row]) -> Iterator[str]:
         where = f"row {row.fingerprint[:12]} ({row.metric.label}), contested by {row.contests[-1].by}"
         earlier = before(row, rows)
         if not isinstance(earlier, ScoredRow):
-            yield f"{where}: the row that it lowers is missing"
+            yield f"{where}: the row that it contests is missing"
             continue
         try:
             yield from (f"{where}: {problem}" for problem in _problems(store, row, earlier))

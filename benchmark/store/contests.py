@@ -1,4 +1,4 @@
-"""Rows that somebody lowered after the run: which row stands for which, and the images that show it.
+"""Rows that stronger images made worse after the run: which row stands for which, and the images that show it.
 
 A row of a run is never changed. A contested row stands beside it, with a fingerprint of its own, and keeps for every
 image the worst score of all. Its images lie in ``contests/``.
@@ -55,12 +55,12 @@ def standing(rows: Mapping[str, Row]) -> dict[str, Row]:
 
 
 def before(row: ScoredRow, rows: Mapping[str, Row]) -> Row | None:
-    """The row that a contested one lowered; None where it is not there."""
+    """The row that a contested one was before its last contest; None where it is not there."""
     key, earlier = key_of(row), row.contests[:-1]
     return rows.get(contested_fingerprint(key, as_json(earlier)) if earlier else key)
 
 
-def lowered(row: ScoredRow, contest: Contest) -> ScoredRow:
+def with_contest(row: ScoredRow, contest: Contest) -> ScoredRow:
     """A row with one contest more, and the fingerprint that it then has."""
     contests = (*row.contests, contest)
     return replace(row, contests=contests, fingerprint=contested_fingerprint(key_of(row), as_json(contests)), digest="")

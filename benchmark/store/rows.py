@@ -132,7 +132,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Contest(Record, frozen=True, kw_only=True):
-    """Images with which somebody lowered a number.
+    """Stronger images, which make a number worse for the network.
 
     Attributes:
         by: the finder's name.
@@ -216,7 +216,7 @@ class ScoredRow(RowBase, frozen=True, kw_only=True, tag="ok", omit_defaults=True
         flags: what the audit found of the network and its explainer; absent where nothing was audited.
         audit: digest of the sources that looked for flags; absent where nothing was audited.
         guessing: for clean accuracy, the share of its images that are of their most frequent class.
-        contests: of a number that was lowered after it was published, who lowered it, in that order; such a row stands
+        contests: of a number that stronger images made worse after the run, whose, in that order; such a row stands
             beside the one that the run wrote.
     """
 
@@ -249,7 +249,7 @@ def row_fingerprint(cell: Mapping[str, Any], metric: Mapping[str, Any]) -> str:
 
 
 def contested_fingerprint(row: str, contests: Any) -> str:
-    """The key of a row that somebody lowered.
+    """The key of a contested row.
 
     Args:
         row: key of its metric and cell, under which the run wrote it.
