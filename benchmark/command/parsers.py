@@ -49,7 +49,7 @@ def verify_parser() -> Parser:
         "--stronger",
         type=some_path,
         metavar="FILE.npz",
-        help="attacked images that are stronger than the published attack: the worst of each image is kept in a new row "
+        help="attacked images that are stronger than what is published: the worst of each image is kept in a new row "
         "(see docs/boards.md)",
     )
     parser.add_argument("--by", default="", metavar="NAME", help="who found the images of --stronger")
