@@ -71,7 +71,10 @@ class StoredCell:
 
 
 def cells_of(stores: dict[str, Store]) -> list[StoredCell]:
-    """Every cell with scores that tables show and that can be computed again without training."""
+    """Every cell with scores that tables show and that can be computed again without training, once.
+
+    A sanity-check baseline shares cells, such as the accuracy, with the network that it is made of.
+    """
     found: dict[tuple[str, int, str, str, str], list[tuple[ScoredRow, ScoredRow]]] = {}
     places: dict[tuple[str, int, str, str, str], SubjectEntry] = {}
     for words, store in stores.items():
@@ -86,7 +89,7 @@ def cells_of(stores: dict[str, Store]) -> list[StoredCell]:
                 key = (words, entry.subject, entry.explainer, entry.attack, row.metric.scope)
                 found.setdefault(key, []).append((base, row))
                 places[key] = plan.subjects[entry.subject]
-    return [
+    cells = [
         StoredCell(
             store=stores[key[0]],
             run=key[0],
@@ -98,6 +101,7 @@ def cells_of(stores: dict[str, Store]) -> list[StoredCell]:
         )
         for key, pairs in found.items()
     ]
+    return [*{cell.key: cell for cell in reversed(cells)}.values()][::-1]
 
 
 def sample(cells: Sequence[StoredCell], count: int, images: int) -> list[StoredCell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from attrobust.benchmark.boards.submit import PLUGINS
 from attrobust.benchmark.request.plugins import load_plugin
 
 from helpers.boards import NAME, copied, row_of, with_scores
-from helpers.processes import git
 from helpers.runs import ROOT
 
 RESULTS = ROOT / "results"
@@ -55,6 +55,11 @@ def test_a_sample_of_the_cells_comes_out_again(board: str) -> None:
 def test_submissions_are_for_boards_that_there_are() -> None:
     facts = {board: read_facts(RESULTS / board) for board in BOARDS}
     assert {board: item.of for board, item in facts.items() if item.of and item.of not in facts} == {}
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True)
 
 
 def test_the_state_that_was_published_is_found_in_git(
