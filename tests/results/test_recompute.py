@@ -15,7 +15,7 @@ from msgspec import structs
 
 from attrobust.benchmark.boards.board import stores_of
 from attrobust.benchmark.boards.opened import Opener
-from attrobust.benchmark.boards.recompute import OF_MEAN, of_mean, per_image, recompute, scores_of
+from attrobust.benchmark.boards.recompute import OF_MEAN, allowance, of_mean, per_image, recompute, scores_of
 from attrobust.benchmark.boards.sample import StoredCell, cells_of, sample
 from attrobust.benchmark.checkpoints.card import shipped
 from attrobust.benchmark.store.store import Store
@@ -133,16 +133,18 @@ def test_the_tolerances_are_those_that_are_stated() -> None:
     assert per_image(old, old + 5e-5) == ""
     assert "3 of 4 images differ, e.g. 0.2 is now 0.21" in per_image(old, old + 0.01)
     assert per_image(old, np.nan_to_num(old)) != ""
-    assert of_mean(old, old + 0.9 * OF_MEAN, old, unit=True, higher_is_better=True) == ""
-    assert of_mean(old, old + 1.1 * OF_MEAN, old, unit=True, higher_is_better=True).startswith("weaker: ")
-    assert of_mean(old, old - 1.1 * OF_MEAN, old, unit=True, higher_is_better=True).startswith("stronger: ")
-    assert of_mean(old, old + 1.1 * OF_MEAN, old, unit=True, higher_is_better=False).startswith("stronger: ")
+    allowed = allowance(old, 4, unit=True, binary=False)
+    assert allowed == OF_MEAN == 0.02
+    assert of_mean(old, old + 0.9 * allowed, allowed, higher_is_better=True) == ""
+    assert of_mean(old, old + 1.1 * allowed, allowed, higher_is_better=True).startswith("weaker: ")
+    assert of_mean(old, old - 1.1 * allowed, allowed, higher_is_better=True).startswith("stronger: ")
+    assert of_mean(old, old + 1.1 * allowed, allowed, higher_is_better=False).startswith("stronger: ")
     # One image in the other direction by as much evens out.
-    assert of_mean(old, old + np.array([0.2, -0.2, 0.0, 0.0]), old, unit=True, higher_is_better=True) == ""
-    wide = 100 * old
-    assert of_mean(wide, wide + 7, wide, unit=False, higher_is_better=False) == ""
-    assert of_mean(wide, wide + 9, wide, unit=False, higher_is_better=False).startswith("stronger: ")
-    assert of_mean(old[2:3], old[:1], old, unit=True, higher_is_better=True) != ""
+    assert of_mean(old, old + np.array([0.2, -0.2, 0.0, 0.0]), allowed, higher_is_better=True) == ""
+    assert of_mean(old[2:3], old[:1], allowed, higher_is_better=True) != ""
+    assert allowance(100 * old, 4, unit=False, binary=False) == pytest.approx(25 * np.nanstd(old))
+    assert allowance(old * np.nan, 4, unit=False, binary=False) > 0
+    assert 1 / 8 < allowance(old, 8, unit=True, binary=True) < 2 / 8
 
 
 def test_a_copy_of_a_board_elsewhere_comes_out_again(results: Path, tmp_path: Path) -> None:
