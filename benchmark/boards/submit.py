@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrobust.benchmark.boards.board import FILE, LICENCE, BoardFacts, stores_of
@@ -21,18 +22,20 @@ LEFT_OUT = (".resume", ".lock")
 PLUGINS = "plugins"
 
 
-def pack(run: Path, to: Path, fit: Fit, by: str, plugins: Sequence[Path]) -> None:
-    """Copy all that a run publishes into a folder that does not exist yet, or is empty.
+@contextmanager
+def packing(run: Path, to: Path, fit: Fit, by: str, plugins: Sequence[Path]) -> Iterator[Path]:
+    """Copy all that a run publishes into a new folder beside its place, which is removed unless it is put there.
 
     Args:
         run: folder of a run or a sweep.
-        to: the folder.
+        to: its place, which does not exist yet or is empty.
         fit: the board that it is for.
         by: who hands it in.
         plugins: files that the run was made with.
 
     Raises:
-        UsageError: the folder holds something, or weights that were handed in are not where they were.
+        UsageError: the place holds something or cannot be written, or weights that were handed in are not where they
+            were.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UsageError(f"--to {to} holds something already; name an empty folder")
@@ -51,13 +54,18 @@ def pack(run: Path, to: Path, fit: Fit, by: str, plugins: Sequence[Path]) -> Non
         for file in plugins:
             _copy_file(file, partial / PLUGINS / file.name)
         BoardFacts(version=1, licence=LICENCE, tracks=(fit.track,), of=fit.board, by=by).write(partial)
-        if to.is_dir():
-            to.rmdir()
-        partial.rename(to)
+        yield partial
     except OSError as error:
         raise UsageError(f"--to {to} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def put(packed: Path, to: Path) -> None:
+    """Give a packed folder its place."""
+    if to.is_dir():
+        to.rmdir()
+    packed.rename(to)
 
 
 def handed_in(store: Store) -> Iterator[tuple[str, Path]]:

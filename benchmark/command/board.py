@@ -11,7 +11,7 @@ from pathlib import Path
 from attrobust.benchmark.boards.board import stores_of
 from attrobust.benchmark.boards.fit import Fit, fits_of
 from attrobust.benchmark.boards.sample import cells_of, sample
-from attrobust.benchmark.boards.submit import pack, size_of
+from attrobust.benchmark.boards.submit import packing, put, size_of
 from attrobust.benchmark.command.options import benchmark_parser
 from attrobust.benchmark.report.verify import verify
 from attrobust.benchmark.request.plugins import load_plugin
@@ -19,7 +19,7 @@ from attrobust.files import size_words
 from attrobust.types import UsageError
 
 
-def recompute(folder: Path, count: int, images: int, data_root: Path | None) -> bool:
+def recompute(folder: Path, count: int, images: int, data_root: Path | None, shown: str = "") -> bool:
     """Compute a sample of a board's cells again and print what does not agree; returns whether all does.
 
     Args:
@@ -27,12 +27,14 @@ def recompute(folder: Path, count: int, images: int, data_root: Path | None) -> 
         count: how many cells.
         images: of each.
         data_root: the folder that datasets are read from.
+        shown: what lines call the folder; its path where it is left out.
     """
+    shown = shown or str(folder)
     cells = cells_of(stores_of(folder))
     chosen = sample(cells, count, images)
     estimate = sum(cell.seconds(images) for cell in chosen)
     sys.stderr.write(
-        f"{folder}: computing {len(chosen)} of {len(cells)} cells again, on at most {images} images each; "
+        f"{shown}: computing {len(chosen)} of {len(cells)} cells again, on at most {images} images each; "
         f"where they were made this took {estimate:.0f} s\n"
     )
     # Imported late, so that the folder's own mistakes are answered at once.
@@ -45,9 +47,9 @@ def recompute(folder: Path, count: int, images: int, data_root: Path | None) -> 
         wrong += len(found)
         sys.stderr.write(f"{number}/{len(chosen)} {cell}: {'differs' if found else 'agrees'}\n")
         for line in found:
-            sys.stdout.write(f"{folder}: {line}\n")
+            sys.stdout.write(f"{shown}: {line}\n")
     seconds = time.monotonic() - started
-    sys.stdout.write(f"{folder}: {len(chosen)} cells computed again in {seconds:.0f} s, {wrong} numbers differ\n")
+    sys.stdout.write(f"{shown}: {len(chosen)} cells computed again in {seconds:.0f} s, {wrong} numbers differ\n")
     return not wrong
 
 
@@ -89,10 +91,12 @@ def submit(options: argparse.Namespace) -> int:
         _say(fit)
     plugins = plugins_of(run)
     load_all(plugins)
-    if options.recompute and not recompute(run, options.recompute, options.images, options.data_root):
-        return _refused(["what was computed again differs, see above"])
     to: Path = options.to or options.results / "submissions" / run.resolve().name
-    pack(run, to, fitting[0], options.by, plugins)
+    with packing(run, to, fitting[0], options.by, plugins) as packed:
+        # What is packed is checked, and not the run, since that is what others will have.
+        if options.recompute and not recompute(packed, options.recompute, options.images, options.data_root, str(run)):
+            return _refused(["what was computed again differs, see above"])
+        put(packed, to)
     whole, weights = size_of(to)
     sys.stdout.write(
         f"packed {to}: {size_words(whole)}, of which {size_words(weights)} are weights; add it to a pull request\n"
