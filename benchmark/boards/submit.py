@@ -50,7 +50,7 @@ def packing(run: Path, to: Path, fit: Fit, by: str, plugins: Sequence[Path]) -> 
             for name in (SWEEP, *TABLES):
                 _copy_file(run / name, partial / name)
         for label, file in weights.items():
-            _copy_file(file, partial / HANDED_IN / f"{label}{file.suffix}")
+            _copy_file(file, partial / HANDED_IN / f"{label.replace('/', '-')}{file.suffix}")
         for file in plugins:
             _copy_file(file, partial / PLUGINS / file.name)
         BoardFacts(version=1, licence=LICENCE, tracks=(fit.track,), of=fit.board, by=by).write(partial)
