@@ -25,8 +25,8 @@ from attrobust.benchmark.boards.opened import Opener, attack_of, explainer_of, m
 from attrobust.benchmark.boards.sample import StoredCell
 from attrobust.benchmark.evaluation.evaluate import accuracy_under_attack, evaluate, judge
 from attrobust.benchmark.evaluation.scores import Scores, joined, unattacked
-from attrobust.benchmark.store.contests import read_images
-from attrobust.benchmark.store.rows import ScoredRow
+from attrobust.benchmark.store.contests import before, read_images
+from attrobust.benchmark.store.rows import Row, ScoredRow
 from attrobust.maps.seeds import derive_seed
 from attrobust.networks.copying import independent_copy
 from attrobust.process import seeded
@@ -72,7 +72,7 @@ def recompute(cell: StoredCell, opener: Opener, images: int) -> list[Disagreemen
     try:
         scores = scores_of(cell, opener, rows)
         found = [_compared(cell, row, _chosen(cell, row, rows), scores, index) for index, row in enumerate(cell.rows)]
-        contests = [_contested(cell, row, opener) for row in cell.standing if row.contests]
+        contests = contests_again(cell, opener)
     except UsageError as error:
         return [Disagreement(cell, "", f"cannot be computed again: {error}")]
     except Exception as error:  # Whatever an item raises is said of its cell, and the others are still computed.
@@ -171,27 +171,39 @@ def of_mean(old: Floats, new: Floats, allowed: float, *, higher_is_better: bool)
     if not both.any():
         same = (np.isfinite(old) == np.isfinite(new)).all()
         return "" if same else "images with a defined score have none now, or the other way round"
-    before, after = float(old[both].mean()), float(new[both].mean())
-    if abs(after - before) <= allowed:
+    was, now = float(old[both].mean()), float(new[both].mean())
+    if abs(now - was) <= allowed:
         return ""
-    means = f"the mean of {int(both.sum())} images was {before:.4f} and is {after:.4f} (allowed {allowed:.4f})"
-    if (after < before) is higher_is_better:
+    means = f"the mean of {int(both.sum())} images was {was:.4f} and is {now:.4f} (allowed {allowed:.4f})"
+    if (now < was) is higher_is_better:
         return f"stronger: {means}; the board needs a new version, and CHANGELOG.md a line that says so"
     return f"weaker: {means}"
 
 
-def _contested(cell: StoredCell, row: ScoredRow, opener: Opener) -> Disagreement | None:
-    """What is wrong with the images behind a contested row: their scores must come out again, image by image."""
+def contests_again(cell: StoredCell, opener: Opener) -> list[Disagreement]:
+    """Score the images of every contest of a cell again; returns what does not come out, image by image.
+
+    Raises:
+        UsageError: something that the cell was computed with is not there, or has changed.
+    """
+    written, found = cell.store.rows(), []
+    for index, last in enumerate(cell.standing):
+        row: Row | None = last
+        while isinstance(row, ScoredRow) and row.contests:
+            if problem := _contested(replace(cell, rows=(cell.rows[index],)), row, opener):
+                found.append(Disagreement(cell, row.metric.label, f"contest of {row.contests[-1].by}: {problem}"))
+            row = before(row, written)
+    return found
+
+
+def _contested(cell: StoredCell, row: ScoredRow, opener: Opener) -> str:
+    """What is wrong with the images of a row's last contest; empty where nothing is."""
     shown = read_images(cell.store.folder, row.contests[-1].images_sha256)
     loaded = cell.store.load(row)
-    index = next(i for i, item in enumerate(cell.standing) if item is row)
     own = np.flatnonzero(loaded.worst == len(loaded.members) - 1)
-    one = replace(cell, rows=(cell.rows[index],), standing=(row,))
-    found = given_scores(one, opener, Given.of(shown.x, shown.ids), own.tolist())
-    problem = per_image(loaded.scores[own], found.values[0].numpy())
-    if not problem and not found.feasible.all():
-        problem = "an image breaks the rules of the attack"
-    return Disagreement(cell, row.metric.label, f"contest of {row.contests[-1].by}: {problem}") if problem else None
+    scores = given_scores(cell, opener, Given.of(shown.x, shown.ids), own.tolist())
+    problem = per_image(loaded.scores[own], scores.values[0].numpy())
+    return problem or ("" if scores.feasible.all() else "an image breaks the rules of the attack")
 
 
 def given_scores(cell: StoredCell, opener: Opener, given: Given, ids: Sequence[int]) -> Scores:

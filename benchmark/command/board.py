@@ -18,6 +18,9 @@ from attrobust.benchmark.request.plugins import load_plugin
 from attrobust.files import size_words
 from attrobust.types import UsageError
 
+IMAGES = 8
+"""Of each cell that is computed again, unless asked otherwise."""
+
 
 def recompute(folder: Path, count: int, images: int, data_root: Path | None, shown: str = "") -> bool:
     """Compute a sample of a board's cells again and print what does not agree; returns whether all does.
@@ -94,7 +97,7 @@ def submit(options: argparse.Namespace) -> int:
     to: Path = options.to or options.results / "submissions" / run.resolve().name
     with packing(run, to, fitting[0], options.by, plugins) as packed:
         # What is packed is checked, and not the run, since that is what others will have.
-        if options.recompute and not recompute(packed, options.recompute, options.images, options.data_root, str(run)):
+        if not recompute(packed, options.recompute, options.images or IMAGES, options.data_root, str(run)):
             return _refused(["what was computed again differs, see above"])
         put(packed, to)
     whole, weights = size_of(to)

@@ -85,6 +85,8 @@ def verify(options: argparse.Namespace) -> int:
         return board.stronger(options)
     if options.by:
         raise UsageError("--by names who found the images of --stronger; name their file too")
+    if not options.recompute and (options.images or options.data_root or options.plugin):
+        raise UsageError("--images, --data-root and --plugin are for --recompute N; verify alone needs none of them")
     failed = False
     for path in options.runs:
         groups, wrong = together([path]), 0
@@ -106,7 +108,7 @@ def verify(options: argparse.Namespace) -> int:
             sys.stdout.writelines(f"{path}: {line}\n" for line in stale)
         if not wrong and options.recompute:
             board.load_all(options.plugin)
-            wrong += not board.recompute(path, options.recompute, options.images, options.data_root)
+            wrong += not board.recompute(path, options.recompute, options.images or board.IMAGES, options.data_root)
         failed = failed or bool(wrong)
     return 1 if failed else 0
 

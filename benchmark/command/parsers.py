@@ -44,7 +44,7 @@ def verify_parser() -> Parser:
         help="also compute N cells again from weights with the present code: always the same ones, spread over "
         "networks, explainers and attacks",
     )
-    parser.add_argument("--images", type=positive, default=8, metavar="N", help="of each of these cells (default: 8)")
+    parser.add_argument("--images", type=positive, metavar="N", help="of each of these cells (default: 8)")
     parser.add_argument(
         "--stronger",
         type=some_path,
@@ -82,9 +82,9 @@ def submit_parser() -> Parser:
     )
     parser.add_argument("--by", default="", metavar="NAME", help="who hands it in")
     parser.add_argument(
-        "--recompute", type=int, default=4, metavar="N", help="cells that are computed again (default: 4)"
+        "--recompute", type=positive, default=4, metavar="N", help="cells that are computed again (default: 4)"
     )
-    parser.add_argument("--images", type=positive, default=8, metavar="N", help="of each of these cells (default: 8)")
+    parser.add_argument("--images", type=positive, metavar="N", help="of each of these cells (default: 8)")
     parser.add_argument("--data-root", type=some_path, metavar="DIR", help="folder that a dataset is read from")
     return parser
 

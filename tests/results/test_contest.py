@@ -21,12 +21,13 @@ from attrobust.benchmark.boards.opened import Opener
 from attrobust.benchmark.boards.rules import complaints
 from attrobust.benchmark.boards.sample import cells_of
 from attrobust.benchmark.store.contests import standing
+from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map
 from attrobust.threat import ThreatModel
 
-from helpers.boards import ATTACK, COMMAND, NAME, broken, made, rewritten, row_of
+from helpers.boards import ATTACK, COMMAND, NAME, broken, made, rewritten, row_of, with_scores
 from helpers.runs import run
 
 EPS, FINDER = 16 / 255, "A. Finder"
@@ -230,6 +231,7 @@ def test_files_that_are_none_and_options_that_do_not_go_together_are_refused(
         (["--stronger", good, "--by", "two\nlines"], "--by"),
         ([board, "--stronger", good, "--by", FINDER], "takes one folder"),
         (["--recompute", "0"], "no whole number above 0"),
+        (["--images", "4"], "are for --recompute"),
     ):
         code, _, err = run(["verify", board, *words], capsys)
         assert code == 2, words
@@ -275,6 +277,26 @@ def test_forged_contests_are_found(
 
     rewritten(board, claimed)
     assert {"sound", "number-moved"} <= broken(results, honest)
+
+
+def test_forged_scores_of_an_earlier_contest_do_not_come_out_again(
+    found: Found, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = results / NAME
+    for part, name in ((slice(0, 3), "A. First"), (slice(3, 6), "B. Second")):
+        some = {"x": found.x[part], "clean": found.clean[part], "ids": np.arange(6)[part]}
+        images = found.write(tmp_path / f"{name}.npz", **some)
+        assert run(["verify", board, "--stronger", images, "--by", name], capsys)[0] == 0
+    for row in Store(board).rows().values():
+        if isinstance(row, ScoredRow) and row.contests and row.metric.name == "topk":
+            scores = Store(board).load(row).scores
+            scores[0] = 0.0
+            with_scores(board, row, scores.tolist())
+    assert broken(results) == set()
+    code, out, _ = run(["verify", board, "--recompute", "1", "--images", "1"], capsys)
+    assert code == 1
+    assert "contest of A. First: 1 of" in out
+    assert "contest of B. Second" not in out
 
 
 def test_a_contest_of_a_sweep_finds_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from attrobust.benchmark.boards.board import boards_in, read_facts, stores_of
 from attrobust.benchmark.boards.history import PUBLISHED, NoHistoryError, published_state
 from attrobust.benchmark.boards.opened import Opener
-from attrobust.benchmark.boards.recompute import recompute
+from attrobust.benchmark.boards.recompute import contests_again, recompute
 from attrobust.benchmark.boards.rules import complaints
 from attrobust.benchmark.boards.sample import cells_of, sample
 from attrobust.benchmark.boards.submit import PLUGINS
@@ -50,6 +50,16 @@ def test_a_sample_of_the_cells_comes_out_again(board: str) -> None:
     opener = Opener(folder, None if root is None else Path(root))
     found = [line for cell in sample(cells, 4, images=4) for line in recompute(cell, opener, images=4)]
     assert [str(line) for line in found] == []
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_contest_comes_out_again(board: str) -> None:
+    folder, root = RESULTS / board, os.environ.get("ATTROBUST_DATA")
+    contested = [cell for cell in cells_of(stores_of(folder)) if any(row.contests for row in cell.standing)]
+    if root is None and not {cell.rows[0].cell.dataset["name"] for cell in contested} <= set(EMBEDDED):
+        pytest.skip("ATTROBUST_DATA names no folder with the images of the board")
+    opener = Opener(folder, None if root is None else Path(root))
+    assert [str(line) for cell in contested for line in contests_again(cell, opener)] == []
 
 
 def test_submissions_are_for_boards_that_there_are() -> None:

@@ -78,7 +78,7 @@ def test_weights_that_were_handed_in_are_of_another_track_and_are_packed(
     shutil.move(tmp_path / "mine.pt", tmp_path / "gone.pt")
     code, out, _ = run(["verify", to, "--recompute", "100", "--images", "2"], capsys)
     assert code == 0, out
-    code, _, err = run(["submit", tmp_path / "run", "--results", results, "--recompute", "0"], capsys)
+    code, _, err = run(["submit", tmp_path / "run", "--results", results, "--recompute", "1"], capsys)
     assert code == 2
     assert "the weights of mine are no longer at" in err
 
