@@ -5,7 +5,7 @@ How far scores may be apart, of one image or in the mean:
 - Without an attack, and under ``noise``, whose images do not depend on rounding, every image must agree.
 - A search of many steps follows rounding: two processors, or two versions of torch, end at other images of about the
   same harm. So the means over the sampled images must agree. Kernels of an older processor move single images of digits
-  by up to .013 of the top tenth, and means of twelve by up to .001.
+  by up to .026 of the top tenth, and means of twelve by up to .001.
 - A mean that is worse for the network by more than that says that the present code attacks better than the board did.
   The board then needs a new version.
 """

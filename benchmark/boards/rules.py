@@ -124,11 +124,7 @@ def _tables(folder: Path, board: str) -> Iterator[Complaint]:
 
 def _of_two(before: Path, after: Path, board: str, changelog: str) -> Iterator[Complaint]:
     """What holds between two states of a board."""
-    try:
-        old, new = _facts(before), _facts(after)
-        was, now = numbers_of(before), numbers_of(after)
-    except UsageError:
-        return  # Said of the board by itself, or of a state that is history.
+    old, new = _facts(before), _facts(after)
     versions = old.version if old else 1, new.version if new else 1
     if versions[1] < versions[0]:
         yield Complaint("version", board, f"version {versions[1]} comes after version {versions[0]}")
@@ -136,6 +132,15 @@ def _of_two(before: Path, after: Path, board: str, changelog: str) -> Iterator[C
         if not _is_named(changelog, board, versions[1]):
             yield Complaint("version", board, f"CHANGELOG.md has no line that names {board} and version {versions[1]}")
         return
+    try:
+        was = numbers_of(before)
+    except UsageError as error:
+        yield Complaint("readable", board, f"what was published cannot be read any more: {error}")
+        return
+    try:
+        now = numbers_of(after)
+    except UsageError:
+        return  # Said of the board by itself.
     yield from _moved(was, now, board)
 
 

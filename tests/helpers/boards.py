@@ -26,7 +26,7 @@ ATTACK = "topk:steps=4"
 COMMAND = [
     *(*COARSE, "--images", "6", "--explainers", "saliency", "--metrics", "topk:k=10%,spearman,normalized-l2,deletion"),
     *("--attacks", f"noise:draws=2,{ATTACK}", "--accuracy-attack", "apgd:steps=2", "--baselines", "constant-map"),
-    *("--methods", "natural,aga", "--epochs", "3", "--keep-images", "none", "--workers", "1"),
+    *("--methods", "natural,aga", "--epochs", "15", "--keep-images", "none", "--workers", "1"),
 ]
 """A board that takes seconds, with weights of its own."""
 

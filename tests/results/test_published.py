@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from attrobust.benchmark.boards.history import PUBLISHED, NoHistoryError, publis
 from attrobust.benchmark.boards.opened import Opener
 from attrobust.benchmark.boards.recompute import contests_again, recompute
 from attrobust.benchmark.boards.rules import complaints
-from attrobust.benchmark.boards.sample import cells_of, sample
+from attrobust.benchmark.boards.sample import StoredCell, cells_of, sample
 from attrobust.benchmark.boards.submit import PLUGINS
 from attrobust.benchmark.request.plugins import load_plugin
 
@@ -24,6 +25,16 @@ RESULTS = ROOT / "results"
 BOARDS = boards_in(RESULTS)
 EMBEDDED = ("digits", "shapes")
 """Datasets that need no files."""
+
+
+def opener_of(board: str, cells: Sequence[StoredCell]) -> Opener:
+    """What opens the cells of a board, with its plug-ins loaded; skips where its images are not there."""
+    root = os.environ.get("ATTROBUST_DATA")
+    if root is None and not {cell.rows[0].cell.dataset["name"] for cell in cells} <= set(EMBEDDED):
+        pytest.skip("ATTROBUST_DATA names no folder with the images of the board")
+    for plugin in sorted((RESULTS / board / PLUGINS).glob("*.py")):
+        load_plugin(plugin)
+    return Opener(RESULTS / board, None if root is None else Path(root))
 
 
 def test_every_board_holds_the_rules() -> None:
@@ -41,24 +52,16 @@ def test_no_published_number_moves_without_a_new_version(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_a_sample_of_the_cells_comes_out_again(board: str) -> None:
-    folder, root = RESULTS / board, os.environ.get("ATTROBUST_DATA")
-    cells = cells_of(stores_of(folder))
-    if root is None and not {cell.rows[0].cell.dataset["name"] for cell in cells} <= set(EMBEDDED):
-        pytest.skip("ATTROBUST_DATA names no folder with the images of the board")
-    for plugin in sorted((folder / PLUGINS).glob("*.py")):
-        load_plugin(plugin)
-    opener = Opener(folder, None if root is None else Path(root))
+    cells = cells_of(stores_of(RESULTS / board))
+    opener = opener_of(board, cells)
     found = [line for cell in sample(cells, 4, images=4) for line in recompute(cell, opener, images=4)]
     assert [str(line) for line in found] == []
 
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_contest_comes_out_again(board: str) -> None:
-    folder, root = RESULTS / board, os.environ.get("ATTROBUST_DATA")
-    contested = [cell for cell in cells_of(stores_of(folder)) if any(row.contests for row in cell.standing)]
-    if root is None and not {cell.rows[0].cell.dataset["name"] for cell in contested} <= set(EMBEDDED):
-        pytest.skip("ATTROBUST_DATA names no folder with the images of the board")
-    opener = Opener(folder, None if root is None else Path(root))
+    contested = [cell for cell in cells_of(stores_of(RESULTS / board)) if any(row.contests for row in cell.standing)]
+    opener = opener_of(board, contested)
     assert [str(line) for cell in contested for line in contests_again(cell, opener)] == []
 
 

@@ -236,6 +236,11 @@ def test_a_run_that_is_damaged_is_a_complaint_and_no_crash(results: Path, publis
     assert broken(results, published) == {"readable"}
 
 
+def test_what_was_published_must_stay_readable(results: Path, published: Path) -> None:
+    (results / NAME / "run.json").write_text("{")
+    assert broken(published, results) == {"readable"}
+
+
 def test_every_rule_is_tried() -> None:
     elsewhere = {"images-removed", "weights-changed", "flag-removed", "version", "readable"}
     assert set(FALSIFICATIONS.values()) | elsewhere == set(RULES)
