@@ -207,6 +207,11 @@ def canonical(name: str, instance: Any) -> Named:
     return {"name": name, "settings": settings_of(instance)}
 
 
+def spec_of(facts: Named) -> Spec:
+    """A canonical form as a spec: what ``canonical`` of its instance is."""
+    return Spec(facts["name"], {key: str(value) for key, value in facts.get("settings", {}).items()})
+
+
 def fingerprint(value: Any) -> str:
     """sha256 (hex) of the canonical text of a JSON value."""
     return hashlib.sha256(in_one_line(value).encode()).hexdigest()

@@ -20,10 +20,10 @@ from attrobust.files import file_sha256
 from attrobust.methods import registry as methods
 from attrobust.methods.base import Method
 from attrobust.naming.component import resolve
-from attrobust.naming.spec import Spec
+from attrobust.naming.spec import spec_of
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.smoothed import activations
-from attrobust.types import ImageFacts, Named, SplitName, UsageError
+from attrobust.types import ImageFacts, SplitName, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +136,9 @@ def parts_of(card: WeightCard) -> tuple[Method, ModelFamily, ImageFacts]:
     Raises:
         UsageError: method or architecture are not registered.
     """
-    (method,) = resolve(methods, [_spec(card.method)], Method)
-    (family,) = resolve(models.registry, [_spec(card.model)], ModelFamily)
+    (method,) = resolve(methods, [spec_of(card.method)], Method)
+    (family,) = resolve(models.registry, [spec_of(card.model)], ModelFamily)
     return method.item, family.item, card.images
-
-
-def _spec(facts: Named) -> Spec:
-    return Spec(facts["name"], {key: str(value) for key, value in facts["settings"].items()})
 
 
 def activation_kinds(network: nn.Module) -> tuple[str, ...]:

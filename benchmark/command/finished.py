@@ -78,7 +78,15 @@ def shard_done(store: Store, *, as_json: bool) -> None:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Print what is wrong with runs; returns the exit code."""
+    """Print what is wrong with runs, or contest a number of one; returns the exit code."""
+    from attrobust.benchmark.command import board
+
+    if options.stronger:
+        return board.stronger(options)
+    if options.by:
+        raise UsageError("--by names who found the images of --stronger; name their file too")
+    if not options.recompute and (options.images or options.data_root or options.plugin):
+        raise UsageError("--images, --data-root and --plugin are for --recompute N; verify alone needs none of them")
     failed = False
     for path in options.runs:
         groups, wrong = together([path]), 0
@@ -98,6 +106,9 @@ def verify(options: argparse.Namespace) -> int:
             stale = stale_tables(path, groups)
             wrong += len(stale)
             sys.stdout.writelines(f"{path}: {line}\n" for line in stale)
+        if not wrong and options.recompute:
+            board.load_all(options.plugin)
+            wrong += not board.recompute(path, options.recompute, options.images or board.IMAGES, options.data_root)
         failed = failed or bool(wrong)
     return 1 if failed else 0
 

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from attrobust.benchmark.command.asked import asked
 from attrobust.benchmark.command.ending import Ended, raise_on_signals
 from attrobust.benchmark.command.listing import REGISTRIES, listing
-from attrobust.benchmark.command.options import (
-    benchmark_parser,
+from attrobust.benchmark.command.options import benchmark_parser, formats_of
+from attrobust.benchmark.command.parsers import (
     check_parser,
     clean_parser,
-    formats_of,
     publish_parser,
     report_parser,
+    submit_parser,
     verify_parser,
 )
 from attrobust.benchmark.request.plugins import load_plugin, module_of
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _finished("report", report_parser().parse_args(words[1:]))
         if words[:1] == ["verify"]:
             return _finished("verify", verify_parser().parse_args(words[1:]))
+        if words[:1] == ["submit"]:
+            return _submit(submit_parser().parse_args(words[1:]))
         if words[:1] == ["clean"]:
             return _finished("clean", clean_parser().parse_args(words[1:]))
         if words[:1] == ["check"]:
@@ -153,8 +155,16 @@ def _finished(name: str, options: argparse.Namespace) -> int:
     """What is done with runs that lie on disk."""
     from attrobust.benchmark.command import finished  # Imports numpy, as ``report --help`` does not.
 
+    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     commands = {"report": finished.report, "verify": finished.verify, "clean": finished.clean}
     return commands[name](options)
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from attrobust.benchmark.command.board import submit
+
+    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    return submit(options)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -30,10 +30,12 @@ EXAMPLES = """examples:
   run_benchmark.py --list methods:aga
   run_benchmark.py report results/runs/quick --export latex
   run_benchmark.py verify results/runs/quick
+  run_benchmark.py verify results/fashion-v1 --recompute 4
+  run_benchmark.py submit results/runs/mine
   run_benchmark.py check mine.py
 
 Names take settings, name:key=value,key=value; numbers may be fractions, 8/255. Values in braces, key={a,b}, stand for
-one name each; quote them, or the shell takes them apart. Other commands: report, verify, clean, check, publish.
+one name each; quote them, or the shell takes them apart. Other commands: report, verify, submit, clean, check, publish.
 """
 
 
@@ -176,100 +178,18 @@ def benchmark_parser() -> Parser:
     return parser
 
 
-def report_parser() -> Parser:
-    """The parser of ``report``, which writes tables from rows on disk."""
-    parser = Parser(
-        prog="run_benchmark.py report", description="Write the tables of finished runs again.", allow_abbrev=False
-    )
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        type=some_path,
-        metavar="RUN",
-        help="folders of runs with the same protocol, or of all shards of a run",
-    )
-    parser.add_argument("--export", default=",".join(FORMATS), metavar="FORMATS")
-    parser.add_argument(
-        "--out", type=some_path, metavar="DIR", help="where to write (default: the run itself, where there is one)"
-    )
-    parser.add_argument("--interval", choices=INTERVALS, help="over images (default: the run's)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    return parser
-
-
-def verify_parser() -> Parser:
-    """The parser of ``verify``, which checks rows against the per-image scores they summarise."""
-    parser = Parser(
-        prog="run_benchmark.py verify",
-        description="Recompute every stored number from its per-image scores and check every hash.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN")
-    return parser
-
-
-def clean_parser() -> Parser:
-    """The parser of ``clean``, which removes what a run can compute again."""
-    parser = Parser(
-        prog="run_benchmark.py clean",
-        description="Remove the attacked images of finished runs. Tables, rows, scores and weights stay; metrics that "
-        "are added later need the attacks again.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN")
-    return parser
-
-
-def check_parser() -> Parser:
-    """The parser of ``check``, which tries the contract of its axis on somebody's class."""
-    parser = Parser(
-        prog="run_benchmark.py check",
-        description="Try everything that is claimed of methods, explainers, attacks, metrics, datasets and models on "
-        "your classes, on real digits, and print each claim with what is wrong and where. Exit codes: 0 all claims "
-        "hold, 1 some do not, 2 a file does not run.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "targets", nargs="+", metavar="FILE.py", help="plug-in files; or registered classes, e.g. methods:aga"
-    )
-    parser.add_argument("--data-root", type=some_path, metavar="DIR", help="folder that a dataset is read from")
-    return parser
-
-
-def publish_parser() -> Parser:
-    """The parser of ``publish``, by which maintainers add weights to those that come with attrobust."""
-    parser = Parser(
-        prog="run_benchmark.py publish",
-        description="Write the weights that runs have trained in half precision, with cards that have their test "
-        "accuracy, where --list checkpoints and later runs find them. Published again, the same weights stay as they "
-        "are. Exit codes: 0 all are published, 1 some were refused.",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("runs", nargs="+", type=some_path, metavar="RUN", help="folders of runs")
-    add("--methods", metavar="NAMES", help="publish those of some methods only (default: all)")
-    add("--data-root", type=some_path, metavar="DIR", help="folder of the dataset (default: $ATTROBUST_DATA)")
-    add(
-        "--commit",
-        metavar="REV",
-        help="commit that trained the weights; its training sources are compared with the digest in their cards "
-        "(default: HEAD, or unknown where that did not train them)",
-    )
-    add("--replace", action="store_true", help="replace other weights of the same name, as a new version")
-    add("--suffix", default="", metavar="TEXT", help="added to names, to tell apart weights of other models or recipes")
-    add("--under", default="", metavar="NAME", help="first part of names (default: the dataset's name)")
-    add("--to", type=some_path, metavar="DIR", help="folder of the cards (default: the package's own)")
-    add("--url", default="", metavar="URL", help="where weight files will be downloaded from")
-    add("--largest", type=int, default=500_000, metavar="BYTES", help="size from which on files need --url")
-    add("--files", type=some_path, metavar="DIR", help="with --url, folder that the weight files are written into")
-    return parser
-
-
 def some_path(text: str) -> Path:
     """A path; raises ArgumentTypeError for an empty text, as an unset shell variable gives."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; name a file or folder")
     return Path(text)
+
+
+def positive(text: str) -> int:
+    """A whole number above 0; raises ArgumentTypeError for anything else."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def formats_of(text: str) -> list[str]:

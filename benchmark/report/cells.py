@@ -12,6 +12,7 @@ from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.report.records import Network, Place, Stored
 from attrobust.benchmark.report.table import Metric
 from attrobust.benchmark.statistics import Estimate
+from attrobust.benchmark.store.rows import Contest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +23,13 @@ class Scored:
         values: scores of these images.
         feasible: whether the attack on each obeyed the rules.
         estimate: their mean and its percentile interval where the run computed it: over all images.
+        contests: who contested them.
     """
 
     values: Floats
     feasible: Booleans
     estimate: Estimate | None = None
+    contests: tuple[Contest, ...] = ()
 
     @functools.cached_property
     def mean(self) -> float:
@@ -64,5 +67,6 @@ class Cells:
 
 def _scored(stored: Stored, kept: Integers | None) -> Scored:
     if kept is None:
-        return Scored(values=stored.scores, feasible=stored.feasible, estimate=stored.estimate)
-    return Scored(values=stored.scores[kept], feasible=stored.feasible[kept])
+        estimate, contests = stored.estimate, stored.contests
+        return Scored(values=stored.scores, feasible=stored.feasible, estimate=estimate, contests=contests)
+    return Scored(values=stored.scores[kept], feasible=stored.feasible[kept], contests=stored.contests)

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 
 from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
 from attrobust.benchmark.report.table import ALL, Leaderboard, Line, Mean, Metric, Number
-from attrobust.benchmark.report.words import header, method_name
+from attrobust.benchmark.report.words import any_contested, header, method_name
 from attrobust.types import parse_number
 
 SHARED = ["protocol", "dataset", "model", "threat", "norm", "eps", "interval"]
 ROW = ["subset", "method", "seed", "checkpoint", "epochs", "recipe", "baseline"]
 PLACE = ["scope", "explainer", "attack", "metric"]
 VALUES = ["higher_is_better", "images", "undefined", "feasible", "mean", "ci_low", "ci_high", "seeds", "seed_error"]
+CONTESTED_BY = "contested_by"
+"""A column of tables in which a number is contested."""
 DETAILS = ["worst", "worst_5_percent", "median", "best_5_percent", "rank", "best", "flags", "status"]
 
 
@@ -27,7 +29,8 @@ def render(*boards: Leaderboard) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     parts = ["part"] if any(board.part for board in boards) else []
-    columns = [*SHARED, *parts, *ROW, *PLACE, *VALUES, *DETAILS]
+    contested = [CONTESTED_BY] if any_contested(boards) else []
+    columns = [*SHARED, *parts, *ROW, *PLACE, *VALUES, *DETAILS, *contested]
     writer.writerow(columns)
     for board in boards:
         shared = {key: getattr(board.comparison, key) for key in ("protocol", "dataset", "threat")}
@@ -95,6 +98,7 @@ def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[st
         **dict(zip(DETAILS, map(metric.text, spread), strict=False)),
         "rank": "" if number.rank is None else number.rank,
         "flags": " ".join(flag.name for flag in number.flags),
+        CONTESTED_BY: "; ".join(dict.fromkeys(contest.by for contest in number.contests)),
         "status": "ok",
     }
 

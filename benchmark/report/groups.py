@@ -150,6 +150,7 @@ class Table:
                 feasible=int(found.feasible.sum()) if place.attack else None,
                 spread=tail,
                 flags=tuple(raised),
+                contests=found.contests,
             )
         return Entries(
             numbers=numbers,

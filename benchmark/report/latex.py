@@ -18,16 +18,16 @@ from attrobust.benchmark.report.table import (
     beside,
     by_columns,
 )
-from attrobust.benchmark.report.words import caption, header, legend, subset_title
+from attrobust.benchmark.report.words import CONTESTED, caption, header, legend, subset_title
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.schema import SCOPES
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"
-FLAGGED = "\\textsuperscript{!}"
+FLAGGED, DAGGER = "\\textsuperscript{!}", "\\textsuperscript{\\dag}"
 SPECIAL = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}"},
-    **{"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}"},
+    **{"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", CONTESTED: "\\dag{}"},
 }
 
 ESCAPES = str.maketrans(SPECIAL)
@@ -90,7 +90,7 @@ def _entry(metric: Metric, number: Number) -> str:
     if not estimate.defined:
         return "undefined"
     mean, low, high = (_digits(metric.text(value)) for value in (estimate.mean, estimate.low, estimate.high))
-    flag = FLAGGED if number.flags else ""
+    flag = (FLAGGED if number.flags else "") + (DAGGER if number.contests else "")
     missing = f", {estimate.n - estimate.defined} undefined" if estimate.defined < estimate.n else ""
     interval = f"[{low}, {high}]" if low else ""
     return f"{_bold(mean, number.best)}{flag} {{\\scriptsize {interval}{missing}}}"

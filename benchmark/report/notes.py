@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from attrobust.benchmark.report.choices import note
 from attrobust.benchmark.report.table import ALL, Leaderboard
 from attrobust.benchmark.report.words import name
+from attrobust.benchmark.store.rows import Contest
 
 
 def all_notes(boards: Sequence[Leaderboard], *, flags: bool = True, choices: bool = True) -> list[str]:
@@ -37,9 +38,15 @@ def notes(board: Leaderboard) -> list[str]:
             for metric, number in zip(group.metrics, line.numbers, strict=True):
                 own = [flag for flag in number.flags if flag not in (*line.flags, line.chance)]
                 found += [f"{where}, {metric.title}: {flag.name}: {flag.reason}" for flag in own]
+                found += [f"{where}, {metric.title}: {_contested(contest)}" for contest in number.contests]
             found += [f"{shown}, {group.explainer}: {flag.name}: {flag.reason}" for flag in line.flags]
     # A network and an explainer have the same flags under every attack.
     return list(dict.fromkeys(found))
+
+
+def _contested(contest: Contest) -> str:
+    images = "1 image" if contest.improved == 1 else f"{contest.improved} images"
+    return f"contested by {contest.by}, whose attack is stronger on {images}"
 
 
 def _broken(where: str, feasible: int, images: int) -> str:

@@ -11,8 +11,9 @@ from attrobust.benchmark.report.shards import Whole
 from attrobust.benchmark.report.table import Metric, Number
 from attrobust.benchmark.report.training import origin_of
 from attrobust.benchmark.statistics import Estimate, at_chance, estimate
+from attrobust.benchmark.store.contests import standing
 from attrobust.benchmark.store.plan import Address
-from attrobust.benchmark.store.rows import ACCURACY, FailedRow, Row, ScoredRow
+from attrobust.benchmark.store.rows import ACCURACY, Contest, FailedRow, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Flag, Scope, UsageError
 
@@ -42,11 +43,13 @@ class Stored:
         feasible: whether the attack on each obeyed the rules.
         estimate: the mean of the scores and its percentile interval, which the run computed; None where no digest
             says that the row is as the run wrote it.
+        contests: who contested it.
     """
 
     scores: Floats
     feasible: Booleans
     estimate: Estimate | None
+    contests: tuple[Contest, ...] = ()
 
 
 class Run:
@@ -63,7 +66,7 @@ class Run:
         self.folder = whole.parts[0][0].folder
         self._rows: dict[Address, tuple[Row, Store]] = {}
         for store, entries in whole.parts:
-            rows = store.rows()
+            rows = standing(store.rows())
             for entry in entries:
                 if entry.row not in rows:
                     raise UsageError(f"{store.folder}/rows.jsonl lacks a row of its plan; run the benchmark again")
@@ -84,7 +87,8 @@ class Run:
             return None
         scores, feasible = store.load_scores(row)
         known = row.digest and row.is_as_written
-        return Stored(scores=scores, feasible=feasible, estimate=_estimate(row) if known else None)
+        interval = _estimate(row) if known else None
+        return Stored(scores=scores, feasible=feasible, estimate=interval, contests=row.contests)
 
     def _found(self, *place: *Address) -> tuple[Row, Store]:
         if place not in self._rows:

@@ -11,7 +11,7 @@ from attrobust.benchmark.report.training import Origin
 from attrobust.benchmark.statistics import Estimate, OverSeeds, Spread
 from attrobust.benchmark.store.choice import Choice
 from attrobust.benchmark.store.plan import Comparison
-from attrobust.benchmark.store.rows import MetricFacts
+from attrobust.benchmark.store.rows import Contest, MetricFacts
 from attrobust.benchmark.store.schema import SCOPES, How
 from attrobust.types import Flag, Scope
 
@@ -74,6 +74,7 @@ class Number:
         rank: one more than the rows of the group that are better and can be told from it; None where it is not ranked.
         spread: quantiles and the worst image; None where there are none.
         flags: reasons not to trust it.
+        contests: who made it worse after the run, with stronger images.
     """
 
     estimate: Estimate | None
@@ -81,6 +82,7 @@ class Number:
     rank: int | None = None
     spread: Spread | None = None
     flags: tuple[Flag, ...] = ()
+    contests: tuple[Contest, ...] = ()
 
     @property
     def best(self) -> bool:

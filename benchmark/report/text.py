@@ -22,6 +22,7 @@ from attrobust.benchmark.report.table import (
     by_columns,
 )
 from attrobust.benchmark.report.words import (
+    CONTESTED,
     SPREAD,
     caption,
     header,
@@ -119,7 +120,7 @@ def _entry(mark: Callable[[str], str], metric: Metric, number: Number) -> str:
     if not estimate.defined:
         return "undefined"
     mean = metric.text(estimate.mean)
-    flag = " !" if number.flags else ""
+    flag = (" !" if number.flags else "") + (f" {CONTESTED}" if number.contests else "")
     missing = f" ({estimate.n - estimate.defined} undefined)" if estimate.defined < estimate.n else ""
     low, high = metric.text(estimate.low), metric.text(estimate.high)
     interval = f" [{low}, {high}]" if low else ""

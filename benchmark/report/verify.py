@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from attrobust.benchmark.report.cards import read_cards, row_problems
 from attrobust.benchmark.report.claims import plan_problems
+from attrobust.benchmark.report.contests import contest_problems
 from attrobust.benchmark.report.labels import fits, fits_metric
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.older import older_tables
@@ -66,6 +67,7 @@ def verify(store: Store) -> tuple[int, list[str]]:
     cards, wrong = read_cards(store)
     problems += [*Pieces(store.folder).problems(), *Audits(store.folder).problems()]
     problems += [*wrong, *row_problems(own, cards), *plan_problems(plan, own, cards), *_choice_problems(plan, own)]
+    problems += contest_problems(store, own)
     if not problems:
         problems += _stale_tables(store)
     return sound, problems

@@ -11,6 +11,8 @@ from attrobust.benchmark.store.schema import How
 INTERVALS: dict[How, str] = {"percentile": "bootstrap", "bca": "BCa bootstrap"}
 SEEDS = "; of several training seeds the mean and ± its standard error over the seeds"
 MODIFIED = " (modified: "
+CONTESTED = "†"
+"""Behind a number that somebody made worse for the network after the run, with stronger images."""
 SPREAD = "Worst image / 5 % quantile / median, over all images"
 
 
@@ -73,11 +75,22 @@ def legend(*boards: Leaderboard) -> str:
     seeds = SEEDS if any(item.groups[0].means for item in boards) else ""
     marked = "marked entries are the best and those that no other can be told apart from and above"
     each = ", of each by itself" if len(boards) > 1 else ""
+    contested = (
+        f" {CONTESTED} is a number that stronger images made worse after the run: see the notes."
+        if any_contested(boards)
+        else ""
+    )
     return (
         f"Mean over images with its 95 % {INTERVALS[board.interval]} interval{seeds}; accuracy is on the whole test "
         f"split{''.join(under)}; {marked} (paired over images, false discoveries held at 5 % over the table{each}). "
-        "An exclamation mark is a flag: see the notes."
+        f"An exclamation mark is a flag: see the notes.{contested}"
     )
+
+
+def any_contested(boards: Sequence[Leaderboard]) -> bool:
+    """Whether a number of tables was made worse by stronger images after the run."""
+    lines = (line for board in boards for group in board.groups for line in group.lines)
+    return any(number.contests for line in lines for number in line.numbers)
 
 
 def subset_title(shown: Sequence[tuple[Leaderboard, Group]]) -> str:

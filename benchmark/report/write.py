@@ -125,6 +125,7 @@ def _record(entry: LineEntry) -> Json:
         "rank": number.rank,
         "best": number.best,
         "flags": [flag.name for flag in number.flags],
+        "contested_by": [contest.by for contest in number.contests],
         "status": "ok" if values else "failed",
     }
 

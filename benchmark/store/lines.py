@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from attrobust.benchmark.store.rows import Row, ScoredRow, named_metric
+from attrobust.benchmark.store.rows import Row, ScoredRow, contested_fingerprint, named_metric
 from attrobust.benchmark.store.upgrade import read_row
 from attrobust.naming.spec import in_one_line
 from attrobust.naming.validate import hints_of, parsed
@@ -52,10 +52,11 @@ class _Named(msgspec.Struct):
     fingerprint: str
     cell: msgspec.Raw
     metric: msgspec.Raw
+    contests: list[Any] = []
 
 
 def names_of(line: bytes) -> tuple[str, str]:
-    """The fingerprint that a line says, and that of its cell and metric, word for word as they are written.
+    """The fingerprint that a line says, and that of its cell, metric and contests, word for word as they are written.
 
     Raises:
         ValueError: the line holds no JSON document, or not that of a row.
@@ -63,7 +64,8 @@ def names_of(line: bytes) -> tuple[str, str]:
     named = msgspec.json.decode(line, type=_Named)
     # As ``row_fingerprint`` does, without reading again what the line before said too.
     text = f"[{_cell_text(bytes(named.cell))},{_metric_text(bytes(named.metric))}]"
-    return named.fingerprint, hashlib.sha256(text.encode()).hexdigest()
+    key = hashlib.sha256(text.encode()).hexdigest()
+    return named.fingerprint, contested_fingerprint(key, named.contests) if named.contests else key
 
 
 @functools.lru_cache(maxsize=64)

@@ -131,6 +131,22 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     batch_size: int
 
 
+class Contest(Record, frozen=True, kw_only=True):
+    """Stronger images, which make a number worse for the network.
+
+    Attributes:
+        by: the finder's name.
+        images_sha256: of the file ``contests/IMAGES_SHA256.npz``, which holds the images.
+        improved: on how many images the score became worse for the network.
+        code: digest of the sources that scored them, and versions of the libraries.
+    """
+
+    by: str
+    images_sha256: str
+    improved: int
+    code: str
+
+
 class Training(Record, frozen=True, kw_only=True):
     """How weights were trained; with method, model and images all that decides them.
 
@@ -200,6 +216,8 @@ class ScoredRow(RowBase, frozen=True, kw_only=True, tag="ok", omit_defaults=True
         flags: what the audit found of the network and its explainer; absent where nothing was audited.
         audit: digest of the sources that looked for flags; absent where nothing was audited.
         guessing: for clean accuracy, the share of its images that are of their most frequent class.
+        contests: of a number that stronger images made worse after the run, whose, in that order; such a row stands
+            beside the one that the run wrote.
     """
 
     mean: float | None
@@ -215,6 +233,7 @@ class ScoredRow(RowBase, frozen=True, kw_only=True, tag="ok", omit_defaults=True
     flags: tuple[Flag, ...] | None = None
     audit: str | None = None
     guessing: float | None = None
+    contests: tuple[Contest, ...] = ()
 
 
 class FailedRow(RowBase, frozen=True, kw_only=True, tag="failed", omit_defaults=True):
@@ -227,6 +246,16 @@ Row = ScoredRow | FailedRow
 def row_fingerprint(cell: Mapping[str, Any], metric: Mapping[str, Any]) -> str:
     """The key of one metric of one cell, both as JSON values."""
     return fingerprint([cell, named_metric(metric)])
+
+
+def contested_fingerprint(row: str, contests: Any) -> str:
+    """The key of a contested row.
+
+    Args:
+        row: key of its metric and cell, under which the run wrote it.
+        contests: as JSON values, in their order.
+    """
+    return fingerprint([row, contests])
 
 
 def named_metric(metric: Mapping[str, Any]) -> dict[str, Any]:

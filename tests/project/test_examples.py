@@ -13,7 +13,8 @@ from types import ModuleType
 
 import pytest
 
-from helpers.runs import SMALL
+from helpers.boards import ATTACK, NAME, made
+from helpers.runs import SMALL, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +45,16 @@ def test_a_network_of_ones_own_is_evaluated() -> None:
     assert float(numbers["predictions that stayed"]) == 100
     assert 0 < float(numbers["top-10 % intersection"]) < 0.9
     assert 0 < float(numbers["Spearman correlation"]) < 0.99
+
+
+def test_a_published_number_is_contested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    board = made(tmp_path) / NAME
+    words = ("--method", "natural", "--attack", ATTACK, "--images", "4", "--steps", "10")
+    out = printed("contest_a_number.py", board, *words, "--out", tmp_path / "images.npz")
+    assert f"wrote 4 images of natural (seed 0) / saliency / {ATTACK}" in out
+    code, out, err = run(["verify", board, "--stronger", tmp_path / "images.npz", "--by", "A. Finder"], capsys)
+    assert code == 0, err
+    assert "numbers contested by A. Finder" in out
 
 
 def test_a_method_of_ones_own_is_benchmarked(tmp_path: Path) -> None:

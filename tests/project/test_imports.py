@@ -26,7 +26,7 @@ FLOORS = [
     {"report"},
     {"audit"},
     {"executors"},
-    {"run"},
+    {"run", "boards"},
     {"command"},
 ]
 """Rooms of the harness from the ground up; a room imports from lower floors, data also from models beside it."""

@@ -1,0 +1,135 @@
+"""``verify --recompute``, ``verify --stronger`` and ``submit``: what is done with published boards."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from attrobust.benchmark.boards.board import stores_of
+from attrobust.benchmark.boards.fit import Fit, fits_of
+from attrobust.benchmark.boards.sample import cells_of, sample
+from attrobust.benchmark.boards.submit import packing, put, size_of
+from attrobust.benchmark.command.options import benchmark_parser
+from attrobust.benchmark.report.verify import verify
+from attrobust.benchmark.request.plugins import load_plugin
+from attrobust.files import size_words
+from attrobust.types import UsageError
+
+IMAGES = 8
+"""Of each cell that is computed again, unless asked otherwise."""
+
+
+def recompute(folder: Path, count: int, images: int, data_root: Path | None, shown: str = "") -> bool:
+    """Compute a sample of a board's cells again and print what does not agree; returns whether all does.
+
+    Args:
+        folder: of the board.
+        count: how many cells.
+        images: of each.
+        data_root: the folder that datasets are read from.
+        shown: what lines call the folder; its path where it is left out.
+    """
+    shown = shown or str(folder)
+    cells = cells_of(stores_of(folder))
+    chosen = sample(cells, count, images)
+    estimate = sum(cell.seconds(images) for cell in chosen)
+    sys.stderr.write(
+        f"{shown}: computing {len(chosen)} of {len(cells)} cells again, on at most {images} images each; "
+        f"where they were made this took {estimate:.0f} s\n"
+    )
+    # Imported late, so that the folder's own mistakes are answered at once.
+    from attrobust.benchmark.boards import recompute as again
+    from attrobust.benchmark.boards.opened import Opener
+
+    opener, wrong, started = Opener(folder, data_root), 0, time.monotonic()
+    for number, cell in enumerate(chosen, start=1):
+        found = again.recompute(cell, opener, images)
+        wrong += len(found)
+        sys.stderr.write(f"{number}/{len(chosen)} {cell}: {'differs' if found else 'agrees'}\n")
+        for line in found:
+            sys.stdout.write(f"{shown}: {line}\n")
+    seconds = time.monotonic() - started
+    sys.stdout.write(f"{shown}: {len(chosen)} cells computed again in {seconds:.0f} s, {wrong} numbers differ\n")
+    return not wrong
+
+
+def stronger(options: argparse.Namespace) -> int:
+    """Contest a number of a board with images that were handed in; returns the exit code."""
+    if len(options.runs) != 1 or not options.by:
+        raise UsageError("--stronger takes one folder, and --by with the name of who found the images")
+    load_all(options.plugin)
+    from attrobust.benchmark.boards.handed import read_handed_in
+    from attrobust.benchmark.boards.stronger import contest
+
+    folder, handed = options.runs[0], read_handed_in(options.stronger)
+    found = contest(folder, handed, options.by, options.data_root)
+    for line in found:
+        sys.stdout.write(f"{folder}: {line}\n")
+    if found:
+        sys.stdout.write(f"{folder}: {len(found)} numbers contested by {options.by}; tables are written again\n")
+    else:
+        sys.stdout.write(f"{folder}: no image is stronger than what is published for {handed.words}; nothing written\n")
+    return 0
+
+
+def submit(options: argparse.Namespace) -> int:
+    """Pack a run for a pull request, checked as CI will check it; returns the exit code."""
+    run: Path = options.run
+    stores = stores_of(run)
+    problems = [f"{store.folder}: {line}" for store in stores.values() for line in verify(store)[1]]
+    if problems:
+        return _refused(problems)
+    fits = fits_of(run, options.results)
+    if not fits:
+        raise UsageError(f"{options.results} holds no board; name the folder of the boards with --results")
+    fitting = [fit for fit in fits if not fit.differences]
+    for fit in fits:
+        sys.stdout.writelines(f"does not fit {fit.board}: {line}\n" for line in fit.differences)
+    if not fitting:
+        return _refused(["it fits no board; run the command of one of them, with your method among the methods"])
+    for fit in fitting:
+        _say(fit)
+    plugins = plugins_of(run)
+    load_all(plugins)
+    to: Path = options.to or options.results / "submissions" / run.resolve().name
+    with packing(run, to, fitting[0], options.by, plugins) as packed:
+        # What is packed is checked, and not the run, since that is what others will have.
+        if not recompute(packed, options.recompute, options.images or IMAGES, options.data_root, str(run)):
+            return _refused(["what was computed again differs, see above"])
+        put(packed, to)
+    whole, weights = size_of(to)
+    sys.stdout.write(
+        f"packed {to}: {size_words(whole)}, of which {size_words(weights)} are weights; add it to a pull request\n"
+    )
+    return 0
+
+
+def _say(fit: Fit) -> None:
+    sys.stdout.write(f"fits {fit.words}\n")
+    sys.stdout.writelines(f"  {line}\n" for line in fit.why)
+
+
+def _refused(lines: Iterable[str]) -> int:
+    for line in lines:
+        sys.stderr.write(f"not packed: {line}\n")
+    return 1
+
+
+def plugins_of(run: Path) -> list[Path]:
+    """The plug-in files that a run was made with; raises UsageError where one is not there."""
+    found: dict[Path, None] = {}
+    for store in stores_of(run).values():
+        found |= dict.fromkeys(benchmark_parser().parse_args(list(store.plan().argv)).plugin)
+    for path in found:
+        if not path.is_file():
+            raise UsageError(f"plug-in {path} of the run is not there; call submit where the run's command was typed")
+    return list(found)
+
+
+def load_all(plugins: Sequence[Path]) -> None:
+    """Load plug-in files, so that what they register is known."""
+    for path in plugins:
+        load_plugin(path)
