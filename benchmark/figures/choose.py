@@ -142,6 +142,12 @@ def attacks_in_words(frame: DataFrame) -> str:
     return f"under {attacks[0]}" if len(attacks) == 1 else f"worst mean over {len(attacks)} attacks"
 
 
+def radius(norm: str, eps: float) -> str:
+    """A radius as it is typed: in 255ths where it is some and the norm is linf."""
+    steps = round(eps * 255)
+    return f"{steps}/255" if norm == "linf" and steps and abs(steps / 255 - eps) < 1e-9 else f"{eps:.4g}"
+
+
 def about(frame: DataFrame, subset: str) -> str:
     """Dataset, threat and images of a table, for the head of a figure."""
     first = frame.iloc[0]

@@ -34,7 +34,7 @@ def cost(frame: DataFrame, *, metric: str | None = None, attack: str | None = No
     points = choose.worst_attack(found).dropna(subset=[PASSES, "mean"])
     if points.empty:
         raise NothingToDrawError("it is not known how any of the networks was trained")
-    figure = scatter(points, found, PASSES, "training: passes of each image through the network ↓", -1, subset)
+    figure = scatter(points, found, PASSES, "training: passes of each image ↓", -1, subset)
     for axis in figure.axes:
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

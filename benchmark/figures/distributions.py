@@ -67,7 +67,7 @@ def distributions(
             )
         first = scores.iloc[0]
         where = f"{first['table']}: " if first["table"] else ""
-        threat = f"{first['norm']} eps {first['eps']:.4g}"
+        threat = f"{first['norm']} {choose.radius(str(first['norm']), float(first['eps']))}"
         style.heading(
             figure,
             f"{where}{first['dataset']}, {threat}, {worst['image'].nunique()} images; "

@@ -59,7 +59,7 @@ def insertion_deletion(frame: DataFrame, *, subset: str = "all") -> Figure:
                     elinewidth=0.9,
                     label=metric,
                 )
-            axis.set_xlabel("area under the curve (curves are not stored)")
+            axis.set_xlabel("area under the curve\n(curves are not stored)")
         entries = [
             (
                 f"{metric} {style.arrow(higher_is_better=bool(pointing[metric]))}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,6 +15,9 @@ from attrobust.arrays import Booleans, Floats
 from attrobust.benchmark.figures import choose, style
 from attrobust.benchmark.figures.choose import KEY, NothingToDrawError
 
+MANY = 12
+"""Networks from which on intervals are drawn more faintly."""
+
 
 def pareto_front(x: Floats, y: Floats) -> Booleans:
     """Which points no other point beats: is at least as large in both coordinates and larger in one.
@@ -20,9 +25,8 @@ def pareto_front(x: Floats, y: Floats) -> Booleans:
     Args:
         x, y: N coordinates each, finite; of equal points all or none are on the front.
     """
-    ties = (x[:, None] <= x) & (y[:, None] <= y) & ((x[:, None] < x) | (y[:, None] < y))
-    front: Booleans = ~ties.any(axis=1)
-    return front
+    beaten = (x[:, None] <= x) & (y[:, None] <= y) & ((x[:, None] < x) | (y[:, None] < y))
+    return np.logical_not(np.any(beaten, axis=1)).astype(np.bool_)
 
 
 def pareto(frame: DataFrame, *, metric: str | None = None, attack: str | None = None, subset: str = "all") -> Figure:
@@ -99,6 +103,7 @@ def _panel(axis: Axes, points: DataFrame, across: str, sign: int, known: dict[st
     x, y = (trusted[column].to_numpy(dtype=np.float64) for column in (across, "mean"))
     front = trusted[pareto_front(sign * x, upwards * y)].sort_values(by=[across, "mean"])
     axis.plot(front[across], front["mean"], color=style.GREY, linewidth=1, linestyle="--", zorder=1, label="front")
+    faint = 0.3 if len(points) <= MANY else 0.15
     for point in points.to_dict("records"):
         look = known[str(point["name"])]
         hollow = pd.isna(point["rank"]) or point["flags"] != ""
@@ -111,14 +116,14 @@ def _panel(axis: Axes, points: DataFrame, across: str, sign: int, known: dict[st
             marker=look.marker,
             markerfacecolor="white" if hollow else look.colour,
             markersize=5,
-            ecolor=(look.colour, 0.3),
+            ecolor=(look.colour, faint),
             elinewidth=0.8,
             label=str(point["name"]),
         )
     return set(front["name"])
 
 
-def _interval(point: dict[str, object], value: str, low: str, high: str) -> list[list[float]] | None:
+def _interval(point: Mapping[Hashable, object], value: str, low: str, high: str) -> list[list[float]] | None:
     """Lengths of an interval below and above a number; None where there is none."""
     numbers = [float(str(point.get(column, "nan"))) for column in (value, low, high)]
     if not np.isfinite(numbers).all():

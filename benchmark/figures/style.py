@@ -165,7 +165,7 @@ def heading(figure: Figure, text: str) -> None:
     figure.suptitle(plain_lines(text, across), fontsize=7, color="#555555")
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
     """Write a figure in the format that its suffix says, with fonts embedded; the file is complete or absent.
 
     The same figure makes the same bytes, whenever it is written.
@@ -173,6 +173,7 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         UsageError: a format that is none of ``FORMATS``, or a folder that cannot be written.
     """
+    path = Path(path)
     kind = path.suffix.removeprefix(".")
     if kind not in FORMATS:
         raise UsageError(f"{path.name} is no {' or '.join(FORMATS)} file; choose one of these suffixes")

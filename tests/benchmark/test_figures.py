@@ -50,6 +50,11 @@ def panels(figure: Figure) -> dict[str, Axes]:
     return {axis.get_title(): axis for axis in figure.axes if axis.get_title()}
 
 
+def lines_of(figure: Figure) -> list[str]:
+    """The networks of a figure whose panels share them as rows; the first has their names."""
+    return [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
 def points(axis: Axes) -> dict[str, tuple[list[float], list[float]]]:
     """Where the markers of every network are."""
     found = {}
@@ -132,8 +137,9 @@ def test_radii_are_lines_over_eps(swept: pd.DataFrame) -> None:
 
 
 def test_attacks_are_markers_at_their_means(frame: pd.DataFrame) -> None:
-    for explainer, axis in panels(figures.attacks(frame)).items():
-        names = [label.get_text() for label in axis.get_yticklabels()]
+    figure = figures.attacks(frame)
+    names = lines_of(figure)
+    for explainer, axis in panels(figure).items():
         for line in axis.lines:
             for mean, row in zip(line.get_xdata(), line.get_ydata(), strict=True):
                 chosen = frame[(frame.explainer == explainer) & (frame.attack == line.get_label())]
@@ -143,8 +149,9 @@ def test_attacks_are_markers_at_their_means(frame: pd.DataFrame) -> None:
 
 
 def test_distributions_are_those_of_the_worst_score_of_each_image(scores: pd.DataFrame) -> None:
-    for explainer, axis in panels(figures.distributions(scores)).items():
-        names = [label.get_text() for label in axis.get_yticklabels()]
+    figure = figures.distributions(scores)
+    names = lines_of(figure)
+    for explainer, axis in panels(figure).items():
         medians = [line for line in axis.lines if line.get_color() == style.COLOURS[1]]
         assert len(medians) == len(names) == 4
         for line in medians:
@@ -170,9 +177,10 @@ def test_agreement_is_kendalls_tau_of_two_orders(frame: pd.DataFrame) -> None:
 
 
 def test_insertion_and_deletion_are_areas_and_say_that_curves_are_not_stored(frame: pd.DataFrame) -> None:
-    for explainer, axis in panels(figures.insertion_deletion(frame)).items():
+    figure = figures.insertion_deletion(frame)
+    names = lines_of(figure)
+    for explainer, axis in panels(figure).items():
         assert "curves are not stored" in axis.get_xlabel()
-        names = [label.get_text() for label in axis.get_yticklabels()]
         for metric, (means, rows) in points(axis).items():
             for mean, row in zip(means, rows, strict=True):
                 chosen = frame[(frame.explainer == explainer) & (frame.metric == metric) & (frame.subset == "all")]

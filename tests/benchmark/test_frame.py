@@ -57,8 +57,9 @@ def test_a_single_run_has_one_table_without_a_name(sweep_of_radii: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["run_schema_2", "run_schema_3"])
-def test_runs_of_earlier_versions_are_read(name: str) -> None:
-    check_equal(attrobust.results(REFERENCE / name), REFERENCE / name)
+def test_runs_of_earlier_versions_are_read(name: str, tmp_path: Path) -> None:
+    assert main(["report", str(REFERENCE / name), "--export", "csv", "--out", str(tmp_path)]) == 0
+    check_equal(attrobust.results(REFERENCE / name), tmp_path)
 
 
 def test_types_are_those_of_the_numbers(sweep_of_radii: Path) -> None:
@@ -92,7 +93,8 @@ def test_scores_of_a_failed_cell_are_missing_and_its_number_is_so(tmp_path: Path
     plugin.write_text(
         "from dataclasses import dataclass\nfrom attrobust import Similarity, register_metric\n\n\n"
         '@register_metric("broken")\n@dataclass(frozen=True, kw_only=True)\nclass Broken(Similarity):\n'
-        "    higher_is_better = True\n\n    def __call__(self, first, second):\n        raise ValueError('no')\n"
+        "    higher_is_better = True\n    bounds = (0, 1)\n\n"
+        "    def __call__(self, first, second):\n        raise ValueError('no')\n"
     )
     folder = tmp_path / "run"
     words = ["--plugin", str(plugin), "--methods", "natural", "--accuracy-attack", "none", "--no-audit"]
