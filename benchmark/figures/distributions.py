@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from attrobust.benchmark.figures import choose, style
-from attrobust.benchmark.figures.choose import KEY
+from attrobust.benchmark.figures.choose import KEY, NothingToDrawError
 
 WHISKERS = (5, 95)
 """Percentiles."""
@@ -37,6 +37,8 @@ def distributions(
     found = choose.attacked(scores, metric, attack, subset)
     higher = bool(found["higher_is_better"].iloc[0])
     worst = worst_of_each_image(found)
+    if worst.empty:
+        raise NothingToDrawError("no image has a score under every attack")
     order = worst.groupby("name")["score"].mean().sort_values(ascending=not higher).index
     names = [str(name) for name in order]
     explainers = list(dict.fromkeys(worst["explainer"].astype(str)))

@@ -26,7 +26,8 @@ def pareto_front(x: Floats, y: Floats) -> Booleans:
         x, y: N coordinates each, finite; of equal points all or none are on the front.
     """
     beaten = (x[:, None] <= x) & (y[:, None] <= y) & ((x[:, None] < x) | (y[:, None] < y))
-    return np.logical_not(np.any(beaten, axis=1)).astype(np.bool_)
+    front: Booleans = np.asarray(~beaten.any(axis=1), dtype=np.bool_)
+    return front
 
 
 def pareto(frame: DataFrame, *, metric: str | None = None, attack: str | None = None, subset: str = "all") -> Figure:

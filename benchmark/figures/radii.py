@@ -34,6 +34,8 @@ def radii(frame: DataFrame, *, metric: str | None = None, attack: str | None = N
     if found["eps"].nunique() < 2:
         raise NothingToDrawError("the run has one eps only; give several, --eps 4/255,8/255")
     points = choose.worst_attack(found).dropna(subset=["mean", "eps"]).sort_values("eps", kind="stable")
+    if points.empty:
+        raise NothingToDrawError("no network has a number under every attack")
     names = list(dict.fromkeys(found["name"]))
     known = style.looks(names)
     explainers = list(dict.fromkeys(found["explainer"].astype(str)))
@@ -66,7 +68,7 @@ def radii(frame: DataFrame, *, metric: str | None = None, attack: str | None = N
         last = points[points["eps"] == points["eps"].max()].groupby("name")["mean"].mean()
         order = sorted(names, key=lambda name: -float(last.get(name, -np.inf)))
         entries = [(name, _handle(known[name])) for name in order]
-        style.legend(figure, entries, title="in order of the largest eps")
+        style.legend(figure, entries, title="in order at the largest eps")
         style.heading(figure, f"{found['dataset'].iloc[0]}, {int(found['images'].max())} images")
     return figure
 

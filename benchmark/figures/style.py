@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -179,7 +180,9 @@ def save(figure: Figure, path: str | Path) -> None:
         raise UsageError(f"{path.name} is no {' or '.join(FORMATS)} file; choose one of these suffixes")
     buffer = io.BytesIO()
     metadata = {"CreationDate": None} if kind == "pdf" else {}
-    with settings():
+    with settings(), warnings.catch_warnings():
+        # Letters that no font of the machine has are boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format=kind, dpi=DOTS, metadata=metadata)
     try:
         write_atomically(path, buffer.getvalue())

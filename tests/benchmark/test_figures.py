@@ -27,7 +27,7 @@ from attrobust.benchmark.figures.every import KINDS
 
 from helpers.runs import ROOT, run
 
-HOSTILE = ["a$b_{x}$", "_hidden", r"\frac{$", "$$", "two\nlines", "w" * 300]
+HOSTILE = ["a$b_{x}$", "\u540d\U0001f600", "_hidden", r"\frac{$", "$$", "two\nlines", "w" * 300]
 
 
 @pytest.fixture(scope="session")
@@ -326,6 +326,26 @@ def test_a_file_is_complete_or_absent(frame: pd.DataFrame, tmp_path: Path, monke
     assert path.read_bytes() == before
     with pytest.raises(UsageError, match=r"pareto.svg is no png or pdf file"):
         figures.save(figure, tmp_path / "pareto.svg")
+
+
+def test_a_network_without_a_number_under_some_attack_is_left_out(
+    swept: pd.DataFrame, frame: pd.DataFrame, scores: pd.DataFrame
+) -> None:
+    def broken(numbers: pd.DataFrame, column: str, methods: list[str]) -> pd.DataFrame:
+        lost = numbers.method.isin(methods) & (numbers.attack == "noise:draws=2")
+        return numbers.assign(**{column: numbers[column].mask(lost)})
+
+    every = ["natural", "aga", "pgd-at", "trades"]
+    for axis in panels(figures.pareto(broken(frame, "mean", ["aga"]))).values():
+        assert set(points(axis)) == {*every} - {"aga"}
+    assert "aga" not in lines_of(figures.distributions(broken(scores, "score", ["aga"])))
+    for draw, numbers, column in (
+        (figures.pareto, frame, "mean"),
+        (figures.radii, swept, "mean"),
+        (figures.distributions, scores, "score"),
+    ):
+        with pytest.raises(NothingToDrawError, match="under every attack"):
+            draw(broken(numbers, column, every))
 
 
 def test_nothing_to_draw_says_what_is_missing(frame: pd.DataFrame) -> None:

@@ -94,7 +94,7 @@ def test_scores_of_a_failed_cell_are_missing_and_its_number_is_so(tmp_path: Path
         "from dataclasses import dataclass\nfrom attrobust import Similarity, register_metric\n\n\n"
         '@register_metric("broken")\n@dataclass(frozen=True, kw_only=True)\nclass Broken(Similarity):\n'
         "    higher_is_better = True\n    bounds = (0, 1)\n\n"
-        "    def __call__(self, first, second):\n        raise ValueError('no')\n"
+        "    def compare(self, first, second):\n        raise ValueError('no')\n"
     )
     folder = tmp_path / "run"
     words = ["--plugin", str(plugin), "--methods", "natural", "--accuracy-attack", "none", "--no-audit"]
