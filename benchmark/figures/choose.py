@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
+from attrobust.arrays import Floats
 from attrobust.types import UsageError
 
 KEY = ["method", "seed", "checkpoint"]
@@ -125,21 +127,27 @@ def worst_attack(frame: DataFrame) -> DataFrame:
     """
     if frame.empty:
         return frame
-    sign = 1 if frame["higher_is_better"].iloc[0] else -1
-    places = [*(["table"] if "table" in frame else []), "explainer", *KEY]
-    groups = (sign * frame["mean"]).groupby([frame[place] for place in places], dropna=False, observed=True, sort=False)
-    whole = groups.transform(lambda values: values.notna().all())
-    return frame.loc[
-        (sign * frame["mean"])[whole]
-        .groupby([frame.loc[whole, place] for place in places], dropna=False, observed=True, sort=False)
-        .idxmin()
-    ]
+    frame = frame.reset_index(drop=True)
+    signed = frame["mean"] if frame["higher_is_better"].iloc[0] else -frame["mean"]
+    places = ["table", "explainer", *KEY]
+    lacking = signed.isna().groupby([frame[place] for place in places], dropna=False, observed=True).transform("any")
+    from_worst = signed[~lacking].sort_values(kind="stable").index
+    return frame.loc[from_worst].drop_duplicates(places).sort_index()
 
 
 def attacks_in_words(frame: DataFrame) -> str:
     """Over which attacks the worst was taken."""
     attacks: Sequence[str] = list(dict.fromkeys(frame["attack"].astype(str)))
     return f"under {attacks[0]}" if len(attacks) == 1 else f"worst mean over {len(attacks)} attacks"
+
+
+def interval(points: DataFrame, value: str = "mean", low: str = "ci_low", high: str = "ci_high") -> Floats:
+    """Lengths of the intervals below and above N numbers, 2×N; 0 where there is none.
+
+    An end that lies on the other side of its number, as rounding may bring about, has length 0.
+    """
+    numbers, lows, highs = (points[column].to_numpy(dtype=np.float64) for column in (value, low, high))
+    return np.nan_to_num(np.maximum([numbers - lows, highs - numbers], 0.0))
 
 
 def radius(norm: str, eps: float) -> str:

@@ -44,13 +44,10 @@ def insertion_deletion(frame: DataFrame, *, subset: str = "all") -> Figure:
         for axis, explainer in zip(axes, explainers, strict=True):
             for metric in metrics:
                 points, look = found[(found["explainer"] == explainer) & (found["metric"] == metric)], known[metric]
-                mean = points["mean"].to_numpy(dtype=np.float64)
-                ends = points[["ci_low", "ci_high"]].to_numpy(dtype=np.float64).T
-                below, above = (np.nan_to_num(np.maximum(part, 0)) for part in (mean - ends[0], ends[1] - mean))
                 axis.errorbar(
-                    mean,
+                    points["mean"].to_numpy(dtype=np.float64),
                     [names.index(name) for name in points["name"]],
-                    xerr=[below, above],
+                    xerr=choose.interval(points),
                     color=look.colour,
                     marker=look.marker,
                     markersize=4,

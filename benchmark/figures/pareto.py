@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -105,29 +102,21 @@ def _panel(axis: Axes, points: DataFrame, across: str, sign: int, known: dict[st
     front = trusted[pareto_front(sign * x, upwards * y)].sort_values(by=[across, "mean"])
     axis.plot(front[across], front["mean"], color=style.GREY, linewidth=1, linestyle="--", zorder=1, label="front")
     faint = 0.3 if len(points) <= MANY else 0.15
-    for point in points.to_dict("records"):
-        look = known[str(point["name"])]
-        hollow = pd.isna(point["rank"]) or point["flags"] != ""
+    for name, point in points.groupby("name", sort=False):
+        look = known[str(name)]
+        hollow = point["rank"].isna().any() or (point["flags"] != "").any()
+        ends = (across, f"{across}_low", f"{across}_high")
         axis.errorbar(
-            [point[across]],
-            [point["mean"]],
-            yerr=_interval(point, "mean", "ci_low", "ci_high"),
-            xerr=_interval(point, across, f"{across}_low", f"{across}_high"),
+            point[across].to_numpy(dtype=np.float64),
+            point["mean"].to_numpy(dtype=np.float64),
+            yerr=choose.interval(point),
+            xerr=choose.interval(point, *ends) if set(ends) <= set(point) else None,
             color=look.colour,
             marker=look.marker,
             markerfacecolor="white" if hollow else look.colour,
             markersize=5,
             ecolor=(look.colour, faint),
             elinewidth=0.8,
-            label=str(point["name"]),
+            label=str(name),
         )
     return set(front["name"])
-
-
-def _interval(point: Mapping[Hashable, object], value: str, low: str, high: str) -> list[list[float]] | None:
-    """Lengths of an interval below and above a number; None where there is none."""
-    numbers = [float(str(point.get(column, "nan"))) for column in (value, low, high)]
-    if not np.isfinite(numbers).all():
-        return None
-    # A bootstrap interval need not hold the mean as it is rounded.
-    return [[max(0.0, numbers[0] - numbers[1])], [max(0.0, numbers[2] - numbers[0])]]

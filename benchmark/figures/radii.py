@@ -46,13 +46,11 @@ def radii(frame: DataFrame, *, metric: str | None = None, attack: str | None = N
         for axis, explainer in zip(axes, explainers, strict=True):
             here = points[points["explainer"] == explainer]
             for name, line in here.groupby("name", sort=False):
-                look, mean = known[str(name)], line["mean"].to_numpy(dtype=np.float64)
-                ends = line[["ci_low", "ci_high"]].to_numpy(dtype=np.float64).T
-                below, above = (np.nan_to_num(np.maximum(part, 0)) for part in (mean - ends[0], ends[1] - mean))
+                look = known[str(name)]
                 axis.errorbar(
                     line["eps"].to_numpy(dtype=np.float64) * scale,
-                    mean,
-                    yerr=[below, above],
+                    line["mean"].to_numpy(dtype=np.float64),
+                    yerr=choose.interval(line),
                     color=look.colour,
                     marker=look.marker,
                     markersize=4,
