@@ -72,7 +72,7 @@ def distributions(
         threat = f"{first['norm']} {choose.radius(str(first['norm']), float(first['eps']))}"
         style.heading(
             figure,
-            f"{where}{first['dataset']}, {threat}, {worst['image'].nunique()} images; "
+            f"{where}{first['dataset']}, {threat}, {worst['image'].nunique()} images",
             "box: quartiles and median, whiskers: 5 and 95 %, diamond: mean",
         )
     return figure

@@ -160,10 +160,11 @@ def height_of_legend(count: int) -> float:
     return LEGEND_LINE * count + 0.8
 
 
-def heading(figure: Figure, text: str) -> None:
-    """What all panels are about, above them, small."""
+def heading(figure: Figure, *texts: str) -> None:
+    """What all panels are about, above them, small; each text begins a line."""
     across = max(30, int(figure.get_figwidth() / HEADING_LETTER))
-    figure.suptitle(plain_lines(text, across), fontsize=7, color="#555555")
+    lines = [plain_lines(text, across) for text in texts]
+    figure.suptitle("\n".join(lines), fontsize=7, color="#555555")
 
 
 def save(figure: Figure, path: str | Path) -> None:
