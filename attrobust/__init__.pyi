@@ -18,6 +18,8 @@ from .benchmark.data.base import Split as Split
 from .benchmark.models import register_model as register_model
 from .benchmark.models.base import ModelFamily as ModelFamily
 from .benchmark.models.normalization import Normalization as Normalization
+from .benchmark.report.frame import results as results
+from .benchmark.report.frame import scores as scores
 from .explainers import register_explainer as register_explainer
 from .explainers.base import Explainer as Explainer
 from .explainers.base import UnderivedExplainer as UnderivedExplainer
@@ -104,5 +106,7 @@ __all__ = [
     "register_method",
     "register_metric",
     "register_model",
+    "results",
+    "scores",
     "softplus_model",
 ]

@@ -19,6 +19,7 @@ from attrobust.benchmark.command.options import benchmark_parser, formats_of
 from attrobust.benchmark.command.parsers import (
     check_parser,
     clean_parser,
+    figures_parser,
     publish_parser,
     report_parser,
     submit_parser,
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["report"]:
             return _finished("report", report_parser().parse_args(words[1:]))
+        if words[:1] == ["figures"]:
+            return _figures(figures_parser().parse_args(words[1:]))
         if words[:1] == ["verify"]:
             return _finished("verify", verify_parser().parse_args(words[1:]))
         if words[:1] == ["submit"]:
@@ -158,6 +161,12 @@ def _finished(name: str, options: argparse.Namespace) -> int:
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
     commands = {"report": finished.report, "verify": finished.verify, "clean": finished.clean}
     return commands[name](options)
+
+
+def _figures(options: argparse.Namespace) -> int:
+    from attrobust.benchmark.command.figures import figures
+
+    return figures(options)
 
 
 def _submit(options: argparse.Namespace) -> int:

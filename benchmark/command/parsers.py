@@ -1,4 +1,4 @@
-"""The parsers of the commands beside a run: ``report``, ``verify``, ``submit``, ``clean`` and ``check``. No torch."""
+"""The parsers of the commands beside a run, ``report``, ``figures``, ``verify`` and so on. No torch."""
 
 from __future__ import annotations
 
@@ -26,6 +26,33 @@ def report_parser() -> Parser:
     )
     parser.add_argument("--interval", choices=INTERVALS, help="over images (default: the run's)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    return parser
+
+
+def figures_parser() -> Parser:
+    """The parser of ``figures``, which draws finished runs."""
+    parser = Parser(
+        prog="run_benchmark.py figures",
+        description="Draw finished runs: robustness against accuracy (pareto), against the radius (eps), over images "
+        "(distributions), under each attack (attacks), agreement of metrics (agreement), insertion and deletion "
+        "(insertion-deletion), and cost of training (cost). Exit codes: 0 written, 1 there was nothing to draw, 2 a "
+        "mistake in what was typed.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN", help="folders of runs, sweeps or boards")
+    parser.add_argument("--only", default="", metavar="NAME,...", help="some figures by name (default: all)")
+    parser.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="TITLE",
+        help="under attack, as in the table, e.g. 'top-10%%'; may be given again (default: the first of the table)",
+    )
+    parser.add_argument(
+        "--subset", choices=("all", "common"), default="all", help="of the images, as in the table (default: all)"
+    )
+    parser.add_argument("--out", type=some_path, metavar="DIR", help="where to write (default: RUN/figures)")
+    parser.add_argument("--format", default="png,pdf", metavar="FORMATS", help="of png and pdf (default: both)")
     return parser
 
 

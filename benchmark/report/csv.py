@@ -33,14 +33,12 @@ def render(*boards: Leaderboard) -> str:
     columns = [*SHARED, *parts, *ROW, *PLACE, *VALUES, *DETAILS, *contested]
     writer.writerow(columns)
     for board in boards:
-        shared = {key: getattr(board.comparison, key) for key in ("protocol", "dataset", "threat")}
-        shared |= {"interval": board.interval, "part": board.part, **_ball(board.comparison.threat)}
         rows: dict[str, dict[str, object]] = {}
         for entry in entries(board):
             item = entry.mean if isinstance(entry, MeanEntry) else entry.line
             key = item.method if isinstance(item, Mean) else item.key
             if key not in rows:
-                rows[key] = shared | _row(item, board)
+                rows[key] = shared_and_row(item, board)
             values = rows[key] | _place(entry) | _values(entry, board)
             writer.writerow([values.get(column, "") for column in columns])
     return buffer.getvalue()
@@ -62,8 +60,14 @@ def _place(entry: LineEntry | MeanEntry) -> dict[str, object]:
     return {"subset": group.subset, "scope": group.scope, "explainer": group.explainer, "attack": group.attack}
 
 
+def shared_and_row(item: Line | Mean, board: Leaderboard) -> dict[str, object]:
+    """What all numbers of a row say, by column; what all rows of its table say among it."""
+    shared: dict[str, object] = {key: getattr(board.comparison, key) for key in ("protocol", "dataset", "threat")}
+    shared |= {"interval": board.interval, "part": board.part, **_ball(board.comparison.threat)}
+    return shared | _row(item, board)
+
+
 def _row(item: Line | Mean, board: Leaderboard) -> dict[str, object]:
-    """What all numbers of a row say."""
     origin = item.origin
     epochs = "" if origin.epochs is None else origin.epochs
     named = {"method": method_name(item, board, own=True), "baseline": False}

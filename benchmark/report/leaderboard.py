@@ -39,13 +39,8 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
     """
     runs = [Run(whole) for whole in wholes(stores)]
     first = runs[0]
-    networks: dict[str, tuple[Run, int]] = {}
-    for run in runs:
-        for position, subject in enumerate(run.plan.subjects):
-            networks.setdefault(subject.key, (run, position))
-    rows = _in_order([Network(run, position) for run, position in networks.values()])
-    known = [row.correct for row in rows if row.correct is not None and not (row.baseline or row.chance)]
-    common = np.logical_and.reduce(known) if known else np.zeros(first.images, dtype=np.bool_)
+    rows = networks_of(runs)
+    common = common_images(rows, first.images)
     subsets = {ALL: np.ones(first.images, dtype=np.bool_), COMMON: common}
     groups = _groups(rows, first, subsets, how)
     if not groups:
@@ -63,6 +58,22 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
     )
 
 
+def networks_of(runs: Sequence[Run]) -> list[Network]:
+    """The rows of the table of some runs, in its order; a network that several runs evaluated is in it once."""
+    networks: dict[str, tuple[Run, int]] = {}
+    for run in runs:
+        for position, subject in enumerate(run.plan.subjects):
+            networks.setdefault(subject.key, (run, position))
+    return _in_order([Network(run, position) for run, position in networks.values()])
+
+
+def common_images(networks: Sequence[Network], images: int) -> Booleans:
+    """Which of the attacked images every network classifies correctly, but for those at chance and baselines."""
+    known = [row.correct for row in networks if row.correct is not None and not (row.baseline or row.chance)]
+    common: Booleans = np.logical_and.reduce(known) if known else np.zeros(images, dtype=np.bool_)
+    return common
+
+
 def _in_order(networks: Sequence[Network]) -> list[Network]:
     """The rows of several runs in the order of one: seeds of a method beside each other, baselines at the end."""
     first = {index: members[0] for members in methods_of(networks) for index in members}
@@ -75,7 +86,7 @@ def _groups(networks: Sequence[Network], run: Run, subsets: Mapping[str, Boolean
     methods = methods_of(networks)
     tables = [Table(networks, methods, run, subset, mask, how) for subset, mask in subsets.items()]
     units = [
-        list(unit) for _, unit in itertools.groupby(_places(run), key=lambda place: (place.scope, place.explainer))
+        list(unit) for _, unit in itertools.groupby(places_of(run), key=lambda place: (place.scope, place.explainer))
     ]
     scores = run.images * len(networks) * sum(len(run.of(place.scope)) for unit in units for place in unit)
     find = functools.partial(_entries, tables, networks, run)
@@ -105,7 +116,7 @@ def _entries(
     return entries
 
 
-def _places(run: Run) -> list[Place]:
+def places_of(run: Run) -> list[Place]:
     """Every group of a table."""
     explainers, attacks = run.plan.explainers, [item.label for item in run.plan.attacks]
     found: dict[Scope, list[tuple[str, str]]] = {

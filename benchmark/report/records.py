@@ -140,6 +140,10 @@ class Network:
             )
         return found
 
+    def scores_at(self, explainer: str, attack: str, metric: Metric) -> Stored | None:
+        """What was stored of the network at a place of the table, accuracies too; None where the cell failed."""
+        return self._run.stored(self._position, explainer, attack, metric.label)
+
     def is_own_source_model(self, explainer: str, attack: str) -> bool:
         """Whether the other network that an attack follows is this one."""
         cell = self._run.row(self._position, explainer, attack, self._run.of("attack")[0].label).cell

@@ -91,14 +91,19 @@ def incomplete(groups: Sequence[Together]) -> str:
     return f"{', '.join(found)}; {f'go on with: {commands}' if commands else AGAIN}"
 
 
-def boards_of(groups: Sequence[Together], interval: How) -> list[Leaderboard]:
-    """Every table that groups have rows of; raises as ``build`` does, with what is missing of all."""
+def by_table(groups: Sequence[Together]) -> dict[str, list[Together]]:
+    """The finished runs of each table, by what tells it from the others."""
     tables: dict[str, list[Together]] = {}
     for group in groups:
         if not group.unfinished:
             tables.setdefault(group.table or group.where, []).append(group)
+    return tables
+
+
+def boards_of(groups: Sequence[Together], interval: How) -> list[Leaderboard]:
+    """Every table that groups have rows of; raises as ``build`` does, with what is missing of all."""
     boards, missing = [], []
-    for where, found in tables.items():
+    for where, found in by_table(groups).items():
         part = " and ".join(group.part for group in found)
         try:
             board = build([store for group in found for store in group.stores], interval)

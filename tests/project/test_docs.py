@@ -131,7 +131,7 @@ def test_every_command_of_the_documents_is_understood(
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("run_benchmark.py ")]
     assert len(commands) >= 28
     for words in commands:
-        if words[0] in ("report", "verify", "submit", "clean", "check") or {
+        if words[0] in ("report", "figures", "verify", "submit", "clean", "check") or {
             "--plugin",
             "--data-root",
             "--checkpoint",
@@ -179,7 +179,11 @@ def test_the_cost_of_every_method_in_the_manual_is_what_it_says_itself() -> None
         assert costs[names.index(name)].strip() == str(methods.registry.get(name)().cost(classes=10))
 
 
-def test_the_python_of_the_documents_runs() -> None:
+def test_the_python_of_the_documents_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns = ["--explainers", "saliency", "--attacks", "topk:steps=30", "--metrics", "topk:k=10%,spearman"]
+    short = ["--images", "4", "--no-audit", "--accuracy-attack", "none", "--baselines", "none", "--workers", "1"]
+    assert main(["--methods", "aga,hessian", *columns, *short]) == 0
     shown = dict.fromkeys(block for page in PAGES for block in blocks(page, "python"))
     whole_files = {text for page in SHOWN for text in files(page).values()}
     snippets = [block for block in shown if block not in whole_files]

@@ -24,6 +24,7 @@ FLOORS = [
     {"request"},
     {"evaluation", "contract"},
     {"report"},
+    {"figures"},
     {"audit"},
     {"executors"},
     {"run", "boards"},
@@ -94,7 +95,9 @@ def test_inside_the_harness_imports_run_one_way() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("words", [["--list"], ["--help"], ["--methods", "agaa"], ["report", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--list"], ["--help"], ["--methods", "agaa"], ["report", "--help"], ["figures", "--help"]]
+)
 def test_quick_answers_import_no_torch(words: list[str]) -> None:
     code = (
         "import sys\nfrom attrobust.benchmark.command.main import main\n"

@@ -1,0 +1,42 @@
+"""``figures``: pictures of finished runs as files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from attrobust.types import UsageError
+
+
+def figures(options: argparse.Namespace) -> int:
+    """Write figures; returns the exit code: 1 where there was nothing to draw at all."""
+    from attrobust.benchmark.figures.every import KINDS, check_names, draw
+    from attrobust.benchmark.figures.style import FORMATS, save
+
+    names = _listed(options.only) or list(KINDS)
+    formats = _listed(options.format)
+    check_names(names)
+    for kind in formats:
+        if kind not in FORMATS:
+            raise UsageError(f"--format: no {kind!r}; there is {', '.join(FORMATS)}")
+    if not formats:
+        raise UsageError(f"--format is empty; give some of {', '.join(FORMATS)}")
+    if len(options.runs) > 1 and options.out is None:
+        raise UsageError("figures of several runs need a folder of their own; name it with --out")
+    folder: Path = options.out or options.runs[0] / "figures"
+    written = 0
+    for drawn in draw(options.runs, names, options.metric, options.subset):
+        if drawn.figure is None:
+            sys.stderr.write(f"note: no {drawn.name}: {' '.join(drawn.problem.split())}\n")
+            continue
+        for kind in formats:
+            path = folder / f"{drawn.name}.{kind}"
+            save(drawn.figure, path)
+            sys.stdout.write(f"{path}\n")
+            written += 1
+    return 0 if written else 1
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(filter(None, (item.strip() for item in text.split(",")))))
