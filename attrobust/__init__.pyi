@@ -8,6 +8,8 @@ from .attacks.base import Context as Context
 from .attacks.base import Explain as Explain
 from .attacks.base import Observer as Observer
 from .attacks.base import Results as Results
+from .benchmark.checkpoints.card import Published as Published
+from .benchmark.checkpoints.card import WeightCard as WeightCard
 from .benchmark.checkpoints.card import checkpoints as checkpoints
 from .benchmark.checkpoints.find import load as load
 from .benchmark.data import register_dataset as register_dataset
@@ -49,8 +51,11 @@ from .threat import ThreatModel as ThreatModel
 from .types import Amount as Amount
 from .types import Card as Card
 from .types import Cost as Cost
+from .types import DatasetFacts as DatasetFacts
 from .types import ImageFacts as ImageFacts
+from .types import Named as Named
 from .types import Scope as Scope
+from .types import Settings as Settings
 from .types import SplitName as SplitName
 from .types import UsageError as UsageError
 
@@ -69,6 +74,7 @@ __all__ = [
     "Context",
     "Cost",
     "Dataset",
+    "DatasetFacts",
     "Differentiable",
     "Explain",
     "Explainer",
@@ -78,16 +84,19 @@ __all__ = [
     "Method",
     "Metric",
     "ModelFamily",
+    "Named",
     "Normalization",
     "Normalize",
     "Observer",
     "Passes",
+    "Published",
     "Quality",
     "Reduction",
     "Results",
     "RetrainingContext",
     "RetrainingMetric",
     "Scope",
+    "Settings",
     "Similarity",
     "SpatialSimilarity",
     "Split",
@@ -95,6 +104,7 @@ __all__ = [
     "ThreatModel",
     "UnderivedExplainer",
     "UsageError",
+    "WeightCard",
     "checkpoints",
     "differentiable",
     "load",

@@ -168,7 +168,8 @@ def names_in_signatures(item: type | FunctionType) -> Iterator[str]:
     """Names in the annotations of a function, or of a class's public members that authors may override or receive."""
     members = [member.fget if isinstance(member, property) else member for member in [item, *vars(item).values()]]
     functions = [member for member in members if inspect.isfunction(member) and not member.__name__.startswith("_")]
-    texts = [*inspect.get_annotations(item).values()]
+    # A TypedDict has references in the place of texts.
+    texts = [getattr(text, "__forward_arg__", text) for text in inspect.get_annotations(item).values()]
     texts += [text for each in functions if not hasattr(each, "__final__") for text in each.__annotations__.values()]
     for text in texts:
         yield from (node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name))
