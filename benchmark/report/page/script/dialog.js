@@ -21,21 +21,22 @@ function methodContent(method) {
 }
 
 /* Who else has the rank, in words. */
-function rankWords(row, column, cell) {
+function rankWords(row, index, cell) {
   if (cell.rank === null || cell.rank === undefined) return "not ranked";
   const tied = data.methods
-    .filter((_, other) => other !== row && cellOf(other, column.index)?.rank === cell.rank)
+    .filter((_, other) => other !== row && cellOf(other, index)?.rank === cell.rank)
     .map((method) => method.name);
   return tied.length ? `${cell.rank}, shared with ${tied.join(", ")}` : String(cell.rank);
 }
 
-function numberPairs(row, column, cell) {
+function numberPairs(row, index, cell) {
+  const column = data.columns[index];
   if (cell.status !== "ok") return [["result", cell.error ? `failed: ${cell.error}` : cell.status]];
   const pairs = [[column.kind === "cost" ? "cost" : "mean", `${cell.text} ${cell.interval ?? ""}`]];
   if (cell.seeds) pairs.push(["training seeds", cell.seeds]);
   if (cell.images !== undefined) pairs.push(["images", cell.undefined ? `${cell.images}, ${cell.undefined} of them undefined` : cell.images]);
   if (cell.feasible !== undefined && cell.feasible !== null) pairs.push(["feasible attacks", `${cell.feasible} of ${cell.images}`]);
-  if (column.kind === "score") pairs.push(["rank", rankWords(row, column, cell)]);
+  if (column.kind === "score") pairs.push(["rank", rankWords(row, index, cell)]);
   if (cell.spread) {
     const [worst, tail, median, best] = cell.spread;
     pairs.push(["worst image", worst], ["5 % are worse than", tail], ["median", median], ["5 % are better than", best]);
@@ -61,8 +62,10 @@ function worstTable(cell) {
   return element("table", {}, element("thead", {}, top), element("tbody", {}, ...rows));
 }
 
-function numberContent(row, column, cell) {
-  const parts = [element("p", {}, columnWords(column)), descriptions(numberPairs(row, column, cell))];
+function numberContent(row, index) {
+  const column = data.columns[index];
+  const cell = cellOf(row, index);
+  const parts = [element("p", {}, columnWords(column)), descriptions(numberPairs(row, index, cell))];
   if (cell.flags) parts.push(...section("Flags", descriptions(flagPairs(cell.flags))));
   if (cell.contests) parts.push(...section("Contested by", ...cell.contests.map((text) => element("p", {}, text))));
   if (cell.histogram) {
@@ -77,12 +80,11 @@ function numberContent(row, column, cell) {
 function openCell(button) {
   const [row, index] = [Number(button.dataset.row), Number(button.dataset.column)];
   const method = data.methods[row];
-  const column = data.columns[index];
   focusCell(button);
   const dialog = byId("dialog");
   const close = element("button", { type: "button", onclick: () => dialog.close() }, "Close");
   const top = element("div", { class: "top" }, element("h2", { id: "dialog-title" }, method.name), close);
-  const content = column ? numberContent(row, column, cellOf(row, index)) : methodContent(method);
+  const content = index < 0 ? methodContent(method) : numberContent(row, index);
   dialog.replaceChildren(top, ...content);
   dialog.showModal();
   dialog.scrollTop = 0;

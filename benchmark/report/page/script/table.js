@@ -1,14 +1,16 @@
 const KINDS = { network: "", baseline: "baseline", mean: "over seeds" };
 
-/* Ends of the bars of a column, from all of its rows, so that filters move no bar. */
+/* Ends of the bars of a column, from all rows but baselines, which would press the others together; so filters move no
+   bar. Baselines further out stand at an end. */
 function scaleOf(column) {
-  const ends = data.cells.flatMap((cells) => {
+  const ends = data.cells.flatMap((cells, row) => {
     const cell = cells[column.index];
-    return cell?.status === "ok" ? [cell.low ?? cell.value, cell.high ?? cell.value] : [];
+    const counts = cell?.status === "ok" && data.methods[row].kind !== "baseline";
+    return counts ? [cell.low ?? cell.value, cell.high ?? cell.value] : [];
   });
   const low = Math.min(...ends);
   const high = Math.max(...ends);
-  return (value) => (high > low ? (100 * (value - low)) / (high - low) : 50);
+  return (value) => (high > low ? Math.min(100, Math.max(0, (100 * (value - low)) / (high - low))) : 50);
 }
 
 function bar(cell, scale) {
@@ -27,8 +29,11 @@ function bar(cell, scale) {
 
 function marks(cell) {
   const found = [];
-  const say = (sign, words) => found.push(element("span", { class: "mark", "aria-hidden": "true" }, ` ${sign}`), element("span", { class: "unseen" }, `, ${words}`));
-  if (cell.rank === 1) say("*", "best or tied");
+  const say = (sign, words, kind = "mark") => {
+    found.push(element("span", { class: kind, "aria-hidden": "true" }, ` ${sign}`));
+    found.push(element("span", { class: "unseen" }, `, ${words}, `));
+  };
+  if (cell.rank === 1) say("*", "best or tied", "rank");
   if (cell.flags) say("!", plural(cell.flags.length, "flag"));
   if (cell.contests) say("†", "contested");
   return found;
