@@ -228,7 +228,10 @@ class Store:
             raise UsageError(f"--out {self.folder} holds a folder where a run keeps a file; choose another --out")
         if (self.folder / "run.json").is_file():
             self.plan()
-        elif any((self.folder / name).exists() for name in (PAGE, *TABLES)) and not (self.folder / "rows.jsonl").is_file():
+        elif (
+            any((self.folder / name).exists() for name in (PAGE, *TABLES))
+            and not (self.folder / "rows.jsonl").is_file()
+        ):
             raise UsageError(f"--out {self.folder} holds a leaderboard but no run; choose another --out")
         rows = self.folder / "rows.jsonl"
         if rows.is_file():

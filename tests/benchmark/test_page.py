@@ -14,8 +14,7 @@ import pytest
 
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.page.render import embedded
-from attrobust.benchmark.report.verify import verify
-from attrobust.benchmark.report.write import page, write
+from attrobust.benchmark.report.write import page
 
 from helpers.runs import run
 from helpers.tables import write_table
@@ -116,16 +115,27 @@ def test_the_page_names_no_other_place(tmp_path: Path) -> None:
     assert [attributes["href"] for _, attributes in tags if "href" in attributes] == ["data:,"]
 
 
-def test_verify_holds_the_page_to_the_rows(tmp_path: Path) -> None:
-    store = write_table(tmp_path, ["good", "bad"])
-    board = build([store])
-    (path,) = write([board], tmp_path, ["html"])
+def test_the_page_of_a_real_run_has_cards_and_is_held_to_the_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--methods", "natural,aga", "--images", "8", "--explainers", "saliency", "--attacks", "topk:steps=2"]
+    words += ["--metrics", "spearman,gini", "--no-audit", "--baselines", "constant-map", "--accuracy-attack", "none"]
+    code, _, err = run([*words, "--workers", "1", "--export", "csv,html", "--out", tmp_path / "run"], capsys)
+    assert code == 0 and "leaderboard.html" in err
+    path = tmp_path / "run" / "leaderboard.html"
     before = path.read_bytes()
-    assert write([build([store])], tmp_path, ["html"])[0].read_bytes() == before
-    assert not [line for line in verify(store)[1] if "leaderboard.html" in line]
+    data = data_of(before.decode())
+    facts = dict(data["methods"][1]["networks"][0]["facts"])
+    assert facts["card: licence"] == "MIT"
+    assert facts["command"].startswith("run_benchmark.py --methods natural,aga --images 8")
+    assert [item["kind"] for item in data["methods"]] == ["network", "network", "baseline"]
+    assert number(data, "aga", explainer="saliency", attack="", metric="Gini index")["row"]
+    run(["report", tmp_path / "run", "--export", "html"], capsys)
+    assert path.read_bytes() == before
+    assert run(["verify", tmp_path / "run"], capsys)[0] == 0
     path.write_bytes(before.replace(b'"text":"', b'"text":"9', 1))
-    stale = [line for line in verify(store)[1] if line.endswith("write it again with report")]
-    assert len(stale) == 1 and "leaderboard.html" in stale[0]
+    code, out, _ = run(["verify", tmp_path / "run"], capsys)
+    assert code == 1 and "leaderboard.html does not say what the rows say" in out
 
 
 def test_report_writes_a_page_and_leaves_the_other_tables_alone(

@@ -33,7 +33,9 @@ def write_table(
     threat: str = "linf 16/255",
     reason: str = "noise does more",
 ) -> Store:
-    """Write a run; each method is worse than the one before it, and the last that competes has a flag.
+    """Write a run in which each method is worse than the one before it, and each attack stronger.
+
+    The last method that is no baseline has a flag.
 
     Args:
         folder: of the run.
@@ -52,7 +54,7 @@ def write_table(
     for subject, label in enumerate(labels):
         for explainer, attack, metric in places:
             key = f"{subject:03d}{explainer}-{attack}-{metric.name}".replace("/", "")
-            worse = 0.3 * subject / len(labels) + 0.1 * len(attack) / 10
+            worse = 0.3 * subject / len(labels) + (0.1 * attacks.index(attack) / len(attacks) if attack else 0)
             values = base + 0.5 - worse if metric.higher_is_better else base + worse
             if metric is ACCURACY:
                 values = (np.arange(images) % 50 != subject % 50).astype(float)
@@ -74,7 +76,9 @@ def write_table(
             rows.append(row)
             entries.append(Entry(subject=subject, explainer=explainer, attack=attack, metric=metric.label, row=key))
     store.append(rows)
-    subjects = [records.subject(label, baseline=label in baselines, sha256=f"{i:064x}") for i, label in enumerate(labels)]
+    subjects = [
+        records.subject(label, baseline=label in baselines, sha256=f"{i:064x}") for i, label in enumerate(labels)
+    ]
     store.write_plan(
         records.plan(
             comparison=replace(records.COMPARISON, images=images, threat=threat),

@@ -48,7 +48,7 @@ def wanted() -> set[str]:
             inside_link = (
                 package == "attrobust" and len(path.relative_to(ROOT).parts) > 1 and name.split("/")[1] in ROOMS
             )
-            if path.is_file() and path.suffix in {".py", ".pyi", ".toml", ".pt", ".typed"} and not inside_link:
+            if path.is_file() and path.suffix in {".py", ".pyi", ".toml", ".pt", ".typed", ".html", ".css", ".js"} and not inside_link:
                 found.add(name if package == "attrobust" else f"attrobust/{name}")
     return found
 

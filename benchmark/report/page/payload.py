@@ -1,4 +1,4 @@
-"""Everything a page shows, as JSON values: rows, columns and, for each pair that has one, a number with its evidence."""
+"""Everything a page shows, as JSON values: rows, columns and the number, with its evidence, of each pair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import numpy as np
 
 from attrobust.arrays import Integers
 from attrobust.benchmark.report.leaderboard import read
-from attrobust.benchmark.report.page.evidence import Evidence, Json, distribution, evidence_of, provenance, range_of, row_facts
+from attrobust.benchmark.report.page.evidence import (
+    Evidence,
+    Json,
+    distribution,
+    evidence_of,
+    provenance,
+    range_of,
+    row_facts,
+)
 from attrobust.benchmark.report.page.networks import cards_of, component, network_facts, total
 from attrobust.benchmark.report.records import Network
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number

@@ -26,7 +26,7 @@ function startFilters() {
   if (subsets.length > 1) form.append(chooser("Images", subsets, "all", (value) => change("subset", value)));
   if (data.columns.some((column) => column.kind === "cost")) {
     const box = element("input", { type: "checkbox", onchange: () => change("costs", box.checked) });
-    form.append(element("label", { class: "check" }, box, "Cost of attacks"));
+    form.append(element("label", { class: "check" }, box, "Passes and seconds"));
   }
   form.append(element("button", { type: "reset" }, "Show all"));
   form.addEventListener("submit", (event) => event.preventDefault());
