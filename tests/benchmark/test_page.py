@@ -83,6 +83,19 @@ def test_worst_images_of_a_subset_are_named_by_their_place_in_the_whole_list(tmp
     assert sum(found["histogram"]) == 38
 
 
+def test_methods_over_seeds_and_failed_cells_are_told(tmp_path: Path) -> None:
+    data = data_of(page(build([write_table(tmp_path, ["good", "good", "bad"], failed="bad")])))
+    assert [item["kind"] for item in data["methods"]] == ["network", "network", "network", "mean"]
+    place = {"explainer": "ig", "attack": "topk", "metric": "l2"}
+    over = number(data, "good, mean of 2 seeds", **place)
+    assert over["seeds"] == 2 and over["interval"].startswith("±")
+    # The seeds differ by a known amount.
+    means = [number(data, f"good (seed {seed})", **place)["value"] for seed in (0, 1)]
+    assert over["value"] == pytest.approx(sum(means) / 2, rel=1e-6)
+    failed = number(data, "bad (seed 0)", **place)
+    assert (failed["status"], failed["error"]) == ("failed", "out of luck")
+
+
 def test_a_row_of_several_tables_stands_in_the_page_once(tmp_path: Path) -> None:
     boards = [
         replace(build([write_table(tmp_path / eps, ["good", "bad"], threat=f"linf {eps}/255")]), where=f"eps {eps}/255")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from attrobust.benchmark.statistics import estimate
 from attrobust.benchmark.store.plan import Entry
-from attrobust.benchmark.store.rows import ACCURACY, PassCounts
+from attrobust.benchmark.store.rows import ACCURACY, PassCounts, Row
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Flag
 
@@ -32,6 +32,7 @@ def write_table(
     baselines: tuple[str, ...] = (),
     threat: str = "linf 16/255",
     reason: str = "noise does more",
+    failed: str = "",
 ) -> Store:
     """Write a run in which each method is worse than the one before it, and each attack stronger.
 
@@ -39,14 +40,17 @@ def write_table(
 
     Args:
         folder: of the run.
-        methods: labels of the rows.
+        methods: labels of the rows; the same label again is another training seed.
         explainers, attacks: of the columns.
         images: how many.
         baselines: labels of the rows behind them.
         threat: in words.
         reason: of the flag.
+        failed: label of a row whose attacks failed.
     """
-    store, rows, entries = Store(folder), [], []
+    store = Store(folder)
+    rows: list[Row] = []
+    entries: list[Entry] = []
     places = [("", "", ACCURACY)] + [(e, a, m) for e in explainers for a in attacks for m in METRICS]
     rng = np.random.default_rng(0)
     base = rng.uniform(0.2, 0.4, images)
@@ -54,6 +58,10 @@ def write_table(
     for subject, label in enumerate(labels):
         for explainer, attack, metric in places:
             key = f"{subject:03d}{explainer}-{attack}-{metric.name}".replace("/", "")
+            if attack and label == failed:
+                rows.append(records.failed(key, metric=metric))
+                entries.append(Entry(subject=subject, explainer=explainer, attack=attack, metric=metric.label, row=key))
+                continue
             worse = 0.3 * subject / len(labels) + (0.1 * attacks.index(attack) / len(attacks) if attack else 0)
             values = base + 0.5 - worse if metric.higher_is_better else base + worse
             if metric is ACCURACY:
@@ -77,7 +85,8 @@ def write_table(
             entries.append(Entry(subject=subject, explainer=explainer, attack=attack, metric=metric.label, row=key))
     store.append(rows)
     subjects = [
-        records.subject(label, baseline=label in baselines, sha256=f"{i:064x}") for i, label in enumerate(labels)
+        records.subject(label, seed=labels[:i].count(label), baseline=label in baselines, sha256=f"{i:064x}")
+        for i, label in enumerate(labels)
     ]
     store.write_plan(
         records.plan(

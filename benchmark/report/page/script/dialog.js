@@ -8,16 +8,23 @@ function section(title, ...content) {
 
 const CODES = ["command", "paper and loss"];
 
+function factList(facts) {
+  return descriptions(facts.map(([term, text]) => [term, CODES.includes(term) ? element("code", {}, text) : text]));
+}
+
+/* What all tables say of a row once, and under the head of each what it alone says. */
 function methodContent(method) {
-  const several = method.networks.length > 1;
-  return method.networks.flatMap((network) => {
-    const facts = network.facts.map(([term, text]) => [term, CODES.includes(term) ? element("code", {}, text) : text]);
-    const parts = several ? [element("h3", {}, network.table)] : [];
-    if (facts.length) parts.push(descriptions(facts));
-    else parts.push(element("p", {}, "The mean over networks that differ in their training seed. Their own rows have their cards."));
-    if (network.flags.length) parts.push(...section("Flags", descriptions(flagPairs(network.flags))));
-    return parts;
-  });
+  if (method.kind === "mean") {
+    return [element("p", {}, "The mean over networks that differ in their training seed. Their own rows have their cards.")];
+  }
+  const same = ([term, text]) => method.networks.every((network) => network.facts.some((fact) => fact[0] === term && fact[1] === text));
+  const shared = method.networks[0].facts.filter(same);
+  return [factList(shared), ...method.networks.flatMap((network) => {
+    const own = network.facts.filter((fact) => !same(fact));
+    const parts = own.length ? [factList(own)] : [];
+    if (network.flags.length) parts.push(element("h4", {}, "Flags"), descriptions(flagPairs(network.flags)));
+    return parts.length && network.table ? section(network.table, ...parts) : parts;
+  })];
 }
 
 /* Who else has the rank, in words. */

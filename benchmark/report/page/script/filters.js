@@ -6,10 +6,13 @@ function chooser(title, options, chosen, change) {
   return element("label", {}, title, select);
 }
 
-/* The values of an axis that columns have. Accuracy belongs to no explainer and is kept by every metric. */
+/* The values of an axis that columns of scores have; tables that differ in nothing but eps have a filter for that. */
 function valuesOf(axis) {
   const scored = data.columns.filter((column) => column.kind === "score");
-  return [...new Set(scored.map(VALUES[axis]))].filter(Boolean);
+  const distinct = (value) => [...new Set(scored.map(value))].filter(Boolean);
+  const threats = distinct(VALUES.threat).length;
+  if (axis === "table" && distinct((column) => `${column.table}, ${column.threat}`).length === threats) return [];
+  return distinct(VALUES[axis]);
 }
 
 function startFilters() {

@@ -23,7 +23,7 @@ function histogram(cell, column) {
     made.append(drawing("line", { class: "mean-line", x1: at, x2: at, y1: 0, y2: HEIGHT }));
   }
   made.append(drawing("text", { x: 0, y: HEIGHT + 14 }, low));
-  made.append(drawing("text", { x: WIDTH / 2, y: HEIGHT + 14, "text-anchor": "middle" }, `at most ${plural(most, "image")} in a bin`));
+  made.append(drawing("text", { x: WIDTH / 2, y: HEIGHT + 14, "text-anchor": "middle" }, `at most ${plural(most, "image")} in a bin; dashed: mean`));
   made.append(drawing("text", { x: WIDTH, y: HEIGHT + 14, "text-anchor": "end" }, high));
   return made;
 }
