@@ -177,6 +177,7 @@ def _column(
         "group": "accuracy" if accuracy else group.title,
         "metric": header(metric, others),
         "higher": metric.higher_is_better,
+        "list": "the test split" if metric.scope == "training" else "the run's images",
         "range": [metric.text(value) for value in shown],
         "settings": _settings(row),
     }

@@ -77,7 +77,7 @@ function numberContent(row, index) {
   if (cell.contests) parts.push(...section("Contested by", ...cell.contests.map((text) => element("p", {}, text))));
   if (cell.histogram) {
     parts.push(...section("Scores of the images", histogram(cell, column)));
-    parts.push(...section("Worst images", element("p", {}, "Positions in the list of the run's images, from 0."), worstTable(cell)));
+    parts.push(...section("Worst images", element("p", {}, `Positions in the list of ${column.list}, from 0.`), worstTable(cell)));
   }
   parts.push(...section("Settings", descriptions([["threat", column.threat], ...column.settings])));
   if (cell.row) parts.push(...section("Behind the number", descriptions(evidencePairs(cell))));
