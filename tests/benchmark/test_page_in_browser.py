@@ -66,6 +66,9 @@ def opened_by(browser: Any, path: Path, size: tuple[int, int], **settings: Any) 
     page.on("dialog", lambda dialog: found.trouble.append(dialog.message))
     page.on("request", lambda request: request.url != path.as_uri() and found.trouble.append(request.url))
     page.goto(path.as_uri())
+    if size is PHONE:
+        assert not page.get_by_label("Method").is_visible()
+        page.get_by_text("Filters", exact=True).click()
     return found
 
 

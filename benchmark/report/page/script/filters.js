@@ -28,8 +28,8 @@ function startFilters() {
   const subsets = Object.entries(data.subsets);
   if (subsets.length > 1) form.append(chooser("Images", subsets, "all", (value) => change("subset", value)));
   if (data.columns.some((column) => column.kind === "cost")) {
-    const box = element("input", { type: "checkbox", onchange: () => change("costs", box.checked) });
-    form.append(element("label", { class: "check" }, box, "Passes and seconds"));
+    const costs = element("input", { type: "checkbox", onchange: () => change("costs", costs.checked) });
+    form.append(element("label", { class: "check" }, costs, "Passes and seconds"));
   }
   form.append(element("button", { type: "reset" }, "Show all"));
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -38,7 +38,10 @@ function startFilters() {
     Object.assign(sorting, { column: -1, worstFirst: false });
     draw();
   });
-  form.hidden = false;
+  const box = byId("filter-box");
+  // On a phone they would fill the first screen.
+  box.open = window.matchMedia("(min-width: 40rem)").matches;
+  box.hidden = false;
 }
 
 function change(axis, value) {
