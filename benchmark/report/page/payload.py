@@ -98,18 +98,18 @@ def _add(found: Payload, board: Leaderboard) -> None:
     keys = []
     for line in first.lines:
         told: Json = {"table": board.where, "facts": network_facts(line, by_key[line.key], cards)}
-        told["flags"] = found.flagged(_network_flags(board, line))
+        told |= {"flags": found.flagged(_network_flags(board, line)), "competes": not (line.baseline or line.chance)}
         keys.append(found.method("baseline" if line.baseline else "network", name(line, board), told))
-    means = [
-        found.method("mean", mean_name(mean, board), {"table": board.where, "facts": [], "flags": []})
-        for mean in first.means
-    ]
+    means = []
+    for mean in first.means:
+        over: Json = {"table": board.where, "facts": [], "flags": found.flagged(mean.flags), "competes": not mean.flags}
+        means.append(found.method("mean", mean_name(mean, board), over))
     ordered = [by_key[line.key] for line in first.lines]
     for index, metric in enumerate(board.accuracies):
         lines = [replace(line, numbers=(line.accuracies[index],)) for line in first.lines]
-        over = [replace(mean, numbers=(mean.accuracies[index],), ranks=(None,)) for mean in first.means]
+        averages = [replace(mean, numbers=(mean.accuracies[index],), ranks=(None,)) for mean in first.means]
         group = replace(first, subset="", explainer="", attack=metric.attack, metrics=(metric,), lines=tuple(lines))
-        group = replace(group, means=tuple(over))
+        group = replace(group, means=tuple(averages))
         _add_group(found, board, group, ordered, keys, means, np.zeros(0, dtype=np.intp))
     for group in board.groups:
         whole = group.subset == ALL or group.scope == "training"

@@ -34,19 +34,22 @@ function cellOf(row, column) {
   return data.cells[row][column];
 }
 
-/* Rows that the filters keep, by position, in the order asked for; numbers that are none come last either way. */
+/* Baselines and networks at chance lead no table, however good their numbers look. */
+function competes(row) {
+  return data.methods[row].networks.every((network) => network.competes);
+}
+
+/* Rows that the filters keep, by position, in the order asked for. Rows that do not compete come last either way, and
+   before them those without a number. */
 function visibleRows() {
   const rows = data.methods.map((_, index) => index).filter((index) => keepsMethod(data.methods[index]));
-  if (sorting.column < 0) {
-    if (sorting.worstFirst) rows.reverse();
-    return rows;
-  }
-  const direction = (data.columns[sorting.column].higher ? -1 : 1) * (sorting.worstFirst ? -1 : 1);
-  const value = (row) => cellOf(row, sorting.column)?.value ?? null;
+  const worst = sorting.worstFirst ? -1 : 1;
+  const direction = sorting.column < 0 ? worst : (data.columns[sorting.column].higher ? -1 : 1) * worst;
+  const value = (row) => (sorting.column < 0 ? row : (cellOf(row, sorting.column)?.value ?? null));
   return rows.sort((one, other) => {
     const [mine, theirs] = [value(one), value(other)];
-    if (mine === null || theirs === null) return (mine === null) - (theirs === null) || one - other;
-    return direction * (mine - theirs) || one - other;
+    const last = competes(other) - competes(one) || (mine === null) - (theirs === null);
+    return last || direction * (mine - theirs) || one - other;
   });
 }
 
