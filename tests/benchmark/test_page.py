@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 
 from attrobust.benchmark.report.leaderboard import build
+from attrobust.benchmark.report.page.evidence import Evidence, distribution, range_of
 from attrobust.benchmark.report.page.render import embedded
+from attrobust.benchmark.report.table import Metric
 from attrobust.benchmark.report.write import page
 
+from helpers import records
 from helpers.runs import run
-from helpers.tables import write_table
+from helpers.tables import METRICS, write_table
 
 HOSTILE = '</script><!--<img src="http://x.invalid" onerror="alert(1)">&amp;\u2028'
 
@@ -71,6 +74,17 @@ def test_numbers_of_the_page_are_those_of_the_scores(tmp_path: Path) -> None:
     assert [image for image, _ in found["worst"]] == np.argsort(scores, kind="stable")[:5].tolist()
     assert found["row"] == row.fingerprint
     assert found["passes"] == [1200, 1200, 1200]
+
+
+def test_a_histogram_leaves_out_no_image_but_the_undefined() -> None:
+    metric = Metric.of(METRICS[0])
+    scores = np.array([-0.2, 0.5, np.nan, 1.3, 1.3])
+    item = Evidence(row=records.scored("key"), scores=scores, images=np.arange(10, 15))
+    shown = range_of([item], metric)
+    assert shown == (-0.2, 1.3)
+    found = distribution(item, metric, shown)
+    assert found["histogram"] == [1, *[0] * 8, 1, *[0] * 9, 2]
+    assert found["worst"] == [[10, "-20.0"], [11, "50.0"], [13, "130.0"], [14, "130.0"]]
 
 
 def test_worst_images_of_a_subset_are_named_by_their_place_in_the_whole_list(tmp_path: Path) -> None:

@@ -52,14 +52,12 @@ def evidence_of(networks: Sequence[Network], place: tuple[str, str], metric: Met
 
 
 def range_of(column: Sequence[Evidence], metric: Metric) -> tuple[float, float]:
-    """Smallest and largest value that the histograms of a column show, the same for all rows."""
-    if metric.unit:
-        return 0.0, 1.0
+    """Smallest and largest value that the histograms of a column show, the same for all rows; no score is outside."""
     finite = [item.scores[np.isfinite(item.scores)] for item in column if item.scores is not None]
     values = np.concatenate(finite) if finite else np.zeros(0)
-    if not len(values):
-        return 0.0, 0.0
-    return float(values.min()), float(values.max())
+    ends = [0.0, 1.0] if metric.unit else []
+    ends += [float(values.min()), float(values.max())] if len(values) else []
+    return (min(ends), max(ends)) if ends else (0.0, 0.0)
 
 
 def row_facts(row: Row) -> Json:
@@ -78,8 +76,8 @@ def provenance(row: Row) -> str:
     """Versions, machine and checkout behind a row, as text."""
     facts = row.provenance
     checkout = f"commit {facts.commit}{' with changes' if facts.dirty else ''}" if facts.commit else ""
-    parts = [said(facts.versions), checkout, facts.machine, f"device {facts.device}"]
-    parts += [f"{facts.threads} threads", f"batches of {facts.batch_size}"]
+    how = {"device": facts.device, "threads": facts.threads, "batch size": facts.batch_size}
+    parts = [said(facts.versions), checkout, facts.machine, said(how)]
     return "; ".join(part for part in parts if part)
 
 
