@@ -35,7 +35,8 @@ ContextMaker = Callable[..., Context]
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
     """The same ensemble with fewer steps."""
-    patch.setattr(auto, "STEPS", 6)
+    patch.setattr(auto, "ROUGH", 4)
+    patch.setattr(auto, "FINE", 2)
     patch.setattr(auto, "QUERIES", 8)
 
 
@@ -128,10 +129,14 @@ def attacked(coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], ma
 
 def test_no_metric_is_better_on_it_than_on_any_member(attacked: Attacked) -> None:
     context, x, y, output = attacked.context, attacked.x, attacked.y, attacked.output
-    members = [Noise(draws=auto.DRAWS)] + [auto.descent(score) for score in auto.DESCENDED]
+    members = ["noise", *auto.DESCENDED]
+    results = [
+        Noise(draws=auto.DRAWS)(context, x, y).x,
+        *(auto.descent(name)(context, x, y) for name in auto.DESCENDED),
+    ]
     clean = context.maps(x, y)
     pool = [context.maps(images, y) for images in (output.x, *output.others)]
-    alone = [context.maps(member(context, x, y).x, y) for member in members]
+    alone = [context.maps(images, y) for images in results]
     for metric in similarities():
         sign = 1 if metric.higher_is_better else -1
         worst = torch.stack([sign * metric(clean, maps) for maps in pool]).amin(dim=0)
@@ -186,7 +191,8 @@ def test_the_usual_cost_is_what_its_documentation_says(
     make_context: ContextMaker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(auto, "STEPS", 200)
+    monkeypatch.setattr(auto, "ROUGH", 120)
+    monkeypatch.setattr(auto, "FINE", 80)
     model, x = coarse_networks["relu"], coarse_images[0][:2]
     context = make_context(model, Saliency(), x, source_model=None)
     passes = Auto()(context, x, model(x).argmax(dim=1)).passes

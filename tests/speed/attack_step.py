@@ -190,7 +190,7 @@ def step(bench: Bench, attack: Callable[[Bench, int], None]) -> float:
 
 def ensemble(bench: Bench) -> float:
     """What ``auto`` costs, in what its members cost that each image sees: the draws and three descents."""
-    members = [Noise(draws=DRAWS), *(descent(score) for score in Auto().scores)]
+    members = [Noise(draws=DRAWS).run, *(descent(score) for score in Auto().scores)]
     alone = sum(seconds(lambda member=member: member(bench.context, bench.x, bench.y), 1) for member in members)  # type: ignore[misc]
     return seconds(lambda: Auto()(bench.context, bench.x, bench.y), 1) / alone
 
