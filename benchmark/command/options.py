@@ -13,7 +13,9 @@ from attrobust.naming.suggest import RENAMED
 from attrobust.types import UsageError
 
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
-FORMATS = ("csv", "latex", "markdown")
+FORMATS = ("csv", "latex", "markdown", "html")
+BY_DEFAULT = ",".join(FORMATS[:3])
+EXPORTED = f"tables to write, of {', '.join(FORMATS)}; html is a page for the browser (default: {BY_DEFAULT})"
 SPEC = re.compile(r"[^-].*:.+=.+")
 """An argument that looks like a spec: left over where a shell has expanded unquoted braces."""
 
@@ -28,7 +30,7 @@ EXAMPLES = """examples:
   run_benchmark.py --methods natural,aga --shard 2/3
   run_benchmark.py --list attacks
   run_benchmark.py --list methods:aga
-  run_benchmark.py report results/runs/quick --export latex
+  run_benchmark.py report results/runs/quick --export html
   run_benchmark.py figures results/runs/quick --only pareto,attacks
   run_benchmark.py verify results/runs/quick
   run_benchmark.py verify results/fashion-v1 --recompute 4
@@ -137,9 +139,7 @@ def benchmark_parser() -> Parser:
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
     add("--out", type=some_path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>[-I-of-N])")
-    add(
-        "--export", default=",".join(FORMATS), metavar="FORMATS", help=f"tables to write (default: {','.join(FORMATS)})"
-    )
+    add("--export", default=BY_DEFAULT, metavar="FORMATS", help=EXPORTED)
     add(
         "--interval",
         choices=INTERVALS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrobust.benchmark.command.options import FORMATS, Parser, positive, some_path
+from attrobust.benchmark.command.options import BY_DEFAULT, EXPORTED, Parser, positive, some_path
 from attrobust.benchmark.store.schema import INTERVALS
 
 
@@ -20,7 +20,7 @@ def report_parser() -> Parser:
         metavar="RUN",
         help="folders of runs with the same protocol, or of all shards of a run",
     )
-    parser.add_argument("--export", default=",".join(FORMATS), metavar="FORMATS")
+    parser.add_argument("--export", default=BY_DEFAULT, metavar="FORMATS", help=EXPORTED)
     parser.add_argument(
         "--out", type=some_path, metavar="DIR", help="where to write (default: the run itself, where there is one)"
     )

@@ -12,11 +12,11 @@ import pandas as pd
 from pandas import DataFrame
 
 from attrobust.benchmark.report.csv import CONTESTED_BY, DETAILS, PLACE, ROW, SHARED, VALUES, render, shared_and_row
-from attrobust.benchmark.report.leaderboard import common_images, networks_of, places_of
+from attrobust.benchmark.report.leaderboard import places_of, read
 from attrobust.benchmark.report.records import Run
-from attrobust.benchmark.report.shards import IncompleteError, wholes
+from attrobust.benchmark.report.shards import IncompleteError
 from attrobust.benchmark.report.sweeps import Together, boards_of, by_table, together
-from attrobust.benchmark.report.table import Leaderboard, Metric
+from attrobust.benchmark.report.table import COMMON, Leaderboard, Metric
 from attrobust.benchmark.report.words import header
 from attrobust.types import UsageError
 
@@ -110,16 +110,15 @@ def _typed(column: str, values: list[str]) -> pd.Series:
 
 def _blocks(board: Leaderboard, members: Sequence[Together]) -> Iterator[DataFrame]:
     """The scores of every cell of a table."""
-    runs = [Run(whole) for whole in wholes([store for group in members for store in group.stores])]
-    networks = networks_of(runs)
-    common = common_images(networks, runs[0].images)
+    runs, networks, subsets = read([store for group in members for store in group.stores])
+    common = subsets[COMMON]
     lines = {line.key: line for line in board.groups[0].lines}
     columns = [*_accuracies(runs[0]), *_cells(runs[0])]
     for network in networks:
         row = {TABLE: board.where, **shared_and_row(lines[network.subject.key], board)}
         row = {key: value for key, value in row.items() if key in SCORE_COLUMNS and key != "seed"}
         for metric, others, facts in columns:
-            stored = network.scores_at(facts["explainer"], facts["attack"], metric)
+            stored = network.stored_at(facts["explainer"], facts["attack"], metric.label)
             if stored is None:
                 continue
             count = len(stored.scores)

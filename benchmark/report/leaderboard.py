@@ -37,11 +37,8 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
         UsageError: no run there, rows missing, or runs that do not compare.
         IncompleteError: some shards of a run are missing.
     """
-    runs = [Run(whole) for whole in wholes(stores)]
+    runs, rows, subsets = read(stores)
     first = runs[0]
-    rows = networks_of(runs)
-    common = common_images(rows, first.images)
-    subsets = {ALL: np.ones(first.images, dtype=np.bool_), COMMON: common}
     groups = _groups(rows, first, subsets, how)
     if not groups:
         raise UsageError(f"{first.folder}/run.json has no columns; run the benchmark again")
@@ -50,28 +47,31 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
         comparison=first.plan.comparison,
         accuracies=tuple(first.accuracies),
         groups=tuple(groups),
-        common=int(common.sum()),
+        common=int(subsets[COMMON].sum()),
         at_chance=sum(row.chance is not None for row in rows),
         interval=how,
         choices=tuple(choices.values()),
         audited=all(row.audited for row in rows),
+        stores=tuple(stores),
     )
 
 
-def networks_of(runs: Sequence[Run]) -> list[Network]:
-    """The rows of the table of some runs, in its order; a network that several runs evaluated is in it once."""
+def read(stores: Sequence[Store]) -> tuple[list[Run], list[Network], dict[str, Booleans]]:
+    """The runs of a table, its rows in order, and by name the subsets of images: for each image whether it is in it.
+
+    Raises:
+        UsageError, IncompleteError: see ``build``.
+    """
+    runs = [Run(whole) for whole in wholes(stores)]
+    images = runs[0].images
     networks: dict[str, tuple[Run, int]] = {}
     for run in runs:
         for position, subject in enumerate(run.plan.subjects):
             networks.setdefault(subject.key, (run, position))
-    return _in_order([Network(run, position) for run, position in networks.values()])
-
-
-def common_images(networks: Sequence[Network], images: int) -> Booleans:
-    """Which of the attacked images every network classifies correctly, but for those at chance and baselines."""
-    known = [row.correct for row in networks if row.correct is not None and not (row.baseline or row.chance)]
-    common: Booleans = np.logical_and.reduce(known) if known else np.zeros(images, dtype=np.bool_)
-    return common
+    rows = _in_order([Network(run, position) for run, position in networks.values()])
+    known = [row.correct for row in rows if row.correct is not None and not (row.baseline or row.chance)]
+    common = np.logical_and.reduce(known) if known else np.zeros(images, dtype=np.bool_)
+    return runs, rows, {ALL: np.ones(images, dtype=np.bool_), COMMON: common}
 
 
 def _in_order(networks: Sequence[Network]) -> list[Network]:

@@ -140,9 +140,29 @@ class Network:
             )
         return found
 
-    def scores_at(self, explainer: str, attack: str, metric: Metric) -> Stored | None:
+    def row(self, explainer: str, attack: str, metric: str) -> Row:
+        """The row behind a number."""
+        return self._run.row(self._position, explainer, attack, metric)
+
+    def scores(self, explainer: str, attack: str, metric: str) -> Floats | None:
+        """Per-image scores of a row as they are stored; None where the cell failed."""
+        found = self.stored_at(explainer, attack, metric)
+        return None if found is None else found.scores
+
+    def stored_at(self, explainer: str, attack: str, metric: str) -> Stored | None:
         """What was stored of the network at a place of the table, accuracies too; None where the cell failed."""
-        return self._run.stored(self._position, explainer, attack, metric.label)
+        return self._run.stored(self._position, explainer, attack, metric)
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows of the network that stand in the table."""
+        entries = self._run.plan.entries
+        return [self._run.row(*entry.address) for entry in entries if entry.subject == self._position]
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """Of the command that made the run, as typed."""
+        return self._run.plan.argv
 
     def is_own_source_model(self, explainer: str, attack: str) -> bool:
         """Whether the other network that an attack follows is this one."""

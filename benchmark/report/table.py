@@ -13,6 +13,7 @@ from attrobust.benchmark.store.choice import Choice
 from attrobust.benchmark.store.plan import Comparison
 from attrobust.benchmark.store.rows import Contest, MetricFacts
 from attrobust.benchmark.store.schema import SCOPES, How
+from attrobust.benchmark.store.store import Store
 from attrobust.types import Flag, Scope
 
 ALL, COMMON = "all", "common"
@@ -189,6 +190,7 @@ class Leaderboard:
         audited: whether every network and explainer was tried out for flags.
         part: of the protocol that it is of, or several; empty where the protocol has no parts.
         where: of a table beside others, what it is about, e.g. ``eps 2/255``; empty where it stands alone.
+        stores: of the runs that it was built from, for what is said beside its numbers.
         said: names of rows once they are found, see ``words``.
     """
 
@@ -202,6 +204,7 @@ class Leaderboard:
     audited: bool = True
     part: str = ""
     where: str = ""
+    stores: tuple[Store, ...] = field(default=(), repr=False, compare=False)
     said: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def subset(self, name: str, scope: Scope | None = None) -> list[Group]:

@@ -17,10 +17,19 @@ from attrobust.types import UsageError
 
 Json = dict[str, object]
 
+
+def page(*boards: Leaderboard) -> str:
+    """The leaderboard as one HTML file, see ``report.page``; the template engine is imported where a page is made."""
+    from attrobust.benchmark.report.page.render import render
+
+    return render(*boards)
+
+
 FORMATS: dict[str, tuple[str, Callable[..., str]]] = {
     "csv": ("csv", csv.render),
     "latex": ("tex", latex.render),
     "markdown": ("md", text.markdown),
+    "html": ("html", page),
 }
 
 

@@ -27,6 +27,8 @@ from attrobust.types import UsageError
 
 SWEEP = "sweep.json"
 TABLES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex")
+PAGE = "leaderboard.html"
+"""Written where it is asked for."""
 AGAIN = "delete it or choose another --out, and run the benchmark again"
 ROW_START = b'{"cell":'
 """How every line of rows starts, its keys being sorted."""
@@ -221,12 +223,15 @@ class Store:
 
     def check_ours(self) -> None:
         """Raise UsageError where the folder holds files that a run would overwrite and that no run wrote."""
-        names = ["rows.jsonl", "run.json", "log.txt", *TABLES]
+        names = ["rows.jsonl", "run.json", "log.txt", PAGE, *TABLES]
         if any((self.folder / name).exists() and not (self.folder / name).is_file() for name in names):
             raise UsageError(f"--out {self.folder} holds a folder where a run keeps a file; choose another --out")
         if (self.folder / "run.json").is_file():
             self.plan()
-        elif any((self.folder / name).exists() for name in TABLES) and not (self.folder / "rows.jsonl").is_file():
+        elif (
+            any((self.folder / name).exists() for name in (PAGE, *TABLES))
+            and not (self.folder / "rows.jsonl").is_file()
+        ):
             raise UsageError(f"--out {self.folder} holds a leaderboard but no run; choose another --out")
         rows = self.folder / "rows.jsonl"
         if rows.is_file():

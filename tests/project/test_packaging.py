@@ -16,6 +16,9 @@ from attrobust.places import ROOMS
 from helpers.runs import ROOT
 from helpers.sources import copy_sources
 
+SUFFIXES = {".py", ".pyi", ".toml", ".pt", ".typed", ".html", ".css", ".js"}
+"""Of the files that a wheel holds."""
+
 
 def built(what: str, source: Path, folder: Path) -> Path:
     """A ``wheel`` or ``sdist`` of sources, built in ``folder`` by setuptools as pip does it, without a network."""
@@ -48,7 +51,7 @@ def wanted() -> set[str]:
             inside_link = (
                 package == "attrobust" and len(path.relative_to(ROOT).parts) > 1 and name.split("/")[1] in ROOMS
             )
-            if path.is_file() and path.suffix in {".py", ".pyi", ".toml", ".pt", ".typed"} and not inside_link:
+            if path.is_file() and path.suffix in SUFFIXES and not inside_link:
                 found.add(name if package == "attrobust" else f"attrobust/{name}")
     return found
 

@@ -1,0 +1,65 @@
+"""The page as text: template, style, script and data in one file that asks for no other."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from attrobust.benchmark.report.notes import all_notes
+from attrobust.benchmark.report.page.payload import payload, subset_words
+from attrobust.benchmark.report.table import Leaderboard
+from attrobust.benchmark.report.words import caption, legend, protocols
+
+HERE = Path(__file__).parent
+STYLES = ("colours", "layout", "table", "dialog", "print")
+SCRIPTS = ("elements", "theme", "columns", "filters", "table", "histogram", "dialog", "start")
+"""In the order in which they are put together; the script is one function, so that it leaves no global names."""
+ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+"""Of characters that could end a script element or begin a comment; JSON has them only inside of strings."""
+
+
+def render(*boards: Leaderboard) -> str:
+    """One leaderboard or several as an HTML file.
+
+    Names are data: the template escapes them, and the script sets them as text. A content security policy allows the
+    style and the script of the page, by their hashes, and no request of any kind.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    style = _joined("style", STYLES, "css")
+    script = f'(() => {{\n"use strict";\n{_joined("script", SCRIPTS, "js")}}})();\n'
+    data = payload(boards) | {"subsets": dict(subset_words(boards))}
+    return environment.get_template("page.html").render(
+        title=protocols(boards),
+        caption=caption(*boards),
+        legend=legend(*boards),
+        notes=all_notes(boards),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_sha256(style),
+        script_hash=_sha256(script),
+        data=Markup(embedded(data)),
+    )
+
+
+def embedded(data: object) -> str:
+    """JSON that may stand in a script element whatever its strings hold."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    for character, escape in ESCAPES.items():
+        text = text.replace(character, escape)
+    return text
+
+
+def _joined(folder: str, names: tuple[str, ...], suffix: str) -> str:
+    return "".join((HERE / folder / f"{name}.{suffix}").read_text(encoding="utf-8") for name in names)
+
+
+def _sha256(text: str) -> str:
+    """As a content security policy names an element by what it holds."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
