@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attrobust import load
-from attrobust.attacks import auto, registry
+from attrobust.attacks import registry
 from attrobust.attacks.base import Attack, AttackOutput, Context
 from attrobust.attacks.engine.descent import GradientAttack
 from attrobust.attacks.noise import Noise
@@ -26,6 +26,7 @@ from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.threat import ThreatModel
 from attrobust.types import ImageFacts
+from tests.helpers.short_ensemble import shorten
 
 ContextMaker = Callable[..., Context]
 STEPS, MANY = 5, 10
@@ -49,9 +50,7 @@ def rules(name: str, norm: str = "linf", eps: float = 16 / 255) -> ThreatModel:
 
 @pytest.fixture(autouse=True)
 def _short_ensemble(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``auto`` has no settings to make it cheap."""
-    monkeypatch.setattr(auto, "STEPS", 3)
-    monkeypatch.setattr(auto, "QUERIES", 6)
+    shorten(monkeypatch, rough=2, fine=1, queries=6)
 
 
 DRAWS = 8

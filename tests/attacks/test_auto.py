@@ -29,20 +29,17 @@ from attrobust.metrics.similarity.topk import TopK
 from attrobust.naming.spec import canonical
 from attrobust.threat import ThreatModel
 from attrobust.types import Amount, Named
+from tests.helpers.short_ensemble import shorten
 
 ContextMaker = Callable[..., Context]
 
 
-def shorten(patch: pytest.MonkeyPatch) -> None:
-    """The same ensemble with fewer steps."""
-    patch.setattr(auto, "ROUGH", 4)
-    patch.setattr(auto, "FINE", 2)
-    patch.setattr(auto, "QUERIES", 8)
+SHORT = {"rough": 4, "fine": 2, "queries": 8}
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    shorten(monkeypatch)
+    shorten(monkeypatch, **SHORT)
 
 
 def similarities() -> list[Similarity]:
@@ -123,7 +120,7 @@ def attacked(coarse_network: nn.Module, coarse_images: tuple[Tensor, Tensor], ma
     # Without a source model, whose passes would count too: it is one of these networks.
     context = make_context(coarse_network, Saliency(), x, source_model=None)
     with pytest.MonkeyPatch.context() as patch:
-        shorten(patch)
+        shorten(patch, **SHORT)
         return Attacked(coarse_network, context, x, y, Auto()(context, x, y))
 
 
@@ -191,8 +188,7 @@ def test_the_usual_cost_is_what_its_documentation_says(
     make_context: ContextMaker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(auto, "ROUGH", 120)
-    monkeypatch.setattr(auto, "FINE", 80)
+    shorten(monkeypatch, rough=120, fine=80, queries=8)
     model, x = coarse_networks["relu"], coarse_images[0][:2]
     context = make_context(model, Saliency(), x, source_model=None)
     passes = Auto()(context, x, model(x).argmax(dim=1)).passes

@@ -10,7 +10,6 @@ import pytest
 from torch import nn
 
 from attrobust import explainers, metrics
-from attrobust.attacks import auto
 from attrobust.benchmark.command.listing import REGISTRIES
 from attrobust.benchmark.contract.bench import Bench
 from attrobust.benchmark.contract.check import IMAGES, digits_bench, outcomes
@@ -18,6 +17,7 @@ from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.testing import check
+from tests.helpers.short_ensemble import shorten
 
 from helpers.mistakes import (
     ATTACK,
@@ -114,8 +114,7 @@ def coarse_bench(coarse: Loaded, coarse_networks: dict[str, nn.Module]) -> Bench
 
 @pytest.mark.parametrize("name", built_in())
 def test_what_comes_with_attrobust_passes(name: str, coarse_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto, "STEPS", 1)
-    monkeypatch.setattr(auto, "QUERIES", 4)
+    shorten(monkeypatch, rough=1, fine=1, queries=4)
     axis, _, short = name.partition(":")
     item = REGISTRIES[axis].get(short)(**LIGHT.get(name, {}))
     assert [outcome for outcome in outcomes(item, coarse_bench) if outcome.problem] == []

@@ -376,7 +376,7 @@ def test_one_entry_is_described_with_its_card(capsys: Capture) -> None:
     code, _, err = run(["--list", "methods:agar"], capsys)
     assert code == 2
     assert "Did you mean 'aga'" in err
-    assert run(["--list", "protocols:quick"], capsys)[0] == 2
+    assert run(["--list", "recipes:digits"], capsys)[0] == 2
 
 
 def test_a_softplus_that_has_nothing_to_replace_is_refused(looked_at: Path, tmp_path: Path, capsys: Capture) -> None:
