@@ -22,7 +22,7 @@ from attrobust.types import Cost, Named
 
 DRAWS, QUERIES, GAIN = 5, 100, 1.5
 ROUGH, FINE = 120, 80
-"""Steps of the two halves of a descent. Of splits of 200 steps this lowered scores most on two networks of AGA."""
+"""Steps of the two halves of a descent. Of networks of AGA, 150 + 50 did best on digits, 100 + 100 on Fashion-MNIST."""
 DESCENDED: tuple[str, ...] = ("cosine", "topk", "spearman")
 TRACKED: tuple[str, ...] = (*DESCENDED, "pearson", "ssim", "normalized-l2")
 

@@ -16,6 +16,7 @@ from attrobust.benchmark.checkpoints.external import ExternalCheckpoint, parse_e
 from attrobust.benchmark.checkpoints.untrained import check_baselines
 from attrobust.benchmark.data.base import Dataset
 from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.request.aimed import aimed, all_aimed
 from attrobust.benchmark.request.cluster import ClusterSettings, parse_executor
 from attrobust.benchmark.request.criterion import Criterion, make_criterion
 from attrobust.benchmark.request.methods import Defaults, resolve_methods, resolve_source_models, resolve_starts
@@ -27,7 +28,7 @@ from attrobust.explainers.base import Explainer
 from attrobust.methods.base import Method
 from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component, refuse_without_effect, resolve, resolve_one
-from attrobust.naming.spec import Spec, Sweep, parse_specs, parse_sweeps, settings_of
+from attrobust.naming.spec import Sweep, parse_specs, parse_sweeps
 from attrobust.types import UsageError, parse_number
 
 
@@ -153,13 +154,15 @@ def make_request(
     shown_metrics = resolve(metrics.registry, columns, Metric)
     for metric, spec in zip(shown_metrics, columns, strict=True):
         refuse_without_effect(metric.item, spec)
-    shown_attacks = [_aimed(attack, shown_metrics) for attack in shown_attacks]
+    shown_attacks = all_aimed(shown_attacks, shown_metrics)
     accuracy_attack = _accuracy_attack(protocol.accuracy_attack) if protocol.accuracy_attack else None
     criterion = None
     if choose is not None:
         if not any(sweep.is_swept for sweep in sweeps):
             raise UsageError("--choose needs a sweep to choose from, such as --methods 'aga:cosd={0.1,1,10}'")
         criterion = make_criterion(choose, accuracy_floor, shown_metrics, shown_attacks, shown_explainers)
+        # An attack that is no column is aimed here, one that is has been.
+        criterion = replace(criterion, attack=aimed(criterion.attack, [criterion.metric]))
     elif accuracy_floor is not None:
         raise UsageError("--accuracy-floor is for choosing from sweeps; give --choose METRIC too")
     attacking = [*shown_attacks, *([accuracy_attack] if accuracy_attack else [])]
@@ -194,17 +197,6 @@ def make_request(
         out=Path("results") / "runs" / f"{protocol.name}{shard.suffix if shard else ''}" if out is None else out,
         shard=shard,
     )
-
-
-def _aimed(attack: Component[Attack], measured: Sequence[Component[Metric]]) -> Component[Attack]:
-    """The attack with the settings that depend on what is measured; a label says which these are."""
-    aimed = attack.item.aimed_at([metric.canonical for metric in measured])
-    before, after = settings_of(attack.item), settings_of(aimed)
-    changed = {key: value for key, value in after.items() if value != before[key]}
-    if not changed:
-        return attack
-    typed = Spec.parse(attack.label)
-    return replace(attack, item=aimed, label=str(Spec(attack.name, {**typed.settings, **changed})))
 
 
 def _accuracy_attack(text: str) -> Component[Attack]:
