@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from attrobust.benchmark.checkpoints.card import WeightCard, as_written, shipped
+from attrobust.benchmark.checkpoints.card import WeightCard, as_written, checkpoints
 from attrobust.benchmark.store.rows import Row, Training
 from attrobust.benchmark.store.store import Store
 from attrobust.files import file_sha256
@@ -34,10 +35,18 @@ def read_cards(store: Store) -> tuple[dict[str, list[WeightCard]], list[str]]:
         if not weights.is_file() or file_sha256(weights) != card.sha256:
             problems.append(f"{weights} is missing or not what its card says")
         found.setdefault(card.sha256, []).append(card)
-    for path in shipped().values():
-        card = WeightCard.read(path)
+    for card in checkpoints().values():
         found.setdefault(card.sha256, []).append(card)
     return found, problems
+
+
+def readable_cards(stores: Iterable[Store]) -> list[WeightCard]:
+    """The cards in the folders of runs that can be read, and the shipped ones; ``verify`` names the others."""
+    found = []
+    for path in (path for store in stores for path in sorted((store.folder / "checkpoints").glob("*.toml"))):
+        with suppress(UsageError):
+            found.append(WeightCard.read(path))
+    return [*found, *checkpoints().values()]
 
 
 def row_problems(rows: Mapping[str, Row], cards: Cards) -> Iterator[str]:

@@ -16,6 +16,7 @@ from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.page.evidence import Evidence, distribution, range_of
 from attrobust.benchmark.report.page.render import embedded
 from attrobust.benchmark.report.table import Metric
+from attrobust.benchmark.report.verify import verify
 from attrobust.benchmark.report.write import page
 
 from helpers import records
@@ -163,6 +164,15 @@ def test_the_page_of_a_real_run_has_cards_and_is_held_to_the_rows(
     path.write_bytes(before.replace(b'"text":"', b'"text":"9', 1))
     code, out, _ = run(["verify", tmp_path / "run"], capsys)
     assert code == 1 and "leaderboard.html does not say what the rows say" in out
+
+
+def test_a_damaged_card_stops_no_page_and_verify_names_it(tmp_path: Path) -> None:
+    store = write_table(tmp_path, ["good", "bad"])
+    card = store.folder / "checkpoints" / "aga-seed0.toml"
+    card.parent.mkdir()
+    card.write_text("not = [a card")
+    assert "aga-seed0" not in page(build([store], "percentile"))
+    assert any("aga-seed0.toml" in line for line in verify(store)[1])
 
 
 def test_report_writes_a_page_and_leaves_the_other_tables_alone(

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from attrobust.benchmark.checkpoints.card import WeightCard, shipped
+from attrobust.benchmark.checkpoints.card import WeightCard
 from attrobust.benchmark.report.cards import is_of
 from attrobust.benchmark.report.records import CLEAN, Network
 from attrobust.benchmark.report.table import Line
 from attrobust.benchmark.store.rows import PassCounts, ScoredRow
-from attrobust.benchmark.store.store import Store
 from attrobust.types import Named, Settings, percent
 
 Facts = list[tuple[str, str]]
 """Terms and what stands behind each, as text."""
-
-
-def cards_of(stores: Iterable[Store]) -> list[WeightCard]:
-    """The cards in the folders of runs, and the shipped ones."""
-    paths = [path for store in stores for path in sorted((store.folder / "checkpoints").glob("*.toml"))]
-    return [WeightCard.read(path) for path in (*paths, *shipped().values())]
 
 
 def network_facts(line: Line, network: Network, cards: Sequence[WeightCard]) -> Facts:

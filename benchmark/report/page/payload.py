@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from attrobust.arrays import Integers
+from attrobust.benchmark.report.cards import readable_cards
 from attrobust.benchmark.report.leaderboard import read
 from attrobust.benchmark.report.page.evidence import (
     Evidence,
@@ -19,7 +20,7 @@ from attrobust.benchmark.report.page.evidence import (
     range_of,
     row_facts,
 )
-from attrobust.benchmark.report.page.networks import cards_of, component, network_facts, total
+from attrobust.benchmark.report.page.networks import component, network_facts, total
 from attrobust.benchmark.report.records import Network
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number
 from attrobust.benchmark.report.words import header, left_out, mean_name, name
@@ -94,7 +95,7 @@ def payload(boards: Sequence[Leaderboard]) -> Json:
 def _add(found: Payload, board: Leaderboard) -> None:
     _, networks, masks = read(board.stores)
     by_key = {network.subject.key: network for network in networks}
-    first, cards = board.groups[0], cards_of(board.stores)
+    first, cards = board.groups[0], readable_cards(board.stores)
     keys = []
     for line in first.lines:
         told: Json = {"table": board.where, "facts": network_facts(line, by_key[line.key], cards)}
