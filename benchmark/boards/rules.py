@@ -59,18 +59,18 @@ def complaints(new: Path, old: Path | None = None, changelog: str = "") -> list[
         old: as it was when it was last published; None where there is no history.
         changelog: the text in which new versions are named.
     """
-    found = [complaint for board in boards_in(new) for complaint in _of_one(new / board, board)]
+    found = [complaint for board in boards_in(new) for complaint in of_one(new / board, board)]
     if old is not None:
         for board in boards_in(old):
             if not any(path.is_file() for path in (new / board).rglob("*")):
                 found.append(Complaint("board-removed", board, "the board is gone; put its folder back"))
             else:
-                found += _of_two(old / board, new / board, board, changelog)
+                found += of_two(old / board, new / board, board, changelog)
     return found
 
 
-def _of_one(folder: Path, board: str) -> Iterator[Complaint]:
-    """What holds for a board by itself."""
+def of_one(folder: Path, board: str) -> Iterator[Complaint]:
+    """The rules that a board breaks by itself."""
     try:
         facts = read_facts(folder)
         if facts.licence != LICENCE:
@@ -125,8 +125,8 @@ def _tables(folder: Path, board: str) -> Iterator[Complaint]:
                 yield Complaint("tables", board, f"{name} does not say what the rows say; write it with report")
 
 
-def _of_two(before: Path, after: Path, board: str, changelog: str) -> Iterator[Complaint]:
-    """What holds between two states of a board."""
+def of_two(before: Path, after: Path, board: str, changelog: str) -> Iterator[Complaint]:
+    """The rules that are broken between two states of a board, given by their folders."""
     old, new = _facts(before), _facts(after)
     versions = old.version if old else 1, new.version if new else 1
     if versions[1] < versions[0]:

@@ -7,45 +7,44 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from attrobust.benchmark.boards.board import FILE, LICENCE, BoardFacts, stores_of
-from attrobust.benchmark.boards.fit import Fit
+from attrobust.benchmark.boards.board import FILE, BoardFacts, stores_of
 from attrobust.benchmark.boards.weights import HANDED_IN
 from attrobust.benchmark.store.contests import FOLDER as CONTESTS
+from attrobust.benchmark.store.scores import ARCHIVE, ScoreFiles
+from attrobust.benchmark.store.scores import FOLDER as SCORES
 from attrobust.benchmark.store.store import SWEEP, TABLES, Store
 from attrobust.files import file_sha256
 from attrobust.types import UsageError
 
-FOLDERS = ("scores", "audits", "checkpoints", CONTESTS)
+FOLDERS = (SCORES, "audits", "checkpoints", CONTESTS)
 """Of a run, what its tables rest on; attacked images can be computed again and stay out."""
-FILES = ("run.json", "rows.jsonl", *TABLES)
+FILES = ("run.json", "rows.jsonl", ARCHIVE, *TABLES)
 LEFT_OUT = (".resume", ".lock")
 PLUGINS = "plugins"
 
 
 @contextmanager
-def packing(run: Path, to: Path, fit: Fit, by: str, plugins: Sequence[Path]) -> Iterator[Path]:
+def packing(run: Path, to: Path, facts: BoardFacts, plugins: Sequence[Path]) -> Iterator[Path]:
     """Copy all that a run publishes into a new folder beside its place, which is removed unless it is put there.
 
     Args:
         run: folder of a run or a sweep.
-        to: its place, which does not exist yet or is empty.
-        fit: the board that it is for.
-        by: who hands it in.
+        to: its place.
+        facts: of the board or submission that it becomes.
         plugins: files that the run was made with.
 
     Raises:
-        UsageError: the place holds something or cannot be written, or weights that were handed in are not where they
-            were.
+        UsageError: the place cannot be written, or weights that were handed in are not where they were.
     """
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise UsageError(f"--to {to} holds something already; name an empty folder")
     stores = stores_of(run)
     weights = dict(pair for store in stores.values() for pair in handed_in(store))
     partial = to.with_name(f".{to.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         for store in stores.values():
-            _copy(store.folder, partial / store.folder.relative_to(run))
+            target = partial / store.folder.relative_to(run)
+            _copy(store.folder, target)
+            ScoreFiles(target).pack()
         if len(stores) > 1:
             for name in (SWEEP, *TABLES):
                 _copy_file(run / name, partial / name)
@@ -53,19 +52,21 @@ def packing(run: Path, to: Path, fit: Fit, by: str, plugins: Sequence[Path]) -> 
             _copy_file(file, partial / HANDED_IN / f"{label.replace('/', '-')}{file.suffix}")
         for file in plugins:
             _copy_file(file, partial / PLUGINS / file.name)
-        BoardFacts(version=1, licence=LICENCE, tracks=(fit.track,), of=fit.board, by=by).write(partial)
+        facts.write(partial)
         yield partial
     except OSError as error:
-        raise UsageError(f"--to {to} cannot be written: {error.strerror}") from error
+        raise UsageError(f"{to} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def put(packed: Path, to: Path) -> None:
-    """Give a packed folder its place."""
+    """Give a packed folder its place; what lay there is put aside until it has, and removed then."""
+    aside = to.with_name(f".{to.name}.old")
     if to.is_dir():
-        to.rmdir()
+        to.rename(aside)
     packed.rename(to)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def handed_in(store: Store) -> Iterator[tuple[str, Path]]:

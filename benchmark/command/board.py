@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from attrobust.benchmark.boards.board import stores_of
+from attrobust.benchmark.boards.board import LICENCE, BoardFacts, read_facts, stores_of
 from attrobust.benchmark.boards.fit import Fit, fits_of
+from attrobust.benchmark.boards.rules import of_one, of_two
 from attrobust.benchmark.boards.sample import cells_of, sample
 from attrobust.benchmark.boards.submit import packing, put, size_of
 from attrobust.benchmark.command.options import benchmark_parser
@@ -82,6 +84,8 @@ def submit(options: argparse.Namespace) -> int:
     problems = [f"{store.folder}: {line}" for store in stores.values() for line in verify(store)[1]]
     if problems:
         return _refused(problems)
+    if options.as_board:
+        return _as_board(run, options.results / options.as_board, options)
     fits = fits_of(run, options.results)
     if not fits:
         raise UsageError(f"{options.results} holds no board; name the folder of the boards with --results")
@@ -95,16 +99,52 @@ def submit(options: argparse.Namespace) -> int:
     plugins = plugins_of(run)
     load_all(plugins)
     to: Path = options.to or options.results / "submissions" / run.resolve().name
-    with packing(run, to, fitting[0], options.by, plugins) as packed:
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise UsageError(f"--to {to} holds something already; name an empty folder")
+    fit = fitting[0]
+    facts = BoardFacts(version=1, licence=LICENCE, tracks=(fit.track,), of=fit.board, by=options.by)
+    with packing(run, to, facts, plugins) as packed:
         # What is packed is checked, and not the run, since that is what others will have.
         if not recompute(packed, options.recompute, options.images or IMAGES, options.data_root, str(run)):
             return _refused(["what was computed again differs, see above"])
         put(packed, to)
-    whole, weights = size_of(to)
-    sys.stdout.write(
-        f"packed {to}: {size_words(whole)}, of which {size_words(weights)} are weights; add it to a pull request\n"
-    )
+    _say_packed(to, "add it to a pull request")
     return 0
+
+
+def _as_board(run: Path, to: Path, options: argparse.Namespace) -> int:
+    """Make a board of a run, or let the board of that name grow, where no rule of published boards is broken by it.
+
+    Args:
+        run: whose numbers are what their scores give.
+        to: place of the board.
+        options: of the command.
+    """
+    if options.to is not None or options.by:
+        raise UsageError("--as-board goes without --to and --by: a board lies in --results and is nobody's submission")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", options.as_board):
+        raise UsageError(f"--as-board {options.as_board!r} is no name: lower-case letters, digits, '-', '_' and '.'")
+    grows = to.is_dir()
+    facts = read_facts(to) if grows else BoardFacts(version=1, licence=LICENCE)
+    plugins = plugins_of(run)
+    if plugins:
+        raise UsageError(f"the run was made with the plug-in {plugins[0]}; submit it to a board without --as-board")
+    with packing(run, to, facts, plugins) as packed:
+        broken = list(of_one(packed, to.name))
+        if grows:
+            broken += of_two(to, packed, to.name, changelog="")
+        if broken:
+            return _refused(map(str, broken))
+        if not recompute(packed, options.recompute, options.images or IMAGES, options.data_root, str(run)):
+            return _refused(["what was computed again differs, see above"])
+        put(packed, to)
+    _say_packed(to, "commit it, and give it an excerpt in README.md beside it")
+    return 0
+
+
+def _say_packed(to: Path, following: str) -> None:
+    whole, weights = size_of(to)
+    sys.stdout.write(f"packed {to}: {size_words(whole)}, of which {size_words(weights)} are weights; {following}\n")
 
 
 def _say(fit: Fit) -> None:

@@ -109,6 +109,13 @@ def submit_parser() -> Parser:
     )
     parser.add_argument("--by", default="", metavar="NAME", help="who hands it in")
     parser.add_argument(
+        "--as-board",
+        default="",
+        metavar="NAME",
+        help="for maintainers: make a board of the run in --results, or let the board of that name grow, where no "
+        "published number moves",
+    )
+    parser.add_argument(
         "--recompute", type=positive, default=4, metavar="N", help="cells that are computed again (default: 4)"
     )
     parser.add_argument("--images", type=positive, metavar="N", help="of each of these cells (default: 8)")

@@ -20,8 +20,9 @@ from attrobust.benchmark.store.lines import Lines, names_of
 from attrobust.benchmark.store.plan import Plan
 from attrobust.benchmark.store.rows import Row, ScoredRow
 from attrobust.benchmark.store.schema import SCHEMA
+from attrobust.benchmark.store.scores import ScoreFiles
 from attrobust.benchmark.store.upgrade import FEASIBLE, OtherVersionError, feasible_of, read_plan
-from attrobust.files import UNFINISHED, file_sha256, write_atomically
+from attrobust.files import UNFINISHED, write_atomically
 from attrobust.naming.validate import MisfitError, as_json, parsed
 from attrobust.types import UsageError
 
@@ -39,10 +40,15 @@ class Store:
 
     Args:
         folder: made on first write.
+
+    Attributes:
+        folder: as above.
+        scores: the files of per-image scores.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.scores = ScoreFiles(folder)
 
     @property
     def is_finished(self) -> bool:
@@ -150,14 +156,13 @@ class Store:
             arrays |= {"worst": worst, "members": np.array(members, dtype=np.str_)}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        path = self._scores_path(fingerprint)
-        write_atomically(path, buffer.getvalue())
-        return file_sha256(path)
+        data = buffer.getvalue()
+        self.scores.write(fingerprint, data)
+        return hashlib.sha256(data).hexdigest()
 
     def copy_scores(self, other: Store, row: ScoredRow) -> None:
         """Take the per-image scores of a row over from another run."""
-        path = self._scores_path(row.fingerprint)
-        write_atomically(path, other._scores_path(row.fingerprint).read_bytes())
+        self.scores.write(row.fingerprint, other._scores_of(row))
 
     def load(self, row: ScoredRow) -> PerImage:
         """What was stored of a row for each image.
@@ -181,8 +186,8 @@ class Store:
 
     def has_scores(self, row: ScoredRow) -> bool:
         """Whether the scores of a row are on disk, unchanged."""
-        path = self._scores_path(row.fingerprint)
-        return path.is_file() and file_sha256(path) == row.scores_sha256
+        data = self.scores.read(row.fingerprint)
+        return data is not None and hashlib.sha256(data).hexdigest() == row.scores_sha256
 
     def write_plan(self, plan: Plan) -> None:
         """Record what was asked for last; the tables of the run show this."""
@@ -210,16 +215,15 @@ class Store:
         return plan
 
     def _arrays(self, row: ScoredRow, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
-        path = self._scores_path(row.fingerprint)
-        if not path.is_file():
+        return arrays_of(self._scores_of(row), names)
+
+    def _scores_of(self, row: ScoredRow) -> bytes:
+        path, data = self.scores.path(row.fingerprint), self.scores.read(row.fingerprint)
+        if data is None:
             raise UsageError(f"{path} is missing: run the benchmark again to recompute it")
-        data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != row.scores_sha256:
             raise UsageError(f"{path} is not the file its row was written with: delete it and run the benchmark again")
-        return arrays_of(data, names)
-
-    def _scores_path(self, fingerprint: str) -> Path:
-        return self.folder / "scores" / f"{fingerprint}.npz"
+        return data
 
     def check_ours(self) -> None:
         """Raise UsageError where the folder holds files that a run would overwrite and that no run wrote."""

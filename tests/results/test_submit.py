@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from attrobust.benchmark.boards.board import FILE, BoardFacts, boards_in, read_facts
 from attrobust.benchmark.boards.rules import complaints
+from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
 
 from helpers.boards import COMMAND, NAME, row_of, with_scores
@@ -138,6 +140,54 @@ def test_a_folder_without_boards_or_runs_is_said(
         ([tmp_path / "none", "--results", results], "holds no run"),
     ):
         code, _, err = run(["submit", *words], capsys)
+        assert code == 2
+        assert said in err
+        assert err.count("\n") == 1
+
+
+def test_a_board_is_made_of_a_run_and_grows_but_no_number_of_it_moves(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(results / NAME)
+    mine = tmp_path / "mine"
+    assert run([*COMMAND, "--out", mine], capsys)[0] == 0
+    command = ["submit", mine, "--results", results, "--as-board", NAME, "--recompute", "1", "--images", "2"]
+    code, out, err = run(command, capsys)
+    assert code == 0, err
+    assert "commit it" in out
+    board = results / NAME
+    assert {path.name for path in board.iterdir()} == {
+        *("audits", "board.toml", "checkpoints", "leaderboard.csv", "leaderboard.md", "leaderboard.tex"),
+        *("rows.jsonl", "run.json", "scores.zip"),
+    }
+    assert complaints(results) == []
+    for row in Store(mine).rows().values():
+        if isinstance(row, ScoredRow):
+            assert np.array_equal(Store(board).load(row).scores, Store(mine).load(row).scores, equal_nan=True)
+    before = (board / "scores.zip").read_bytes()
+    assert run(command, capsys)[0] == 0
+    assert (board / "scores.zip").read_bytes() == before
+
+    # A method more is growth; a method fewer is not, and neither are other images.
+    assert run([*COMMAND, "--methods", "natural,aga,softplus", "--out", mine], capsys)[0] == 0
+    assert run(command, capsys)[0] == 0
+    assert "softplus" in (board / "leaderboard.md").read_text()
+    assert run([*COMMAND, "--methods", "natural", "--out", tmp_path / "less"], capsys)[0] == 0
+    assert run([*COMMAND, "--images", "4", "--out", tmp_path / "fewer"], capsys)[0] == 0
+    grown = (board / "rows.jsonl").read_bytes()
+    for other in ("less", "fewer"):
+        code, _, err = run(["submit", tmp_path / other, *command[2:]], capsys)
+        assert code == 1
+        assert "row-removed" in err or "images-removed" in err
+        assert (board / "rows.jsonl").read_bytes() == grown
+    assert sorted(path.name for path in results.iterdir()) == [NAME]
+
+
+def test_a_board_is_refused_a_name_that_is_a_path_and_a_submitter(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, said in ((["--as-board", "../x"], "is no name"), (["--as-board", "x", "--by", "me"], "without --to")):
+        code, _, err = run(["submit", results / NAME, "--results", results, *words], capsys)
         assert code == 2
         assert said in err
         assert err.count("\n") == 1
