@@ -127,11 +127,20 @@ def _backends() -> Iterator[Setting]:
             yield _readable(*_attribute(name))
         except AttributeError:
             continue
+
+
+def _attention() -> Iterator[tuple[Setting, bool]]:
+    """The switches of torch's kernels for attention, as far as this version has them, and which of them are on.
+
+    Only the one written out in products and softmax has second derivatives. The fast path of whole layers is taken
+    without gradients only, so that a map and a prediction would be of two functions that differ by rounding.
+    """
     cuda = torch.backends.cuda
-    yield cuda.flash_sdp_enabled, cuda.enable_flash_sdp
-    yield cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp
-    yield cuda.math_sdp_enabled, cuda.enable_math_sdp
-    yield torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled
+    for kernel in ("flash", "mem_efficient", "cudnn", "math"):
+        if hasattr(cuda, f"enable_{kernel}_sdp"):
+            yield (getattr(cuda, f"{kernel}_sdp_enabled"), getattr(cuda, f"enable_{kernel}_sdp")), kernel == "math"
+    mha = torch.backends.mha
+    yield (mha.get_fastpath_enabled, mha.set_fastpath_enabled), False
 
 
 _DTYPE: Setting = (torch.get_default_dtype, torch.set_default_dtype)
@@ -145,8 +154,9 @@ _STANDARD: tuple[tuple[Setting, Any], ...] = (
     (_PRECISION, "highest"),
     (_DENORMALS, True),
     *((setting, False) for setting in _AUTOCAST),
+    *_attention(),
 )
-"""Settings that are the same whoever calls: torch's own values, and no denormal numbers."""
+"""Settings that are the same whoever calls: torch's own values, no denormal numbers, and attention with derivatives."""
 _SETTINGS: tuple[Setting, ...] = (
     *(setting for setting, _ in _STANDARD),
     (
@@ -178,7 +188,8 @@ def modes(*, denormals: bool = False) -> Iterator[None]:
     """Inside the block the caller's modes have no effect; afterwards they are as they were.
 
     Default dtype and device, gradients, inference mode, autocast and the precision of products are those that torch
-    starts with. Denormal numbers are zero, but in this thread they are not with ``denormals``.
+    starts with. Denormal numbers are zero, but in this thread they are not with ``denormals``. Attention is computed by
+    the kernel that has second derivatives.
     """
     _make_pool()
     before = [read() for (read, _), _ in _STANDARD]

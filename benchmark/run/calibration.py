@@ -20,10 +20,9 @@ from attrobust.benchmark.executors.inputs import images_of, rules_of
 from attrobust.benchmark.executors.jobs import AuditJob, BatchJob, BatchPart, CellJob
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.training.batches import epoch_batches
+from attrobust.benchmark.training.first_step import first_step
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import fresh_network
-from attrobust.methods.base import SCRATCH, Batch
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import Passes, counted
 from attrobust.process import seeded, standard
@@ -118,24 +117,9 @@ class Calibration:
         """Seconds of one epoch of a training, without validation, from one of its steps."""
         method, device = independent_copy(job.method.item), self._request.device
         with seeded(0):
-            network = fresh_network(method, job.model.item, self._data, seed=0).to(device).train()
-            start = None if method.start == SCRATCH else independent_copy(network).eval().requires_grad_(False)
+            network = fresh_network(method, job.model.item, self._data, seed=0).to(device)
             split = self._data.splits["train"]
-            x, y, gaze = next(iter(epoch_batches(split, job.recipe, 0, 0, device)))
-            batch = Batch(
-                x=x,
-                y=y,
-                generator=torch.Generator(device).manual_seed(0),
-                progress=0.5,
-                start=start,
-                gaze=gaze,
-            )
-
-            def step() -> None:
-                for loss in method.losses(network, batch):
-                    network.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
-
+            step = first_step(network, method, split, job.recipe, device)
             with standard(), torch.enable_grad():
                 return self._timed(step) * -(-len(split) // job.recipe.batch_size)
 

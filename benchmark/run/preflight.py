@@ -18,6 +18,7 @@ from attrobust.benchmark.checkpoints.source import activation_kinds
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.evaluation.evaluate import scored_copy
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.derivative_check import check_maps, check_training
 from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.run.item_check import check_items, check_logits, items_of
 from attrobust.benchmark.training.loop import fresh_network
@@ -95,6 +96,7 @@ def try_out(request: Request, data: Loaded, grids: Sequence[Grid], theirs: Seque
     for method in request.methods:
         with _named(method.label):
             networks.append(_network(method, request, data))
+            check_training(networks[-1], method.item, data, request.recipe)
             check_logits(networks[-1].eval(), data)
     for item, network in zip(request.checkpoints, theirs, strict=True):
         with _named(item.name):
@@ -109,6 +111,11 @@ def try_out(request: Request, data: Loaded, grids: Sequence[Grid], theirs: Seque
             # In the precision that maps are scored in, which tells rounding from what an explainer cannot explain.
             explainer.item(scored_copy(network.eval()), image, torch.zeros(1, dtype=torch.int64))
             check_items([explainer], request, data, network)
+    names = [*(item.label for item in request.methods), *(item.name for item in request.checkpoints)]
+    for name, network in zip(names, networks, strict=True):
+        with _named(name):
+            for grid in grids:
+                check_maps(network, list(explainers), grid, image)
     return networks
 
 

@@ -1,0 +1,120 @@
+"""Whether networks have the derivatives that a run takes of them: found out before anything is trained.
+
+Attacks differentiate maps, and most maps are gradients. A few of torch's operations, and many of other packages, have a
+first derivative only. Networks of which it is known that they have both are not tried, see ``networks.known``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from attrobust.attacks.base import Attack
+from attrobust.attacks.engine.descent import GradientAttack
+from attrobust.attacks.engine.differentiated import smoothed_model
+from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.evaluation.evaluate import scored_copy
+from attrobust.benchmark.run.grid import Grid
+from attrobust.benchmark.training.first_step import first_step
+from attrobust.benchmark.training.recipe import Recipe
+from attrobust.explainers.base import Explainer
+from attrobust.methods.base import Method
+from attrobust.metrics.shared.derivatives import second_order
+from attrobust.naming.component import Component
+from attrobust.networks.copying import independent_copy
+from attrobust.networks.known import is_known
+from attrobust.networks.passes import counted
+from attrobust.process import standard
+
+MISSING = re.compile(r"derivative for '?(?:aten::)?(\w+?)(?:_backward)?'? is not implemented")
+"""What torch says of an operation; its own ending of first derivatives is left out."""
+CURVATURE = "attrobust.metrics.curvature."
+TRAINED = 2
+"""Images of the step that a training is tried with."""
+CPU = torch.device("cpu")
+
+
+def check_maps(network: nn.Module, explainers: Sequence[Component[Explainer]], grid: Grid, image: Tensor) -> None:
+    """Raise ValueError where maps of a network that attacks differentiate, or its curvature, have no derivative.
+
+    Args:
+        network: evaluating, on the CPU.
+        explainers: whose maps it can compute.
+        grid: what is measured.
+        image: 1×C×H×W in float64.
+    """
+    if is_known(network):
+        return
+    target = torch.zeros(1, dtype=torch.int64)
+    scored = scored_copy(network)
+    if any(_differentiates(attack) for attack in grid.attacks):
+        smoothed = smoothed_model(scored, {}, beta=None, pool=None, inverse_temperature=0.3).network
+        for explainer in explainers:
+            if explainer.item.differentiable and not explainer.item.ignores_image:
+                differentiated = scored if explainer.item.varies_within_region else smoothed
+                _check_map(differentiated, explainer, image, target)
+    for metric in grid.metrics:
+        if type(metric.item).__module__.startswith(CURVATURE):
+            _explained(f"{metric.label} differentiates it twice", lambda: _hessian_product(scored, image, target))
+
+
+def check_training(network: nn.Module, method: Method, data: Loaded, recipe: Recipe) -> None:
+    """Raise ValueError where the first step of a training fails for want of a derivative.
+
+    Args:
+        network: untrained, of the method, on the CPU; left as it is.
+        method: that trains it.
+        data: whose training images are used.
+        recipe: of the training.
+    """
+    if is_known(independent_copy(network).eval()):
+        return
+    small = replace(recipe, batch_size=TRAINED)
+    step = first_step(independent_copy(network), independent_copy(method), data.splits["train"], small, CPU)
+    with standard(), torch.enable_grad():
+        _explained("its training differentiates the network twice", step)
+
+
+def _differentiates(attack: Component[Attack]) -> bool:
+    return isinstance(attack.item, GradientAttack) or attack.item.follows_gradient
+
+
+def _check_map(network: nn.Module, explainer: Component[Explainer], image: Tensor, target: Tensor) -> None:
+    """Differentiate a map, unless it is made without gradients, whose own derivative is a first one."""
+    with counted(network) as passes:
+        explainer.item(network, image, target)
+    if passes.backward:
+        _explained(
+            f"attacks differentiate maps of {explainer.label}", lambda: _map_gradient(network, explainer, image, target)
+        )
+
+
+def _map_gradient(network: nn.Module, explainer: Component[Explainer], image: Tensor, target: Tensor) -> None:
+    with standard(), torch.enable_grad():
+        attached = image.detach().requires_grad_()
+        maps = explainer.item(network, attached, target, create_graph=True)
+        torch.autograd.grad(maps.sum(), attached)
+
+
+def _hessian_product(network: nn.Module, image: Tensor, target: Tensor) -> None:
+    with standard(), torch.enable_grad():
+        first, product = second_order(network, image, target, "loss")
+        product(first)
+
+
+def _explained(why: str, compute: Callable[[], object]) -> None:
+    """Say of a derivative that torch does not have what wants it, and what to do."""
+    try:
+        compute()
+    except RuntimeError as error:
+        found = MISSING.search(str(error))
+        if found is None:
+            raise
+        raise ValueError(
+            f"torch has no second derivative of {found[1]}, which the network computes, and {why}; write it as "
+            "operations that have one, or leave out what differentiates twice"
+        ) from error
