@@ -17,7 +17,8 @@ from attrobust.attacks.engine.feasible import Objective
 from attrobust.attacks.published.maps import OfPredicted, RightIG
 from attrobust.attacks.published.variants import LastIterate, by_variant
 from attrobust.naming.checks import above_zero
-from attrobust.networks.smoothed import input_mean, input_scale, is_smooth, softplus_model
+from attrobust.networks.smoothed import input_mean, input_scale
+from attrobust.networks.spelled import softplus_everywhere
 
 MAP_WEIGHT, OUTPUT_WEIGHT = 1e11, 1e6
 REFERENCE_BETA = 1000.0
@@ -92,7 +93,7 @@ class Target(LastIterate):
         source = replace(source, explainer=OfPredicted(explainer), observer=None)  # type: ignore[arg-type]
         reference = self.differentiated(source, x).network
         if reference is not source.model and self.growth != 1:
-            reference = source.model if is_smooth(source.model) else softplus_model(source.model, REFERENCE_BETA)
+            reference = softplus_everywhere(source.model, x, REFERENCE_BETA)
         distance = self._distance(source.maps(source.partners, y, model=reference))
         with torch.no_grad():
             clean = reference(x).softmax(dim=1)

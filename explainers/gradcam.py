@@ -14,7 +14,7 @@ from attrobust.explainers import register
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.captum_engine.rectifiers import rectified
 from attrobust.explainers.shared.from_captum import CaptumExplainer
-from attrobust.explainers.shared.layers import last_map
+from attrobust.explainers.shared.layers import Named, last_map, named_map
 from attrobust.naming.suggest import did_you_mean
 from attrobust.networks.private_copy import private_copy
 
@@ -24,30 +24,31 @@ class LayerExplainer(Explainer):
     """An explainer that uses the output of one layer.
 
     Attributes:
-        layer: dotted path of the layer; where it is empty, the last module whose output has height and width, as in
-            the papers.
+        layer: dotted path of the layer; where it is empty, the last module whose output is a feature map, as in the
+            papers. Its output may also have channels last, or tokens on a grid, which are put back in their places.
+            Of a network that computes with tokens the layer must be named.
     """
 
     layer: str = ""
 
-    def layer_of(self, model: nn.Module, network: nn.Module, image: Tensor, how: str) -> nn.Module:
-        """The layer of a copy of a network.
+    def layer_of(self, model: nn.Module, network: nn.Module, image: Tensor, how: str) -> tuple[nn.Module, Named]:
+        """The layer of a copy of a network, and how its output lies.
 
         Args:
             model, network, image, how: as for ``last_map``.
 
         Raises:
-            ValueError: it has none of that name, or no output with height and width.
+            ValueError: it has none of that name, or no feature map.
         """
         modules: dict[str, nn.Module] = dict(network.named_modules())
-        name = self.layer or last_map(model, network, image, how)
-        if name not in modules:
-            near = (
-                did_you_mean(name, list(modules))
-                or f" (the last with height and width: {last_map(model, network, image, how)!r})"
-            )
-            raise ValueError(f"the network has no layer {name!r}{near}")
-        return modules[name]
+        if not self.layer:
+            named = last_map(model, network, image, how)
+        elif self.layer in modules:
+            named = named_map(model, network, image, how, self.layer)
+        else:
+            near = did_you_mean(self.layer, list(modules)) or ": its layers are those of named_modules()"
+            raise ValueError(f"the network has no layer {self.layer!r}{near}")
+        return modules[named.name], named
 
 
 @register("gradcam")
@@ -84,15 +85,16 @@ class GradCam(LayerExplainer):
             # A copy, so that the output is not changed by what comes after it.
             return output.clone()
 
-        self.layer_of(model, network.network, x[:1].detach(), "out of place").register_forward_hook(keep)
+        layer, named = self.layer_of(model, network.network, x[:1].detach(), "out of place")
+        layer.register_forward_hook(keep)
         logits = network(x)
-        maps = outputs[-1] if outputs else None
-        if not isinstance(maps, Tensor) or maps.dim() != 4:
-            shape = tuple(maps.shape[1:]) if isinstance(maps, Tensor) else type(maps).__name__
-            raise ValueError(f"Grad-CAM needs a layer with height and width, not of shape {shape}")
+        output = outputs[-1] if outputs else None
+        if not isinstance(output, Tensor):
+            raise ValueError(f"layer {named.name!r} was not called, or its output is no tensor; name another")
         total = logits.gather(1, target[:, None]).sum()
-        (gradient,) = torch.autograd.grad(total, maps, create_graph=create_graph)
-        coarse = (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1, keepdim=True)
+        (gradient,) = torch.autograd.grad(total, output, create_graph=create_graph)
+        weights = named.maps(gradient).mean(dim=(2, 3), keepdim=True)
+        coarse = (weights * named.maps(output)).sum(dim=1, keepdim=True)
         fine = functional.interpolate(coarse.relu() if self.rectified else coarse, x.shape[2:], mode=self.interpolation)
         return fine.expand_as(x) / x.shape[1]
 
@@ -113,7 +115,9 @@ class GuidedGradCam(LayerExplainer, CaptumExplainer):
     def captum(self, model: nn.Module, image: Tensor) -> Any:
         """See ``CaptumExplainer.captum``."""
         network = rectified(model, image)
-        layer = self.layer_of(model, network.network, image, "one module per call")
+        layer, named = self.layer_of(model, network.network, image, "one module per call")
+        if named.layout != "channels first":
+            raise ValueError(f"guided-gradcam needs channels before height and width; those of {named.name!r} are last")
         return CaptumGuidedGradCam(network, layer)
 
     def arguments(self, x: Tensor) -> dict[str, Any]:

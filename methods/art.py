@@ -16,7 +16,8 @@ from attrobust.methods.losses.draws import uniform
 from attrobust.methods.losses.gradients import differentiable
 from attrobust.methods.pgd_at import runner_up
 from attrobust.naming.checks import above_zero, at_least, not_negative
-from attrobust.networks.smoothed import input_mean, input_scale, is_smooth, softplus_model
+from attrobust.networks.smoothed import input_mean, input_scale
+from attrobust.networks.spelled import softplus_everywhere
 from attrobust.networks.state import evaluating
 from attrobust.threat import ThreatModel
 from attrobust.types import Amount, Card, Cost
@@ -86,7 +87,7 @@ class Art(Activated):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Cross-entropy plus lam times the triplet loss; a scalar."""
-        smoothed = model if is_smooth(model) else softplus_model(model, self.beta)
+        smoothed = softplus_everywhere(model, x, self.beta)
         moved = self.adversarial(model, smoothed, x, y, generator)
         triplet = self.triplet(smoothed, torch.cat([x, moved]), y.repeat(2))
         return F.cross_entropy(model(moved), y) + self.lam * triplet

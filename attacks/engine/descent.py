@@ -16,6 +16,7 @@ from attrobust.attacks.engine.differentiated import SmoothedModel, activation_di
 from attrobust.attacks.engine.feasible import Objective, along_boundary
 from attrobust.naming.checks import above_zero, at_least
 from attrobust.networks.second_order import SecondOrder
+from attrobust.networks.spelled import function_kinks
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Maps B×H×W and logits B×K of the differentiated network to one number per image, float[B]."""
@@ -99,7 +100,12 @@ class GradientAttack(Attack):
         absolute = self.beta is not None and self.pool is not None
         displacements = {} if absolute else activation_displacements(source.model, context.threat, x.shape[1:], x)
         return smoothed_model(
-            source.model, displacements, beta=self.beta, pool=self.pool, inverse_temperature=self.inverse_temperature
+            source.model,
+            displacements,
+            beta=self.beta,
+            pool=self.pool,
+            inverse_temperature=self.inverse_temperature,
+            functions=len(function_kinks(source.model, x)),
         )
 
     def cooling(self, iteration: int) -> float:

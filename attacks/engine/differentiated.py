@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from attrobust.networks.kinks import SmoothActivation
 from attrobust.networks.pooling import LogSumExpPool
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, is_smooth, smooth_activation_model, smooth_pooling_model
+from attrobust.networks.spelled import SmoothedFunctions, function_calls_noted
 from attrobust.threat import ThreatModel
 
 PROBES = 8
@@ -28,7 +29,9 @@ class SmoothedModel:
         self._replaced = replaced
 
     def cool(self, factor: float) -> None:
-        """Divide the first temperature of every smoothed module by ``factor``."""
+        """Divide the first temperature of everything smoothed by ``factor``."""
+        if isinstance(self.network, SmoothedFunctions):
+            self.network.factor = factor
         for module, first in self._replaced.items():
             if isinstance(module, LogSumExpPool):
                 module.inverse_temperature = factor * first
@@ -43,29 +46,38 @@ def smoothed_model(
     beta: float | None,
     pool: float | None,
     inverse_temperature: float,
+    functions: int = 0,
 ) -> SmoothedModel:
     """A smoothed model: softplus for ReLU, sums of softplus for its like, and log-sum-exp for max-pooling.
 
     Args:
-        model: a network whose activations are modules; smooth ones are kept.
-        reach: activation displacement by name of module, see ``activation_displacements``.
+        model: a network; smooth activations are kept.
+        displacements: by name of module or number of call, see ``activation_displacements``.
         beta: one over the temperature of the softplus; None for ``inverse_temperature / reach`` of each layer.
         pool: the same for log-sum-exp; 0 keeps max-pooling.
         inverse_temperature: one over the temperature, in units of one over the activation displacement.
+        functions: how many activations and max-poolings it calls as functions, see ``function_kinks``.
     """
+
+    def first(name: str, fixed: float | None) -> float:
+        # What is never called has no activation displacement; any temperature will do.
+        return inverse_temperature / displacements.get(name, 1.0) if fixed is None else fixed
+
     network = model if is_smooth(model) else smooth_activation_model(model, 1.0)
     network = network if pool == 0 else smooth_pooling_model(network, 1.0)
-    if network is model:
-        return SmoothedModel(model, {})
     before = dict(model.named_modules(remove_duplicate=False))
     replaced: dict[nn.Module, float] = {}
     for name, module in network.named_modules(remove_duplicate=False):
-        if type(module) is type(before[name]):
-            continue
-        fixed = pool if isinstance(module, LogSumExpPool) else beta
-        if isinstance(module, (LogSumExpPool, nn.Softplus, SmoothActivation)):
-            # A module that is never called has no activation displacement; any temperature will do.
-            replaced[module] = inverse_temperature / displacements.get(name, 1.0) if fixed is None else fixed
+        if type(module) is not type(before[name]) and isinstance(
+            module, (LogSumExpPool, nn.Softplus, SmoothActivation)
+        ):
+            replaced[module] = first(name, pool if isinstance(module, LogSumExpPool) else beta)
+    if functions:
+        names = [call_name(number) for number in range(functions)]
+        pools = None if pool == 0 else [first(name, pool) for name in names]
+        network = SmoothedFunctions(network, [first(name, beta) for name in names], pools)
+    elif network is model:
+        return SmoothedModel(model, {})
     smoothed = SmoothedModel(network, replaced)
     smoothed.cool(1.0)
     return smoothed
@@ -75,6 +87,8 @@ def activation_displacements(
     model: nn.Module, threat: ThreatModel, shape: torch.Size, like: Tensor
 ) -> dict[str, float]:
     """Activation displacement: root mean square change of each activation's input under random perturbations, by name.
+
+    Those that are called as functions have the name of their call, see ``call_name``.
 
     A kink is best smoothed over about the distance that an attacker can move its input: at lower temperatures descent
     does not see it, at higher ones the smoothed model is too far from the network. The change is measured between fixed
@@ -89,25 +103,41 @@ def activation_displacements(
     """
     generator = torch.Generator().manual_seed(0)
     clean, noise = (torch.rand(PROBES, *shape, generator=generator, dtype=torch.float64).to(like) for _ in range(2))
-    entered: dict[str, list[Tensor]] = defaultdict(list)
     names: dict[nn.Module, str] = {
         module: name for name, module in model.named_modules() if isinstance(module, (*PIECEWISE_LINEAR, nn.MaxPool2d))
     }
 
-    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        # A copy, since an in-place activation overwrites its input.
-        entered[names[module]].append(inputs[0].detach().clone())
+    def inputs(images: Tensor) -> dict[str, list[Tensor]]:
+        """By name, what entered in each call. A copy, since an in-place activation overwrites its input."""
+        entered: dict[str, list[Tensor]] = defaultdict(list)
 
-    handles = [module.register_forward_pre_hook(note) for module in names]
-    try:
-        with torch.no_grad():
-            model(torch.cat([clean, threat.scatter(clean, 2 * noise - 1)]))
-    finally:
-        for handle in handles:
-            handle.remove()
+        def note(module: nn.Module, values: tuple[Tensor, ...]) -> None:
+            entered[names[module]].append(values[0].detach().clone())
+
+        def note_function(number: int, _module: nn.Module, values: Tensor) -> None:
+            entered[call_name(number)].append(values.detach().clone())
+
+        handles = [module.register_forward_pre_hook(note) for module in names]
+        try:
+            with torch.no_grad(), function_calls_noted(model, note_function):
+                model(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return entered
+
+    # Two passes, since images need not lie along the first axis inside a network.
+    before, after = inputs(clean), inputs(threat.scatter(clean, 2 * noise - 1))
     displacement = {}
-    for name, calls in entered.items():
-        squares = torch.stack([(values[PROBES:] - values[:PROBES]).double().square().mean() for values in calls])
-        displacement[name] = max(float(squares.mean().sqrt()), torch.finfo(torch.float32).eps)
+    for name, calls in before.items():
+        pairs = zip(calls, after.get(name, ()), strict=False)
+        squares = [(moved - values).double().square().mean() for values, moved in pairs if moved.shape == values.shape]
+        if squares:
+            displacement[name] = max(float(torch.stack(squares).mean().sqrt()), torch.finfo(torch.float32).eps)
     aliases = {name: names[module] for name, module in model.named_modules(remove_duplicate=False) if module in names}
-    return {name: displacement[first] for name, first in aliases.items() if first in displacement}
+    return displacement | {name: displacement[first] for name, first in aliases.items() if first in displacement}
+
+
+def call_name(number: int) -> str:
+    """What a call of an activation or a max-pooling as a function is called among displacements."""
+    return f"call {number} of a function"

@@ -97,15 +97,8 @@ OPERATIONS = (
 
 
 def is_smooth(model: nn.Module) -> bool:
-    """Whether no activation module of the model is piecewise linear, so that its input Hessian is not zero.
-
-    Raises:
-        ValueError: the model has no activation modules at all; functional activations cannot be seen or replaced.
-    """
-    kinds = activations(model)
-    if not kinds:
-        raise ValueError("the model has no activation modules; write its activations as nn.ReLU modules")
-    return not any(isinstance(module, PIECEWISE_LINEAR) for module in kinds)
+    """Whether no activation module of the model is piecewise linear; see ``spelled`` for those written as functions."""
+    return not any(isinstance(module, PIECEWISE_LINEAR) for module in model.modules())
 
 
 def activations(model: nn.Module) -> list[nn.Module]:
@@ -150,11 +143,22 @@ def smooth_activation_model(model: nn.Module, beta: float) -> nn.Module:
     if not any(isinstance(module, PIECEWISE_LINEAR) for module in model.modules()):
         return model
     smoothed = shared_copy(model)
-    replace_modules(smoothed, lambda module: _smoothed(module, beta) if isinstance(module, PIECEWISE_LINEAR) else None)
+    replace_modules(
+        smoothed, lambda module: smooth_activation(module, beta) if isinstance(module, PIECEWISE_LINEAR) else None
+    )
     return smoothed
 
 
-def _smoothed(module: nn.Module, beta: float) -> nn.Module:
+def smooth_activation(module: nn.Module, beta: float) -> nn.Module:
+    """The smooth counterpart of a piecewise linear activation.
+
+    Args:
+        module: of a type in ``PIECEWISE_LINEAR``.
+        beta: one over the temperature, above 0.
+
+    Raises:
+        ValueError: it is discontinuous, or a class of the network's author.
+    """
     if isinstance(module, nn.ReLU):
         return _softplus(module, beta)
     if type(module) not in RAMPS:

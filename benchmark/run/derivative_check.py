@@ -28,6 +28,7 @@ from attrobust.naming.component import Component
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.known import is_known
 from attrobust.networks.passes import counted
+from attrobust.networks.spelled import function_kinks
 from attrobust.process import standard
 
 MISSING = re.compile(r"derivative for '?(?:aten::)?(\w+?)(?:_backward)?'? is not implemented")
@@ -52,7 +53,10 @@ def check_maps(network: nn.Module, explainers: Sequence[Component[Explainer]], g
     target = torch.zeros(1, dtype=torch.int64)
     scored = scored_copy(network)
     if any(_differentiates(attack) for attack in grid.attacks):
-        smoothed = smoothed_model(scored, {}, beta=None, pool=None, inverse_temperature=0.3).network
+        functions = len(function_kinks(scored, image))
+        smoothed = smoothed_model(
+            scored, {}, beta=None, pool=None, inverse_temperature=0.3, functions=functions
+        ).network
         for explainer in explainers:
             if explainer.item.differentiable and not explainer.item.ignores_image:
                 differentiated = scored if explainer.item.varies_within_region else smoothed

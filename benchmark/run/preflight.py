@@ -25,7 +25,7 @@ from attrobust.benchmark.training.loop import fresh_network
 from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component
 from attrobust.networks.copying import independent_copy
-from attrobust.networks.smoothed import is_smooth
+from attrobust.networks.spelled import function_kinks
 from attrobust.process import seeded
 from attrobust.types import UsageError
 
@@ -126,10 +126,16 @@ def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Mo
         channels=facts.channels, size=facts.size, classes=facts.classes, gaze=data.splits["train"].has_gaze
     )
     network = fresh_network(item, family, data, seed=0)
-    is_smooth(network)
+    plain = family.build(facts)
     replaces = method.name == "softplus" or getattr(item, "softplus", None) is not None
-    if replaces and not any(isinstance(module, nn.ReLU) for module in family.build(facts).modules()):
+    if replaces and not any(isinstance(module, nn.ReLU) for module in plain.modules()):
         raise ValueError(f"{request.model.label} has no ReLU that softplus could replace")
+    image = data.splits["train"].batch([0])[0]
+    left = [kind for kind in function_kinks(network, image) if kind != nn.MaxPool2d.__name__]
+    if left and activation_kinds(plain) != activation_kinds(network):
+        raise ValueError(
+            f"{request.model.label} calls {left[0]} as a function, which the method cannot replace; write a module"
+        )
     start = item.start
     if start != SCRATCH:
         before = fresh_network(request.starts[start].item, family, data, seed=0)

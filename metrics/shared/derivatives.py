@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attrobust.maps.lengths import PIXELS, unit
-from attrobust.networks.smoothed import PIECEWISE_LINEAR
+from attrobust.networks.smoothed import is_smooth
+from attrobust.networks.spelled import function_kinks
 
 Objective = Literal["loss", "logit"]
 """The function that is differentiated: the cross-entropy to a class, or its logit."""
@@ -36,7 +37,7 @@ def second_order(model: nn.Module, x: Tensor, target: Tensor, of: Objective) -> 
     activations, such as ReLU, they are NaN: its gradient is constant within a linear region and changes only at kinks,
     where the second derivative does not exist. A product of 0 would be the best possible curvature, which is wrong.
     """
-    undefined = of == "logit" and any(isinstance(module, PIECEWISE_LINEAR) for module in model.modules())
+    undefined = of == "logit" and not (is_smooth(model) and set(function_kinks(model, x)) <= {nn.MaxPool2d.__name__})
     attached = x.detach().requires_grad_()
     first = _gradient(model, attached, target, of, create_graph=True)
 

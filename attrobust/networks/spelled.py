@@ -1,0 +1,256 @@
+"""Activations and max-poolings that a network calls as functions: ``F.relu(x)`` in the place of ``nn.ReLU()(x)``.
+
+The same network can be written both ways, also in parts. What is done with modules must be done with functions too, or
+the spelling decides numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attrobust.networks.findings import remembered
+from attrobust.networks.function_mode import FunctionMode
+from attrobust.networks.known import is_known
+from attrobust.networks.pooling import LogSumExpPool
+from attrobust.networks.smoothed import PIECEWISE_LINEAR, is_smooth, shared_copy, smooth_activation, softplus_model
+
+Note = Callable[[int, nn.Module, Tensor], object]
+"""Called with the number of a call in the pass, its module and its input."""
+
+_RELU: set[Callable[..., Any]] = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
+_CLAMP: set[Callable[..., Any]] = {
+    *(torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clip, torch.clip_, Tensor.clip, Tensor.clip_),
+    *(torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_),
+}
+
+
+def _max_pool(
+    kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> nn.Module:
+    return nn.MaxPool2d(kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+
+
+def _clamp(min: Any = None, max: Any = None) -> nn.Module | None:
+    """An activation where the lower bound is the number zero; other bounds guard divisions and logarithms."""
+    if isinstance(min, Tensor) or isinstance(max, Tensor) or min != 0:
+        return None
+    return nn.ReLU() if max is None else nn.Hardtanh(0.0, float(max))
+
+
+def _prelu(weight: Tensor) -> nn.Module:
+    module = nn.PReLU(weight.numel(), device="meta")
+    # Not the network's parameter itself where it is a view of one, or a plain tensor.
+    del module.weight
+    vars(module)["weight"] = weight
+    return module
+
+
+def _rrelu(lower: float = 1 / 8, upper: float = 1 / 3) -> nn.Module:
+    return nn.LeakyReLU((lower + upper) / 2)
+
+
+def _threshold(threshold: float, value: float) -> nn.Module:
+    return nn.ReLU() if threshold == value == 0 else nn.Threshold(threshold, value)
+
+
+MODULES: dict[Callable[..., Any], Callable[..., nn.Module | None]] = {
+    **dict.fromkeys(_RELU, nn.ReLU),
+    **dict.fromkeys(_CLAMP, _clamp),
+    **dict.fromkeys((F.relu6,), nn.ReLU6),
+    **dict.fromkeys((F.hardtanh, F.hardtanh_), nn.Hardtanh),
+    **dict.fromkeys((F.leaky_relu, F.leaky_relu_), nn.LeakyReLU),
+    **dict.fromkeys((F.hardswish,), nn.Hardswish),
+    **dict.fromkeys((F.hardsigmoid,), nn.Hardsigmoid),
+    **dict.fromkeys((F.threshold, F.threshold_, torch.threshold), _threshold),  # type: ignore[attr-defined]
+    **dict.fromkeys((F.prelu, torch.prelu), _prelu),
+    F.rrelu: _rrelu,
+    **dict.fromkeys((F.max_pool2d, torch.max_pool2d), _max_pool),
+}
+"""Functions with kinks, and what makes the module that computes the same of their settings; None for no activation."""
+_NO_SETTING = ("input", "inplace", "training", "return_indices")
+
+
+def module_of(func: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> nn.Module | None:
+    """The module that computes the same as a call of a function; None where that has no kink.
+
+    Args:
+        func: the function or method of torch.
+        args, settings: its positional and keyword arguments.
+    """
+    make = MODULES.get(func)
+    if make is None or not args:
+        return None
+    own = {key: value for key, value in settings.items() if key not in _NO_SETTING}
+    return make(*args[1:], **own)
+
+
+def is_in_place(func: Callable[..., Any], settings: dict[str, Any]) -> bool:
+    """Whether a call of a function overwrites its input."""
+    name = getattr(func, "__name__", "")
+    return bool(settings.get("inplace", False)) or (name.endswith("_") and not name.endswith("__"))
+
+
+class _Calls(FunctionMode):
+    """Goes through the calls of functions with kinks that no module of these kinds makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+        self.inside = 0
+
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        """Hand calls outside modules to ``replaced``."""
+        if func in MODULES and not args and "input" in settings:
+            args, settings = (settings["input"],), {key: settings[key] for key in settings if key != "input"}
+        module = None if self.inside else module_of(func, args, settings)
+        if module is None:
+            return func(*args, **settings)
+        self.number += 1
+        return self.replaced(self.number - 1, module, func, args, settings)
+
+    def replaced(
+        self,
+        number: int,
+        module: nn.Module,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        settings: dict[str, Any],
+    ) -> Any:
+        """What the call returns."""
+        raise NotImplementedError
+
+
+class _Noting(_Calls):
+    def __init__(self, note: Note) -> None:
+        super().__init__()
+        self._note = note
+
+    def replaced(
+        self,
+        number: int,
+        module: nn.Module,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        settings: dict[str, Any],
+    ) -> Any:
+        self._note(number, module, args[0])
+        return func(*args, **settings)
+
+
+@contextmanager
+def function_calls_noted(network: nn.Module, note: Note) -> Iterator[None]:
+    """Inside the block, ``note`` is called before every function with a kink that no activation module calls.
+
+    Args:
+        network: whose passes are watched, on this thread; numbers of calls go on from one pass to the next.
+        note: see ``Note``.
+    """
+    watch = _Noting(note)
+
+    def enter(_module: nn.Module, _inputs: object) -> None:
+        watch.inside += 1
+
+    def leave(_module: nn.Module, _inputs: object, _output: object) -> None:
+        watch.inside -= 1
+
+    kinds = (*PIECEWISE_LINEAR, nn.MaxPool2d)
+    modules = [module for module in network.modules() if isinstance(module, kinds)]
+    handles = [module.register_forward_pre_hook(enter, prepend=True) for module in modules]
+    handles += [module.register_forward_hook(leave, always_call=True) for module in modules]
+    try:
+        with watch:
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def function_kinks(network: nn.Module, x: Tensor) -> tuple[str, ...]:
+    """Kinds of the modules that a network writes as functions, in the order of their calls, e.g. ``("ReLU",)``.
+
+    Args:
+        network: any; its mode does not matter.
+        x: images, B×C×H×W; the first is sent through a copy that evaluates.
+    """
+
+    def find() -> tuple[str, ...]:
+        copied, found = shared_copy(network).eval(), list[str]()
+        with torch.no_grad(), function_calls_noted(copied, lambda _n, module, _x: found.append(type(module).__name__)):
+            # ``forward`` and not a call, so that this pass is not counted by the network's hooks.
+            copied.forward(x[:1].detach())
+        return tuple(found)
+
+    return () if is_known(network) else remembered(network, x, "functions with kinks", find)
+
+
+def softplus_everywhere(model: nn.Module, x: Tensor, beta: float) -> nn.Module:
+    """As ``softplus_model``, also for activations that are called as functions; a smooth network is returned as it is.
+
+    Args:
+        model: the network.
+        x: images, B×C×H×W, of which the first is tried.
+        beta: one over the temperature, above 0.
+    """
+    network = model if is_smooth(model) else softplus_model(model, beta)
+    return SmoothedFunctions(network, [beta], None) if function_kinks(model, x) else network
+
+
+class SmoothedFunctions(nn.Module):
+    """A network whose functions with kinks are smooth, call by call; its modules stay as they are.
+
+    Args:
+        network: the network, whose parts stay its own.
+        activations: one over the temperature of each call of an activation, in the order of calls; the last one is for
+            all further calls.
+        pools: the same of each max-pooling, by the same numbers; None to keep max-pooling.
+    """
+
+    def __init__(self, network: nn.Module, activations: list[float], pools: list[float] | None) -> None:
+        super().__init__()
+        self.network = network
+        self.factor = 1.0
+        """By which the first temperatures are divided."""
+        self._activations, self._pools = activations, pools
+        self.training = network.training
+
+    def forward(self, x: Tensor) -> Any:
+        """What the network gives for B×C×H×W."""
+        with _Smoothing(self):
+            return self.network(x)
+
+    def smooth(self, number: int, module: nn.Module) -> nn.Module | None:
+        """The smooth counterpart of a call; None to keep it."""
+        if not isinstance(module, nn.MaxPool2d):
+            return smooth_activation(module, self.factor * _at(self._activations, number))
+        return None if self._pools is None else LogSumExpPool(module, self.factor * _at(self._pools, number))
+
+
+def _at(values: list[float], number: int) -> float:
+    return values[min(number, len(values) - 1)]
+
+
+class _Smoothing(_Calls):
+    def __init__(self, smoothed: SmoothedFunctions) -> None:
+        super().__init__()
+        self._smoothed = smoothed
+
+    def replaced(
+        self,
+        number: int,
+        module: nn.Module,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        settings: dict[str, Any],
+    ) -> Any:
+        smooth = self._smoothed.smooth(number, module)
+        if smooth is None:
+            return func(*args, **settings)
+        x: Tensor = args[0]
+        # A copy, since the derivative needs the value before it is overwritten.
+        return x.copy_(smooth(x.clone())) if is_in_place(func, settings) else smooth(x)
