@@ -18,7 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from attrobust.networks.findings import remembered
 from attrobust.networks.known import is_known
-from attrobust.networks.smoothed import shared_copy
+from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, shared_copy
 
 Layout = Literal["channels first", "channels last", "tokens", "none"]
 """Of an output: B×C×h×w, B×h×w×C, B×(k + h·w)×C with k further tokens in front, or no map of the image."""
@@ -170,6 +170,7 @@ class _Watch:
         """Outputs that are maps; kept, so that no other tensor takes the place of one in memory."""
         self._inside: list[set[tuple[int, ...]]] = []
         """For each module that is running, shapes of the maps that layers in it have made."""
+        self._shapes: set[tuple[int, ...]] = set()
         self._grids: set[tuple[int, int]] = set()
 
     def attach(self, module: nn.Module, name: str) -> None:
@@ -196,6 +197,7 @@ class _Watch:
             shape = tuple(output.shape)
             self._maps.append(output)
             inside.add(shape)
+            self._shapes.add(shape)
             self._grids.add((shape[2], shape[3]))
             if shape[2] * shape[3] > 1:
                 self._outputs.found.append(Named(name, "channels first"))
@@ -213,8 +215,12 @@ class _Watch:
     ) -> bool:
         if output.dim() != 4 or len(output) != len(self._images) or not self._is_in_proportion(*output.shape[2:]):
             return False
+        if isinstance(module, MAKERS) or tuple(output.shape) in inside:
+            return True
+        # What enters an activation may be a sum of two maps, which no module has made.
+        made = self._shapes if isinstance(module, (*PIECEWISE_LINEAR, *SMOOTH)) else ()
         passed = any(isinstance(x, Tensor) and x.shape == output.shape and self._is_known(x) for x in inputs)
-        return isinstance(module, MAKERS) or passed or tuple(output.shape) in inside
+        return passed or tuple(output.shape) in made
 
     def _is_known(self, x: Tensor) -> bool:
         return any(x is known for known in self._maps)

@@ -70,7 +70,7 @@ def test_tokens_are_put_back_on_their_grid(real_images: tuple[Tensor, Tensor]) -
 
 def test_of_tokens_a_layer_must_be_named_and_one_that_works_is(real_images: tuple[Tensor, Tensor]) -> None:
     network, x = vit(), images(real_images[0])
-    with pytest.raises(ValueError, match=r"computes with tokens.*layer=encoder\.layers\.encoder_layer_2\.ln_1") as found:
+    with pytest.raises(ValueError, match=r"with tokens.*layer=encoder\.layers\.encoder_layer_2\.ln_1") as found:
         GradCam()(network, x, torch.tensor([1, 3]))
     named = str(found.value).rsplit("layer=", 1)[1]
     assert GradCam(layer=named)(network, x, torch.tensor([1, 3])).abs().max() > 1e-6
