@@ -102,6 +102,7 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
             retrain=options.retrain,
             interval=options.interval,
             audit=not options.no_audit,
+            strict=options.strict,
             device=options.device,
             batch_size=options.batch_size,
             memory=options.memory,
@@ -116,6 +117,8 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
         for protocol, place in zip(protocols, places, strict=True)
     ]
     runners = runners_of(requests, swept, words)
+    for line in dict.fromkeys(line for runner in runners for line in runner.notes):
+        sys.stderr.write(f"note: {' '.join(line.split())}\n")
     if options.dry_run:
         from attrobust.benchmark.command.dry_run import dry_run
 

@@ -129,6 +129,12 @@ def benchmark_parser() -> Parser:
     add("--recipe", metavar="NAME|FILE", help="training settings (default: the dataset's)")
     add("--epochs", type=int, metavar="N", help="length of training")
     add("--retrain", action="store_true", help="train instead of using shipped checkpoints")
+    add(
+        "--strict",
+        action="store_true",
+        help="stop before anything is computed where an explainer does not suit one of the networks (default: its "
+        "cells fail, and the others are computed)",
+    )
     add("--no-audit", action="store_true", help="look for no flags beyond those that scores show, see docs/flags.md")
     add("--plugin", action="append", default=[], type=some_path, metavar="FILE.py", help="register your own classes")
     add("--batch-size", type=int, default=64, metavar="N", help="images attacked together (default: 64)")

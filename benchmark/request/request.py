@@ -50,6 +50,7 @@ class Request:
         retrain: whether shipped checkpoints are ignored.
         interval: method of intervals over images; changes tables only.
         audit: whether networks and explainers are audited.
+        strict: whether an explainer that does not suit one of the networks stops the run.
         device: to compute on, in this process and its workers; nodes of a cluster have their own.
         batch_size: images attacked together; changes speed and memory only.
         memory: bytes of activations at once in explainers, or None for the device's default; changes speed and memory
@@ -89,6 +90,7 @@ class Request:
     keep_images: bool
     out: Path
     shard: Shard | None = None
+    strict: bool = False
 
     @property
     def defaults(self) -> Defaults:
@@ -118,6 +120,7 @@ def make_request(
     plugins: Sequence[Path] = (),
     keep_images: bool = True,
     shard: Shard | None = None,
+    strict: bool = False,
 ) -> Request:
     """Resolve a protocol and the options of the command line; raises UsageError on the first mistake."""
     cluster = parse_executor(executor, gpus_per_job, device)
@@ -187,6 +190,7 @@ def make_request(
         retrain=retrain,
         interval=interval,
         audit=audit,
+        strict=strict,
         device=find_device("cpu" if cluster else device),
         batch_size=batch_size,
         memory=None if memory is None else _bytes(memory),

@@ -7,7 +7,7 @@ first derivative only. Networks of which it is known that they have both are not
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -39,28 +39,38 @@ TRAINED = 2
 CPU = torch.device("cpu")
 
 
-def check_maps(network: nn.Module, explainers: Sequence[Component[Explainer]], grid: Grid, image: Tensor) -> None:
-    """Raise ValueError where maps of a network that attacks differentiate, or its curvature, have no derivative.
+def check_maps(network: nn.Module, explainer: Component[Explainer], grid: Grid, image: Tensor) -> None:
+    """Raise ValueError where maps of a network that attacks differentiate have no derivative.
 
     Args:
         network: evaluating, on the CPU.
-        explainers: whose maps it can compute.
+        explainer: whose maps it can compute.
         grid: what is measured.
         image: 1×C×H×W in float64.
     """
+    if is_known(network) or not explainer.item.differentiable or explainer.item.ignores_image:
+        return
+    if not any(_differentiates(attack) for attack in grid.attacks):
+        return
+    differentiated = scored_copy(network)
+    if not explainer.item.varies_within_region:
+        functions = len(function_kinks(differentiated, image))
+        differentiated = smoothed_model(
+            differentiated, {}, beta=None, pool=None, inverse_temperature=0.3, functions=functions
+        ).network
+    target = torch.zeros(1, dtype=torch.int64)
+    with counted(differentiated) as passes:
+        explainer.item(differentiated, image, target)
+    # A map that is made without gradients has a derivative that is a first one.
+    if passes.backward:
+        _explained("attacks differentiate its maps", lambda: _map_gradient(differentiated, explainer, image, target))
+
+
+def check_curvature(network: nn.Module, grid: Grid, image: Tensor) -> None:
+    """Raise ValueError where metrics of curvature cannot differentiate a network twice; arguments as above."""
     if is_known(network):
         return
-    target = torch.zeros(1, dtype=torch.int64)
-    scored = scored_copy(network)
-    if any(_differentiates(attack) for attack in grid.attacks):
-        functions = len(function_kinks(scored, image))
-        smoothed = smoothed_model(
-            scored, {}, beta=None, pool=None, inverse_temperature=0.3, functions=functions
-        ).network
-        for explainer in explainers:
-            if explainer.item.differentiable and not explainer.item.ignores_image:
-                differentiated = scored if explainer.item.varies_within_region else smoothed
-                _check_map(differentiated, explainer, image, target)
+    target, scored = torch.zeros(1, dtype=torch.int64), scored_copy(network)
     for metric in grid.metrics:
         if type(metric.item).__module__.startswith(CURVATURE):
             _explained(f"{metric.label} differentiates it twice", lambda: _hessian_product(scored, image, target))
@@ -85,16 +95,6 @@ def check_training(network: nn.Module, method: Method, data: Loaded, recipe: Rec
 
 def _differentiates(attack: Component[Attack]) -> bool:
     return isinstance(attack.item, GradientAttack) or attack.item.follows_gradient
-
-
-def _check_map(network: nn.Module, explainer: Component[Explainer], image: Tensor, target: Tensor) -> None:
-    """Differentiate a map, unless it is made without gradients, whose own derivative is a first one."""
-    with counted(network) as passes:
-        explainer.item(network, image, target)
-    if passes.backward:
-        _explained(
-            f"attacks differentiate maps of {explainer.label}", lambda: _map_gradient(network, explainer, image, target)
-        )
 
 
 def _map_gradient(network: nn.Module, explainer: Component[Explainer], image: Tensor, target: Tensor) -> None:

@@ -7,7 +7,7 @@ something left to compute.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -18,10 +18,11 @@ from attrobust.benchmark.checkpoints.source import activation_kinds
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.evaluation.evaluate import scored_copy
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.derivative_check import check_maps, check_training
+from attrobust.benchmark.run.derivative_check import check_curvature, check_maps, check_training
 from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.run.item_check import check_items, check_logits, items_of
 from attrobust.benchmark.training.loop import fresh_network
+from attrobust.explainers.base import Explainer
 from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component
 from attrobust.networks.copying import independent_copy
@@ -71,7 +72,9 @@ def open_checkpoints(request: Request, data: Loaded) -> dict[str, tuple[nn.Modul
     return found
 
 
-def try_out(request: Request, data: Loaded, grids: Sequence[Grid], theirs: Sequence[nn.Module]) -> list[nn.Module]:
+def try_out(
+    request: Request, data: Loaded, grids: Sequence[Grid], theirs: Sequence[nn.Module]
+) -> tuple[list[nn.Module], list[str]]:
     """Build architectures, and try networks, explainers and what people bring.
 
     Args:
@@ -81,7 +84,8 @@ def try_out(request: Request, data: Loaded, grids: Sequence[Grid], theirs: Seque
         theirs: the networks of users' checkpoints.
 
     Returns:
-        One network for every method, then those of users' checkpoints.
+        One network for every method, then those of users' checkpoints; and a line for each explainer that does not suit
+        one of them.
 
     Raises:
         UsageError: something does not suit; says what.
@@ -103,20 +107,50 @@ def try_out(request: Request, data: Loaded, grids: Sequence[Grid], theirs: Seque
             check_logits(network.eval(), data)
             networks.append(network)
     check_items(list(items_of(request, grids)), request, data, networks[0].eval())
-    explainers = {item.label: item for grid in grids for item in grid.explainers}.values()
-    image = data.splits["test"].batch([0])[0].double()
-    pairs = list(itertools.product(networks, explainers))
-    for network, explainer in tqdm(pairs, desc="checking explainers", leave=False, disable=None):
-        with _named(explainer.label):
-            # In the precision that maps are scored in, which tells rounding from what an explainer cannot explain.
-            explainer.item(scored_copy(network.eval()), image, torch.zeros(1, dtype=torch.int64))
-            check_items([explainer], request, data, network)
     names = [*(item.label for item in request.methods), *(item.name for item in request.checkpoints)]
-    for name, network in zip(names, networks, strict=True):
+    explainers = list({item.label: item for grid in grids for item in grid.explainers}.values())
+    for explainer in explainers:
+        with _named(explainer.label):
+            check_items([explainer], request, data, networks[0])
+    return networks, _check_pairs(dict(zip(names, networks, strict=True)), explainers, request, data, grids)
+
+
+def _check_pairs(
+    networks: Mapping[str, nn.Module],
+    explainers: Sequence[Component[Explainer]],
+    request: Request,
+    data: Loaded,
+    grids: Sequence[Grid],
+) -> list[str]:
+    """Try every explainer with every network, and what is differentiated of them.
+
+    An explainer that suits some networks only is a line of what is returned; its cells of the others will be failed
+    rows.
+
+    Raises:
+        UsageError: an explainer suits no network, or with ``--strict`` not all of them.
+    """
+    image = data.splits["test"].batch([0])[0].double()
+    problems: dict[str, list[str]] = {explainer.label: [] for explainer in explainers}
+    pairs = list(itertools.product(networks.items(), explainers))
+    for (name, network), explainer in tqdm(pairs, desc="checking explainers", leave=False, disable=None):
+        try:
+            with _named(f"{explainer.label} of {name}"):
+                # In the precision that maps are scored in, which tells rounding from what cannot be explained.
+                explainer.item(scored_copy(network.eval()), image, torch.zeros(1, dtype=torch.int64))
+                for grid in grids:
+                    check_maps(network, explainer, grid, image)
+        except UsageError as error:
+            problems[explainer.label].append(str(error))
+    for found in problems.values():
+        if found and (request.strict or len(found) == len(networks)):
+            raise UsageError(found[0])
+    for name, network in networks.items():
         with _named(name):
             for grid in grids:
-                check_maps(network, list(explainers), grid, image)
-    return networks
+                check_curvature(network, grid, image)
+    unsuitable = [line for found in problems.values() for line in found]
+    return [f"{line}; its cells will fail, the others are computed (--strict stops here)" for line in unsuitable]
 
 
 def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Module:

@@ -64,6 +64,7 @@ class Runner:
         status: for every row and candidate how far it has come; of a shard only what is known to be its own.
         left: what there is to do.
         resources: what it is done with.
+        notes: a line for each explainer that does not suit one of the networks.
 
     Raises:
         UsageError: the data cannot be read, are not what they say, have fewer test images than asked for, or do not fit
@@ -94,6 +95,7 @@ class Runner:
         self._networks = Networks(request, self.data, self.store.folder / "checkpoints")
         self._executor = executor
         self._typical: nn.Module | None = None
+        self.notes: list[str] = []
         self._asked = [*self.subjects, *baselines_of(request, self.subjects)]
         self.planner = Planner(
             request,
@@ -113,7 +115,7 @@ class Runner:
         self.status, self.left = status_of(plan, self._driver(), self._networks, self._weights)
         # Which rows of a sweep are to be measured is known when its candidates are.
         if self._choosing or any(row.done < row.cells for row in self.status):
-            networks = try_out(request, self.data, grids, [network for network, _ in opened.values()])
+            networks, self.notes = try_out(request, self.data, grids, [network for network, _ in opened.values()])
             batch = test.batch(range(min(wanted, request.batch_size)))[0]
             jobs, work = self.left.jobs, self.left.work
             # On a cluster a job has the threads that a process alone has here, and with them its rounding.

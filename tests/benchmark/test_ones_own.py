@@ -350,3 +350,107 @@ def test_an_explainer_that_breaks_the_contract_is_refused_before_anything_is_don
     assert err.startswith("error: own: ")
     assert message in err
     assert not (tmp_path / "run" / "rows.jsonl").exists()
+
+
+FLASH = """
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from attrobust import ModelFamily, Normalize, register_model
+
+
+@register_model("flash")
+@dataclass(frozen=True, kw_only=True)
+class Flash(ModelFamily):
+    def network(self, facts):
+        return Net(facts)
+
+
+class Net(nn.Module):
+    def __init__(self, facts):
+        super().__init__()
+        self.normalize = Normalize(facts.mean, facts.std)
+        self.conv, self.head = nn.Conv2d(facts.channels, 24, 7, 7), nn.Linear(8, facts.classes)
+
+    def forward(self, x):
+        parts = self.conv(self.normalize(x)).flatten(2).transpose(1, 2)[:, None].chunk(3, dim=3)
+        parts = [part.contiguous() for part in parts]
+        attended = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*parts)[0]
+        return self.head(attended.mean((1, 2)))
+"""
+"""A network that calls the kernel itself of which torch has no second derivative."""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--attacks", "topk:steps=2", "--methods", "natural"], "natural: torch has no second derivative of"),
+        (["--attacks", "noise:draws=2", "--methods", "aga"], "aga: torch has no second derivative of"),
+        (["--attacks", "noise:draws=2", "--metrics", "curvature", "--methods", "natural"], "curvature"),
+    ],
+)
+def test_what_has_no_second_derivative_is_refused_before_training(
+    words: list[str], said: str, tmp_path: Path, capsys: Capture
+) -> None:
+    plugin = tmp_path / "flash.py"
+    plugin.write_text(FLASH)
+    command = ["--plugin", plugin, "--model", "flash", *FAST, *words, "--out", tmp_path / "run"]
+    code, out, err = run(command, capsys)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "_scaled_dot_product_flash_attention_for_cpu, which the network computes" in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+GATED = """
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from attrobust import Method, register_method
+
+
+class Gate(nn.Module):
+    def forward(self, x):
+        return x * (1 + x.sigmoid())
+
+
+@register_method("gated")
+@dataclass(frozen=True, kw_only=True)
+class Gated(Method):
+    def prepare(self, model):
+        return nn.Sequential(model, Gate()) if not isinstance(model[-1], Gate) else model
+
+    def loss(self, model, x, y, generator):
+        return cross_entropy(model(x), y)
+"""
+"""A method whose network has an operation that LRP has no rule for."""
+
+
+def test_an_explainer_that_does_not_suit_one_network_fails_there_only(tmp_path: Path, capsys: Capture) -> None:
+    plugin = tmp_path / "gated.py"
+    plugin.write_text(GATED)
+    words = ["--plugin", plugin, "--methods", "natural,gated", *FAST, *SMALL, "--epochs", "1"]
+    words += ["--explainers", "saliency,lrp", "--attacks", "noise:draws=2"]
+    code, _, err = run([*words, "--strict", "--out", tmp_path / "strict"], capsys)
+    assert code == 2
+    assert err.startswith("error: lrp of gated: ")
+    assert err.count("\n") == 1
+    code, _, err = run([*words, "--out", tmp_path / "run"], capsys)
+    assert code == 1
+    assert "lrp of gated" in err
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "run" / "leaderboard.csv").read_text())))
+    failed = {(row["method"], row["explainer"]) for row in rows if row["status"] == "failed"}
+    assert {(method, explainer) for method, explainer in failed if explainer} == {("gated", "lrp")}
+    assert {("natural", "lrp"), ("natural", "saliency"), ("gated", "saliency")} <= {
+        (row["method"], row["explainer"]) for row in rows if row["status"] != "failed"
+    }
+    # An explainer that suits none of the networks is a mistake in what was typed.
+    alone = [*words, "--methods", "gated", "--explainers", "lrp", "--out", tmp_path / "alone"]
+    code, _, err = run(alone, capsys)
+    assert code == 2
+    assert "lrp of gated" in err
