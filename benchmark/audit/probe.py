@@ -37,7 +37,7 @@ def probe(model: nn.Module, explainer: Explainer, images: Images, rules: Rules) 
             flags += answers.stochastic_forward(case)
             if flags:
                 return flags
-            flags += answers.depends_on_batch(case) + answers.constant_map(case)
+            flags += answers.depends_on_batch(case) + answers.gradient_differs(case) + answers.constant_map(case)
             if case.movable:
                 flags += masking.view_differs(case) + masking.gradient_vanishes(case)
                 flags += masking.attack_does_not_help(case)

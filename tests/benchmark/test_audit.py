@@ -155,6 +155,47 @@ def test_an_explainer_that_looks_at_the_batch_is_told_from_a_network_that_does(f
     assert "logits" not in raised["depends-on-batch"]
 
 
+class WrongAlone(torch.autograd.Function):
+    """The identity, with a gradient that is wrong for a batch of one image, as a kernel of torch's once was."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.count = len(x)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient.flip(3) if ctx.count == 1 else gradient
+
+
+class WrongBySlope(torch.autograd.Function):
+    """The identity, with a gradient that is some percent too long."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override] # noqa: ARG004
+        return 1.05 * gradient
+
+
+def test_a_gradient_that_is_not_the_slope_of_the_outputs_is_told(few_images: Pictures) -> None:
+    raised = flags(before(WrongBySlope.apply), few_images)
+    assert [*raised] == ["gradient-differs"]
+    assert "4.8 % away" in raised["gradient-differs"]
+    raised = flags(before(WrongAlone.apply), few_images)
+    assert [*raised] == ["depends-on-batch", "gradient-differs"]
+    assert "of images alone" in raised["gradient-differs"]
+
+
+def test_kinks_are_no_wrong_gradients(real_images: Pictures) -> None:
+    assert not flags(load("digits/natural"), real_images)
+    torch.manual_seed(0)
+    layers = [nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)]
+    assert "gradient-differs" not in flags(nn.Sequential(*layers).eval(), real_images)
+
+
 def linear(ripple: float) -> nn.Module:
     """A linear network with the same weight for every pixel, up to a ripple."""
     layer = nn.Linear(28 * 28, 10)
@@ -210,7 +251,7 @@ def staircase() -> nn.Module:
 
 def test_more_steps_along_a_gradient_that_lies_do_not_help(few_images: Pictures) -> None:
     raised = flags(staircase(), few_images)
-    assert [*raised] == ["more-steps-do-not-help"]
+    assert [*raised] == ["gradient-differs", "more-steps-do-not-help"]
     assert "12 steps" in raised["more-steps-do-not-help"]
 
 
@@ -333,8 +374,10 @@ def test_the_page_of_flags_has_every_flag_and_threshold() -> None:
         f"{masking.FACTOR} eps moves maps",
         "at least a tenth of the images",
         f"{answers.ALONE} images are tried",
+        f"first {answers.DIFFERENTIATED} images",
+        f"above {answers.DIFFERS:.0%}".replace("%", " %"),
     ):
-        assert words in " ".join(page.split()).replace("four images", "4 images"), words
+        assert words in " ".join(page.split()).replace("four images", "4 images").replace("three", "3"), words
 
 
 WORDS = ["--images", "6", "--explainers", "saliency,constant", "--attacks", "noise:draws=2,topk:steps=2"]
