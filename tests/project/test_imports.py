@@ -28,6 +28,7 @@ FLOORS = [
     {"audit"},
     {"executors"},
     {"run", "boards"},
+    {"gallery"},
     {"command"},
 ]
 """Rooms of the harness from the ground up; a room imports from lower floors, data also from models beside it."""

@@ -1,0 +1,53 @@
+"""``gallery``: pictures of attacked maps of finished runs as files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from attrobust.benchmark.command.figures import listed
+from attrobust.benchmark.request.plugins import load_plugin
+from attrobust.types import UsageError
+
+
+def gallery(options: argparse.Namespace) -> int:
+    """Write pictures; returns the exit code: 1 where there was nothing to draw at all."""
+    from attrobust.benchmark.figures.style import formats_of, save
+    from attrobust.benchmark.gallery.picking import Wanted, images_of, radii_of
+
+    wanted = Wanted(
+        methods=options.methods,
+        explainers=options.explainers,
+        attacks=options.attacks,
+        eps=radii_of(options.eps),
+        images=images_of(options.images),
+        metric=options.metric,
+    )
+    formats = formats_of(listed(options.format))
+    folder: Path = options.out or options.run / "gallery"
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file; name a folder")
+    for path in options.plugin:
+        load_plugin(path)
+    # Imported late, so that mistakes in what was typed are answered at once.
+    from tqdm import tqdm
+
+    from attrobust.benchmark.gallery.draw import gallery as draw
+    from attrobust.benchmark.gallery.every import Gallery, pages
+
+    found = Gallery(options.run, wanted, options.data_root)
+    again = found.attacked_again
+    cost = f"{again} images attacked again; where the run was made this took {found.seconds:.0f} s" if again else "kept"
+    sys.stderr.write(f"{options.run}: {found.count} pictures of {len(found.cells)} cells: {cost}\n")
+    with tqdm(total=found.count, desc="pictures", unit="picture", leave=False, disable=None) as bar:
+        made = found.pictures(bar.update)
+    for line in found.problems:
+        sys.stderr.write(f"note: {' '.join(line.split())}\n")
+    for page in pages(made, options.by):
+        figure = draw(page.pictures, by=options.by)
+        for kind in formats:
+            path = folder / f"{page.name}.{kind}"
+            save(figure, path)
+            sys.stdout.write(f"{path}\n")
+    return 0 if made else 1
