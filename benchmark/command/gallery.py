@@ -37,9 +37,10 @@ def gallery(options: argparse.Namespace) -> int:
     from attrobust.benchmark.gallery.every import Gallery, pages
 
     found = Gallery(options.run, wanted, options.data_root)
-    again = found.attacked_again
-    cost = f"{again} images attacked again; where the run was made this took {found.seconds:.0f} s" if again else "kept"
-    sys.stderr.write(f"{options.run}: {found.count} pictures of {len(found.cells)} cells: {cost}\n")
+    cost = ", of attacks that the run kept"
+    if again := found.attacked_again:
+        cost = f"; {again} images are attacked again; where the run was made this took {found.seconds:.0f} s"
+    sys.stderr.write(f"{options.run}: {found.count} pictures of {len(found.cells)} cells{cost}\n")
     with tqdm(total=found.count, desc="pictures", unit="picture", leave=False, disable=None) as bar:
         made = found.pictures(bar.update)
     for line in found.problems:

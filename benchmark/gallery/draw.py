@@ -75,14 +75,15 @@ def _head(pictures: Sequence[Picture], by: Rows) -> list[str]:
     if by == "image":
         shared = f"each network's {ranks[0]} image by {metric}" if ranks else f"image {first.image}, chosen by position"
     else:
-        shared = first.method + (f"; {' and '.join(ranks)} image by {metric}" if ranks else "")
+        by_position = ["images by position"] if any(isinstance(item.chosen, int) for item in pictures) else []
+        shared = ", ".join([first.method, *by_position, *(f"{' and '.join(ranks)} by {metric}" for _ in ranks[:1])])
     origins = list(dict.fromkeys(item.origin for item in pictures))
     clipped = any(np.abs(item.attacked - item.clean).max() > 1 / FACTOR + 1e-9 for item in pictures)
-    limit = f"mid-grey is 0, black and white are ∓{1 / FACTOR:g}" + (" and beyond" if clipped else "")
+    limit = f"mid-grey is 0, black and white ∓{1 / FACTOR:g}" + (" and beyond" if clipped else "")
     return [
         f"{where}{first.dataset}, {first.threat}; {first.explainer} under {first.attack}; {shared}",
-        f"Difference ×{FACTOR}: {limit}. Maps ({first.reduction}): one colour scale per row."
-        f" Attacked images: {' or '.join(ORIGINS[origin] for origin in origins)}.",
+        f"Difference ×{FACTOR}: {limit}. Maps ({first.reduction}): one scale per row."
+        f" Attacked images {' or '.join(ORIGINS[origin] for origin in origins)}.",
     ]
 
 
@@ -91,10 +92,10 @@ def _words(picture: Picture, by: Rows, *, mixed: bool) -> list[tuple[str, str]]:
     lines = [(picture.method if by == "image" else picture.chosen_words, "bold")]
     if by == "image" and isinstance(picture.chosen, str):
         lines.append((picture.chosen_words, "normal"))
-    true = "" if picture.explained == picture.true else f", true class: {picture.true}"
+    true = "" if picture.explained == picture.true else f" (true class: {picture.true})"
     lines.append((f"explained class: {picture.explained}{true}", "normal"))
     if mixed:
-        lines.append((f"attacked image: {ORIGINS[picture.origin]}", "normal"))
+        lines.append((f"attacked image {ORIGINS[picture.origin]}", "normal"))
     lines += [(score.text, "normal") for score in picture.scores]
     lines += [(remark, "bold") for remark in picture.remarks]
     return [(line, weight) for text, weight in lines for line in style.plain_lines(text, ACROSS).split("\n")]
@@ -141,9 +142,7 @@ def limit_of(picture: Picture) -> float:
 
 def colours(*, signed: bool) -> Colormap:
     """Of maps; grey where a value is not finite."""
-    found = mpl.colormaps[DIVERGING if signed else SEQUENTIAL].copy()
-    found.set_bad(style.GREY)
-    return found
+    return mpl.colormaps[DIVERGING if signed else SEQUENTIAL].with_extremes(bad=style.GREY)
 
 
 def _image(axis: Axes, pixels: Floats) -> None:

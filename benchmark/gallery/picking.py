@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -106,7 +107,17 @@ def picked(cells: Sequence[StoredCell], wanted: Wanted) -> list[StoredCell]:
     for image in wanted.images:
         if not isinstance(image, str) and image >= most:
             raise UsageError(f"--images {image}: there are {most} images, 0 to {most - 1}")
+    _check_metric(found, wanted.metric)
     return found
+
+
+def _check_metric(cells: Sequence[StoredCell], typed: str) -> None:
+    """Raise UsageError where no cell has the metric; one table of a sweep may lack what another one has."""
+    for cell in cells[:-1]:
+        with suppress(UsageError):
+            metric_of(cell, typed)
+            return
+    metric_of(cells[-1], typed)
 
 
 def _of_axis(

@@ -15,9 +15,9 @@ from attrobust.benchmark.store.rows import MetricFacts
 Origin = Literal["kept", "contest", "computed again"]
 """Of an attacked image: stored by the run, handed in by somebody, or attacked again with the present code."""
 ORIGINS: dict[Origin, str] = {
-    "kept": "as the run kept it",
-    "contest": "from a contest",
-    "computed again": "attacked again",
+    "kept": "kept by the run",
+    "contest": "handed in by a contest",
+    "computed again": "attacked again from weights",
 }
 AGREES = 1e-4
 """How far a score of a picture may be from the stored one, absolute and relative; see ``docs/boards.md``."""
