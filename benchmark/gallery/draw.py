@@ -28,7 +28,7 @@ LINE, HEAD = 0.115, 0.14
 """Heights of a line of these words, and of one above the rows."""
 ACROSS = 40
 """Letters of a line of these words."""
-LETTERS = 125
+LETTERS = 150
 """Of a line above the rows."""
 HEADING: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "color": "#555555"}
 Rows = Literal["image", "method"]
@@ -83,7 +83,7 @@ def _head(pictures: Sequence[Picture], by: Rows) -> list[str]:
     return [
         f"{where}{first.dataset}, {first.threat}; {first.explainer} under {first.attack}; {shared}",
         f"Difference ×{FACTOR}: {limit}. Maps ({first.reduction}): one scale per row."
-        f" Attacked images {' or '.join(ORIGINS[origin] for origin in origins)}.",
+        f" Attacks {' or '.join(ORIGINS[origin] for origin in origins)}.",
     ]
 
 
@@ -95,7 +95,7 @@ def _words(picture: Picture, by: Rows, *, mixed: bool) -> list[tuple[str, str]]:
     true = "" if picture.explained == picture.true else f" (true class: {picture.true})"
     lines.append((f"explained class: {picture.explained}{true}", "normal"))
     if mixed:
-        lines.append((f"attacked image {ORIGINS[picture.origin]}", "normal"))
+        lines.append((f"attack {ORIGINS[picture.origin]}", "normal"))
     lines += [(score.text, "normal") for score in picture.scores]
     lines += [(remark, "bold") for remark in picture.remarks]
     return [(line, weight) for text, weight in lines for line in style.plain_lines(text, ACROSS).split("\n")]

@@ -17,7 +17,7 @@ Origin = Literal["kept", "contest", "computed again"]
 ORIGINS: dict[Origin, str] = {
     "kept": "kept by the run",
     "contest": "handed in by a contest",
-    "computed again": "attacked again from weights",
+    "computed again": "run again from weights",
 }
 AGREES = 1e-4
 """How far a score of a picture may be from the stored one, absolute and relative; see ``docs/boards.md``."""
