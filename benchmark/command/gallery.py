@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from attrobust.benchmark.command.figures import listed
+from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.request.plugins import load_plugin
 from attrobust.types import UsageError
 
@@ -33,8 +35,10 @@ def gallery(options: argparse.Namespace) -> int:
     # Imported late, so that mistakes in what was typed are answered at once.
     from tqdm import tqdm
 
+    from attrobust.benchmark.boards.board import stores_of
     from attrobust.benchmark.gallery.draw import gallery as draw
     from attrobust.benchmark.gallery.every import Gallery, pages
+    from attrobust.benchmark.gallery.thumbnails import keep
 
     found = Gallery(options.run, wanted, options.data_root)
     cost = ", of attacks that the run kept"
@@ -51,4 +55,35 @@ def gallery(options: argparse.Namespace) -> int:
             path = folder / f"{page.name}.{kind}"
             save(figure, path)
             sys.stdout.write(f"{path}\n")
+    if options.out is None and made:
+        # A page made later takes them in.
+        keep(made, stores_of(options.run))
     return 0 if made else 1
+
+
+def page_pictures(
+    boards: Sequence[Leaderboard], runs: Sequence[Path], data_root: Path | None, plugins: Sequence[Path]
+) -> None:
+    """Draw the worst images that a page of runs names, as far as these kept their attacks.
+
+    Args:
+        boards: of the page.
+        runs: folders.
+        data_root: the folder that datasets are read from.
+        plugins: that the runs were made with.
+    """
+    for path in plugins:
+        load_plugin(path)
+    from tqdm import tqdm
+
+    from attrobust.benchmark.boards.board import stores_of
+    from attrobust.benchmark.gallery.thumbnails import PagePictures
+
+    for run in runs:
+        found = PagePictures(boards, stores_of(run), run, data_root)
+        with tqdm(total=len(found.cells), desc="pictures", unit="cell", leave=False, disable=None) as bar:
+            count = found.write(bar.update)
+        for line in found.problems:
+            sys.stderr.write(f"note: {' '.join(line.split())}\n")
+        hint = "" if count else "; it keeps no attacked images, but gallery draws some that the page then has"
+        sys.stderr.write(f"{run}: {count} small pictures of the worst images{hint}\n")

@@ -26,6 +26,16 @@ def report_parser() -> Parser:
     )
     parser.add_argument("--interval", choices=INTERVALS, help="over images (default: the run's)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="with --export html: draw the worst images behind each number and put them into the page, as far as the "
+        "run has kept its attacked images",
+    )
+    parser.add_argument("--data-root", type=some_path, metavar="DIR", help="folder that a dataset is read from")
+    parser.add_argument(
+        "--plugin", action="append", type=some_path, default=[], metavar="FILE.py", help="that the run was made with"
+    )
     return parser
 
 

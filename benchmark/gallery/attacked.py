@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from attrobust.benchmark.boards.given import Given
 from attrobust.benchmark.boards.opened import Opener
 from attrobust.benchmark.boards.sample import StoredCell
 from attrobust.benchmark.evaluation.kept import KeptResults, decoded, some_of
-from attrobust.benchmark.gallery.picking import Image, metric_of, named_among, ranked
+from attrobust.benchmark.gallery.picking import Image, named_among, ranked
 from attrobust.benchmark.gallery.picture import Origin, Picture, Score
 from attrobust.benchmark.gallery.planning import Batch, planned
 from attrobust.benchmark.gallery.watching import Sight, watched
@@ -34,8 +34,9 @@ class CellPictures:
     Args:
         cell: on disk, with the rows that tables show.
         opener: of its board.
-        images: positions and ranks.
-        metric: by which the worst and the median image are found, see ``picking.metric_of``.
+        images: positions and ranks, by position of the metric by which the worst and the median image are found. Where
+            the cell was contested it may be one metric only.
+        again: whether images whose attack is not kept are attacked again; else they are left out.
 
     Attributes:
         count: of pictures that there will be.
@@ -44,44 +45,51 @@ class CellPictures:
         seconds: that these attacks took where the cell was computed.
 
     Raises:
-        UsageError: the network, the images or the scores are not there, or the cell has no such metric.
+        UsageError: the network, the images or the scores are not there.
     """
 
-    def __init__(self, cell: StoredCell, opener: Opener, images: Sequence[Image], metric: str = "") -> None:
-        self._cell, self._opener, self._metric = cell, opener, metric_of(cell, metric)
+    def __init__(
+        self, cell: StoredCell, opener: Opener, images: Mapping[int, Sequence[Image]], *, again: bool = True
+    ) -> None:
+        self._cell, self._opener = cell, opener
         self._stored = [cell.store.load(row).scores for row in cell.standing]
         opener.network(cell)
         self._name = name_of(cell.rows[0].cell, opener.images(cell.rows[0]).split.sha256)
         self.missing: list[str] = []
-        self._places = dict(self._found(images))
-        self._batches = list(planned(cell, self._metric, sorted(set(self._places.values())), self._name))
+        places = dict(self._found(images))
+        plan = list(planned(cell, next(iter(images), 0), sorted(set(places.values())), self._name))
+        self._batches = [batch for batch in plan if again or batch.origin != "computed again"]
+        there = {place for batch in self._batches for place in batch.rows}
+        self._places = {asked: place for asked, place in places.items() if place in there}
         self.count = len(self._places)
         self.attacked_again = sum(len(batch.rows) for batch in self._batches if batch.origin == "computed again")
         self.seconds = cell.rows[0].seconds * self.attacked_again / max(1, cell.images)
 
     def pictures(self) -> Iterator[Picture]:
-        """In the order of the images; raises UsageError where one cannot be made."""
-        made: dict[int, Picture] = {}
-        chosen = {place: image for image, place in self._places.items()}
+        """In the order of the metrics and images; raises UsageError where one cannot be made."""
+        made: dict[tuple[int, Image], Picture] = {}
         for batch in self._batches:
             seen, feasible = self._seen(batch)
-            for index, place in enumerate(batch.rows):
-                if place in chosen:
-                    made[place] = self._picture(place, seen, index, feasible=bool(feasible[index]), origin=batch.origin)
-        for image, place in self._places.items():
-            yield made[place].chosen_as(image)
+            for (metric, image), place in self._places.items():
+                if place in batch.rows:
+                    index = batch.rows.index(place)
+                    found = self._picture(
+                        metric, place, seen, index, feasible=bool(feasible[index]), origin=batch.origin
+                    )
+                    made[metric, image] = found.chosen_as(image)
+        yield from (made[asked] for asked in self._places)
 
-    def _found(self, images: Sequence[Image]) -> Iterator[tuple[Image, int]]:
+    def _found(self, images: Mapping[int, Sequence[Image]]) -> Iterator[tuple[tuple[int, Image], int]]:
         """The position of every image that there is."""
-        facts, scores = self._cell.standing[self._metric].metric, self._stored[self._metric]
-        for image in images:
+        for metric, image in ((metric, image) for metric, some in images.items() for image in some):
+            facts, scores = self._cell.standing[metric].metric, self._stored[metric]
             place = image if isinstance(image, int) else ranked(scores, image, higher=facts.higher_is_better)
             if place is None:
                 self.missing.append(f"no {image} image, since {facts.title} is undefined for all")
             elif place >= self._cell.images:
                 self.missing.append(f"no image {place}, since there are {self._cell.images}")
             else:
-                yield image, place
+                yield (metric, image), place
 
     def _seen(self, batch: Batch) -> tuple[list[Sight], Tensor]:
         cell, rows, part = self._cell, batch.rows, batch.part
@@ -98,14 +106,16 @@ class CellPictures:
         known = some_of(whole, range(rows.start - part.start, rows.stop - part.start))
         return watched(cell, self._opener, rows, attack=Given(images={}), kept=KeptResults(known, wanted=False))
 
-    def _picture(self, place: int, seen: Sequence[Sight], index: int, *, feasible: bool, origin: Origin) -> Picture:
+    def _picture(
+        self, metric: int, place: int, seen: Sequence[Sight], index: int, *, feasible: bool, origin: Origin
+    ) -> Picture:
         """The picture of an image: of the result of the attack whose score the metric takes."""
         cell, opener, standing = self._cell, self._opener, self._cell.standing
-        row, facts, comparison = standing[self._metric], cell.rows[0].cell, cell.store.plan().comparison
-        values = np.array([float(sight.scores[self._metric][index]) for sight in seen])
+        row, facts, comparison = standing[metric], cell.rows[0].cell, cell.store.plan().comparison
+        values = np.array([float(sight.scores[metric][index]) for sight in seen])
         sight = seen[ranked(values, "worst", higher=row.metric.higher_is_better) or 0]
         how = reduction_of(row.metric.settings.get("maps", "protocol"), facts.reduction)
-        order = [self._metric, *(other for other in range(len(standing)) if other != self._metric)]
+        order = [metric, *(other for other in range(len(standing)) if other != metric)]
         classes = opener.data(facts).classes
         return Picture(
             table=cell.run,
@@ -131,7 +141,7 @@ class CellPictures:
                     metric=standing[other].metric,
                     value=float(sight.scores[other][index]),
                     stored=float(self._stored[other][place]),
-                    of_same_result=len(seen) == 1 or other == self._metric,
+                    of_same_result=len(seen) == 1 or other == metric,
                 )
                 for other in order
             ),

@@ -12,7 +12,7 @@ from attrobust.benchmark.boards.sample import StoredCell, cells_of
 from attrobust.benchmark.figures.every import slug
 from attrobust.benchmark.gallery.attacked import CellPictures
 from attrobust.benchmark.gallery.draw import Rows
-from attrobust.benchmark.gallery.picking import Wanted, picked
+from attrobust.benchmark.gallery.picking import Wanted, metric_of, picked
 from attrobust.benchmark.gallery.picture import Picture
 from attrobust.types import UsageError
 
@@ -60,7 +60,7 @@ class Gallery:
         chosen, opener = picked(cells_of(stores_of(run)), wanted), Opener(run, data_root)
         for cell in chosen:
             try:
-                found = CellPictures(cell, opener, wanted.images, wanted.metric)
+                found = CellPictures(cell, opener, {metric_of(cell, wanted.metric): wanted.images})
             except UsageError as error:
                 self.problems.append(f"no pictures of {cell}: {error}")
                 continue

@@ -15,7 +15,7 @@ from attrobust.benchmark.report.labels import fits, fits_metric
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.older import older_tables
 from attrobust.benchmark.report.processes import each
-from attrobust.benchmark.report.write import FORMATS
+from attrobust.benchmark.report.write import FORMATS, says_the_same
 from attrobust.benchmark.statistics import Estimate, estimates, shares
 from attrobust.benchmark.store.arrays import PerImage
 from attrobust.benchmark.store.audits import Audits
@@ -134,7 +134,9 @@ def _stale_tables(store: Store) -> list[str]:
         path = store.folder / f"leaderboard.{suffix}"
         if path.is_file():
             written = path.read_text(encoding="utf-8")
-            if written != render(board) and (plan.digest or written not in older_tables(render, board)):
+            if not says_the_same(written, render(board)) and (
+                plan.digest or written not in older_tables(render, board)
+            ):
                 problems.append(f"{path} does not say what the rows say; write it again with report")
     return problems
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from attrobust.benchmark.report.notes import all_notes
 from attrobust.benchmark.report.page.payload import payload, subset_words
+from attrobust.benchmark.report.page.pictures import pictures
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.report.words import caption, legend, protocols
 
@@ -35,6 +36,7 @@ def render(*boards: Leaderboard) -> str:
     style = _joined("style", STYLES, "css")
     script = f'(() => {{\n"use strict";\n{_joined("script", SCRIPTS, "js")}}})();\n'
     data = payload(boards) | {"subsets": dict(subset_words(boards))}
+    shown = pictures(boards, data)
     return environment.get_template("page.html").render(
         title=protocols(boards),
         caption=caption(*boards),
@@ -45,6 +47,7 @@ def render(*boards: Leaderboard) -> str:
         style_hash=_sha256(style),
         script_hash=_sha256(script),
         data=Markup(embedded(data)),
+        pictures=Markup(embedded(shown)) if shown else "",
     )
 
 
