@@ -11,13 +11,14 @@ from attrobust.benchmark.boards.board import FILE, LICENCE, BoardFacts, stores_o
 from attrobust.benchmark.boards.fit import Fit
 from attrobust.benchmark.boards.weights import HANDED_IN
 from attrobust.benchmark.store.contests import FOLDER as CONTESTS
+from attrobust.benchmark.store.costs import COSTS
 from attrobust.benchmark.store.store import SWEEP, TABLES, Store
 from attrobust.files import file_sha256
 from attrobust.types import UsageError
 
 FOLDERS = ("scores", "audits", "checkpoints", CONTESTS)
 """Of a run, what its tables rest on; attacked images can be computed again and stay out."""
-FILES = ("run.json", "rows.jsonl", *TABLES)
+FILES = ("run.json", "rows.jsonl", COSTS, *TABLES)
 LEFT_OUT = (".resume", ".lock")
 PLUGINS = "plugins"
 

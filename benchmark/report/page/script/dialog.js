@@ -39,7 +39,7 @@ function rankWords(row, index, cell) {
 function numberPairs(row, index, cell) {
   const column = data.columns[index];
   if (cell.status !== "ok") return [["result", cell.error ? `failed: ${cell.error}` : cell.status]];
-  const pairs = [[column.kind === "cost" ? "cost" : "mean", `${cell.text} ${cell.interval ?? ""}`]];
+  const pairs = [[column.kind === "cost" || column.kind === "training" ? "cost" : "mean", `${cell.text} ${cell.interval ?? ""}`]];
   if (cell.seeds) pairs.push(["training seeds", cell.seeds]);
   if (cell.images !== undefined) pairs.push(["images", cell.undefined ? `${cell.images}, ${cell.undefined} of them undefined` : cell.images]);
   if (cell.feasible !== undefined && cell.feasible !== null) pairs.push(["feasible attacks", `${cell.feasible} of ${cell.images}`]);
@@ -78,10 +78,11 @@ function worstImages(cell, column, name) {
   const shown = cell.worst.map(([image]) => pictureOf(cell, image, words));
   const some = shown.some(Boolean);
   const rows = cell.worst.map(([image, text], at) => {
-    const picture = some ? element("td", {}, shown[at] ?? "none") : null;
+    const picture = some ? element("td", { class: "pictured" }, shown[at] ?? "none") : null;
     return element("tr", {}, element("th", { scope: "row" }, String(image)), element("td", {}, text), picture);
   });
-  const heads = ["image", "score", ...(some ? ["picture"] : [])].map((text) => element("th", { scope: "col" }, text));
+  const heads = ["image", "score"].map((text) => element("th", { scope: "col" }, text));
+  if (some) heads.push(element("th", { scope: "col", class: "pictured" }, "picture"));
   const about = `${some ? PICTURES : ""}Positions in the list of ${column.list}, from 0.`;
   const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
   return [element("p", {}, about), table];
