@@ -31,7 +31,7 @@ def write_costs(folder: Path, passes: Mapping[str, float]) -> None:
         passes: by sha256 of the weights.
     """
     if passes:
-        costs = Costs(training_passes=dict(sorted(passes.items()))).signed()
+        costs = Costs(training_passes={sha256: float(value) for sha256, value in sorted(passes.items())}).signed()
         write_atomically(folder / COSTS, json.dumps(as_json(costs), indent=2, sort_keys=True) + "\n")
 
 
