@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.colors import Colormap
 from PIL import Image as Pillow
 
 from attrobust.arrays import Bytes, Floats
@@ -23,8 +24,8 @@ from attrobust.types import UsageError
 
 LARGEST = 64
 """Width of an image in a small picture at most; larger ones are averaged over squares."""
-SHADES = 128
-"""Colours of a small picture; all of them would take twice as many bytes."""
+GREYS = 64
+"""Of the 256 colours of a small picture of a grey image; the others are for maps. All would take twice the bytes."""
 GAP, BETWEEN = 2, 128
 """Pixels between two images, and their grey."""
 
@@ -42,9 +43,19 @@ def strip(picture: Picture) -> bytes:
     gap = np.full((len(tiles[0]), GAP, 3), BETWEEN, dtype=np.uint8)
     joined = np.concatenate([part for tile in tiles for part in (tile, gap)][:-1], axis=1)
     buffer = io.BytesIO()
-    small = Pillow.fromarray(joined).quantize(SHADES, dither=Pillow.Dither.NONE)
-    small.save(buffer, "PNG", optimize=True)
+    shown = Pillow.fromarray(joined)
+    if len(picture.clean) != 3:
+        shown = shown.quantize(palette=_palette(shades), dither=Pillow.Dither.NONE)
+    shown.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _palette(shades: Colormap) -> Pillow.Image:
+    greys = np.linspace(0, 255, GREYS).round().astype(np.uint8)[:, None].repeat(3, axis=1)
+    colours = np.asarray(shades(np.linspace(0, 1, 256 - GREYS), bytes=True), dtype=np.uint8)[:, :3]
+    palette = Pillow.new("P", (1, 1))
+    palette.putpalette(np.concatenate([greys, colours]).tobytes())
+    return palette
 
 
 def _pixels(pixels: Floats) -> Bytes:

@@ -14,7 +14,7 @@ from attrobust.benchmark.store.thumbnails import Thumbnails
 
 CAP = 3_000_000
 """Bytes that pictures add to a page at most."""
-ELEMENT = re.compile(r'<script type="application/json" id="pictures">[^<]*</script>\n')
+ELEMENT = re.compile(r'<script type="application/json" id="pictures">[^<]*</script>')
 
 
 def pictures(boards: Sequence[Leaderboard], data: Mapping[str, Any], cap: int = CAP) -> dict[str, object]:
