@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.files import write_atomically
+from attrobust.types import UsageError
 
 THUMBNAILS = "thumbnails"
 """Folder of a run."""
@@ -37,8 +38,14 @@ class Thumbnails:
             scores_sha256: of the per-image scores of the row.
             image: position in the list of images.
             png: the file.
+
+        Raises:
+            UsageError: the folder cannot be written.
         """
-        write_atomically(self._path(row, scores_sha256, image), png)
+        try:
+            write_atomically(self._path(row, scores_sha256, image), png)
+        except OSError as error:
+            raise UsageError(f"{self._folder} cannot be written: {error.strerror}") from error
 
     def of(self, row: ScoredRow, image: int) -> bytes | None:
         """The picture of an image; None where there is none, or the file is no PNG or too large."""

@@ -242,6 +242,14 @@ def test_damaged_costs_are_named_and_stop_no_page(folder: Path, capsys: Capture)
         assert f"{folder / COSTS} is damaged; remove it" in out
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(folder: Path, capsys: Capture) -> None:
+    (folder / THUMBNAILS).write_text("mine")
+    code, _, err = run(["report", folder, "--export", "html", "--pictures"], capsys)
+    assert code == 2
+    assert f"{folder / THUMBNAILS} cannot be written" in err
+    assert (folder / THUMBNAILS).read_text() == "mine"
+
+
 def test_a_page_without_pictures_has_no_element_for_them(folder: Path) -> None:
     html = render(build([Store(folder)]))
     assert 'id="pictures"' not in html
