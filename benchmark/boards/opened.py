@@ -12,7 +12,7 @@ from attrobust.attacks.base import Attack
 from attrobust.benchmark import data as datasets
 from attrobust.benchmark import models
 from attrobust.benchmark.boards.sample import StoredCell
-from attrobust.benchmark.boards.weights import weight_files
+from attrobust.benchmark.boards.weights import HANDED_IN, weight_files
 from attrobust.benchmark.checkpoints.card import WeightCard
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.find import Checkpoint
@@ -122,7 +122,8 @@ class Opener:
     def _file(self, cell: StoredCell, sha256: str) -> Path:
         found = weight_files(self._board, cell.store)
         if sha256 not in found:
-            raise UsageError(f"no weights with sha256 {sha256[:12]}… among those of the board and of attrobust")
+            hint = f"put the file into {cell.store.folder / HANDED_IN}"
+            raise UsageError(f"no weights with sha256 {sha256[:12]}… among those of the board and of attrobust; {hint}")
         return found[sha256]
 
 

@@ -12,16 +12,11 @@ from attrobust.types import UsageError
 def figures(options: argparse.Namespace) -> int:
     """Write figures; returns the exit code: 1 where there was nothing to draw at all."""
     from attrobust.benchmark.figures.every import KINDS, check_names, draw
-    from attrobust.benchmark.figures.style import FORMATS, save
+    from attrobust.benchmark.figures.style import formats_of, save
 
-    names = _listed(options.only) or list(KINDS)
-    formats = _listed(options.format)
+    names = listed(options.only) or list(KINDS)
     check_names(names)
-    for kind in formats:
-        if kind not in FORMATS:
-            raise UsageError(f"--format: no {kind!r}; there is {', '.join(FORMATS)}")
-    if not formats:
-        raise UsageError(f"--format is empty; give some of {', '.join(FORMATS)}")
+    formats = formats_of(listed(options.format))
     if len(options.runs) > 1 and options.out is None:
         raise UsageError("figures of several runs need a folder of their own; name it with --out")
     folder: Path = options.out or options.runs[0] / "figures"
@@ -38,5 +33,6 @@ def figures(options: argparse.Namespace) -> int:
     return 0 if written else 1
 
 
-def _listed(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
+    """Names separated by commas, each once."""
     return list(dict.fromkeys(filter(None, (item.strip() for item in text.split(",")))))

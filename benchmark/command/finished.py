@@ -26,6 +26,10 @@ from attrobust.types import UsageError
 def report(options: argparse.Namespace) -> int:
     """Write the tables of runs again, or of all shards of one; returns the exit code."""
     formats = formats_of(options.export)
+    if options.pictures and "html" not in formats:
+        raise UsageError("--pictures are put into the page; name it too: --export html")
+    if not options.pictures and (options.data_root or options.plugin):
+        raise UsageError("--data-root and --plugin are for --pictures; report alone needs none of them")
     if len(options.runs) > 1 and options.out is None:
         raise UsageError("a table of several runs needs a folder of its own; name it with --out")
     own = {path.resolve() for path in options.runs}
@@ -46,6 +50,11 @@ def report(options: argparse.Namespace) -> int:
     if options.interval and options.out is None:
         for store in finished:
             store.write_plan(replace(store.plan(), interval=interval))
+    if options.pictures:
+        # Maps are drawn with torch, which reports do without.
+        from attrobust.benchmark.command.gallery import page_pictures
+
+        page_pictures(boards, options.runs, options.data_root, options.plugin)
     _show(boards, options.out or options.runs[0], formats, as_json=options.json)
     return 0
 

@@ -6,11 +6,12 @@ Exit codes: 0 all done, 1 something failed, 2 usage error; 129, 130 and 143 ende
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrobust.benchmark.command.asked import asked
 from attrobust.benchmark.command.ending import Ended, raise_on_signals
@@ -20,6 +21,7 @@ from attrobust.benchmark.command.parsers import (
     check_parser,
     clean_parser,
     figures_parser,
+    gallery_parser,
     publish_parser,
     report_parser,
     submit_parser,
@@ -40,20 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         raise_on_signals()
     try:
-        if words[:1] == ["report"]:
-            return _finished("report", report_parser().parse_args(words[1:]))
-        if words[:1] == ["figures"]:
-            return _figures(figures_parser().parse_args(words[1:]))
-        if words[:1] == ["verify"]:
-            return _finished("verify", verify_parser().parse_args(words[1:]))
-        if words[:1] == ["submit"]:
-            return _submit(submit_parser().parse_args(words[1:]))
-        if words[:1] == ["clean"]:
-            return _finished("clean", clean_parser().parse_args(words[1:]))
-        if words[:1] == ["check"]:
-            return _check(check_parser().parse_args(words[1:]))
-        if words[:1] == ["publish"]:
-            return _publish(publish_parser().parse_args(words[1:]))
+        if words and words[0] in COMMANDS:
+            parser, command = COMMANDS[words[0]]
+            return command(parser().parse_args(words[1:]))
         return _benchmark(benchmark_parser().parse_args(words), words, began, own_process=argv is None)
     except UsageError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
@@ -172,6 +163,13 @@ def _figures(options: argparse.Namespace) -> int:
     return figures(options)
 
 
+def _gallery(options: argparse.Namespace) -> int:
+    from attrobust.benchmark.command.gallery import gallery
+
+    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    return gallery(options)
+
+
 def _submit(options: argparse.Namespace) -> int:
     from attrobust.benchmark.command.board import submit
 
@@ -190,3 +188,16 @@ def _publish(options: argparse.Namespace) -> int:
     from attrobust.benchmark.command.publish import publish_runs
 
     return publish_runs(options)
+
+
+COMMANDS: dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], int]]] = {
+    "report": (report_parser, functools.partial(_finished, "report")),
+    "figures": (figures_parser, _figures),
+    "gallery": (gallery_parser, _gallery),
+    "verify": (verify_parser, functools.partial(_finished, "verify")),
+    "submit": (submit_parser, _submit),
+    "clean": (clean_parser, functools.partial(_finished, "clean")),
+    "check": (check_parser, _check),
+    "publish": (publish_parser, _publish),
+}
+"""What is done beside a run, by the first word of the command line: the parser, and what it is handed to."""

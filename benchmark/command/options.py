@@ -32,14 +32,15 @@ EXAMPLES = """examples:
   run_benchmark.py --list methods:aga
   run_benchmark.py report results/runs/quick --export html
   run_benchmark.py figures results/runs/quick --only pareto,attacks
+  run_benchmark.py gallery results/runs/quick --images 0,worst
   run_benchmark.py verify results/runs/quick
   run_benchmark.py verify results/fashion-v1 --recompute 4
   run_benchmark.py submit results/runs/mine
   run_benchmark.py check mine.py
 
 Names take settings, name:key=value,key=value; numbers may be fractions, 8/255. Values in braces, key={a,b}, stand for
-one name each; quote them, or the shell takes them apart. Other commands: report, figures, verify, submit, clean,
-check, publish.
+one name each; quote them, or the shell takes them apart. Other commands: report, figures, gallery, verify, submit,
+clean, check, publish.
 """
 
 

@@ -26,6 +26,16 @@ def report_parser() -> Parser:
     )
     parser.add_argument("--interval", choices=INTERVALS, help="over images (default: the run's)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="with --export html: draw the worst images behind each number and put them into the page, as far as the "
+        "run has kept its attacked images",
+    )
+    parser.add_argument("--data-root", type=some_path, metavar="DIR", help="folder that a dataset is read from")
+    parser.add_argument(
+        "--plugin", action="append", type=some_path, default=[], metavar="FILE.py", help="that the run was made with"
+    )
     return parser
 
 
@@ -53,6 +63,48 @@ def figures_parser() -> Parser:
     )
     parser.add_argument("--out", type=some_path, metavar="DIR", help="where to write (default: RUN/figures)")
     parser.add_argument("--format", default="png,pdf", metavar="FORMATS", help="of png and pdf (default: both)")
+    return parser
+
+
+def gallery_parser() -> Parser:
+    """The parser of ``gallery``, which draws attacked images and their maps."""
+    parser = Parser(
+        prog="run_benchmark.py gallery",
+        description="Draw images of a finished run before and after an attack, ten times their difference, both maps "
+        "and what these scored. Attacked images are those that the run kept; where it kept none they are attacked "
+        "again from weights, and a score that does not come out again is marked. Exit codes: 0 written, 1 there was "
+        "nothing to draw, 2 a mistake in what was typed.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("run", type=some_path, metavar="RUN", help="folder of a run, a sweep or a board")
+    add("--methods", default="", metavar="NAMES", help="rows of the table (default: all but baselines)")
+    add("--explainers", default="", metavar="NAMES", help="(default: the first of the table)")
+    add("--attacks", default="", metavar="NAMES", help="(default: the first of the table that is not noise)")
+    add("--eps", default="", metavar="E,E", help="of a sweep, e.g. 8/255 (default: all)")
+    add(
+        "--images",
+        default="0,1,2,worst,median",
+        metavar="LIST",
+        help="positions in the list of images from 0, ranges 0-4, and each network's worst and median image (default: "
+        "0,1,2,worst,median)",
+    )
+    add(
+        "--metric",
+        default="",
+        metavar="NAME",
+        help="by which the worst and the median image are found, e.g. topk:k=10%% (default: the first of the table)",
+    )
+    add(
+        "--by",
+        choices=("image", "method"),
+        default="image",
+        help="a file for each image with a row for each method, or the other way round (default: image)",
+    )
+    add("--out", type=some_path, metavar="DIR", help="where to write (default: RUN/gallery)")
+    add("--format", default="png,pdf", metavar="FORMATS", help="of png and pdf (default: both)")
+    add("--data-root", type=some_path, metavar="DIR", help="folder that a dataset is read from")
+    add("--plugin", action="append", type=some_path, default=[], metavar="FILE.py", help="that the run was made with")
     return parser
 
 

@@ -105,7 +105,7 @@ def _of_kind(
 ) -> Iterator[Drawn]:
     for where, frame in tables.items():
         for metric in (metrics or [""]) if kind.has_metric else [""]:
-            told = "-".join(filter(None, [name, _slug(where), _slug(metric)]))
+            told = "-".join(filter(None, [name, slug(where), slug(metric)]))
             options = {"metric": metric or None} if kind.has_metric else {}
             try:
                 yield Drawn(name=told, figure=kind.draw(frame, subset=subset, **options))
@@ -113,7 +113,7 @@ def _of_kind(
                 yield Drawn(name=told, figure=None, problem=str(error))
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
     """A text from outside as a part of a file's name."""
     return re.sub(r"[^\w.]+", "-", text).strip("-.")
 

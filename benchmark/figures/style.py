@@ -167,6 +167,16 @@ def heading(figure: Figure, *texts: str) -> None:
     figure.suptitle("\n".join(lines), fontsize=7, color="#555555")
 
 
+def formats_of(names: Sequence[str]) -> Sequence[str]:
+    """Formats of files as typed; raises UsageError for others, or none."""
+    for kind in names:
+        if kind not in FORMATS:
+            raise UsageError(f"--format: no {kind!r}; there is {', '.join(FORMATS)}")
+    if not names:
+        raise UsageError(f"--format is empty; give some of {', '.join(FORMATS)}")
+    return names
+
+
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure in the format that its suffix says, with fonts embedded; the file is complete or absent.
 

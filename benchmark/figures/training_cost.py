@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 from pandas import DataFrame, Series
 
-from attrobust import methods
+from attrobust.benchmark.checkpoints.passes import training_passes
 from attrobust.benchmark.figures.cost import PASSES
 from attrobust.benchmark.report.sweeps import together
-from attrobust.benchmark.store.rows import Row, Training
-from attrobust.benchmark.training.recipe import tuning_epochs
-from attrobust.naming.spec import build, spec_of
-from attrobust.types import Named, UsageError
 
 DIGITS = 12
 """Of the sha256 of weights, as tables print it."""
@@ -37,7 +32,8 @@ def with_training_passes(frame: DataFrame, *runs: str | Path) -> DataFrame:
     known: dict[str, float] = {}
     for group in together([Path(run) for run in runs]):
         for store in group.stores:
-            known |= dict(_costs(store.rows().values()))
+            passes = training_passes(store.rows().values())
+            known |= {sha256[:DIGITS]: value for sha256, value in passes.items()}
     own = Series(
         [known.get(str(item), float("nan")) for item in frame["checkpoint"]], index=frame.index, dtype="float64"
     )
@@ -45,39 +41,3 @@ def with_training_passes(frame: DataFrame, *runs: str | Path) -> DataFrame:
     averaged = own[frame["checkpoint"] != ""].groupby([place[frame["checkpoint"] != ""] for place in places]).mean()
     keys = pd.MultiIndex.from_frame(frame[["table", "method"]])
     return frame.assign(**{PASSES: own.fillna(Series(averaged.reindex(keys).to_numpy(), index=frame.index))})
-
-
-def _costs(rows: Iterable[Row]) -> Iterator[tuple[str, float]]:
-    """The digest of every network's weights with what its training cost, where that is known."""
-    done: set[str] = set()
-    for row in rows:
-        digest, method = row.cell.checkpoint_sha256[:DIGITS], row.cell.subject.method
-        if digest in done or row.trained is None or method is None:
-            continue
-        done.add(digest)
-        found = _passes(method, row.trained, row.cell.subject.images.classes)
-        if found is not None:
-            yield digest, found
-
-
-def _passes(method: Named, training: Training, classes: int) -> float | None:
-    """Of one image over a whole training."""
-    epochs, share = training.recipe.get("epochs"), training.recipe.get("tuning_epochs")
-    step = _step(method, classes)
-    if step is None or not isinstance(epochs, (int, float)):
-        return None
-    if not training.start:
-        return step * epochs
-    before = _step(training.start, classes)
-    if before is None or not isinstance(share, (int, float)):
-        return None
-    return step * tuning_epochs(int(epochs), share) + before * epochs
-
-
-def _step(named: Named, classes: int) -> float | None:
-    """Passes of a training step."""
-    try:
-        cost = build(methods.registry.get(named.get("name", "")), spec_of(named)).cost(classes)
-    except UsageError:
-        return None
-    return None if cost is None else cost.forward + cost.backward + cost.double_backward

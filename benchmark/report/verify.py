@@ -15,11 +15,12 @@ from attrobust.benchmark.report.labels import fits, fits_metric
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.older import older_tables
 from attrobust.benchmark.report.processes import each
-from attrobust.benchmark.report.write import FORMATS
+from attrobust.benchmark.report.write import FORMATS, says_the_same
 from attrobust.benchmark.statistics import Estimate, estimates, shares
 from attrobust.benchmark.store.arrays import PerImage
 from attrobust.benchmark.store.audits import Audits
 from attrobust.benchmark.store.choice import Choice, candidate
+from attrobust.benchmark.store.costs import cost_problems
 from attrobust.benchmark.store.pieces import Pieces
 from attrobust.benchmark.store.plan import Plan
 from attrobust.benchmark.store.rows import FailedRow, MetricFacts, Row, ScoredRow
@@ -65,7 +66,7 @@ def verify(store: Store) -> tuple[int, list[str]]:
             sound += 1
     own = {key: row for key, row in rows.items() if key not in misnamed}
     cards, wrong = read_cards(store)
-    problems += [*Pieces(store.folder).problems(), *Audits(store.folder).problems()]
+    problems += [*Pieces(store.folder).problems(), *Audits(store.folder).problems(), *cost_problems(store.folder)]
     problems += [*wrong, *row_problems(own, cards), *plan_problems(plan, own, cards), *_choice_problems(plan, own)]
     problems += contest_problems(store, own)
     if not problems:
@@ -134,7 +135,9 @@ def _stale_tables(store: Store) -> list[str]:
         path = store.folder / f"leaderboard.{suffix}"
         if path.is_file():
             written = path.read_text(encoding="utf-8")
-            if written != render(board) and (plan.digest or written not in older_tables(render, board)):
+            if not says_the_same(written, render(board)) and (
+                plan.digest or written not in older_tables(render, board)
+            ):
                 problems.append(f"{path} does not say what the rows say; write it again with report")
     return problems
 

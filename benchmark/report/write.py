@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrobust.benchmark.report import csv, latex, text
 from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
+from attrobust.benchmark.report.page.pictures import without_pictures
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Metric
 from attrobust.benchmark.report.training import Origin
 from attrobust.files import write_atomically
@@ -51,6 +52,11 @@ def write(boards: Sequence[Leaderboard], folder: Path, formats: Sequence[str]) -
             ) from error
         paths.append(path)
     return paths
+
+
+def says_the_same(written: str, again: str) -> bool:
+    """Whether a file on disk is what would be written now; the pictures of a page are left aside."""
+    return written == again or without_pictures(written) == without_pictures(again)
 
 
 def remove_others(folder: Path, formats: Sequence[str]) -> None:

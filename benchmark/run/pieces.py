@@ -115,8 +115,7 @@ class CellParts:
         place = job.key, job.cell.checkpoint_sha256, job.cell.source_model_sha256
         if place not in self._facts:
             metrics = tuple(metric_key(facts) for _, facts in rows_of(job))
-            name = fingerprint(asdict(replace(job.cell, images=0, data_sha256=job.split_sha256)))
-            self._facts[place] = _Facts(name=name, metrics=metrics)
+            self._facts[place] = _Facts(name=name_of(job.cell, job.split_sha256), metrics=metrics)
         return self._facts[place]
 
     def _known(self, job: CellJob, metric: str) -> dict[tuple[int, int], Piece | ScoredRow]:
@@ -165,6 +164,11 @@ class CellParts:
             if isinstance(row, ScoredRow) and row.cell.images:
                 found.setdefault(_apart_from_images(row.cell), []).append(row)
         return found
+
+
+def name_of(cell: Cell, split_sha256: str) -> str:
+    """What the files of a cell are called, whose images are the first of a split."""
+    return fingerprint(asdict(replace(cell, images=0, data_sha256=split_sha256)))
 
 
 def metric_key(facts: MetricFacts) -> str:

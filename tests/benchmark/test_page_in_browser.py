@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.page.render import render
+from attrobust.benchmark.store.costs import write_costs
+from attrobust.benchmark.store.rows import ScoredRow
+from attrobust.benchmark.store.thumbnails import Thumbnails
 
 from helpers.tables import write_table
 
@@ -78,7 +84,83 @@ def opened(browser: Any, path: Path, request: pytest.FixtureRequest) -> Iterator
     found = opened_by(browser, path, request.param)
     yield found
     found.page.close()
-    assert [url for url in found.trouble if url != "data:,"] == []
+    assert troubles(found) == []
+
+
+def troubles(opened: Opened) -> list[str]:
+    """What it has done; what lies in the page itself is not asked for."""
+    return [text for text in opened.trouble if not text.startswith("data:")]
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with pictures of the worst images and costs of training."""
+    folder = tmp_path_factory.mktemp("pictured")
+    store = write_table(folder, METHODS)
+    buffer = io.BytesIO()
+    Image.new("RGB", (118, 28), (30, 60, 200)).save(buffer, "PNG")
+    for row in store.rows().values():
+        assert isinstance(row, ScoredRow)
+        order = np.argsort(store.load(row).scores, kind="stable").tolist()
+        # The last of the five that the page names has none.
+        for image in order[:4] if row.metric.higher_is_better else order[:-5:-1]:
+            Thumbnails(folder).save(row.fingerprint, row.scores_sha256, image, buffer.getvalue())
+    write_costs(folder, {f"{number:064x}": 100 * (len(METHODS) - number) for number in range(len(METHODS) - 1)})
+    (folder / "leaderboard.html").write_text(render(build([store])), encoding="utf-8")
+    return folder / "leaderboard.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_pictures_of_the_worst_images_are_shown_described_and_fit(
+    browser: Any, pictured: Path, size: tuple[int, int], scheme: str
+) -> None:
+    opened = opened_by(browser, pictured, size, color_scheme=scheme)
+    page = opened.page
+    page.get_by_label("Metric").select_option("l2")
+    page.locator("#table tbody tr").nth(1).locator("td button").last.click()
+    dialog = page.get_by_role("dialog")
+    shown = dialog.locator("img")
+    assert shown.count() == 4
+    assert dialog.locator("table tbody tr").last.locator("td").last.inner_text() == "none"
+    for index in range(4):
+        image = dialog.locator("table tbody th").nth(index).inner_text()
+        alt = shown.nth(index).get_attribute("alt")
+        assert alt.startswith(f"Image {image}: clean image, attacked image, map of the clean one")
+        assert alt.endswith("of aga, l2, ig, topk")
+        assert shown.nth(index).evaluate("img => img.complete && img.naturalWidth") == 118
+    assert dialog.evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
+    edges = "img => img.getBoundingClientRect().right < img.closest('dialog').getBoundingClientRect().right - 8"
+    assert shown.first.evaluate(edges)
+    result = axe.Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
+    page.close()
+    assert troubles(opened) == []
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_cost_of_training_is_sorted_stays_and_opens(browser: Any, pictured: Path, size: tuple[int, int]) -> None:
+    opened = opened_by(browser, pictured, size)
+    page = opened.page
+    page.get_by_label("Explainer").select_option("ig")
+    head = page.locator("#table thead th", has_text="passes of each image")
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    # Of the last its cost is not known.
+    assert opened.rows() == ["hessian", "aga", HOSTILE, "pgd-at"]
+    assert "best first by passes of each image, training" in opened.status()
+    head.locator("button").click()
+    assert opened.rows() == [HOSTILE, "aga", "hessian", "pgd-at"]
+    page.locator("#table tbody td button", has_text="400").first.click()
+    dialog = page.get_by_role("dialog")
+    assert dialog.get_by_text("epochs times the forward, backward and double-backward passes").is_visible()
+    page.keyboard.press("Escape")
+    page.locator("#table tbody th button").first.click()
+    assert dialog.get_by_text("400 passes of each image").is_visible()
+    result = axe.Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
+    page.close()
+    assert troubles(opened) == []
 
 
 def test_a_click_on_a_column_sorts_by_it_and_says_so(opened: Opened) -> None:

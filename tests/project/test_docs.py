@@ -131,7 +131,7 @@ def test_every_command_of_the_documents_is_understood(
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("run_benchmark.py ")]
     assert len(commands) >= 28
     for words in commands:
-        if words[0] in ("report", "figures", "verify", "submit", "clean", "check") or {
+        if words[0] in ("report", "figures", "gallery", "verify", "submit", "clean", "check") or {
             "--plugin",
             "--data-root",
             "--checkpoint",

@@ -28,6 +28,7 @@ FLOORS = [
     {"audit"},
     {"executors"},
     {"run", "boards"},
+    {"gallery"},
     {"command"},
 ]
 """Rooms of the harness from the ground up; a room imports from lower floors, data also from models beside it."""
@@ -96,7 +97,8 @@ def test_inside_the_harness_imports_run_one_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--list"], ["--help"], ["--methods", "agaa"], ["report", "--help"], ["figures", "--help"]]
+    "words",
+    [["--list"], ["--help"], ["--methods", "agaa"], ["report", "--help"], ["figures", "--help"], ["gallery", "--help"]],
 )
 def test_quick_answers_import_no_torch(words: list[str]) -> None:
     code = (

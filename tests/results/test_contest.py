@@ -20,6 +20,7 @@ from attrobust.benchmark.boards.handed import HandedIn, image_sha256, read_hande
 from attrobust.benchmark.boards.opened import Opener
 from attrobust.benchmark.boards.rules import complaints
 from attrobust.benchmark.boards.sample import cells_of
+from attrobust.benchmark.gallery import pictures
 from attrobust.benchmark.store.contests import standing
 from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
@@ -115,6 +116,24 @@ def test_stronger_images_stand_beside_what_was_published(
     assert files(board) == after
     # Nor can it be taken back.
     assert {"number-moved", "row-removed"} == broken(published, results)
+
+
+def test_the_gallery_shows_the_images_of_a_contest_where_the_number_is_theirs(
+    found: Found, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board, images = results / NAME, found.write(tmp_path / "images.npz")
+    assert run(["verify", board, "--stronger", images, "--by", FINDER], capsys)[0] == 0
+    row = standing(Store(board).rows())[row_of(board, metric="topk:k=10%").fingerprint]
+    assert isinstance(row, ScoredRow)
+    loaded = Store(board).load(row)
+    theirs = loaded.worst == loaded.members.index(FINDER)
+    assert theirs.sum() > 0
+    for picture in pictures(board, methods="aga", attacks=ATTACK, images="0-5", metric="topk:k=10%"):
+        assert (picture.origin == "contest") == theirs[picture.image]
+        assert picture.scores[0].agrees
+        assert picture.scores[0].stored == loaded.scores[picture.image]
+        if picture.origin == "contest":
+            assert np.abs(picture.attacked - found.x[picture.image]).max() < 1e-6
 
 
 def test_a_second_contest_adds_to_the_first(

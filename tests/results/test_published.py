@@ -16,7 +16,9 @@ from attrobust.benchmark.boards.recompute import contests_again, recompute
 from attrobust.benchmark.boards.rules import complaints
 from attrobust.benchmark.boards.sample import StoredCell, cells_of, sample
 from attrobust.benchmark.boards.submit import PLUGINS
+from attrobust.benchmark.checkpoints.passes import training_passes
 from attrobust.benchmark.request.plugins import load_plugin
+from attrobust.benchmark.store.costs import read_costs
 
 from helpers.boards import NAME, copied, row_of, with_scores
 from helpers.runs import ROOT
@@ -48,6 +50,14 @@ def test_no_published_number_moves_without_a_new_version(tmp_path: Path) -> None
         pytest.skip(f"there is no published state to compare with: {error}")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert [str(complaint) for complaint in complaints(RESULTS, old, changelog)] == []
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_costs_of_trainings_are_what_methods_say(board: str) -> None:
+    for store in stores_of(RESULTS / board).values():
+        rows = [row for row in store.rows().values() if not any(row.cell.subject.plugins)]
+        known = read_costs(store.folder)
+        assert {sha256: known.get(sha256) for sha256 in training_passes(rows)} == training_passes(rows)
 
 
 @pytest.mark.parametrize("board", BOARDS)

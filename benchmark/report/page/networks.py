@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrobust.benchmark.checkpoints.card import WeightCard
 from attrobust.benchmark.report.cards import is_of
+from attrobust.benchmark.report.page.training import MEANING
 from attrobust.benchmark.report.records import CLEAN, Network
 from attrobust.benchmark.report.table import Line
 from attrobust.benchmark.store.rows import PassCounts, ScoredRow
@@ -16,11 +17,20 @@ Facts = list[tuple[str, str]]
 """Terms and what stands behind each, as text."""
 
 
-def network_facts(line: Line, network: Network, cards: Sequence[WeightCard]) -> Facts:
-    """What is known of the network of a row beside its numbers."""
+def network_facts(line: Line, network: Network, cards: Sequence[WeightCard], costs: Mapping[str, float]) -> Facts:
+    """What is known of the network of a row beside its numbers.
+
+    Args:
+        line: of the table.
+        network: on disk.
+        cards: of any weights.
+        costs: passes of an image in training, by sha256 of weights.
+    """
     subject, origin = network.subject, line.origin
     facts = [("method", component(subject.method)), ("seed", "" if line.seed is None else str(line.seed))]
     facts += [("model", component(subject.model)), ("epochs", "" if origin.epochs is None else str(origin.epochs))]
+    passes = costs.get(line.sha256)
+    facts += [("training", "" if passes is None else f"{passes:,.0f} passes of each image: {MEANING}")]
     facts += [("recipe", origin.recipe), ("weights (sha256)", line.sha256), ("fingerprint of the row", line.key)]
     row = network.row("", "", CLEAN.label)
     mine = [card for card in cards if card.sha256 == line.sha256 and is_of(card, row)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,9 +21,10 @@ from attrobust.benchmark.report.page.evidence import (
     row_facts,
 )
 from attrobust.benchmark.report.page.networks import component, network_facts, total
+from attrobust.benchmark.report.page.training import costs_of, training_column, training_numbers
 from attrobust.benchmark.report.records import Network
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number
-from attrobust.benchmark.report.words import header, left_out, mean_name, name
+from attrobust.benchmark.report.words import header, mean_name, name
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.rows import Row, ScoredRow
 from attrobust.types import Flag
@@ -95,10 +96,10 @@ def payload(boards: Sequence[Leaderboard]) -> Json:
 def _add(found: Payload, board: Leaderboard) -> None:
     _, networks, masks = read(board.stores)
     by_key = {network.subject.key: network for network in networks}
-    first, cards = board.groups[0], readable_cards(board.stores)
+    first, cards, costs = board.groups[0], readable_cards(board.stores), costs_of(board)
     keys = []
     for line in first.lines:
-        told: Json = {"table": board.where, "facts": network_facts(line, by_key[line.key], cards)}
+        told: Json = {"table": board.where, "facts": network_facts(line, by_key[line.key], cards, costs)}
         told |= {"flags": found.flagged(_network_flags(board, line)), "competes": not (line.baseline or line.chance)}
         keys.append(found.method("baseline" if line.baseline else "network", name(line, board), told))
     means = []
@@ -112,6 +113,10 @@ def _add(found: Payload, board: Leaderboard) -> None:
         group = replace(first, subset="", explainer="", attack=metric.attack, metrics=(metric,), lines=tuple(lines))
         group = replace(group, means=tuple(averages))
         _add_group(found, board, group, ordered, keys, means, np.zeros(0, dtype=np.intp))
+    for key, cost in zip([*keys, *means], training_numbers(board, costs), strict=True) if costs else ():
+        if cost:
+            found.cells[key][len(found.columns)] = cost
+    found.columns += [training_column(board)] if costs else []
     for group in board.groups:
         whole = group.subset == ALL or group.scope == "training"
         kept = np.zeros(0, dtype=np.intp) if whole else np.flatnonzero(masks[group.subset])
@@ -239,11 +244,3 @@ def _mean(found: Payload, metric: Metric, mean: Mean, value: OverSeeds | None, r
 def _rounded(value: float) -> float | None:
     """To seven significant digits: bars and sorting need no more, and other machines may differ in the last."""
     return float(f"{value:.7g}") if math.isfinite(value) else None
-
-
-def subset_words(boards: Sequence[Leaderboard]) -> Iterator[tuple[str, str]]:
-    """Names of the subsets that tables have, and what they are."""
-    names = dict.fromkeys(group.subset for board in boards for group in board.groups)
-    for subset in names:
-        right = "those every network classifies correctly"
-        yield subset, "all images" if subset == ALL else f"{right}{left_out(boards[0])}"

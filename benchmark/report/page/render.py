@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from attrobust.benchmark.report.notes import all_notes
-from attrobust.benchmark.report.page.payload import payload, subset_words
-from attrobust.benchmark.report.table import Leaderboard
-from attrobust.benchmark.report.words import caption, legend, protocols
+from attrobust.benchmark.report.page.payload import payload
+from attrobust.benchmark.report.page.pictures import pictures
+from attrobust.benchmark.report.table import ALL, Leaderboard
+from attrobust.benchmark.report.words import caption, left_out, legend, protocols
 
 HERE = Path(__file__).parent
 STYLES = ("colours", "layout", "table", "dialog", "print")
@@ -35,6 +37,7 @@ def render(*boards: Leaderboard) -> str:
     style = _joined("style", STYLES, "css")
     script = f'(() => {{\n"use strict";\n{_joined("script", SCRIPTS, "js")}}})();\n'
     data = payload(boards) | {"subsets": dict(subset_words(boards))}
+    shown = pictures(boards, data)
     return environment.get_template("page.html").render(
         title=protocols(boards),
         caption=caption(*boards),
@@ -45,7 +48,16 @@ def render(*boards: Leaderboard) -> str:
         style_hash=_sha256(style),
         script_hash=_sha256(script),
         data=Markup(embedded(data)),
+        pictures=Markup(embedded(shown)) if shown else "",
     )
+
+
+def subset_words(boards: Sequence[Leaderboard]) -> Iterator[tuple[str, str]]:
+    """Names of the subsets that tables have, and what they are."""
+    names = dict.fromkeys(group.subset for board in boards for group in board.groups)
+    for subset in names:
+        right = "those every network classifies correctly"
+        yield subset, "all images" if subset == ALL else f"{right}{left_out(boards[0])}"
 
 
 def embedded(data: object) -> str:

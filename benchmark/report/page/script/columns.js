@@ -10,11 +10,13 @@ const VALUES = {
   table: (column) => column.table,
 };
 
-/* Whether the filters keep a column; accuracy, the price of robustness, stays whatever explainer, attack or metric. */
+/* Whether the filters keep a column; accuracy and training, the price of robustness, stay whatever explainer, attack or
+   metric. */
 function keepsColumn(column) {
   if (column.kind === "cost" && !shown.costs) return false;
   if (column.subset && column.subset !== shown.subset) return false;
-  const free = { accuracy: ["explainer", "attack", "metric"], cost: ["metric"], score: [] }[column.kind];
+  const whatever = ["explainer", "attack", "metric"];
+  const free = { accuracy: whatever, training: whatever, cost: ["metric"], score: [] }[column.kind];
   return Object.entries(VALUES).every(
     ([axis, value]) => !shown[axis] || free.includes(axis) || value(column) === shown[axis],
   );

@@ -39,7 +39,7 @@ function rankWords(row, index, cell) {
 function numberPairs(row, index, cell) {
   const column = data.columns[index];
   if (cell.status !== "ok") return [["result", cell.error ? `failed: ${cell.error}` : cell.status]];
-  const pairs = [[column.kind === "cost" ? "cost" : "mean", `${cell.text} ${cell.interval ?? ""}`]];
+  const pairs = [[column.kind === "cost" || column.kind === "training" ? "cost" : "mean", `${cell.text} ${cell.interval ?? ""}`]];
   if (cell.seeds) pairs.push(["training seeds", cell.seeds]);
   if (cell.images !== undefined) pairs.push(["images", cell.undefined ? `${cell.images}, ${cell.undefined} of them undefined` : cell.images]);
   if (cell.feasible !== undefined && cell.feasible !== null) pairs.push(["feasible attacks", `${cell.feasible} of ${cell.images}`]);
@@ -63,10 +63,29 @@ function evidencePairs(cell) {
   return pairs.filter(([, text]) => text !== "");
 }
 
-function worstTable(cell) {
-  const rows = cell.worst.map(([image, text]) => element("tr", {}, element("th", { scope: "row" }, String(image)), element("td", {}, text)));
-  const top = element("tr", {}, element("th", { scope: "col" }, "image"), element("th", { scope: "col" }, "score"));
-  return element("table", {}, element("thead", {}, top), element("tbody", {}, ...rows));
+/* The picture of an image behind a number; null where the page has none. */
+function pictureOf(cell, image, words) {
+  const index = pictures.of[cell.row]?.[image];
+  if (index === undefined) return null;
+  const alt = `Image ${image}: clean image, attacked image, map of the clean one, map of the attacked one, of ${words}`;
+  return element("img", { class: "maps", src: pictures.uris[index], alt });
+}
+
+const PICTURES = "Pictures, from left to right: the image, the attacked image, the map of each. Both maps have one colour scale. ";
+
+function worstImages(cell, column, name) {
+  const words = `${name}, ${columnWords(column)}`;
+  const shown = cell.worst.map(([image]) => pictureOf(cell, image, words));
+  const some = shown.some(Boolean);
+  const rows = cell.worst.map(([image, text], at) => {
+    const picture = some ? element("td", { class: "pictured" }, shown[at] ?? "none") : null;
+    return element("tr", {}, element("th", { scope: "row" }, String(image)), element("td", {}, text), picture);
+  });
+  const heads = ["image", "score"].map((text) => element("th", { scope: "col" }, text));
+  if (some) heads.push(element("th", { scope: "col", class: "pictured" }, "picture"));
+  const about = `${some ? PICTURES : ""}Positions in the list of ${column.list}, from 0.`;
+  const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
+  return [element("p", {}, about), table];
 }
 
 function numberContent(row, index) {
@@ -77,7 +96,7 @@ function numberContent(row, index) {
   if (cell.contests) parts.push(...section("Contested by", ...cell.contests.map((text) => element("p", {}, text))));
   if (cell.histogram) {
     parts.push(...section("Scores of the images", histogram(cell, column)));
-    parts.push(...section("Worst images", element("p", {}, `Positions in the list of ${column.list}, from 0.`), worstTable(cell)));
+    parts.push(...section("Worst images", ...worstImages(cell, column, data.methods[row].name)));
   }
   parts.push(...section("Settings", descriptions([["threat", column.threat], ...column.settings])));
   if (cell.row) parts.push(...section("Behind the number", descriptions(evidencePairs(cell))));

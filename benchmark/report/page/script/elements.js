@@ -1,5 +1,6 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
+const pictures = JSON.parse(byId("pictures")?.textContent ?? '{"uris":[],"of":{}}');
 const SVG = "http://www.w3.org/2000/svg";
 
 /* An element with attributes and children; children that are strings become text and never markup. */
