@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from attrobust.benchmark.command.finished import shard_done, tables
+from attrobust.benchmark.command.finished import Shown, shard_done, tables
 from attrobust.benchmark.command.logs import logging_to
 from attrobust.benchmark.request.axes import Combination
 from attrobust.benchmark.request.request import Request
@@ -63,7 +63,7 @@ def runners_of(requests: Sequence[Request], combinations: Sequence[Combination],
 
 
 def run_all(
-    runners: Sequence[Runner], combinations: Sequence[Combination], formats: Sequence[str], *, as_json: bool
+    runners: Sequence[Runner], combinations: Sequence[Combination], formats: Sequence[str], shown: Shown
 ) -> list[str]:
     """Carry out all runs, one after the other, and write the tables of all; returns one line for every failure.
 
@@ -93,11 +93,11 @@ def run_all(
                     take_over(store, other.store, same_threat=_same_threat(runner.request, other.request))
             failures += [f"{words}: {line}" if swept else line for line in runner.run(executor)]
             if first.shard:
-                shard_done(store, as_json=as_json)
+                shard_done(store, as_json=shown == Shown.JSON)
             else:
-                tables(store.folder, formats, first.interval, as_json=as_json, printed=not swept)
+                tables(store.folder, formats, first.interval, Shown.NOTHING if swept else shown)
     if swept and not first.shard:
-        tables(folder, formats, first.interval, as_json=as_json)
+        tables(folder, formats, first.interval, shown)
     return failures
 
 

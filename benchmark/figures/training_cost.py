@@ -8,13 +8,10 @@ from pathlib import Path
 import pandas as pd
 from pandas import DataFrame, Series
 
-from attrobust import methods
 from attrobust.benchmark.figures.cost import PASSES
 from attrobust.benchmark.report.sweeps import together
-from attrobust.benchmark.store.rows import Row, Training
-from attrobust.benchmark.training.recipe import tuning_epochs
-from attrobust.naming.spec import build, spec_of
-from attrobust.types import Named, UsageError
+from attrobust.benchmark.request.training_cost import training_passes
+from attrobust.benchmark.store.rows import Row
 
 DIGITS = 12
 """Of the sha256 of weights, as tables print it."""
@@ -55,29 +52,6 @@ def _costs(rows: Iterable[Row]) -> Iterator[tuple[str, float]]:
         if digest in done or row.trained is None or method is None:
             continue
         done.add(digest)
-        found = _passes(method, row.trained, row.cell.subject.images.classes)
+        found = training_passes(method, row.trained, row.cell.subject.images.classes)
         if found is not None:
             yield digest, found
-
-
-def _passes(method: Named, training: Training, classes: int) -> float | None:
-    """Of one image over a whole training."""
-    epochs, share = training.recipe.get("epochs"), training.recipe.get("tuning_epochs")
-    step = _step(method, classes)
-    if step is None or not isinstance(epochs, (int, float)):
-        return None
-    if not training.start:
-        return step * epochs
-    before = _step(training.start, classes)
-    if before is None or not isinstance(share, (int, float)):
-        return None
-    return step * tuning_epochs(int(epochs), share) + before * epochs
-
-
-def _step(named: Named, classes: int) -> float | None:
-    """Passes of a training step."""
-    try:
-        cost = build(methods.registry.get(named.get("name", "")), spec_of(named)).cost(classes)
-    except UsageError:
-        return None
-    return None if cost is None else cost.forward + cost.backward + cost.double_backward
