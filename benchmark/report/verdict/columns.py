@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attrobust.benchmark.report.verdict.view import Column, Row, Value, Verdict
 
@@ -16,11 +16,13 @@ class Told:
         words: of its head, part by part.
         higher_is_better: of its numbers; None where they have no better and worse.
         cells: one for each row: a number, or text.
+        kind: columns of one kind stay together where they are put below each other.
     """
 
     words: tuple[str, ...]
     higher_is_better: bool | None
     cells: tuple[Value | str, ...]
+    kind: str = ""
 
     def title(self, arrows: dict[bool, str], space: str = " ") -> str:
         """Its head in one line, without its explainer, and whether more or less is better."""
@@ -36,10 +38,7 @@ class Told:
 def columns_of(verdict: Verdict) -> list[Told]:
     """Every column behind the name of the method; those of passes and flags only where there are any."""
     rows = verdict.rows
-    found = [
-        *_numbers(verdict.accuracies, [row.accuracies for row in rows]),
-        *_numbers(verdict.columns, [row.values for row in rows]),
-    ]
+    found = _numbers(verdict.accuracies, [row.accuracies for row in rows])
     if verdict.counted:
         found.insert(
             0, _text("unbeaten", rows, lambda row: f"{row.unbeaten} of {verdict.counted}" if row.competes else "")
@@ -48,7 +47,8 @@ def columns_of(verdict: Verdict) -> list[Told]:
         found.append(_text("passes", rows, lambda row: "" if row.passes is None else f"{row.passes:,.0f}"))
     if any(row.flags for row in rows):
         found.append(_text("flags", rows, lambda row: str(len(row.flags) or "")))
-    return found
+    values = _numbers(verdict.columns, [row.values for row in rows])
+    return [*found, *(replace(column, kind=column.words[0]) for column in values)]
 
 
 def _numbers(columns: Sequence[Column], values: Sequence[Sequence[Value]]) -> list[Told]:

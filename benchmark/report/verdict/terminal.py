@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 from collections.abc import Sequence
@@ -32,10 +33,12 @@ class Printed:
     Attributes:
         head: its lines.
         cells: one for each row.
+        kind: see ``Told``.
     """
 
     head: tuple[str, ...]
     cells: tuple[str, ...]
+    kind: str
 
     @property
     def width(self) -> int:
@@ -84,18 +87,26 @@ def block(verdict: Verdict, width: int) -> list[str]:
 
 
 def _stacked(names: Sequence[str], columns: Sequence[Printed], width: int) -> list[str]:
+    """Tables below each other; columns of one kind stay together where they fit."""
     longest, widest = max(map(len, (*names, "method"))), max(column.width for column in columns)
     name = max(SHORTEST, min(longest, width // 3, width - len(GAP) - widest))
     tables: list[list[Printed]] = [[]]
-    for column in columns:
-        taken = sum(len(GAP) + item.width for item in tables[-1])
-        if tables[-1] and name + taken + len(GAP) + column.width > width:
+    for _, group in itertools.groupby(columns, key=lambda column: column.kind):
+        together = [*group]
+        if tables[-1] and not _fits(name, [*tables[-1], *together], width):
             tables.append([])
-        tables[-1].append(column)
+        for column in together:
+            if tables[-1] and not _fits(name, [*tables[-1], column], width):
+                tables.append([])
+            tables[-1].append(column)
     lines: list[str] = []
     for table in tables:
         lines += [*([""] if lines else []), *_table(names, name, table)]
     return lines
+
+
+def _fits(name: int, columns: Sequence[Printed], width: int) -> bool:
+    return name + sum(len(GAP) + column.width for column in columns) <= width
 
 
 def _columns(verdict: Verdict, head: int, *, interval: bool) -> list[Printed]:
@@ -106,7 +117,7 @@ def _columns(verdict: Verdict, head: int, *, interval: bool) -> list[Printed]:
         width = max(head, *map(len, cells))
         words = (column.title(ARROWS, UNBROKEN), *column.words[1:])
         lines = [line.replace(UNBROKEN, " ") for part in words for line in textwrap.wrap(part, width)]
-        found.append(Printed(head=tuple(lines), cells=tuple(cells)))
+        found.append(Printed(head=tuple(lines), cells=tuple(cells), kind=column.kind))
     return found
 
 
