@@ -139,6 +139,11 @@ class Runner:
         ]
 
     @property
+    def images(self) -> int | None:
+        """How many images there are to be done; None where what is to be measured is to be chosen first."""
+        return None if self._choosing else self.left.images
+
+    @property
     def is_done(self) -> bool:
         """Whether there is nothing to compute."""
         return self._typical is None

@@ -195,7 +195,9 @@ def test_other_tables_of_schema_3_are_to_be_written_again(third: Path, capsys: C
 def test_tables_of_schema_3_made_again_say_how_networks_were_trained(third: Path, capsys: Capture) -> None:
     code, out, _ = run(["report", third, "--export", "csv,markdown,latex"], capsys)
     assert code == 0
-    assert ". Trained for 20 epochs, adam, learning rate 0.003, one-cycle, batch size 64, clip 1." in " ".join(out.split())
+    assert ". Trained for 20 epochs, adam, learning rate 0.003, one-cycle, batch size 64, clip 1." in " ".join(
+        out.split()
+    )
     assert "mine (lenet:activation=softplus," in out, "as typed is not known"
     before, after = (pd.read_csv(folder / "leaderboard.csv") for folder in (REFERENCE / "run_schema_3", third))
     kept = after[after["scope"] != "worst"].reset_index(drop=True)
