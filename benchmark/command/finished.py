@@ -155,4 +155,5 @@ def _show(
         sys.stdout.write(text.terminal(*boards, full=shown == Shown.FULL, columns=columns))
         sys.stdout.flush()
     sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")
-    sys.stderr.writelines(f"{line}\n" for line in closing_lines(boards, again, formats, full=shown != Shown.VERDICT))
+    full = shown != Shown.VERDICT or text.are_few(boards)
+    sys.stderr.writelines(f"{line}\n" for line in closing_lines(boards, again, formats, full=full))

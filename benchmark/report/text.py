@@ -59,7 +59,7 @@ def terminal(*boards: Leaderboard, full: bool = False, columns: int = WIDEST) ->
         columns: of the terminal.
     """
     parts = [*verdicts(boards, columns), ""]
-    if full or sum(len(board.subset(ALL)) for board in boards) <= FEW:
+    if full or are_few(boards):
         return "\n".join([*parts, *_whole(boards)]) + "\n"
     flags, choices = all_notes(boards, choices=False), all_notes(boards, flags=False)
     shown = [*(f"! {line}" for line in flags[:NOTES]), *choices, caption(*boards)]
@@ -67,6 +67,11 @@ def terminal(*boards: Leaderboard, full: bool = False, columns: int = WIDEST) ->
         shown.insert(NOTES, f"! and {len(flags) - NOTES} more notes, which --full prints")
     width = max(NARROWEST, min(WIDEST, columns))
     return "\n".join([*parts, *(line for text in shown for line in wrapped(text, width))]) + "\n"
+
+
+def are_few(boards: Sequence[Leaderboard]) -> bool:
+    """Whether there are so few blocks that all are printed without being asked for."""
+    return sum(len(board.subset(ALL)) for board in boards) <= FEW
 
 
 def _whole(boards: Sequence[Leaderboard]) -> list[str]:
