@@ -17,7 +17,7 @@ def reading(boards: Sequence[Leaderboard], verdicts: Sequence[Verdict]) -> str:
         bases = "; ".join(told(boards, lambda board: verdict_of(board).basis))
         said += [
             "(1) is a rank: one more than the methods that are better and can be told from it; equal ranks tie.",
-            f"unbeaten: columns in which the rank is 1, of {bases}.",
+            f"unbeaten: in how many columns the rank is 1. These count: {bases}.",
         ]
     if any(column.words[0].startswith("worst ") for verdict in verdicts for column in verdict.columns):
         said.append("worst: of each image the score under the attack that does most to it, then the mean over images.")
