@@ -98,8 +98,9 @@ def test_the_readmes_verdict_has_the_numbers_of_the_published_board() -> None:
         (line,) = re.findall(rf"^{method}  .*$", block, flags=re.M)
         own = [row for row in board if row["method"] == method]
         wanted = [row["mean"] for title in titles for row in own if row["metric"] == title and row["scope"] != "attack"]
-        # Ranks depend on the other rows, of which the board has more.
-        assert re.findall(r"(\S+) \(\d+\)", line) == wanted
+        # Ranks depend on the other rows, of which the board has more. Other machines differ in the last digit.
+        shown = [float(number) for number in re.findall(r"(\S+) \(\d+\)", line)]
+        assert shown == pytest.approx([float(mean) for mean in wanted], rel=5e-3)
         assert {f"{float(row['training_passes']):g}" for row in own} <= set(line.split())
 
 
