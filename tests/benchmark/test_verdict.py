@@ -323,7 +323,10 @@ def test_one_method_and_few_images_are_not_ranked(tmp_path: Path) -> None:
     alone = made(tmp_path / "one", ["good"])
     assert sentence(verdict_of(alone)).startswith("good has nothing to be compared with: ")
     few = made(tmp_path / "few", ["good", "bad"], images=3)
-    assert sentence(verdict_of(few)) == "No method can be ranked: too few images have scores of two or more."
+    assert sentence(verdict_of(few)) == (
+        "No method can be ranked: too few images have scores of two or more. "
+        "good has 66.7 % accuracy; bad has 66.7 % accuracy, 1 flag."
+    )
     assert "unbeaten" not in text.terminal(few)
 
 
@@ -331,7 +334,9 @@ def test_a_run_of_which_everything_failed_says_so(tmp_path: Path) -> None:
     store = write_table(tmp_path, ["good", "bad"], explainers=("saliency",))
     store.append([records.failed(key, metric=row.metric) for key, row in store.rows().items()])
     board = build([store])
-    assert sentence(verdict_of(board)) == "No method can be ranked: their numbers failed."
+    assert sentence(verdict_of(board)) == (
+        "No method can be ranked: their numbers failed. good has no accuracy; bad has no accuracy."
+    )
     shown = text.terminal(board)
     assert "failed" in shown
     _, failed, _ = closing_lines([board], ["RUN"], ["csv"], full=True)

@@ -13,12 +13,13 @@ def reading(boards: Sequence[Leaderboard], verdicts: Sequence[Verdict]) -> str:
     """What rank, unbeaten and so on mean, of the columns that the verdicts have."""
     rows = [row for verdict in verdicts for row in verdict.rows]
     said = []
+    if any(value.rank for row in rows for value in (*row.accuracies, *row.values)):
+        said.append(
+            "(1) is a rank: one more than the methods that are better and can be told from it; equal ranks tie."
+        )
     if any(verdict.counted for verdict in verdicts):
         bases = "; ".join(told(boards, lambda board: verdict_of(board).basis))
-        said += [
-            "(1) is a rank: one more than the methods that are better and can be told from it; equal ranks tie.",
-            f"unbeaten: in how many columns the rank is 1. These count: {bases}.",
-        ]
+        said.append(f"unbeaten: in how many columns the rank is 1. These count: {bases}.")
     if any(column.words[0].startswith("worst ") for verdict in verdicts for column in verdict.columns):
         said.append("worst: of each image the score under the attack that does most to it, then the mean over images.")
     if any(row.passes is not None for row in rows):

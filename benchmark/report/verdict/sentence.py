@@ -20,7 +20,8 @@ def sentence(verdict: Verdict) -> str:
     if not verdict.counted:
         failed = all(value.mean == "failed" for row in rows for value in row.values)
         why = "their numbers failed" if failed else "too few images have scores of two or more"
-        return f"No method can be ranked: {why}."
+        known = "; ".join(f"{row.name} has {_accuracy(row, verdict)}" for row in rows[:NAMED])
+        return f"No method can be ranked: {why}. {known}{_more(rows)}."
     most = rows[0].unbeaten
     first, others = [row for row in rows if row.unbeaten == most], [row for row in rows if row.unbeaten < most]
     columns = f"unbeaten in {most} of {verdict.counted} column{'s' if verdict.counted > 1 else ''}"
@@ -55,8 +56,7 @@ def _accuracy(row: Row, verdict: Verdict, *, best: bool = False) -> str:
         if highest is not None and highest is not row and highest.accuracies[place].mean != value.mean:
             tie = ", a tie" if value.rank == 1 else ""
             above = f" (highest: {highest.accuracies[place].mean} % of {highest.name}{tie})"
-        number = f"{value.mean} %" if _is_number(value.mean) else value.mean
-        said.append(f"{number} {what}{above}")
+        said.append(f"{value.mean} % {what}{above}" if _is_number(value.mean) else f"no {what}")
     flagged = [f"{len(row.flags)} flag{'s' if len(row.flags) > 1 else ''}"] if row.flags else []
     return ", ".join([*said, *flagged])
 
