@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number
+from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Mean, Metric, Number
+from attrobust.benchmark.report.verdict.lookup import Found, Item, Place
 from attrobust.benchmark.report.words import CONTESTED, header, method_name, name
 from attrobust.benchmark.statistics import OverSeeds
 
@@ -93,20 +94,14 @@ class Verdict:
     basis: str
 
 
-Item = Line | Mean
-Place = tuple[Group, int]
-"""A group, and a position among its metrics."""
-
-
 def verdict_of(board: Leaderboard) -> Verdict:
     """The verdict of a leaderboard."""
-    counting = counted(board)
+    counting, found = counted(board), Found(board)
     shown = [(group, positions[0]) for group, positions in counting]
     places = [(group, position) for group, positions in counting for position in positions]
-    items = _items(board)
-    ranked = [place for place in places if any(_rank(item, place) is not None for item in items)]
-    rows = [(item, _row(board, item, shown, ranked)) for item in items]
-    order = sorted(rows, key=lambda pair: (not pair[1].competes, -pair[1].unbeaten, _ranks(pair[0], ranked)))
+    ranked = [place for place in places if any(found.rank(item, place) is not None for item in found.items)]
+    rows = [(item, _row(found, item, shown, ranked)) for item in found.items]
+    order = sorted(rows, key=lambda pair: (not pair[1].competes, -pair[1].unbeaten, found.ranks(pair[0], ranked)))
     return Verdict(
         where=board.where,
         accuracies=tuple(Column(words=(metric.title,), metric=metric) for metric in board.accuracies),
@@ -134,65 +129,25 @@ def _counting(group: Group) -> list[int]:
     return [place for place, label in enumerate(names) if group.scope != "map" or label == INSERTION]
 
 
-def _items(board: Leaderboard) -> list[Item]:
-    """Methods in the order of the table, those of several seeds together; baselines where there are no others."""
-    first = board.groups[0]
-    together = {mean.method: mean for mean in first.means}
-    lines = [line for line in first.lines if not line.baseline] or first.lines
-    found: dict[str, Item] = {}
-    for line in lines:
-        item = together.get(line.method, line)
-        found.setdefault(item.method if isinstance(item, Mean) else item.key, item)
-    return [*found.values()]
-
-
-def _in(group: Group, item: Item) -> Item:
-    """The row of a method in a group."""
-    if isinstance(item, Mean):
-        return next(mean for mean in group.means if mean.method == item.method)
-    return next(line for line in group.lines if line.key == item.key)
-
-
-def _rank(item: Item, place: Place) -> int | None:
-    group, position = place
-    found = _in(group, item)
-    return found.ranks[position] if isinstance(found, Mean) else found.numbers[position].rank
-
-
-def _ranks(item: Item, places: Sequence[Place]) -> float:
-    """The sum of all ranks, to order methods that are unbeaten equally often; those without a rank come last."""
-    found = [_rank(item, place) for place in places]
-    return sum(float("inf") if rank is None else rank for rank in found)
-
-
-def _row(board: Leaderboard, item: Item, shown: Sequence[Place], ranked: Sequence[Place]) -> Row:
+def _row(found: Found, item: Item, shown: Sequence[Place], ranked: Sequence[Place]) -> Row:
+    board = found.board
     return Row(
         name=f"{method_name(item, board)} ({item.seeds} seeds)" if isinstance(item, Mean) else name(item, board),
-        accuracies=tuple(_value(item, (board.accuracy, place)) for place in range(len(board.accuracies))),
-        values=tuple(_value(item, place) for place in shown),
-        unbeaten=sum(_rank(item, place) == 1 for place in ranked),
+        accuracies=tuple(_value(found, item, (found.accuracy, place)) for place in range(len(board.accuracies))),
+        values=tuple(_value(found, item, place) for place in shown),
+        unbeaten=sum(found.rank(item, place) == 1 for place in ranked),
         passes=item.passes,
-        flags=tuple(dict.fromkeys(_flags(board, item))),
+        flags=found.flags(item),
         competes=not (item.flags if isinstance(item, Mean) else item.baseline or item.chance),
     )
 
 
-def _flags(board: Leaderboard, item: Item) -> Iterator[str]:
-    """Names of all flags of a method, in the order of the tables."""
-    for group in (*board.worst, *board.subset(ALL)):
-        for line in group.lines:
-            if line.method == item.method if isinstance(item, Mean) else line.key == item.key:
-                numbers = (*line.accuracies, *line.numbers)
-                yield from (flag.name for flag in line.flags)
-                yield from (flag.name for number in numbers for flag in number.flags)
-
-
-def _value(item: Item, place: Place) -> Value:
+def _value(found: Found, item: Item, place: Place) -> Value:
     group, position = place
-    found, metric = _in(group, item), group.metrics[position]
-    if isinstance(found, Mean):
-        return _over_seeds(metric, found.numbers[position], found.ranks[position], flagged=bool(found.flags))
-    return _number(metric, found.numbers[position])
+    row, metric = found.row(group, item), group.metrics[position]
+    if isinstance(row, Mean):
+        return _over_seeds(metric, row.numbers[position], row.ranks[position], flagged=bool(row.flags))
+    return _number(metric, row.numbers[position])
 
 
 def _number(metric: Metric, number: Number) -> Value:
