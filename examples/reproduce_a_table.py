@@ -31,20 +31,21 @@ def command() -> list[str]:
 
 
 def shown() -> tuple[str, str, Table]:
-    """Explainer, attack and numbers of the table in the README."""
-    (block,) = re.findall(r"^```\n(method  .*?)^```", README, flags=re.S | re.M)
-    header, title, *lines = block.splitlines()
-    explainer, attack = title.strip("- ").split(", ")
-    metrics = [name.rstrip(" ↑↓") for name in COLUMNS.split(header)[1:]]
+    """Explainer, attack and numbers of the blocks in the README: accuracies, and those of an attack."""
+    (blocks,) = re.findall(r"^```\n(method  .*?)^```", README, flags=re.S | re.M)
     table: Table = {}
-    for line in lines:
-        method, *numbers = COLUMNS.split(line)
-        table |= {(method, metric): n.replace(" *", "") for metric, n in zip(metrics, numbers, strict=True)}
+    for block in blocks.strip().split("\n\n"):
+        header, title, *lines = block.splitlines()
+        metrics = [name.rstrip(" ↑↓") for name in COLUMNS.split(header)[1:]]
+        for line in lines:
+            method, *numbers = COLUMNS.split(line)
+            table |= {(method, metric): n.replace(" *", "") for metric, n in zip(metrics, numbers, strict=True)}
+    explainer, attack = title.strip("- ").split(", ")
     return explainer, attack, table
 
 
 def computed(path: Path, explainer: str, attack: str) -> Table:
-    """The numbers of one block of a ``leaderboard.csv``, and the accuracies, which are the same in every block."""
+    """The numbers of one block of a ``leaderboard.csv``, and the accuracies."""
     table: Table = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

@@ -1,4 +1,4 @@
-"""Packs a finished run for a pull request: rows, scores, weights, cards, costs and plug-in files, in its own folder."""
+"""Packs a finished run for a pull request: rows, scores, weights, cards and plug-in files, in a folder of its own."""
 
 from __future__ import annotations
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -15,12 +17,30 @@ from attrobust.benchmark.report import text, write
 from attrobust.benchmark.report.shards import IncompleteError
 from attrobust.benchmark.report.sweeps import boards_of, incomplete, stale_tables, together
 from attrobust.benchmark.report.table import Leaderboard
+from attrobust.benchmark.report.verdict.closing import closing_lines
+from attrobust.benchmark.report.verdict.terminal import WIDEST
 from attrobust.benchmark.report.verify import verify as problems_of
 from attrobust.benchmark.store.pieces import Pieces
 from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.store.store import SWEEP, Store
 from attrobust.benchmark.store.sweep import read_sweep
 from attrobust.types import UsageError
+
+
+class Shown(Enum):
+    """What of tables is printed."""
+
+    NOTHING = "nothing"
+    VERDICT = "verdict"
+    FULL = "full"
+    JSON = "json"
+
+    @classmethod
+    def asked(cls, options: argparse.Namespace) -> Shown:
+        """What a command line asks for."""
+        if options.json:
+            return cls.JSON
+        return cls.FULL if options.full else cls.VERDICT
 
 
 def report(options: argparse.Namespace) -> int:
@@ -55,18 +75,15 @@ def report(options: argparse.Namespace) -> int:
         from attrobust.benchmark.command.gallery import page_pictures
 
         page_pictures(boards, options.runs, options.data_root, options.plugin)
-    _show(boards, options.out or options.runs[0], formats, as_json=options.json)
+    again = [*map(str, options.runs), *(["--out", str(options.out)] if options.out else [])]
+    _show(boards, options.out or options.runs[0], formats, Shown.asked(options), again)
     return 0
 
 
-def tables(folder: Path, formats: Sequence[str], interval: How, *, as_json: bool, printed: bool = True) -> None:
-    """Write the tables of a run, or a sweep, that has come to its end, and print one unless it is part of another."""
+def tables(folder: Path, formats: Sequence[str], interval: How, shown: Shown) -> None:
+    """Write the tables of a run, or a sweep, that has come to its end, and print what is wanted of them."""
     write.remove_others(folder, formats)
-    boards = boards_of(together([folder]), interval)
-    if printed:
-        _show(boards, folder, formats, as_json=as_json)
-    else:
-        write.write(boards, folder, formats)
+    _show(boards_of(together([folder]), interval), folder, formats, shown, [str(folder)])
 
 
 def shard_done(store: Store, *, as_json: bool) -> None:
@@ -133,7 +150,19 @@ def clean(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show(boards: Sequence[Leaderboard], folder: Path, formats: Sequence[str], *, as_json: bool) -> None:
+def _show(
+    boards: Sequence[Leaderboard], folder: Path, formats: Sequence[str], shown: Shown, again: Sequence[str]
+) -> None:
+    """Write tables and print what is wanted of them; ``again`` are arguments with which ``report`` does so."""
     paths = write.write(boards, folder, formats)
-    sys.stdout.write(write.as_json(*boards) if as_json else text.terminal(*boards))
+    if shown == Shown.NOTHING:
+        return
+    if shown == Shown.JSON:
+        sys.stdout.write(write.as_json(*boards))
+    else:
+        columns = shutil.get_terminal_size(fallback=(WIDEST, 24)).columns
+        sys.stdout.write(text.terminal(*boards, full=shown == Shown.FULL, columns=columns))
+        sys.stdout.flush()
     sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")
+    full = shown != Shown.VERDICT or text.are_few(boards)
+    sys.stderr.writelines(f"{line}\n" for line in closing_lines(boards, again, formats, full=full))

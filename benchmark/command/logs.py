@@ -21,6 +21,12 @@ class _AboveBars(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
+def _is_for_screen(record: logging.LogRecord) -> bool:
+    """Whether a message goes to stderr; what the bar shows on a terminal does not."""
+    shown_by_bar = getattr(record, "is_progress", False) and sys.stderr.isatty()
+    return not (record.exc_info or getattr(record, "file_only", False) or shown_by_bar)
+
+
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Inside the block, log messages go to stderr and, with times and tracebacks, to a file."""
@@ -28,7 +34,7 @@ def logging_to(path: Path) -> Iterator[None]:
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_screen = _AboveBars()
     to_screen.setLevel(logging.INFO)
-    to_screen.addFilter(lambda record: not record.exc_info and not getattr(record, "file_only", False))
+    to_screen.addFilter(_is_for_screen)
     LOG.setLevel(logging.DEBUG)
     LOG.propagate = False
     handlers: list[logging.Handler] = [to_file, to_screen]

@@ -77,6 +77,7 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
     swept, protocols = [one for one, _ in runs], [protocol for _, protocol in runs]
     _note_left_out()
 
+    from attrobust.benchmark.command.finished import Shown
     from attrobust.benchmark.command.sweep import folders, run_all, runners_of, shared_with
     from attrobust.benchmark.request.request import make_request
 
@@ -121,7 +122,7 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
             # The command starts once, whatever the number of its runs.
             started = started if runner.is_done else 0.0
         return 0
-    failures = run_all(runners, swept, formats, as_json=options.json)
+    failures = run_all(runners, swept, formats, Shown.asked(options))
     for line in failures:
         sys.stderr.write(f"failed: {line}\n")
     return 1 if failures else 0

@@ -16,6 +16,7 @@ AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "pr
 FORMATS = ("csv", "latex", "markdown", "html")
 BY_DEFAULT = ",".join(FORMATS[:3])
 EXPORTED = f"tables to write, of {', '.join(FORMATS)}; html is a page for the browser (default: {BY_DEFAULT})"
+FULL = "print the blocks of every explainer and attack behind the verdict, see docs/reading-the-table.md"
 SPEC = re.compile(r"[^-].*:.+=.+")
 """An argument that looks like a spec: left over where a shell has expanded unquoted braces."""
 
@@ -181,7 +182,8 @@ def benchmark_parser() -> Parser:
         default="exact",
         help="attacked images stay in the run's folder, so that more metrics need no second attack (default: exact)",
     )
-    add("--json", action="store_true", help="print JSON instead of the table")
+    add("--json", action="store_true", help="print JSON instead of the verdict")
+    add("--full", action="store_true", help=FULL)
     add("--dry-run", action="store_true", help="print what would be done, and do nothing")
     add("--version", action="version", version=f"attrobust {__version__}")
     return parser

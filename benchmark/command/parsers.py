@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrobust.benchmark.command.options import BY_DEFAULT, EXPORTED, Parser, positive, some_path
+from attrobust.benchmark.command.options import BY_DEFAULT, EXPORTED, FULL, Parser, positive, some_path
 from attrobust.benchmark.store.schema import INTERVALS
 
 
@@ -25,7 +25,6 @@ def report_parser() -> Parser:
         "--out", type=some_path, metavar="DIR", help="where to write (default: the run itself, where there is one)"
     )
     parser.add_argument("--interval", choices=INTERVALS, help="over images (default: the run's)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument(
         "--pictures",
         action="store_true",
@@ -36,6 +35,8 @@ def report_parser() -> Parser:
     parser.add_argument(
         "--plugin", action="append", type=some_path, default=[], metavar="FILE.py", help="that the run was made with"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the verdict")
+    parser.add_argument("--full", action="store_true", help=FULL)
     return parser
 
 

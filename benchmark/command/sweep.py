@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from attrobust.benchmark.command.finished import shard_done, tables
+from tqdm import tqdm
+
+from attrobust.benchmark.command.finished import Shown, shard_done, tables
 from attrobust.benchmark.command.logs import logging_to
+from attrobust.benchmark.executors.progress import command_bar
 from attrobust.benchmark.request.axes import Combination
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.request.shard import Shard
@@ -63,7 +66,7 @@ def runners_of(requests: Sequence[Request], combinations: Sequence[Combination],
 
 
 def run_all(
-    runners: Sequence[Runner], combinations: Sequence[Combination], formats: Sequence[str], *, as_json: bool
+    runners: Sequence[Runner], combinations: Sequence[Combination], formats: Sequence[str], shown: Shown
 ) -> list[str]:
     """Carry out all runs, one after the other, and write the tables of all; returns one line for every failure.
 
@@ -83,21 +86,24 @@ def run_all(
             SweptRun(folder=item.folder, words=item.words, part=item.part, table=item.table) for item in combinations
         )
         write_sweep(folder, Sweep(runs=runs, argv=tuple(runners[0].argv)))
-    for index, (runner, combination) in enumerate(zip(runners, combinations, strict=True)):
-        store, words = runner.store, combination.words
-        if swept:
-            sys.stderr.write(f"-- {words} ({index + 1} of {len(runners)})\n")
-        with closing(runner.executor()) as executor, store.locked(), logging_to(store.folder / "log.txt"):
-            for other in runners[:index]:
-                if _same_images_and_networks(runner.request, other.request):
-                    take_over(store, other.store, same_threat=_same_threat(runner.request, other.request))
-            failures += [f"{words}: {line}" if swept else line for line in runner.run(executor)]
-            if first.shard:
-                shard_done(store, as_json=as_json)
-            else:
-                tables(store.folder, formats, first.interval, as_json=as_json, printed=not swept)
+    with command_bar([runner.images for runner in runners]) as bar:
+        for index, (runner, combination) in enumerate(zip(runners, combinations, strict=True)):
+            store, words = runner.store, combination.words
+            bar.begin(index)
+            if swept:
+                tqdm.write(f"-- {words} ({index + 1} of {len(runners)})", file=sys.stderr)
+            with closing(runner.executor()) as executor, store.locked(), logging_to(store.folder / "log.txt"):
+                for other in runners[:index]:
+                    if _same_images_and_networks(runner.request, other.request):
+                        take_over(store, other.store, same_threat=_same_threat(runner.request, other.request))
+                failures += [f"{words}: {line}" if swept else line for line in runner.run(executor)]
+                bar.end(index)
+                if first.shard:
+                    shard_done(store, as_json=shown == Shown.JSON)
+                else:
+                    tables(store.folder, formats, first.interval, Shown.NOTHING if swept else shown)
     if swept and not first.shard:
-        tables(folder, formats, first.interval, as_json=as_json)
+        tables(folder, formats, first.interval, shown)
     return failures
 
 

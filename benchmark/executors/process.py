@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import pickle
+import sys
 import threading
 import traceback
 import warnings
@@ -108,6 +110,14 @@ def heard(message: Message) -> Result | None:
     return message.result if isinstance(message, Done) else None
 
 
+class _Unseen(io.TextIOWrapper):
+    """A standard error that bars take for no terminal: they would be drawn over the bar of the command."""
+
+    def isatty(self) -> bool:
+        """Never."""
+        return False
+
+
 def serve(connection: Connection, setup: Setup) -> None:
     """Carry out jobs until the connection is closed, or the process that made this one is gone.
 
@@ -116,7 +126,7 @@ def serve(connection: Connection, setup: Setup) -> None:
         setup: of the process.
     """
     belong_to_parent()
-    os.environ["TQDM_DISABLE"] = "1"
+    sys.stderr = _Unseen(os.fdopen(os.dup(2), "wb", buffering=0), line_buffering=True, write_through=True)
     # What plug-ins print must not stand among the tables.
     with contextlib.suppress(OSError):
         os.dup2(2, 1)

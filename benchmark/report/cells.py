@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -45,22 +46,35 @@ class Cells:
     """What was stored of all networks in one place of a table.
 
     Args:
-        networks: the rows of the table.
-        place: one group of it.
-        metrics: the columns of the group.
+        found: of every network for each metric; None where a cell failed.
+        is_anew: whether it is of networks that were trained anew.
+
+    Attributes:
+        found: as given.
     """
 
-    def __init__(self, networks: Sequence[Network], place: Place, metrics: Sequence[Metric]) -> None:
-        self._is_anew = place.scope == "training"
-        self._found = [[network.stored(place, metric) for metric in metrics] for network in networks]
+    def __init__(self, found: Sequence[Sequence[Stored | None]], *, is_anew: bool = False) -> None:
+        self.found, self._is_anew = found, is_anew
         self._over: dict[bytes, Scores] = {}
+
+    @classmethod
+    def read(cls, networks: Sequence[Network], place: Place, metrics: Sequence[Metric]) -> Self:
+        """Read it.
+
+        Args:
+            networks: the rows of the table.
+            place: one group of it.
+            metrics: the columns of the group.
+        """
+        found = [[network.stored(place, metric) for metric in metrics] for network in networks]
+        return cls(found, is_anew=place.scope == "training")
 
     def over(self, mask: Booleans) -> Scores:
         """The scores of the images that a mask keeps; of networks that were trained anew those of all images."""
         key = b"" if self._is_anew or mask.all() else mask.tobytes()
         if key not in self._over:
             kept = None if key == b"" else np.flatnonzero(mask)
-            by_network = [[None if stored is None else _scored(stored, kept) for stored in row] for row in self._found]
+            by_network = [[None if stored is None else _scored(stored, kept) for stored in row] for row in self.found]
             self._over[key] = list(zip(*by_network, strict=True))
         return self._over[key]
 

@@ -12,7 +12,7 @@ from attrobust.benchmark.report.words import any_contested, header, method_name
 from attrobust.types import parse_number
 
 SHARED = ["protocol", "dataset", "model", "threat", "norm", "eps", "interval"]
-ROW = ["subset", "method", "seed", "checkpoint", "epochs", "recipe", "baseline"]
+ROW = ["subset", "method", "seed", "checkpoint", "epochs", "recipe", "training_passes", "baseline"]
 PLACE = ["scope", "explainer", "attack", "metric"]
 VALUES = ["higher_is_better", "images", "undefined", "feasible", "mean", "ci_low", "ci_high", "seeds", "seed_error"]
 CONTESTED_BY = "contested_by"
@@ -71,7 +71,8 @@ def _row(item: Line | Mean, board: Leaderboard) -> dict[str, object]:
     origin = item.origin
     epochs = "" if origin.epochs is None else origin.epochs
     named = {"method": method_name(item, board, own=True), "baseline": False}
-    named |= {"model": origin.model, "epochs": epochs, "recipe": origin.recipe}
+    passes = "" if item.passes is None else f"{item.passes:g}"
+    named |= {"model": origin.model, "epochs": epochs, "recipe": origin.recipe, "training_passes": passes}
     if isinstance(item, Mean):
         return named
     seed = "" if item.seed is None else item.seed

@@ -46,15 +46,15 @@ class MeanEntry:
 
 
 def entries(board: Leaderboard) -> Iterator[LineEntry | MeanEntry]:
-    """All numbers: accuracies first, then group by group; networks before their means over seeds."""
+    """All numbers: accuracies first, worst cases, then group by group; networks before their means over seeds."""
     first = board.groups[0]
     for line in first.lines:
         for metric, number in zip(board.accuracies, line.accuracies, strict=True):
             yield LineEntry(group=None, line=line, metric=metric, number=number)
     for mean in first.means:
-        for metric, value in zip(board.accuracies, mean.accuracies, strict=True):
-            yield MeanEntry(group=None, mean=mean, metric=metric, value=value, rank=None)
-    for group in board.groups:
+        for metric, value, rank in zip(board.accuracies, mean.accuracies, mean.accuracy_ranks, strict=True):
+            yield MeanEntry(group=None, mean=mean, metric=metric, value=value, rank=rank)
+    for group in (*board.worst, *board.groups):
         for line in group.lines:
             for metric, number in zip(group.metrics, line.numbers, strict=True):
                 yield LineEntry(group=group, line=line, metric=metric, number=number)
@@ -69,21 +69,19 @@ def printed_rows(
     number: Callable[[Metric, Number], str],
     over_seeds: Callable[[Metric, Mean, OverSeeds | None, int | None], str],
 ) -> list[list[str]]:
-    """The rows of a group as text, accuracies before the group's own metrics; the first cell of each is its name.
+    """The rows of a group as text; the first cell of each is its name.
 
     Args:
         board, group: what is printed.
         number: how a number of one network is printed.
         over_seeds: how one of a method over training seeds is, with its rank.
     """
-    shown = (*board.accuracies, *group.metrics)
     rows = []
     for line in group.lines:
-        numbers = zip(shown, (*line.accuracies, *line.numbers), strict=True)
+        numbers = zip(group.metrics, line.numbers, strict=True)
         rows.append([name(line, board), *itertools.starmap(number, numbers)])
     for mean in group.means:
-        ranks = (*(None for _ in board.accuracies), *mean.ranks)
-        values = zip(shown, (*mean.accuracies, *mean.numbers), ranks, strict=True)
+        values = zip(group.metrics, mean.numbers, mean.ranks, strict=True)
         rows.append(
             [mean_name(mean, board), *(over_seeds(metric, mean, value, rank) for metric, value, rank in values)]
         )

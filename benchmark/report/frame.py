@@ -12,12 +12,13 @@ import pandas as pd
 from pandas import DataFrame
 
 from attrobust.benchmark.report.csv import CONTESTED_BY, DETAILS, PLACE, ROW, SHARED, VALUES, render, shared_and_row
-from attrobust.benchmark.report.leaderboard import places_of, read
-from attrobust.benchmark.report.records import Run
+from attrobust.benchmark.report.leaderboard import places_of, read, worst_places
+from attrobust.benchmark.report.records import Network, Run, Stored
 from attrobust.benchmark.report.shards import IncompleteError
 from attrobust.benchmark.report.sweeps import Together, boards_of, by_table, together
 from attrobust.benchmark.report.table import COMMON, Leaderboard, Metric
 from attrobust.benchmark.report.words import header
+from attrobust.benchmark.report.worst import worst_stored
 from attrobust.types import UsageError
 
 TABLE, PART = "table", "part"
@@ -29,7 +30,18 @@ SCORE_COLUMNS = [
     *("higher_is_better", "image", "score", "feasible", "common"),
 ]
 WHOLE = ("seed", "epochs", "images", "undefined", "feasible", "seeds", "rank")
-REAL = ("eps", "mean", "ci_low", "ci_high", "seed_error", "worst", "worst_5_percent", "median", "best_5_percent")
+REAL = (
+    "eps",
+    "training_passes",
+    "mean",
+    "ci_low",
+    "ci_high",
+    "seed_error",
+    "worst",
+    "worst_5_percent",
+    "median",
+    "best_5_percent",
+)
 TRUTH = ("baseline", "higher_is_better", "best")
 
 
@@ -118,7 +130,7 @@ def _blocks(board: Leaderboard, members: Sequence[Together]) -> Iterator[DataFra
         row = {TABLE: board.where, **shared_and_row(lines[network.subject.key], board)}
         row = {key: value for key, value in row.items() if key in SCORE_COLUMNS and key != "seed"}
         for metric, others, facts in columns:
-            stored = network.stored_at(facts["explainer"], facts["attack"], metric.label)
+            stored = _stored(network, runs[0], metric, facts)
             if stored is None:
                 continue
             count = len(stored.scores)
@@ -139,6 +151,12 @@ def _blocks(board: Leaderboard, members: Sequence[Together]) -> Iterator[DataFra
             )
 
 
+def _stored(network: Network, run: Run, metric: Metric, facts: dict[str, str]) -> Stored | None:
+    if facts["scope"] == "worst":
+        return worst_stored(network, facts["explainer"], [attack.label for attack in run.plan.attacks], metric)
+    return network.stored_at(facts["explainer"], facts["attack"], metric.label)
+
+
 Column = tuple[Metric, Sequence[Metric], dict[str, str]]
 """A column of a table: its metric, those beside it, and where it stands."""
 
@@ -149,7 +167,7 @@ def _accuracies(run: Run) -> Iterator[Column]:
 
 
 def _cells(run: Run) -> Iterator[Column]:
-    for place in places_of(run):
-        metrics = run.of(place.scope)
+    for place in [*worst_places(run), *places_of(run)]:
+        metrics = run.of("attack" if place.scope == "worst" else place.scope)
         for metric in metrics:
             yield metric, metrics, {"scope": place.scope, "explainer": place.explainer, "attack": place.attack}

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from attrobust.arrays import Booleans
+from attrobust.benchmark.report.accuracies import Ranks
 from attrobust.benchmark.report.beaten import beaten
 from attrobust.benchmark.report.cells import Cells, Scored
-from attrobust.benchmark.report.ranking import Method, column
+from attrobust.benchmark.report.ranking import Method, column, competing
 from attrobust.benchmark.report.records import Network, Place, Run
 from attrobust.benchmark.report.table import Group, Line, Mean, Metric, Number
 from attrobust.benchmark.statistics import (
@@ -49,6 +50,7 @@ class Table:
         run: whose columns it has.
         subset, mask: which images.
         how: intervals over images are computed.
+        accuracies: ranks of the methods in each accuracy.
 
     Attributes:
         subset: as given.
@@ -62,10 +64,11 @@ class Table:
         subset: str,
         mask: Booleans,
         how: How,
+        accuracies: Ranks,
     ) -> None:
         self.subset = subset
         self._networks, self._methods, self._run, self._mask, self._how = networks, methods, run, mask, how
-        self._competing = [method for method in methods if not any(networks[index].chance for index in method)]
+        self._competing, self._accuracies = competing(networks, methods), accuracies
         self._tested: list[Compared] = []
         self._groups: list[Group] = []
 
@@ -121,11 +124,20 @@ class Table:
                 if len(method) == 1:
                     line = lines[method[0]]
                     own = [replace(number, rank=n) for number, n in zip(line.numbers, found, strict=True)]
-                    lines[method[0]] = replace(line, numbers=tuple(own))
+                    lines[method[0]] = replace(line, numbers=tuple(own), accuracies=self._ranked(line, method))
                 else:
-                    means.append(_mean([lines[index] for index in method], found))
+                    mean = _mean([lines[index] for index in method], found)
+                    means.append(replace(mean, accuracy_ranks=self._accuracy_ranks(method)))
             ranked.append(replace(group, lines=tuple(lines), means=tuple(means)))
         return ranked
+
+    def _accuracy_ranks(self, method: Method) -> tuple[int | None, ...]:
+        return self._accuracies.get(method, (None,) * len(self._run.accuracies))
+
+    def _ranked(self, line: Line, method: Method) -> tuple[Number, ...]:
+        """The accuracies of a network that is a method by itself."""
+        ranks = self._accuracy_ranks(method)
+        return tuple(replace(number, rank=rank) for number, rank in zip(line.accuracies, ranks, strict=True))
 
     def _entries(
         self,
@@ -147,7 +159,7 @@ class Table:
                 raised += [*flags[index], *_beaten(network, found, rivals, place, metric)]
             numbers[index] = Number(
                 estimate=interval,
-                feasible=int(found.feasible.sum()) if place.attack else None,
+                feasible=int(found.feasible.sum()) if place.scope == "attack" else None,
                 spread=tail,
                 flags=tuple(raised),
                 contests=found.contests,
@@ -179,6 +191,7 @@ def _line(network: Network, place: Place, numbers: Sequence[Number]) -> Line:
         flags=network.flags(place),
         baseline=network.baseline,
         chance=network.chance,
+        passes=network.passes,
     )
 
 
@@ -193,6 +206,7 @@ def _mean(lines: Sequence[Line], ranks: Sequence[int | None]) -> Mean:
         ranks=tuple(ranks),
         origin=lines[0].origin,
         flags=tuple(dict.fromkeys(line.chance for line in lines if line.chance)),
+        passes=lines[0].passes,
     )
 
 

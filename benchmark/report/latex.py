@@ -9,6 +9,7 @@ from attrobust.benchmark.report.notes import all_notes
 from attrobust.benchmark.report.table import (
     ALL,
     COMMON,
+    TABLE_SCOPES,
     Group,
     Leaderboard,
     Mean,
@@ -18,9 +19,9 @@ from attrobust.benchmark.report.table import (
     beside,
     by_columns,
 )
+from attrobust.benchmark.report.verdict import tex
 from attrobust.benchmark.report.words import CONTESTED, caption, header, legend, subset_title
 from attrobust.benchmark.statistics import OverSeeds
-from attrobust.benchmark.store.schema import SCOPES
 
 UP, DOWN = "$\\uparrow$", "$\\downarrow$"
 FLAGGED, DAGGER = "\\textsuperscript{!}", "\\textsuperscript{\\dag}"
@@ -34,7 +35,7 @@ ESCAPES = str.maketrans(SPECIAL)
 
 
 def render(*boards: Leaderboard) -> str:
-    """A ``table*`` environment for each subset of the images, each thing that metrics belong to, and other columns.
+    """The verdict, then a ``table*`` for each subset of the images, each thing that metrics belong to, other columns.
 
     Args:
         boards: one, or several, whose groups of the same columns stand beside each other.
@@ -42,11 +43,12 @@ def render(*boards: Leaderboard) -> str:
     tables = [
         (f"{subset}-{scope}" + (f"-{number}" if number > 1 else ""), groups)
         for subset in (ALL, COMMON)
-        for scope in SCOPES
+        for scope in TABLE_SCOPES
         for number, groups in enumerate(by_columns(beside(boards, subset, scope)), start=1)
     ]
     texts = [_table(boards, label, groups, noted=number == 0) for number, (label, groups) in enumerate(tables)]
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(texts)
+    verdicts = tex.tables(boards, escape, {True: UP, False: DOWN})
+    return "% needs \\usepackage{booktabs}\n" + "\n".join([*verdicts, *texts])
 
 
 def escape(text: str) -> str:
@@ -55,7 +57,7 @@ def escape(text: str) -> str:
 
 
 def _table(boards: Sequence[Leaderboard], label: str, groups: Sequence[Shown], *, noted: bool) -> str:
-    shown = (*groups[0][0].accuracies, *groups[0][1].metrics)
+    shown = groups[0][1].metrics
     columns = 1 + len(shown)
     arrows = [f"{escape(header(item, shown))} {UP if item.higher_is_better else DOWN}" for item in shown]
     title = subset_title(groups)

@@ -10,13 +10,15 @@ from dataclasses import replace
 import numpy as np
 
 from attrobust.arrays import Booleans
+from attrobust.benchmark.report.accuracies import accuracy_ranks
 from attrobust.benchmark.report.cells import Cells
 from attrobust.benchmark.report.groups import Entries, Table
 from attrobust.benchmark.report.processes import each
-from attrobust.benchmark.report.ranking import methods_of
+from attrobust.benchmark.report.ranking import competing, methods_of
 from attrobust.benchmark.report.records import Network, Place, Run
 from attrobust.benchmark.report.shards import wholes
 from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard
+from attrobust.benchmark.report.worst import Pool, label_of, with_flags
 from attrobust.benchmark.store.schema import SCOPES, How
 from attrobust.benchmark.store.store import Store
 from attrobust.naming.spec import fingerprint
@@ -39,7 +41,7 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
     """
     runs, rows, subsets = read(stores)
     first = runs[0]
-    groups = _groups(rows, first, subsets, how)
+    groups, worst = _groups(rows, first, subsets, how)
     if not groups:
         raise UsageError(f"{first.folder}/run.json has no columns; run the benchmark again")
     choices = {fingerprint(as_json(choice)): choice for run in runs for choice in run.plan.choices}
@@ -47,6 +49,7 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
         comparison=first.plan.comparison,
         accuracies=tuple(first.accuracies),
         groups=tuple(groups),
+        worst=tuple(worst),
         common=int(subsets[COMMON].sum()),
         at_chance=sum(row.chance is not None for row in rows),
         interval=how,
@@ -81,39 +84,61 @@ def _in_order(networks: Sequence[Network]) -> list[Network]:
     return [networks[index] for index in order]
 
 
-def _groups(networks: Sequence[Network], run: Run, subsets: Mapping[str, Booleans], how: How) -> list[Group]:
-    """All groups, of a table for each subset; scores are in memory for one group and for those it should beat."""
+def _groups(
+    networks: Sequence[Network], run: Run, subsets: Mapping[str, Booleans], how: How
+) -> tuple[list[Group], list[Group]]:
+    """All groups, of a table for each subset, and the worst cases, which are a table of their own.
+
+    Scores are in memory for one group, for the worst of its explainer and for those it should beat.
+    """
     methods = methods_of(networks)
-    tables = [Table(networks, methods, run, subset, mask, how) for subset, mask in subsets.items()]
+    ranks = accuracy_ranks(networks, competing(networks, methods), run)
+    *tables, worst = (
+        Table(networks, methods, run, subset, mask, how, ranks)
+        for subset, mask in (*subsets.items(), (ALL, subsets[ALL]))
+    )
     units = [
         list(unit) for _, unit in itertools.groupby(places_of(run), key=lambda place: (place.scope, place.explainer))
     ]
     scores = run.images * len(networks) * sum(len(run.of(place.scope)) for unit in units for place in unit)
-    find = functools.partial(_entries, tables, networks, run)
-    for unit, found in zip(units, each(find, units, scores=scores, words="tables"), strict=True):
+    find = functools.partial(_entries, tables, worst, networks, run)
+    for unit, (found, pooled) in zip(units, each(find, units, scores=scores, words="tables"), strict=True):
         for place, of_tables in zip(unit, found, strict=True):
             for table, entries in zip(tables, of_tables, strict=False):
                 table.add(place, run.of(place.scope), entries)
-    return [group for table in tables for group in table.groups()]
+        if pooled:
+            worst.add(_worst_place(unit[0].explainer, len(unit)), run.of("attack"), pooled)
+    groups = [group for table in tables for group in table.groups()]
+    return groups, [with_flags(group, _under_attack(groups, group.explainer)) for group in worst.groups()]
+
+
+def _under_attack(groups: Sequence[Group], explainer: str) -> list[Group]:
+    return [item for item in groups if (item.subset, item.scope, item.explainer) == (ALL, "attack", explainer)]
 
 
 def _entries(
-    tables: Sequence[Table], networks: Sequence[Network], run: Run, unit: Sequence[Place]
-) -> list[list[list[Entries]]]:
-    """For every place of an explainer what each table says in it."""
+    tables: Sequence[Table], worst: Table, networks: Sequence[Network], run: Run, unit: Sequence[Place]
+) -> tuple[list[list[list[Entries]]], list[Entries]]:
+    """For every place of an explainer what each table says in it; and the worst case of several attacks."""
     rivals = {label for place in unit for _, label in run.yardsticks.get(place.attack, [])}
     known: dict[str, Cells] = {}
     entries = []
+    metrics = run.of(unit[0].scope)
+    pool = Pool(networks, unit[0].explainer, metrics) if unit[0].scope == "attack" and len(unit) > 1 else None
     for place in unit:
-        metrics = run.of(place.scope)
         for label in dict.fromkeys([place.attack, *(label for _, label in run.yardsticks.get(place.attack, []))]):
             if label not in known:
-                known[label] = Cells(networks, replace(place, attack=label), metrics)
+                known[label] = Cells.read(networks, replace(place, attack=label), metrics)
         # Networks that were trained anew are tried on the whole test split, of which there is no subset.
         shown = [table for table in tables if place.scope != "training" or table.subset == ALL]
         entries.append([table.entries(place, metrics, known) for table in shown])
+        if pool is not None:
+            pool.add(place.attack, known[place.attack])
         known = {label: cells for label, cells in known.items() if label in rivals}
-    return entries
+    if pool is None or pool.cells is None:
+        return entries, []
+    place = _worst_place(unit[0].explainer, len(unit))
+    return entries, worst.entries(place, metrics, {place.attack: pool.cells})
 
 
 def places_of(run: Run) -> list[Place]:
@@ -131,3 +156,15 @@ def places_of(run: Run) -> list[Place]:
         if run.of(scope)
         for explainer, attack in found[scope]
     ]
+
+
+def worst_places(run: Run) -> list[Place]:
+    """The group of every explainer with the worst case of its attacks; none where there are not several."""
+    attacks = len(run.plan.attacks)
+    if attacks < 2 or not run.of("attack"):
+        return []
+    return [_worst_place(explainer, attacks) for explainer in run.plan.explainers]
+
+
+def _worst_place(explainer: str, attacks: int) -> Place:
+    return Place(scope="worst", explainer=explainer, attack=label_of(attacks))

@@ -11,22 +11,28 @@ from attrobust.benchmark.report.table import Group, Leaderboard
 from attrobust.benchmark.report.training import Origin
 from attrobust.benchmark.store.upgrade import in_older_words
 
-NEW_COLUMNS = ("epochs", "recipe", "norm", "eps")
+NEW_COLUMNS = ("epochs", "recipe", "norm", "eps", "training_passes")
 """Of CSV tables."""
 
 
 def older_tables(render: Callable[[Leaderboard], str], board: Leaderboard) -> tuple[str, str]:
     """A table as it was written beside schema 3, and beside schema 2."""
     origin = Origin(model=board.comparison.model, training=None, checkpoint="", facts={})
-    table = render(replace(board, groups=tuple(_with(group, origin) for group in board.groups)))
+    table = render(replace(board, groups=tuple(_with(group, origin) for group in board.groups), worst=()))
     if table.startswith("protocol,"):
         table = _without_columns(table)
     return table, in_older_words(table)
 
 
 def _with(group: Group, origin: Origin) -> Group:
-    lines = tuple(replace(line, origin=origin) for line in group.lines)
-    return replace(group, lines=lines, means=tuple(replace(mean, origin=origin) for mean in group.means))
+    """A group without what older versions did not say: how networks were trained, and ranks of accuracies."""
+    lines, means = [], []
+    for line in group.lines:
+        accuracies = tuple(replace(number, rank=None) for number in line.accuracies)
+        lines.append(replace(line, origin=origin, accuracies=accuracies))
+    for mean in group.means:
+        means.append(replace(mean, origin=origin, accuracy_ranks=(None,) * len(mean.accuracy_ranks)))
+    return replace(group, lines=tuple(lines), means=tuple(means))
 
 
 def _without_columns(table: str) -> str:

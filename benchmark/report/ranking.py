@@ -32,6 +32,11 @@ def methods_of(networks: Sequence[Network]) -> list[Method]:
     return methods
 
 
+def competing(networks: Sequence[Network], methods: Sequence[Method]) -> list[Method]:
+    """The methods that have ranks: none of their networks is at chance."""
+    return [method for method in methods if not any(networks[index].chance for index in method)]
+
+
 def column(methods: Sequence[Method], scores: Sequence[Scored | None], higher_is_better: bool) -> Column:
     """One column of a table, for ``statistics.Comparison``.
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from attrobust.arrays import Booleans, Floats
 from attrobust.benchmark.report.beaten import yardsticks
 from attrobust.benchmark.report.shards import Whole
-from attrobust.benchmark.report.table import Metric, Number
+from attrobust.benchmark.report.table import Metric, Number, TableScope
 from attrobust.benchmark.report.training import origin_of
 from attrobust.benchmark.statistics import Estimate, at_chance, estimate
 from attrobust.benchmark.store.contests import standing
 from attrobust.benchmark.store.plan import Address
 from attrobust.benchmark.store.rows import ACCURACY, Contest, FailedRow, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
-from attrobust.types import Flag, Scope, UsageError
+from attrobust.types import Flag, UsageError
 
 CLEAN = Metric.of(ACCURACY)
 
@@ -26,10 +26,10 @@ class Place:
 
     Attributes:
         scope: what its metrics belong to.
-        explainer, attack: as typed; empty where there is none.
+        explainer, attack: as typed; empty where there is none; for the worst of all attacks, in words.
     """
 
-    scope: Scope
+    scope: TableScope
     explainer: str
     attack: str
 
@@ -72,7 +72,7 @@ class Run:
                     raise UsageError(f"{store.folder}/rows.jsonl lacks a row of its plan; run the benchmark again")
                 self._rows[entry.address] = rows[entry.row], store
 
-    def of(self, scope: Scope) -> list[Metric]:
+    def of(self, scope: TableScope) -> list[Metric]:
         """The metrics of a scope."""
         return [metric for metric in self.metrics if metric.scope == scope]
 
@@ -109,6 +109,8 @@ class Network:
         self.subject = run.plan.subjects[position]
         self.baseline = self.subject.baseline
         self.method = self.subject.kind
+        self.folder = run.folder
+        self.passes = None if self.baseline else (run.plan.passes or {}).get(self.subject.label)
         self.origin = origin_of(self.subject)
         found = run.stored(position, "", "", CLEAN.label)
         self.chance = None if found is None or self.baseline else self._chance(found.scores)

@@ -141,5 +141,6 @@ def _together(group: Sequence[tuple[Store, Plan]]) -> Whole:
         subjects=tuple(max(same, key=lambda item: bool(item.sha256)) for same in known),
         entries=tuple(entry for plan in plans for entry in plan.entries),
         checkpoints={label: facts for plan in plans for label, facts in plan.checkpoints.items()},
+        passes={label: cost for plan in plans for label, cost in (plan.passes or {}).items()} or None,
     )
     return Whole(plan=plan, parts=tuple((store, plan.entries) for store, plan in ordered))

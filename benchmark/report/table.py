@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from attrobust.benchmark.report.training import Origin
@@ -16,6 +16,10 @@ from attrobust.benchmark.store.schema import SCOPES, How
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Flag, Scope
 
+TableScope = Scope | Literal["accuracy", "worst"]
+"""What a group of a table is about: a scope of metrics, accuracies, or the worst case over all attacks."""
+TABLE_SCOPES: tuple[TableScope, ...] = ("accuracy", "worst", *SCOPES)
+"""In the order of the tables."""
 ALL, COMMON = "all", "common"
 """Subsets of the images: every one, or those that every network classifies correctly that is not at chance."""
 
@@ -105,6 +109,7 @@ class Line:
         baseline: whether it is a row that no table should be led by; such a row has no ranks.
         origin: how it came by its weights.
         chance: raised where it does no better than guessing, which all of its entries have too; it then has no ranks.
+        passes: how often each image goes through it in training; None where that is not known.
     """
 
     label: str
@@ -118,6 +123,7 @@ class Line:
     flags: tuple[Flag, ...] = ()
     baseline: bool = False
     chance: Flag | None = None
+    passes: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +137,8 @@ class Mean:
         ranks: for each of ``numbers``, see ``Number.rank``; the lines of the seeds themselves have none.
         origin: see ``Line``.
         flags: of seeds that do no better than guessing; the method then has no ranks.
+        accuracy_ranks: for each of ``accuracies``.
+        passes: see ``Line``.
     """
 
     label: str
@@ -141,6 +149,8 @@ class Mean:
     ranks: tuple[int | None, ...]
     origin: Origin
     flags: tuple[Flag, ...] = ()
+    accuracy_ranks: tuple[int | None, ...] = ()
+    passes: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +169,7 @@ class Group:
 
     subset: str
     images: int
-    scope: Scope
+    scope: TableScope
     explainer: str
     attack: str
     metrics: tuple[Metric, ...]
@@ -169,9 +179,9 @@ class Group:
     @property
     def title(self) -> str:
         """Explainer and attack, or what is measured without them."""
-        if self.scope == "network":
-            return "the networks alone"
-        suffix = {"attack": self.attack, "map": "clean maps", "training": "networks trained anew"}[self.scope]
+        if self.scope in ("accuracy", "network"):
+            return "accuracy" if self.scope == "accuracy" else "the networks alone"
+        suffix = {"map": "clean maps", "training": "networks trained anew"}.get(self.scope, self.attack)
         return f"{self.explainer}, {suffix}"
 
 
@@ -183,6 +193,7 @@ class Leaderboard:
         comparison: what all rows share: protocol, dataset, threat and so on.
         accuracies: how clean accuracy is printed and, where it was measured, that under attack.
         groups: over all images first, then over those every network classifies correctly.
+        worst: of every explainer the worst case over all attacks, over all images; none where there is one attack.
         common: images that every evaluated network classifies correctly, but for those at chance.
         at_chance: networks that do no better than guessing.
         interval: how intervals over images were computed.
@@ -197,6 +208,7 @@ class Leaderboard:
     comparison: Comparison
     accuracies: tuple[Metric, ...]
     groups: tuple[Group, ...]
+    worst: tuple[Group, ...] = ()
     common: int
     at_chance: int = 0
     interval: How = "percentile"
@@ -207,9 +219,29 @@ class Leaderboard:
     stores: tuple[Store, ...] = field(default=(), repr=False, compare=False)
     said: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def subset(self, name: str, scope: Scope | None = None) -> list[Group]:
+    def subset(self, name: str, scope: TableScope | None = None) -> list[Group]:
         """The groups over one subset, of one scope where one is given."""
         return [group for group in self.groups if group.subset == name and scope in (None, group.scope)]
+
+    @property
+    def accuracy(self) -> Group:
+        """The accuracies as a group; baselines whose network is that of another row have no row in it."""
+        first = self.groups[0]
+        others = {line.sha256 for line in first.lines if not line.baseline}
+        return replace(
+            first,
+            subset=ALL,
+            scope="accuracy",
+            explainer="",
+            attack="",
+            metrics=self.accuracies,
+            lines=tuple(
+                replace(line, numbers=line.accuracies)
+                for line in first.lines
+                if not (line.baseline and line.sha256 in others)
+            ),
+            means=tuple(replace(mean, numbers=mean.accuracies, ranks=mean.accuracy_ranks) for mean in first.means),
+        )
 
     def title(self, group: Group) -> str:
         """What a group is about."""
@@ -219,19 +251,23 @@ class Leaderboard:
 Shown = tuple[Leaderboard, Group]
 
 
-def beside(boards: Sequence[Leaderboard], subset: str, scope: Scope | None = None) -> list[Shown]:
-    """The groups of tables: of each explainer and attack those of all tables that have it, one by one."""
-    together: dict[tuple[Scope, str, str], list[Shown]] = {}
+def beside(boards: Sequence[Leaderboard], subset: str, scope: TableScope | None = None) -> list[Shown]:
+    """The groups of tables: of each explainer and attack those of all tables that have it, one by one.
+
+    Over all images accuracies and worst cases come first.
+    """
+    together: dict[tuple[TableScope, str, str], list[Shown]] = {}
     for board in boards:
-        for group in board.subset(subset, scope):
+        first = (board.accuracy, *board.worst) if subset == ALL else ()
+        for group in (*(item for item in first if scope in (None, item.scope)), *board.subset(subset, scope)):
             together.setdefault((group.scope, group.explainer, group.attack), []).append((board, group))
     # The sort is stable: within a scope the order is that of the first table, then of those that add to it.
-    return [pair for key in sorted(together, key=lambda key: SCOPES.index(key[0])) for pair in together[key]]
+    return [pair for key in sorted(together, key=lambda key: TABLE_SCOPES.index(key[0])) for pair in together[key]]
 
 
 def by_columns(shown: Sequence[Shown]) -> list[list[Shown]]:
-    """Groups apart by their columns, accuracies among them, each in the order given."""
+    """Groups apart by their columns, each in the order given."""
     apart: dict[tuple[Metric, ...], list[Shown]] = {}
     for board, group in shown:
-        apart.setdefault((*board.accuracies, *group.metrics), []).append((board, group))
+        apart.setdefault(group.metrics, []).append((board, group))
     return list(apart.values())

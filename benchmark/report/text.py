@@ -12,6 +12,7 @@ from attrobust.benchmark.report.notes import all_notes
 from attrobust.benchmark.report.table import (
     ALL,
     COMMON,
+    TABLE_SCOPES,
     Group,
     Leaderboard,
     Mean,
@@ -21,6 +22,11 @@ from attrobust.benchmark.report.table import (
     beside,
     by_columns,
 )
+from attrobust.benchmark.report.verdict.columns import columns_of
+from attrobust.benchmark.report.verdict.legend import reading
+from attrobust.benchmark.report.verdict.sentence import sentence
+from attrobust.benchmark.report.verdict.terminal import ARROWS, NARROWEST, WIDEST, verdicts, wrapped
+from attrobust.benchmark.report.verdict.view import verdict_of
 from attrobust.benchmark.report.words import (
     CONTESTED,
     SPREAD,
@@ -34,30 +40,54 @@ from attrobust.benchmark.report.words import (
     told,
 )
 from attrobust.benchmark.statistics import OverSeeds
-from attrobust.benchmark.store.schema import SCOPES
 
 Cells = list[list[str]]
-ARROWS = {True: "↑", False: "↓"}
+FEW = 2
+"""Blocks that are printed without being asked for."""
+NOTES = 3
+"""Lines about flags that are printed without being asked for."""
 
 
-def terminal(*boards: Leaderboard) -> str:
-    """The table over all images, a block for each explainer and attack; ``*`` marks the best and its ties.
+def terminal(*boards: Leaderboard, full: bool = False, columns: int = WIDEST) -> str:
+    """The verdict; behind it, where that is asked for or there are few, the blocks of the table over all images.
+
+    There is a block for each explainer and attack; ``*`` marks the best and its ties.
 
     Args:
         boards: one, or several, whose blocks of the same columns stand beside each other.
+        full: whether all blocks are printed, however many there are.
+        columns: of the terminal.
     """
+    parts = [*verdicts(boards, columns), ""]
+    if full or are_few(boards):
+        return "\n".join([*parts, *_whole(boards)]) + "\n"
+    flags, choices = all_notes(boards, choices=False), all_notes(boards, flags=False)
+    shown = [*(f"! {line}" for line in flags[:NOTES]), *choices, caption(*boards)]
+    if len(flags) > NOTES:
+        shown.insert(NOTES, f"! and {len(flags) - NOTES} more notes, which --full prints")
+    width = max(NARROWEST, min(WIDEST, columns))
+    return "\n".join([*parts, *(line for text in shown for line in wrapped(text, width))]) + "\n"
+
+
+def are_few(boards: Sequence[Leaderboard]) -> bool:
+    """Whether there are so few blocks that all are printed without being asked for."""
+    return sum(len(board.subset(ALL)) for board in boards) <= FEW
+
+
+def _whole(boards: Sequence[Leaderboard]) -> list[str]:
+    """Lines of all blocks over all images, and what has to be known beside them."""
     parts = [caption(*boards), legend(*boards)]
-    for scope in SCOPES:
+    for scope in TABLE_SCOPES:
         for shown in by_columns(beside(boards, ALL, scope)):
             parts += ["", *_blocks(shown)]
     parts += ["", *(f"! {line}" for line in all_notes(boards, choices=False)), *all_notes(boards, flags=False)]
-    return "\n".join([*parts, *told(boards, _others)]) + "\n"
+    return [*parts, *told(boards, _others)]
 
 
 def _blocks(shown: Sequence[Shown]) -> list[str]:
     """Lines of groups with the same columns, under one head."""
     board, group = shown[0]
-    head = _head([*board.accuracies, *group.metrics])
+    head = _head(group.metrics)
     blocks = [_cells(board, group, lambda text: f"{text} *") for board, group in shown]
     widths = [max(map(len, column)) for column in zip(head, *itertools.chain.from_iterable(blocks), strict=True)]
     lines = [_aligned(head, widths)]
@@ -73,7 +103,7 @@ def _others(board: Leaderboard) -> str:
 
 def markdown(*boards: Leaderboard) -> str:
     """All groups as Markdown tables, best and ties in bold, and how scores are spread over the images."""
-    parts = [f"# {protocols(boards)}", "", caption(*boards), legend(*boards), ""]
+    parts = [f"# {protocols(boards)}", "", *_verdicts(boards), caption(*boards), legend(*boards), ""]
     for subset in (ALL, COMMON):
         shown = beside(boards, subset)
         parts += [f"## {subset_title(shown)}", ""] if shown else []
@@ -82,14 +112,32 @@ def markdown(*boards: Leaderboard) -> str:
             parts += [
                 f"### {_escape(board.title(group))}",
                 "",
-                *_table(_head([*board.accuracies, *group.metrics]), rows),
+                *_table(_head(group.metrics), rows),
             ]
     parts += [f"## {SPREAD}", ""]
     for board, group in beside(boards, ALL):
-        parts += [f"### {_escape(board.title(group))}", "", *_table(_head(group.metrics), _spreads(board, group))]
+        if group.scope != "accuracy":
+            parts += [f"### {_escape(board.title(group))}", "", *_table(_head(group.metrics), _spreads(board, group))]
     if said := all_notes(boards):
         parts += ["## Notes", "", *(f"- {_escape(note)}" for note in said), ""]
     return "\n".join(parts)
+
+
+def _verdicts(boards: Sequence[Leaderboard]) -> list[str]:
+    """The verdict of each leaderboard in Markdown."""
+    found = [verdict_of(board) for board in boards]
+    parts = ["## Verdict", ""]
+    for verdict in found:
+        columns = columns_of(verdict)
+        cells = [
+            [cell if isinstance(cell, str) else cell.text(interval=True, bold="**") for cell in column.cells]
+            for column in columns
+        ]
+        rows = [[row.name, *texts] for row, *texts in zip(verdict.rows, *cells, strict=True)]
+        parts += [f"### Verdict, {_escape(verdict.where)}", ""] if verdict.where else []
+        head = ["method", *(column.head(ARROWS) for column in columns)]
+        parts += [_escape(sentence(verdict)), "", *_table(head, rows)]
+    return [*parts, _escape(reading(boards, found)), ""]
 
 
 def _head(metrics: Sequence[Metric]) -> list[str]:

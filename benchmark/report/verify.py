@@ -20,7 +20,6 @@ from attrobust.benchmark.statistics import Estimate, estimates, shares
 from attrobust.benchmark.store.arrays import PerImage
 from attrobust.benchmark.store.audits import Audits
 from attrobust.benchmark.store.choice import Choice, candidate
-from attrobust.benchmark.store.costs import cost_problems
 from attrobust.benchmark.store.pieces import Pieces
 from attrobust.benchmark.store.plan import Plan
 from attrobust.benchmark.store.rows import FailedRow, MetricFacts, Row, ScoredRow
@@ -66,7 +65,7 @@ def verify(store: Store) -> tuple[int, list[str]]:
             sound += 1
     own = {key: row for key, row in rows.items() if key not in misnamed}
     cards, wrong = read_cards(store)
-    problems += [*Pieces(store.folder).problems(), *Audits(store.folder).problems(), *cost_problems(store.folder)]
+    problems += [*Pieces(store.folder).problems(), *Audits(store.folder).problems()]
     problems += [*wrong, *row_problems(own, cards), *plan_problems(plan, own, cards), *_choice_problems(plan, own)]
     problems += contest_problems(store, own)
     if not problems:

@@ -12,6 +12,8 @@ from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
 from attrobust.benchmark.report.page.pictures import without_pictures
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Metric
 from attrobust.benchmark.report.training import Origin
+from attrobust.benchmark.report.verdict.sentence import sentence
+from attrobust.benchmark.report.verdict.view import verdict_of
 from attrobust.files import write_atomically
 from attrobust.naming.validate import as_json as plain
 from attrobust.types import UsageError
@@ -86,9 +88,17 @@ def _whole(board: Leaderboard) -> Json:
         "comparison": plain(board.comparison),
         "interval": board.interval,
         "choices": [plain(choice.settled()) for choice in board.choices],
+        "verdict": _verdict(board),
         "rows": rows,
         "over_seeds": over_seeds,
     }
+
+
+def _verdict(board: Leaderboard) -> Json:
+    """Who wins in words, and in how many columns each method is unbeaten, in the verdict's order."""
+    found = verdict_of(board)
+    counts = [{"method": row.name, "unbeaten": row.unbeaten, "competes": row.competes} for row in found.rows]
+    return {"sentence": sentence(found), "columns": found.counted, "of": found.basis, "methods": counts}
 
 
 def _place(group: Group | None, metric: Metric) -> Json:
@@ -130,6 +140,7 @@ def _record(entry: LineEntry) -> Json:
         "checkpoint_sha256": line.sha256,
         "baseline": line.baseline,
         **_origin(line.origin),
+        "training_passes": line.passes,
         **_place(entry.group, entry.metric),
         "mean": _finite(values.mean) if values else None,
         "ci": [_finite(values.low), _finite(values.high)] if values else None,
@@ -151,6 +162,7 @@ def _over_seeds(entry: MeanEntry) -> Json:
         "method": entry.mean.label,
         "method_key": entry.mean.method,
         **_origin(entry.mean.origin),
+        "training_passes": entry.mean.passes,
         **_place(entry.group, entry.metric),
         "mean": _finite(value.mean) if value else None,
         "standard_error": _finite(value.error) if value else None,

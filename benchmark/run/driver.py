@@ -27,7 +27,7 @@ from attrobust.benchmark.executors.jobs import (
     RetrainingJob,
 )
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.assembly import Assembly, only
+from attrobust.benchmark.run.assembly import CELL, Assembly, only
 from attrobust.benchmark.run.audits import KnownFlags
 from attrobust.benchmark.run.cells import with_weights
 from attrobust.benchmark.run.completed import Completed
@@ -173,7 +173,7 @@ class Driver:
             self._flags.take_in(job, result)
             for flag in result.flags:
                 LOG.warning("%s: %s: %s", job.label, flag.name, flag.reason)
-            LOG.info("%s: %.1f s", job.label, result.seconds)
+            LOG.info("%s: %.1f s", job.label, result.seconds, extra=CELL)
         elif isinstance(result, ClaimResult):
             LOG.info("%s: %s", job.label, result.finding.line)
             for warning in result.finding.warnings:
@@ -193,7 +193,7 @@ class Driver:
             store=self._store,
         )
         self._append(rows)
-        LOG.info("%s: %.1f s", job.label, result.seconds)
+        LOG.info("%s: %.1f s", job.label, result.seconds, extra=CELL)
 
     def _renew_flags(self, job: CellJob) -> None:
         """Write rows again whose flags are of another audit, or of none."""

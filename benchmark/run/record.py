@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from attrobust.attacks.base import Attack
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.request.training_cost import training_passes
 from attrobust.benchmark.run.cells import accuracy_facts, metric_facts
 from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.subjects import Subject
@@ -52,7 +53,7 @@ def record_of(
     request: Request,
     comparison: Comparison,
     images: ImageFacts,
-    rows: Iterable[tuple[Subject, str]],
+    rows: Sequence[tuple[Subject, str]],
     completed: Sequence[Completed],
     choices: Iterable[Choice],
     argv: Iterable[str],
@@ -86,7 +87,19 @@ def record_of(
         choices=tuple(choices),
         checkpoints={label: facts for done in completed for label, facts in done.findings.items()},
         shard=shard,
+        passes=_passes([subject for subject, _ in rows], images),
     ).signed()
+
+
+def _passes(subjects: Iterable[Subject], images: ImageFacts) -> dict[str, float]:
+    """By label what trainings cost, as far as that is known; once for all seeds of a method."""
+    found: dict[str, float] = {}
+    for subject in subjects:
+        method, trained = subject.facts(images).method, subject.trained
+        if not subject.baseline and method is not None and trained is not None:
+            cost = training_passes(method, trained, images.classes)
+            found |= {} if cost is None else {subject.label: cost}
+    return found
 
 
 def asked_for(request: Request, comparison: Comparison, images: ImageFacts, rows: Iterable[Subject]) -> str:

@@ -11,7 +11,6 @@ from torch import nn
 
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.find import Checkpoint
-from attrobust.benchmark.checkpoints.passes import training_passes
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded, evaluation_sha256, image_facts
 from attrobust.benchmark.data.checks import load_dataset, read_all
@@ -36,7 +35,6 @@ from attrobust.benchmark.run.resources import choose as choose_resources
 from attrobust.benchmark.run.shards import Share, share
 from attrobust.benchmark.run.status import Left, status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
-from attrobust.benchmark.store.costs import write_costs
 from attrobust.benchmark.store.pieces import ATTACKED
 from attrobust.benchmark.store.plan import ShardFacts
 from attrobust.benchmark.store.store import Store
@@ -143,6 +141,11 @@ class Runner:
         ]
 
     @property
+    def images(self) -> int | None:
+        """How many images there are to be done; None where what is to be measured is to be chosen first."""
+        return None if self._choosing else self.left.images
+
+    @property
     def is_done(self) -> bool:
         """Whether there is nothing to compute."""
         return self._typical is None
@@ -223,7 +226,6 @@ class Runner:
             self.request, comparison, images, weights, completed, selection.choices, self.argv, shard=shard
         )
         self.store.write_plan(record)
-        write_costs(self.store.folder, training_passes(driver.rows.values()))
         return [*selection.failures, *(line for done in completed for line in done.failures)]
 
     def _share(self, plan: Plan) -> Share:

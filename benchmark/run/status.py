@@ -61,6 +61,11 @@ class Left:
         trainings = len(self.networks) + len(self.retrainings)
         return attacked + (images - attacked) // ONLY_SCORED + TRAINING * trainings
 
+    @property
+    def images(self) -> int:
+        """How many images there are to be done in batches, as progress bars count them."""
+        return sum({batch.key: batch.images for batch, _ in self.batches}.values())
+
     def kept_bytes(self, pixels: int) -> float:
         """Bytes that attacked images may take on disk, of so many numbers each."""
         found = 0.0

@@ -195,12 +195,14 @@ class Plan(Signed, frozen=True, kw_only=True):
         checkpoints: what was found of a user's checkpoints, by label.
         shard: the share that the entries are; null where they are all of the table. All rows of the table are listed,
             with the hashes of the weights that the share met.
+        passes: of networks that were trained here, by label, how often each image goes through them in training;
+            those of which it is not known are left out. Null in plans of older versions.
 
     The interval is not signed, since it may be chosen later.
     """
 
     UNSIGNED: ClassVar[tuple[str, ...]] = ("digest", "interval")
-    ADDED: ClassVar[tuple[str, ...]] = ("shard",)
+    ADDED: ClassVar[tuple[str, ...]] = ("shard", "passes")
 
     schema: Literal[4]
     comparison: Comparison
@@ -215,6 +217,7 @@ class Plan(Signed, frozen=True, kw_only=True):
     choices: tuple[Choice, ...] = ()
     checkpoints: dict[str, Settings] = msgspec.field(default_factory=dict)
     shard: ShardFacts | None = None
+    passes: dict[str, float] | None = None
 
     @property
     def addresses(self) -> list[Address]:

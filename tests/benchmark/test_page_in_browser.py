@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.page.render import render
-from attrobust.benchmark.store.costs import write_costs
 from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.thumbnails import Thumbnails
 
@@ -105,7 +105,8 @@ def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # The last of the five that the page names has none.
         for image in order[:4] if row.metric.higher_is_better else order[:-5:-1]:
             Thumbnails(folder).save(row.fingerprint, row.scores_sha256, image, buffer.getvalue())
-    write_costs(folder, {f"{number:064x}": 100 * (len(METHODS) - number) for number in range(len(METHODS) - 1)})
+    known = {label: 100.0 * (len(METHODS) - number) for number, label in enumerate(METHODS[:-1])}
+    store.write_plan(replace(store.plan(), passes=known).signed())
     (folder / "leaderboard.html").write_text(render(build([store])), encoding="utf-8")
     return folder / "leaderboard.html"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 import attrobust
@@ -27,7 +28,6 @@ from attrobust.benchmark.report.page.pictures import CAP, without_pictures
 from attrobust.benchmark.report.page.pictures import pictures as in_page
 from attrobust.benchmark.report.page.render import render
 from attrobust.benchmark.report.verify import verify
-from attrobust.benchmark.store.costs import COSTS, read_costs, write_costs
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.store.thumbnails import THUMBNAILS
 
@@ -220,26 +220,15 @@ def test_the_cost_of_a_page_is_that_of_the_figures(folder: Path, capsys: Capture
     assert facts["training"].startswith(f"{known['aga']:,.0f} passes of each image: epochs times")
 
 
-def test_the_mean_over_seeds_costs_the_mean_of_theirs_and_unknown_costs_are_blank(tmp_path: Path) -> None:
+def test_a_mean_over_seeds_has_the_cost_of_its_method_and_unknown_costs_are_blank(tmp_path: Path) -> None:
     store = write_table(tmp_path, ["good", "good", "bad"])
     assert all(column["kind"] != "training" for column in payload([build([store])])["columns"])  # type: ignore[union-attr,attr-defined,index]
-    write_costs(tmp_path, {f"{0:064x}": 100, f"{1:064x}": 300})
+    store.write_plan(replace(store.plan(), passes={"good": 200.0}).signed())
     data: dict[str, Any] = payload([build([store])])
     (at,) = (index for index, column in enumerate(data["columns"]) if column["kind"] == "training")
     found = {method["name"]: cells.get(at) for method, cells in zip(data["methods"], data["cells"], strict=True)}
     assert found["good, mean of 2 seeds"]["value"] == 200
     assert found["bad (seed 0)"] is None
-
-
-def test_damaged_costs_are_named_and_stop_no_page(folder: Path, capsys: Capture) -> None:
-    whole = (folder / COSTS).read_text()
-    for text in (whole.replace("8.0", "1.0"), "not json", "{}"):
-        (folder / COSTS).write_text(text)
-        assert read_costs(folder) == {}
-        assert "training" not in {column["kind"] for column in payload([build([Store(folder)])])["columns"]}  # type: ignore[attr-defined,index]
-        code, out, _ = run(["verify", folder], capsys)
-        assert code == 1
-        assert f"{folder / COSTS} is damaged; remove it" in out
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(folder: Path, capsys: Capture) -> None:

@@ -240,8 +240,8 @@ def test_csv_loads_in_pandas_with_numeric_columns(board: Leaderboard) -> None:
     for column in ("images", "undefined", "feasible", "mean", "ci_low", "ci_high", "seed"):
         assert pd.api.types.is_numeric_dtype(table[column]), column
     assert pd.api.types.is_bool_dtype(table["best"])
-    assert len(table) == 5 + 2 * 5 * 2 * 2
-    assert (table["status"] == "failed").sum() == 2 * 2
+    assert len(table) == 5 + 5 * 2 + 2 * 5 * 2 * 2, "accuracies, worst cases, two attacks over two subsets"
+    assert (table["status"] == "failed").sum() == 2 + 2 * 2
     undefined = table[(table["method"] == "undefined") & (table["metric"] != "accuracy (%)")]
     assert undefined["mean"].isna().all()
     assert (undefined["undefined"] == undefined["images"]).all()
@@ -256,8 +256,8 @@ def test_csv_and_markdown_carry_the_same_digits(board: Leaderboard) -> None:
     for _, line in defined.iterrows():
         assert f"{line['mean']} [{line['ci_low']}, {line['ci_high']}]" in markdown.replace("**", "")
     numbers = re.findall(r"-?[\d.]+ \[-?[\d.]+, -?[\d.]+\]", markdown.replace("**", ""))
-    # Accuracy stands once in the CSV and beside every row of the Markdown tables.
-    assert len(numbers) == (defined["metric"] != "accuracy (%)").sum() + 5 * 4
+    # The verdict repeats accuracies and worst cases in the first metric.
+    assert len(numbers) == len(defined) + 5 + 3
 
 
 def test_latex_has_bold_outside_math_arrows_and_escaped_names(board: Leaderboard) -> None:
@@ -268,7 +268,8 @@ def test_latex_has_bold_outside_math_arrows_and_escaped_names(board: Leaderboard
     assert "$\\uparrow$" in source
     assert "$\\downarrow$" in source
     rows = [line for line in source.splitlines() if line.endswith("\\\\") and "multicolumn" not in line]
-    assert {line.count(" & ") for line in rows} == {3}
+    # The verdict; accuracies; two metrics, worst case or under an attack.
+    assert {line.count(" & ") for line in rows} == {4, 1, 2}
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
@@ -323,9 +324,10 @@ def test_a_network_at_chance_is_told_in_every_format(chance: Leaderboard) -> Non
     assert shown["guesses"]["flags"] == ["at-chance"]
     assert not shown["guesses"]["best"]
     marked = [line for line in text.terminal(chance).splitlines() if line.startswith("guesses ")]
-    assert len(marked) == 2
-    assert all(line.count(" !") == 3 and "*" not in line for line in marked)
-    assert latex.render(chance).count("\\textsuperscript{!}") == 4 * 3
+    # In the verdict accuracy and the worst case, then accuracy, the worst case and two attacks in two metrics.
+    assert [line.count(" !") for line in marked] == [2, 1, 2, 2, 2]
+    assert not any("*" in line for line in marked)
+    assert latex.render(chance).count("\\textsuperscript{!}") == 1 + 5 * 2
 
 
 def test_a_network_at_chance_does_not_empty_the_images_that_all_classify_correctly(chance: Leaderboard) -> None:
@@ -365,7 +367,7 @@ def test_a_mean_over_seeds_of_which_one_is_at_chance_is_flagged_and_not_ranked(t
             [True, True],
         ]
     shown = [line for line in text.terminal(board).splitlines() if line.startswith("unsteady, mean of 3 seeds")]
-    assert [line.count(" !") for line in shown] == [3, 3]
+    assert [line.count(" !") for line in shown] == [1, 2, 2, 2]
     table = pd.read_csv(io.StringIO(csv.render(board)))
     assert set(table[table["seeds"].notna()]["flags"]) == {"at-chance"}
     assert {tuple(row["flags"]) for row in json.loads(write.as_json(board))["over_seeds"]} == {("at-chance",)}

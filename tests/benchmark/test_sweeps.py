@@ -92,12 +92,13 @@ def test_the_csv_is_tidy_and_has_numbers_for_norm_and_radius(swept: Path) -> Non
 
 
 def test_every_table_groups_by_the_axis_in_words(swept: Path, capsys: Capture) -> None:
-    code, shown, _ = run(["report", swept], capsys)
+    code, shown, _ = run(["report", swept, "--full"], capsys)
     assert code == 0
     blocks = [line for line in shown.splitlines() if line.startswith("-- saliency, topk")]
     assert [block.strip("- ") for block in blocks] == [f"saliency, topk:steps=1, eps {eps}" for eps in EPS]
-    assert "linf 2/255 and linf 16/255 in pixel units" in shown.splitlines()[0]
-    assert shown.splitlines()[0].count("Protocol quick") == 1
+    (caption,) = [line for line in shown.splitlines() if line.startswith("Protocol ")]
+    assert "linf 2/255 and linf 16/255 in pixel units" in caption
+    assert caption.count("Protocol quick") == 1
     assert "### saliency, topk:steps=1, eps 2/255" in (swept / "leaderboard.md").read_text()
     source = (swept / "leaderboard.tex").read_text()
     assert "\\emph{saliency, topk:steps=1, eps 16/255}" in source

@@ -88,6 +88,22 @@ def test_the_readmes_table_is_read_as_it_stands_there() -> None:
     assert table["constant-map of aga", "Spearman"] == "undefined"
 
 
+def test_the_readmes_verdict_has_the_numbers_of_the_published_board() -> None:
+    readme = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"^```\n(aga comes first: .*?)^```", readme, flags=re.S | re.M)
+    with (ROOT / "results" / "digits-v1" / "quick" / "leaderboard.csv").open(newline="") as file:
+        board = [row for row in csv.DictReader(file) if row["subset"] == "all"]
+    titles = ("accuracy (%)", "under apgd (%)", "top-10% (%)", "insertion AUC (mean)")
+    for method in ("aga", "hessian", "pgd-at"):
+        (line,) = re.findall(rf"^{method}  .*$", block, flags=re.M)
+        own = [row for row in board if row["method"] == method]
+        wanted = [row["mean"] for title in titles for row in own if row["metric"] == title and row["scope"] != "attack"]
+        # Ranks depend on the other rows, of which the board has more. Other machines differ in the last digit.
+        shown = [float(number) for number in re.findall(r"(\S+) \(\d+\)", line)]
+        assert shown == pytest.approx([float(mean) for mean in wanted], rel=5e-3)
+        assert {f"{float(row['training_passes']):g}" for row in own} <= set(line.split())
+
+
 def test_a_leaderboard_is_read_by_subset_explainer_and_attack(tmp_path: Path) -> None:
     keys = ("subset", "method", "explainer", "attack", "metric", "mean", "ci_low", "ci_high")
     rows = [

@@ -16,9 +16,8 @@ from attrobust.benchmark.boards.recompute import contests_again, recompute
 from attrobust.benchmark.boards.rules import complaints
 from attrobust.benchmark.boards.sample import StoredCell, cells_of, sample
 from attrobust.benchmark.boards.submit import PLUGINS
-from attrobust.benchmark.checkpoints.passes import training_passes
 from attrobust.benchmark.request.plugins import load_plugin
-from attrobust.benchmark.store.costs import read_costs
+from attrobust.benchmark.request.training_cost import training_passes
 
 from helpers.boards import NAME, copied, row_of, with_scores
 from helpers.runs import ROOT
@@ -55,9 +54,15 @@ def test_no_published_number_moves_without_a_new_version(tmp_path: Path) -> None
 @pytest.mark.parametrize("board", BOARDS)
 def test_the_costs_of_trainings_are_what_methods_say(board: str) -> None:
     for store in stores_of(RESULTS / board).values():
-        rows = [row for row in store.rows().values() if not any(row.cell.subject.plugins)]
-        known = read_costs(store.folder)
-        assert {sha256: known.get(sha256) for sha256 in training_passes(rows)} == training_passes(rows)
+        plan, wanted = store.plan(), dict[str, float]()
+        labels = {subject.sha256: subject.label for subject in plan.subjects if not subject.baseline}
+        for row in store.rows().values():
+            method, label = row.cell.subject.method, labels.get(row.cell.checkpoint_sha256)
+            if method is not None and row.trained is not None and label and not any(row.cell.subject.plugins):
+                cost = training_passes(method, row.trained, row.cell.subject.images.classes)
+                wanted |= {} if cost is None else {label: cost}
+        assert wanted
+        assert plan.passes == wanted
 
 
 @pytest.mark.parametrize("board", BOARDS)

@@ -109,7 +109,10 @@ def _add(found: Payload, board: Leaderboard) -> None:
     ordered = [by_key[line.key] for line in first.lines]
     for index, metric in enumerate(board.accuracies):
         lines = [replace(line, numbers=(line.accuracies[index],)) for line in first.lines]
-        averages = [replace(mean, numbers=(mean.accuracies[index],), ranks=(None,)) for mean in first.means]
+        averages = [
+            replace(mean, numbers=(mean.accuracies[index],), ranks=(mean.accuracy_ranks[index],))
+            for mean in first.means
+        ]
         group = replace(first, subset="", explainer="", attack=metric.attack, metrics=(metric,), lines=tuple(lines))
         group = replace(group, means=tuple(averages))
         _add_group(found, board, group, ordered, keys, means, np.zeros(0, dtype=np.intp))

@@ -15,10 +15,14 @@ from attrobust.benchmark.report.notes import all_notes
 from attrobust.benchmark.report.page.payload import payload
 from attrobust.benchmark.report.page.pictures import pictures
 from attrobust.benchmark.report.table import ALL, Leaderboard
+from attrobust.benchmark.report.verdict.legend import reading
+from attrobust.benchmark.report.verdict.page import sections
+from attrobust.benchmark.report.verdict.terminal import ARROWS
+from attrobust.benchmark.report.verdict.view import verdict_of
 from attrobust.benchmark.report.words import caption, left_out, legend, protocols
 
 HERE = Path(__file__).parent
-STYLES = ("colours", "layout", "table", "dialog", "print")
+STYLES = ("colours", "layout", "verdict", "table", "dialog", "print")
 SCRIPTS = ("elements", "theme", "columns", "filters", "table", "histogram", "dialog", "start")
 """In the order in which they are put together; the script is one function, so that it leaves no global names."""
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
@@ -42,6 +46,8 @@ def render(*boards: Leaderboard) -> str:
         title=protocols(boards),
         caption=caption(*boards),
         legend=legend(*boards),
+        verdicts=sections(boards, ARROWS),
+        reading=reading(boards, [verdict_of(board) for board in boards]),
         notes=all_notes(boards),
         style=Markup(style),
         script=Markup(script),

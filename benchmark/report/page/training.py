@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from attrobust.benchmark.report.table import Leaderboard
-from attrobust.benchmark.store.costs import read_costs
 
 Json = dict[str, object]
 MEANING = (
@@ -16,7 +15,14 @@ MEANING = (
 
 def costs_of(board: Leaderboard) -> dict[str, float]:
     """Passes of an image in training by sha256 of the weights, as far as the runs of a table say."""
-    return {sha256: passes for store in board.stores for sha256, passes in read_costs(store.folder).items()}
+    plans = [store.plan() for store in board.stores]
+    return {
+        subject.sha256: plan.passes[subject.label]
+        for plan in plans
+        if plan.passes
+        for subject in plan.subjects
+        if subject.label in plan.passes and subject.sha256
+    }
 
 
 def training_column(board: Leaderboard) -> Json:

@@ -1,0 +1,70 @@
+"""The verdict in words: which methods are unbeaten most often, and at what accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrobust.benchmark.report.verdict.view import Row, Verdict
+
+NAMED = 3
+"""Methods that are named at most of those that are first, and of those behind them."""
+
+
+def sentence(verdict: Verdict) -> str:
+    """Who wins, and its price in accuracy."""
+    rows = [row for row in verdict.rows if row.competes]
+    if not rows:
+        return _without_methods(verdict)
+    if len(rows) == 1:
+        return f"{rows[0].name} has nothing to be compared with: {_accuracy(rows[0], verdict)}."
+    if not verdict.counted:
+        failed = all(value.mean == "failed" for row in rows for value in row.values)
+        why = "their numbers failed" if failed else "too few images have scores of two or more"
+        known = "; ".join(f"{row.name} has {_accuracy(row, verdict)}" for row in rows[:NAMED])
+        return f"No method can be ranked: {why}. {known}{_more(rows)}."
+    most = rows[0].unbeaten
+    first, others = [row for row in rows if row.unbeaten == most], [row for row in rows if row.unbeaten < most]
+    columns = f"unbeaten in {most} of {verdict.counted} column{'s' if verdict.counted > 1 else ''}"
+    if len(first) == 1:
+        said = f"{first[0].name} comes first: {columns}, with {_accuracy(first[0], verdict, best=True)}."
+    else:
+        tied = [f"{row.name} has {_accuracy(row, verdict, best=True)}" for row in first[:NAMED]]
+        said = f"{len(first)} methods tie for the first place, {columns}: {'; '.join(tied)}{_more(first)}."
+    if not others:
+        return said
+    behind = [f"{row.name}, unbeaten in {row.unbeaten} ({_accuracy(row, verdict)})" for row in others[:NAMED]]
+    return f"{said} Behind: {'; '.join(behind)}{_more(others)}."
+
+
+def _without_methods(verdict: Verdict) -> str:
+    if any("at-chance" in row.flags for row in verdict.rows):
+        return "No method leads: none of the networks is better than guessing."
+    return "No method to compare: the run has only sanity-check baselines, which lead nothing."
+
+
+def _more(rows: Sequence[Row]) -> str:
+    return f"; and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+
+
+def _accuracy(row: Row, verdict: Verdict, *, best: bool = False) -> str:
+    """What a method's accuracies are, and where asked for the highest of all."""
+    said = []
+    for place, column in enumerate(verdict.accuracies):
+        value, what = row.accuracies[place], column.words[0].removesuffix(" (%)")
+        highest = _highest(verdict, place) if best else None
+        above = ""
+        if highest is not None and highest is not row and highest.accuracies[place].mean != value.mean:
+            tie = ", a tie" if value.rank == 1 else ""
+            above = f" (highest: {highest.accuracies[place].mean} % of {highest.name}{tie})"
+        said.append(f"{value.mean} % {what}{above}" if _is_number(value.mean) else f"no {what}")
+    flagged = [f"{len(row.flags)} flag{'s' if len(row.flags) > 1 else ''}"] if row.flags else []
+    return ", ".join([*said, *flagged])
+
+
+def _highest(verdict: Verdict, place: int) -> Row | None:
+    known = [row for row in verdict.rows if row.competes and _is_number(row.accuracies[place].mean)]
+    return max(known, key=lambda row: float(row.accuracies[place].mean), default=None)
+
+
+def _is_number(text: str) -> bool:
+    return text not in ("failed", "undefined")
