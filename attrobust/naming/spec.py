@@ -137,7 +137,8 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
     """An instance of the dataclass ``cls`` from a spec; what its class sets or draws in the process is put back.
 
     Args:
-        cls: a dataclass whose fields are the settings.
+        cls: a dataclass whose fields are the settings; its ``converters``, if it has any, turn the text of some of
+            them into values.
         spec: what the user typed.
         defaults: settings used where the spec is silent (a protocol's or a recipe's), as text.
 
@@ -145,14 +146,14 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
         UsageError: unknown setting (with a suggestion), a value of the wrong type, or one the class rejects.
     """
     fields = [item.name for item in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
-    hints = hints_of(cls)
+    hints, converters = hints_of(cls), getattr(cls, "converters", {})
     values: dict[str, Any] = {}
     for key, text in {**(defaults or {}), **spec.settings}.items():
         if key not in fields:
             known = ", ".join(fields) or "none"
             raise UsageError(f"{spec.name} has no setting {key!r}.{did_you_mean(key, fields)} Its settings: {known}")
         try:
-            values[key] = _convert(hints[key], text)
+            values[key] = converters[key](text) if key in converters else _convert(hints[key], text)
         except ValueError as error:
             raise UsageError(f"{spec.name}: {key}: {error}") from None
     from attrobust.process import seeded  # Not above: names are parsed without torch.

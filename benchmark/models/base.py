@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self, final
+from typing import Any, ClassVar, Literal, Self, final
 
 from torch import nn
 
-from attrobust.benchmark.models.normalization import Constants, Normalization, constants, describe
+from attrobust.benchmark.models.normalization import (
+    Constants,
+    Normalization,
+    constants,
+    describe,
+    parse_normalization,
+)
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.sizes import set_image_shape
 from attrobust.networks.smoothed import softplus_model
@@ -30,11 +36,16 @@ class ModelFamily(ABC):
             other activations replaces them itself.
         beta: inverse temperature of the softplus, ``log(1 + exp(beta z)) / beta``.
         normalize: constants of the normalisation: ``data``, those of the dataset, or those that a checkpoint was
-            trained with: ``imagenet``, ``cifar10``, ``half`` (mean and std 0.5) or ``none``.
+            trained with: ``imagenet``, ``cifar10``, ``half`` (mean and std 0.5), ``none``, or mean and std themselves,
+            a number per channel: ``0.48+0.46+0.41/0.27+0.26+0.28``.
         package: the distribution that provides the networks; empty for those of this project.
+        converters: by setting, what turns its text into a value, where the type of the field does not say that.
+        unused: first parts of the names of weights that a file may have, and that networks do not use when evaluated.
     """
 
     package: ClassVar[str] = ""
+    unused: ClassVar[tuple[str, ...]] = ()
+    converters: ClassVar[Mapping[str, Callable[[str], Any]]] = {"normalize": parse_normalization}
 
     activation: Literal["relu", "softplus"] = "relu"
     beta: float = 3.0
