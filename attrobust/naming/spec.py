@@ -9,7 +9,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -138,7 +138,7 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
 
     Args:
         cls: a dataclass whose fields are the settings; its ``converters``, if it has any, turn the text of some of
-            them into values.
+            them into values, and its ``others`` names the field that takes all settings it has no field for.
         spec: what the user typed.
         defaults: settings used where the spec is silent (a protocol's or a recipe's), as text.
 
@@ -148,7 +148,7 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
     fields = [item.name for item in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
     hints, converters = hints_of(cls), getattr(cls, "converters", {})
     values: dict[str, Any] = {}
-    for key, text in {**(defaults or {}), **spec.settings}.items():
+    for key, text in _gathered(cls, {**(defaults or {}), **spec.settings}, fields).items():
         if key not in fields:
             known = ", ".join(fields) or "none"
             raise UsageError(f"{spec.name} has no setting {key!r}.{did_you_mean(key, fields)} Its settings: {known}")
@@ -163,6 +163,17 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
             return cls(**values)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{spec.name}: {error}") from None
+
+
+def _gathered(cls: type[Any], settings: dict[str, str], fields: Sequence[str]) -> dict[str, str]:
+    """Settings, those that a class has no field for in the one that its ``others`` names, if it names one."""
+    place: str = getattr(cls, "others", "")
+    unknown = {key: text for key, text in settings.items() if key not in fields}
+    if not place or not unknown:
+        return settings
+    known = {key: text for key, text in settings.items() if key in fields}
+    listed = ",".join(f"{key}={text}" for key, text in sorted(unknown.items()))
+    return {**known, place: ",".join(filter(None, (known.get(place, ""), listed)))}
 
 
 def _convert(kind: Any, text: str) -> Any:

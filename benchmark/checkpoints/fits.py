@@ -54,16 +54,13 @@ class Fit:
 
         Args:
             channels: of an image.
-            unused: first parts of the names of what the network does not use when it is evaluated.
+            unused: parts of the names of what the network does not use when it is evaluated.
         """
         constants = {name for pair in self.normalization(channels) for name in pair}
-        start = self.place.rpartition(".")[2]
         return [
             name
             for name, tensor in self.rest.items()
-            if name not in constants
-            and not is_beside(name, tensor.numel())
-            and name.removeprefix(f"{start}.").partition(".")[0] not in unused
+            if name not in constants and not is_beside(name, tensor.numel()) and not set(name.split(".")) & set(unused)
         ]
 
 

@@ -20,7 +20,9 @@ from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.data.preparation import Interpolation, Preparation
 from attrobust.benchmark.models import robustbench_names, timm_names
 from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.models.constructors import constructor_settings
 from attrobust.benchmark.models.normalization import text_of
+from attrobust.benchmark.models.torchvision_names import AUXILIARY
 from attrobust.naming.component import Component, resolve
 from attrobust.naming.spec import Spec, build
 from attrobust.naming.suggest import did_you_mean
@@ -80,10 +82,12 @@ class TimmWeights(Source):
     Attributes:
         name: of network and weights.
         config: timm's configuration of them.
+        extra: see ``Timm``.
     """
 
     name: str
     config: Any
+    extra: str = ""
 
     @property
     def origin(self) -> str:
@@ -96,10 +100,12 @@ class TimmWeights(Source):
         return int(self.config.num_classes)
 
     def fill(self, network: nn.Module, unused: Sequence[str] = ()) -> str:
-        """See ``Source.fill``."""
+        """See ``Source.fill``; timm fits the position embeddings of transformers to the size of the images."""
 
         def fetch() -> Any:
-            return timm_names.imported().create_model(self.name, pretrained=True).state_dict()
+            size = int(network.image_shape[-1])  # type: ignore[index]
+            settings = {**constructor_settings(self.extra), "pretrained": True}
+            return timm_names.created(self.name, size, settings).state_dict()
 
         state = _fetched(fetch, self.origin, "timm keeps downloads in the cache of huggingface_hub")
         load_states(network, {"": state}, self.origin, unused)
@@ -163,6 +169,8 @@ def _torchvision(name: str, settings: dict[str, str]) -> Resolved:
         raise ValueError(f"no weights {entry!r}.{did_you_mean(entry, entries)} There are: {', '.join(entries)}")
     weights = offered[entry] if entry else offered.DEFAULT
     preset = weights.transforms()
+    if network in AUXILIARY:
+        settings = {"transform_input": "true", **settings}
     model = _model("torchvision", network, _with_stated(settings, preset.mean, preset.std))
     return TorchvisionWeights(name=network, weights=weights), model
 
@@ -173,7 +181,7 @@ def _timm(name: str, settings: dict[str, str]) -> Resolved:
     if config is None or not config.has_weights:
         raise ValueError("timm offers no weights for it")
     model = _model("timm", name, _with_stated(settings, config.mean, config.std))
-    return TimmWeights(name=name, config=config), model
+    return TimmWeights(name=name, config=config, extra=model.item.extra), model  # type: ignore[attr-defined]
 
 
 def _robustbench(name: str, settings: dict[str, str]) -> Resolved:

@@ -40,7 +40,7 @@ class ModelFamily(ABC):
             a number per channel: ``0.48+0.46+0.41/0.27+0.26+0.28``.
         package: the distribution that provides the networks; empty for those of this project.
         converters: by setting, what turns its text into a value, where the type of the field does not say that.
-        unused: first parts of the names of weights that a file may have, and that networks do not use when evaluated.
+        unused: parts of the names of weights that a file may have, and that networks do not use when evaluated.
     """
 
     package: ClassVar[str] = ""

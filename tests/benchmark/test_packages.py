@@ -76,7 +76,6 @@ def test_a_residual_network_of_torchvision_has_an_activation_for_each_call(x: Te
     [
         ("resnet1", "torchvision has no 'resnet1'. Did you mean 'resnet18'?"),
         ("fasterrcnn_resnet50_fpn", "torchvision has no 'fasterrcnn_resnet50_fpn'"),
-        ("googlenet", "googlenet has auxiliary classifiers"),
     ],
 )
 def test_names_that_torchvision_has_not_for_classification_are_refused(name: str, message: str) -> None:
@@ -128,9 +127,9 @@ def test_other_weights_of_the_same_network_are_chosen_by_their_entry(hub: Path) 
 
 
 def test_torchvisions_classifiers_state_a_normalisation_that_has_a_name(hub: Path) -> None:
-    from attrobust.benchmark.models.torchvision_names import AUXILIARY, known_names
+    from attrobust.benchmark.models.torchvision_names import known_names
 
-    for name in set(known_names()) - set(AUXILIARY):
+    for name in known_names():
         for weights in torchvision.models.get_model_weights(name):
             preset = weights.transforms()
             if weights.name != "IMAGENET1K_FEATURES":
