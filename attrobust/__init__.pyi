@@ -47,6 +47,7 @@ from .metrics.shared.retraining import RetrainingMetric as RetrainingMetric
 from .networks.passes import Passes as Passes
 from .networks.smoothed import Normalize as Normalize
 from .networks.smoothed import softplus_model as softplus_model
+from .outputs import with_logits as with_logits
 from .threat import ThreatModel as ThreatModel
 from .types import Amount as Amount
 from .types import Card as Card
@@ -119,4 +120,5 @@ __all__ = [
     "results",
     "scores",
     "softplus_model",
+    "with_logits",
 ]

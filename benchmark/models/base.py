@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, final
 
+import torch
 from torch import nn
 
 from attrobust.benchmark.models.normalization import (
@@ -19,8 +20,9 @@ from attrobust.benchmark.models.normalization import (
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.sizes import set_image_shape
 from attrobust.networks.smoothed import softplus_model
+from attrobust.outputs import with_logits
 from attrobust.places import ours
-from attrobust.process import standard
+from attrobust.process import seeded, standard
 from attrobust.types import ImageFacts
 
 
@@ -80,7 +82,8 @@ class ModelFamily(ABC):
         """What ``network`` returns; of a plug-in a copy, since it may return a network that it has returned before."""
         if ours(type(self)):
             return self.network(facts)
-        return independent_copy(independent_copy(self).network(facts))
+        network = independent_copy(independent_copy(self).network(facts))
+        return _with_logits(network, facts) if isinstance(network, nn.Module) else network
 
     def suited_to(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:  # noqa: ARG002
         """This architecture with the settings, such as width, that fit weights of these names and shapes.
@@ -98,3 +101,15 @@ class ModelFamily(ABC):
     def stated_normalization(self, facts: ImageFacts) -> str:
         """The normalisation in words."""
         return f"{self.normalize}, {describe(*self.constants(facts))}"
+
+
+def _with_logits(network: nn.Module, facts: ImageFacts) -> nn.Module:
+    """The network, such that it returns logits; as it is where it does not compute: whoever tries it finds out why."""
+    training, images = network.training, torch.zeros(2, facts.channels, facts.size, facts.size)
+    try:
+        with seeded(0):
+            return with_logits(network.eval(), images, facts.classes).train(training)
+    except ValueError:
+        raise
+    except Exception:
+        return network.train(training)
