@@ -17,6 +17,8 @@ from .benchmark.data.base import ArraySplit as ArraySplit
 from .benchmark.data.base import Dataset as Dataset
 from .benchmark.data.base import Loaded as Loaded
 from .benchmark.data.base import Split as Split
+from .benchmark.data.preparation import Interpolation as Interpolation
+from .benchmark.data.preparation import Preparation as Preparation
 from .benchmark.models import register_model as register_model
 from .benchmark.models.base import ModelFamily as ModelFamily
 from .benchmark.models.normalization import Normalization as Normalization
@@ -81,6 +83,7 @@ __all__ = [
     "Explainer",
     "ImageFacts",
     "ImageStreams",
+    "Interpolation",
     "Loaded",
     "Method",
     "Metric",
@@ -90,6 +93,7 @@ __all__ = [
     "Normalize",
     "Observer",
     "Passes",
+    "Preparation",
     "Published",
     "Quality",
     "Reduction",

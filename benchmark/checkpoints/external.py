@@ -10,7 +10,7 @@ from torch import nn
 from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints.packages import PACKAGES
 from attrobust.benchmark.checkpoints.source import Source, WeightFile
-from attrobust.benchmark.checkpoints.state_dict import MismatchError, fitting_model
+from attrobust.benchmark.checkpoints.state_dict import MismatchError, fitting_model, other_classes
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.naming.component import Component, resolve
 from attrobust.naming.spec import Spec
@@ -35,10 +35,7 @@ class ExternalCheckpoint:
         """
         trained = self.source.classes
         if trained is not None and trained != facts.classes:
-            some = "; imagefolder:classes= says which of them a folder has" if trained > facts.classes else ""
-            raise UsageError(
-                f"{self.source.origin} was trained for {trained} classes, the dataset has {facts.classes}{some}"
-            )
+            raise UsageError(f"{self.source.origin} {other_classes(trained, facts.classes)}")
         try:
             with seeded(0):
                 network = self.model.item.build(facts)

@@ -62,13 +62,17 @@ def load_states(model: nn.Module, states: Mapping[str, State], origin: str, unus
         if given.shape != tensor.shape:
             shapes = f"{name!r} has shape {_shape(given)}, the model needs {_shape(tensor)}"
             if _differ_in_classes(name, given, tensor, needed):
-                raise UsageError(
-                    f"{origin} was trained for {len(given)} classes, the dataset has {len(tensor)}: {shapes}"
-                )
+                raise UsageError(f"{origin} {other_classes(len(given), len(tensor))}: {shapes}")
             raise MismatchError(f"{origin}: {shapes}{_hint(name)}", states)
         loaded[f"{prefix}{name}"] = _numbers(given, tensor, f"{origin}: {name!r}")
     model.load_state_dict(loaded)
     model.eval()
+
+
+def other_classes(trained: int, here: int) -> str:
+    """What is said of weights for another number of classes than the dataset has."""
+    some = " (imagefolder:classes=FILE says which of them a folder has)" if trained > here else ""
+    return f"was trained for {trained} classes, the dataset has {here}{some}"
 
 
 def _numbers(given: Tensor, own: Tensor, what: str) -> Tensor:

@@ -102,6 +102,8 @@ def _from_table(root: Path, table: Path) -> dict[SplitName, Labelled]:
             raise UsageError(f"{where} has {len(row)} columns, and its head more")
         file, label = root / row[columns["file"]].strip(), row[columns["label"]].strip()
         split = row[columns["split"]].strip().lower() if "split" in columns else "test"
+        if Path(row[columns["file"]]).is_absolute() or ".." in Path(row[columns["file"]]).parts:
+            raise UsageError(f"{where} names {file}, which is not below {root}")
         if split not in names:
             raise UsageError(f"{where} has the split {split!r}; use train, val or test")
         if not label or not file.is_file():

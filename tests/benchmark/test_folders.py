@@ -154,6 +154,8 @@ def test_a_folder_whose_splits_or_classes_are_not_told_is_refused(
         ("", "names no column 'file'; write file,label above"),
         ("000.png,0\n", "names no column 'file'"),
         ("file,name,label\n", "has two columns of the file: file, name"),
+        ("file,label\n/tmp/x.png,0\n", "row 2 of .* names /tmp/x.png, which is not below"),
+        ("file,label\n../x.png,0\n", "row 2 of .* names .*x.png, which is not below"),
         ("file,label\nnone.png,0\n", "row 2 of .*labels.csv names .*none.png, which does not exist"),
         ("file,label\n{}\n", "row 2 of .*labels.csv has 1 columns, and its head more"),
         ("file,label\n{},\n", "row 2 of .*labels.csv has no label"),

@@ -173,6 +173,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda _: {"model": other(), "model_ema": averaged()},
         "weights under 'model' and under 'model_ema'; choose by key=model or key=model_ema: NAME=",
     ),
+    "an average of another precision": (
+        lambda _: {"model": natural(), "model_ema": {name: tensor.half() for name, tensor in natural().items()}},
+        "weights under 'model' and under 'model_ema'; choose",
+    ),
     "an average beside, in one state dict": (
         lambda _: {"state_dict": {**under("net", natural()), **under("ema_net", other())}},
         "weights under 'state_dict.net' and under 'state_dict.ema_net'; choose",
