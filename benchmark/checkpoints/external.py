@@ -69,7 +69,8 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
             return ExternalCheckpoint(name=name, source=WeightFile(path=file, key=key), model=model)
     package, slash, _ = rest.partition("/")
     if not slash or package not in PACKAGES:
-        raise UsageError(f"--checkpoint {name}: file {pieces[0]} does not exist")
+        problem = "is a folder; name the weight file in it" if Path(pieces[0]).is_dir() else "does not exist"
+        raise UsageError(f"--checkpoint {name}: file {pieces[0]} {problem}")
     network = Spec.parse(rest)
     if "name" in network.settings:
         raise UsageError(f"--checkpoint {name}: {network.name} is the name; leave out name={network.settings['name']}")

@@ -131,8 +131,8 @@ class ImageFolder(Dataset):
 
     def _split(self, name: SplitName, part: list[tuple[Path, int]] | None, root: Path) -> Split:
         if part is None:
-            nothing = f"{root} has no training images, so that nothing can be trained"
-            return Absent(f"imagefolder: {nothing}; give --checkpoint and no --methods")
+            why = "which methods, transfer attacks and retraining metrics need"
+            return Absent(f"imagefolder: {root} has no training images, {why}; give --checkpoint and leave these out")
         files = [path for path, _ in part]
         looks = self._looks(root, files) if name == "train" else None
         labels = torch.tensor([label for _, label in part])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, final
+from typing import Any, ClassVar, Literal, Self, final, get_args
 
 import torch
 from torch import nn
@@ -100,7 +100,8 @@ class ModelFamily(ABC):
 
     def stated_normalization(self, facts: ImageFacts) -> str:
         """The normalisation in words."""
-        return f"{self.normalize}, {describe(*self.constants(facts))}"
+        name = self.normalize if self.normalize in get_args(Normalization) else "as typed"
+        return f"{name}, {describe(*self.constants(facts))}"
 
 
 def _with_logits(network: nn.Module, facts: ImageFacts) -> nn.Module:

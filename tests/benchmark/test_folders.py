@@ -111,7 +111,9 @@ def test_what_needs_training_images_is_refused_where_there_are_none(
     words = ["--dataset", "imagefolder:size=28,classes=10", "--data-root", folder, "--methods", "natural"]
     code, _, err = run([*words, *FAST, "--model", "lenet", "--out", tmp_path / "run"], capsys)
     assert code == 2
-    assert "has no training images, so that nothing can be trained; give --checkpoint and no --methods" in err
+    assert (
+        "has no training images, which methods, transfer attacks and retraining metrics need; give --checkpoint" in err
+    )
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

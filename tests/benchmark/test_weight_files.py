@@ -21,6 +21,8 @@ from torch.optim.swa_utils import AveragedModel
 from attrobust import UsageError, load
 from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints.external import parse_external
+from attrobust.benchmark.checkpoints.source import WeightFile
+from attrobust.benchmark.executors.networks import Networks
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.naming.component import resolve_one
 from attrobust.types import ImageFacts
@@ -287,6 +289,16 @@ def test_a_key_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) 
         opened(file, "key=ema")
     with pytest.raises(UsageError, match="'keys=ema' is neither key=KEY nor a model with its settings"):
         opened(file, "keys=ema")
+
+
+def test_a_process_that_reads_a_copy_of_the_file_reads_the_same_key(tmp_path: Path) -> None:
+    file = file_of({"state_dict": natural(), "state_dict_ema": other()}, tmp_path / "mine.pt")
+    default = resolve_one(models.registry, SMALL, ModelFamily)
+    checkpoint = parse_external(f"mine={file}:key=state_dict_ema", default)
+    networks = Networks(None, None, tmp_path, {file: tmp_path / "copy"})  # type: ignore[arg-type]
+    assert networks.at_hand(checkpoint).source == WeightFile(path=tmp_path / "copy", key="state_dict_ema")
+    with pytest.raises(UsageError, match=f"file {tmp_path} is a folder; name the weight file in it"):
+        parse_external(f"mine={tmp_path}", default)
 
 
 def test_the_line_says_what_to_type_and_nothing_is_computed(tmp_path: Path, capsys: Capture) -> None:
