@@ -17,6 +17,8 @@ from .benchmark.data.base import ArraySplit as ArraySplit
 from .benchmark.data.base import Dataset as Dataset
 from .benchmark.data.base import Loaded as Loaded
 from .benchmark.data.base import Split as Split
+from .benchmark.data.preparation import Interpolation as Interpolation
+from .benchmark.data.preparation import Preparation as Preparation
 from .benchmark.models import register_model as register_model
 from .benchmark.models.base import ModelFamily as ModelFamily
 from .benchmark.models.normalization import Normalization as Normalization
@@ -47,6 +49,7 @@ from .metrics.shared.retraining import RetrainingMetric as RetrainingMetric
 from .networks.passes import Passes as Passes
 from .networks.smoothed import Normalize as Normalize
 from .networks.smoothed import softplus_model as softplus_model
+from .outputs import with_logits as with_logits
 from .threat import ThreatModel as ThreatModel
 from .types import Amount as Amount
 from .types import Card as Card
@@ -80,6 +83,7 @@ __all__ = [
     "Explainer",
     "ImageFacts",
     "ImageStreams",
+    "Interpolation",
     "Loaded",
     "Method",
     "Metric",
@@ -89,6 +93,7 @@ __all__ = [
     "Normalize",
     "Observer",
     "Passes",
+    "Preparation",
     "Published",
     "Quality",
     "Reduction",
@@ -119,4 +124,5 @@ __all__ = [
     "results",
     "scores",
     "softplus_model",
+    "with_logits",
 ]

@@ -9,7 +9,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -137,7 +137,8 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
     """An instance of the dataclass ``cls`` from a spec; what its class sets or draws in the process is put back.
 
     Args:
-        cls: a dataclass whose fields are the settings.
+        cls: a dataclass whose fields are the settings; its ``converters``, if it has any, turn the text of some of
+            them into values, and its ``others`` names the field that takes all settings it has no field for.
         spec: what the user typed.
         defaults: settings used where the spec is silent (a protocol's or a recipe's), as text.
 
@@ -145,14 +146,14 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
         UsageError: unknown setting (with a suggestion), a value of the wrong type, or one the class rejects.
     """
     fields = [item.name for item in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
-    hints = hints_of(cls)
+    hints, converters = hints_of(cls), getattr(cls, "converters", {})
     values: dict[str, Any] = {}
-    for key, text in {**(defaults or {}), **spec.settings}.items():
+    for key, text in _gathered(cls, {**(defaults or {}), **spec.settings}, fields).items():
         if key not in fields:
             known = ", ".join(fields) or "none"
             raise UsageError(f"{spec.name} has no setting {key!r}.{did_you_mean(key, fields)} Its settings: {known}")
         try:
-            values[key] = _convert(hints[key], text)
+            values[key] = converters[key](text) if key in converters else _convert(hints[key], text)
         except ValueError as error:
             raise UsageError(f"{spec.name}: {key}: {error}") from None
     from attrobust.process import seeded  # Not above: names are parsed without torch.
@@ -162,6 +163,17 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
             return cls(**values)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{spec.name}: {error}") from None
+
+
+def _gathered(cls: type[Any], settings: dict[str, str], fields: Sequence[str]) -> dict[str, str]:
+    """Settings, those that a class has no field for in the one that its ``others`` names, if it names one."""
+    place: str = getattr(cls, "others", "")
+    unknown = {key: text for key, text in settings.items() if key not in fields}
+    if not place or not unknown:
+        return settings
+    known = {key: text for key, text in settings.items() if key in fields}
+    listed = ",".join(f"{key}={text}" for key, text in sorted(unknown.items()))
+    return {**known, place: ",".join(filter(None, (known.get(place, ""), listed)))}
 
 
 def _convert(kind: Any, text: str) -> Any:

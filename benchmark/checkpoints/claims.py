@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.benchmark.checkpoints.source import Claim, activation_kinds
+from attrobust.benchmark.data.preparation import Preparation
 from attrobust.benchmark.models.base import ModelFamily
-from attrobust.benchmark.models.normalization import Constants, describe
+from attrobust.benchmark.models.normalization import Constants, alike, describe
 from attrobust.benchmark.statistics import at_chance, wilson
 from attrobust.types import ImageFacts, Settings, percent
 
@@ -18,8 +19,6 @@ LEVEL = 0.99
 """Confidence level of the interval around a measured accuracy; a claim outside of it gives a warning."""
 TOLERANCE = 0.01
 """Difference in accuracy that never gives a warning."""
-SAME_CONSTANTS = 2e-3
-"""Difference of constants that is attributed to rounding; those of CIFAR-10 and ImageNet differ by more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +61,7 @@ def examine(
     facts: ImageFacts,
     claim: Claim | None,
     validate: Callable[[], Tensor],
+    preparation: Preparation | None = None,
 ) -> Finding:
     """Compare a network's accuracy with its authors' claim and with guessing.
 
@@ -72,6 +72,7 @@ def examine(
         family, facts: architecture and dataset that the network was built from.
         claim: of its authors.
         validate: computes the hits on the validation images, for a claim about those.
+        preparation: of the images, where they were files.
     """
     warnings = []
     if claim is not None and claim.accuracy is not None:
@@ -81,6 +82,9 @@ def examine(
         warnings += _otherwise(family.constants(facts), claim.normalization, claim.source)
     if claim is not None and claim.activations and claim.activations != (kinds := activation_kinds(network)):
         warnings.append(f"its activations are {', '.join(kinds)}; {claim.source} says {', '.join(claim.activations)}")
+    if claim is not None and claim.preparation and preparation and not claim.preparation.same_as(preparation):
+        stated = f"{claim.source} says {claim.preparation.words}: --dataset {claim.preparation.setting}"
+        warnings.append(f"images are {preparation.words}; {stated}")
     guessing = max(1 / facts.classes, float(torch.bincount(labels).max()) / len(labels))
     if reason := at_chance(int(hits.sum()), len(hits), guessing):
         warnings.append(f"{reason}: wrong normalisation, activation or class order?")
@@ -106,8 +110,7 @@ def _unlike(hits: Tensor, claimed: float, source: str, where: str) -> list[str]:
 
 
 def _otherwise(used: Constants, stated: Constants, source: str) -> list[str]:
-    ours, theirs = (torch.tensor(constants, dtype=torch.float64) for constants in (used, stated))
-    if ours.shape == theirs.shape and torch.allclose(ours, theirs, rtol=0, atol=SAME_CONSTANTS):
+    if alike(used, stated):
         return []
     return [f"it is normalised with {describe(*used)}; {source} says {describe(*stated)}"]
 

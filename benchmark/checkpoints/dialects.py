@@ -1,4 +1,4 @@
-"""Conventions of other codes for weight files: keys that contain the weights, prefixes, and names of layers."""
+"""Conventions of other codes for weight files: prefixes, wrappers, names of layers, what lies beside weights."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from itertools import takewhile
 from typing import TypeVar
 
 T = TypeVar("T")
-
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state")
-"""Keys under which other codes save the weights: Lightning and RobustAGA, PyTorch's tutorials, CURE, ART."""
 
 DIALECTS: tuple[Mapping[str, str], ...] = (
     {
@@ -23,6 +20,15 @@ DIALECTS: tuple[Mapping[str, str], ...] = (
     {"shortcut": "downsample", "linear": "fc"},
 )
 """Parts of names and their counterparts here: the LeNet of RobustAGA, and kuangliu's ResNets for CIFAR-10."""
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""Parts that torch puts into names, anywhere: of networks in parallel, compiled, sharded, and with checkpoints."""
+COUNTERS = ("n_averaged", "num_batches_tracked", "num_updates", "decay", "initted", "step")
+"""Last parts of names beside the weights that count something: of ``AveragedModel`` and other averages."""
+CRITERIA = ("criterion", "loss", "loss_fn", "loss_func", "loss_function")
+"""Parts of names of a training loss, which a network does not use when it is evaluated."""
+MEANS = ("mean", "new_mean", "mu", "means", "pixel_mean", "_mean")
+STDS = ("std", "new_std", "sigma", "stds", "pixel_std", "_std")
+"""Last parts of the names of a normalisation in front of a network; a pair is at the same position of both."""
 
 
 def shared_prefix(names: Iterable[str]) -> str:
@@ -38,20 +44,22 @@ def without_prefix(named: Mapping[str, T]) -> dict[str, T]:
     return {name.removeprefix(prefix): value for name, value in named.items()}
 
 
-def translated(named: Mapping[str, T], wanted: Iterable[str]) -> dict[str, T]:
-    """The same values under the names ``wanted``, if one dialect translates to exactly these; else without prefix.
+def translations(names: Iterable[str], wanted: Iterable[str]) -> list[dict[str, str]]:
+    """By every dialect the names of a file and what they are here, without parts of wrappers that are not wanted.
 
     Args:
-        named: weights by their names in a file.
-        wanted: the names of a network's weights, without their prefix.
+        names: of weights in a file.
+        wanted: the names of a network's weights.
     """
-    plain, names = without_prefix(named), set(wanted)
-    for dialect in ({}, *DIALECTS):
-        renamed = {_renamed(name, dialect): value for name, value in plain.items()}
-        if set(renamed) == names and len(renamed) == len(plain):
-            return renamed
-    return plain
+    names, parts = list(names), {part for name in wanted for part in name.split(".")}
+    wrappers = set(WRAPPERS) - parts
+    return [
+        {name: ".".join(dialect.get(part, part) for part in name.split(".") if part not in wrappers) for name in names}
+        for dialect in ({}, *DIALECTS)
+    ]
 
 
-def _renamed(name: str, dialect: Mapping[str, str]) -> str:
-    return ".".join(dialect.get(part, part) for part in name.split("."))
+def is_beside(name: str, count: int) -> bool:
+    """Whether a tensor of ``count`` numbers is a counter or of a training loss, which evaluation does not need."""
+    parts = name.split(".")
+    return (parts[-1] in COUNTERS and count == 1) or any(part in CRITERIA for part in parts[:-1])

@@ -10,9 +10,9 @@ from torch import nn
 from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints.packages import PACKAGES
 from attrobust.benchmark.checkpoints.source import Source, WeightFile
-from attrobust.benchmark.checkpoints.state_dict import MismatchError, fitting_model
+from attrobust.benchmark.checkpoints.state_dict import MismatchError, fitting_model, other_classes
 from attrobust.benchmark.models.base import ModelFamily
-from attrobust.naming.component import Component, resolve_one
+from attrobust.naming.component import Component, resolve
 from attrobust.naming.spec import Spec
 from attrobust.process import seeded
 from attrobust.types import ImageFacts, UsageError
@@ -35,19 +35,21 @@ class ExternalCheckpoint:
         """
         trained = self.source.classes
         if trained is not None and trained != facts.classes:
-            raise UsageError(f"{self.source.origin} was trained for {trained} classes, the dataset has {facts.classes}")
+            raise UsageError(f"{self.source.origin} {other_classes(trained, facts.classes)}")
         try:
             with seeded(0):
                 network = self.model.item.build(facts)
-                return network, self.source.fill(network)
+                return network, self.source.fill(network, type(self.model.item).unused)
         except MismatchError as error:
-            other = fitting_model(error.state, facts)
+            other = fitting_model(error.states, facts)
             hint = f"the model {other!r} would fit" if other else "is it another architecture?"
             raise UsageError(f"{error}; {hint}") from error
 
 
 def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckpoint:
-    """Resolve ``NAME=FILE``, ``NAME=FILE:model`` or ``NAME=PACKAGE/NETWORK[:settings]``.
+    """Resolve ``NAME=FILE``, ``NAME=FILE:model``, ``NAME=FILE:key=KEY`` or ``NAME=PACKAGE/NETWORK[:settings]``.
+
+    ``key``, alone or among the settings of the model, says which weights of the file are meant.
 
     Args:
         text: as typed.
@@ -63,12 +65,12 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
     for count in range(1, len(pieces) + 1):
         file = Path(":".join(pieces[:count]))
         if file.is_file():
-            spec = ":".join(pieces[count:])
-            model = resolve_one(models.registry, spec, ModelFamily) if spec else default
-            return ExternalCheckpoint(name=name, source=WeightFile(path=file), model=model)
+            model, key = _model_and_key(name, ":".join(pieces[count:]), default)
+            return ExternalCheckpoint(name=name, source=WeightFile(path=file, key=key), model=model)
     package, slash, _ = rest.partition("/")
     if not slash or package not in PACKAGES:
-        raise UsageError(f"--checkpoint {name}: file {pieces[0]} does not exist")
+        problem = "is a folder; name the weight file in it" if Path(pieces[0]).is_dir() else "does not exist"
+        raise UsageError(f"--checkpoint {name}: file {pieces[0]} {problem}")
     network = Spec.parse(rest)
     if "name" in network.settings:
         raise UsageError(f"--checkpoint {name}: {network.name} is the name; leave out name={network.settings['name']}")
@@ -77,3 +79,18 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
     except ValueError as error:
         raise UsageError(f"--checkpoint {name}: {network.name}: {error}") from error
     return ExternalCheckpoint(name=name, source=source, model=model)
+
+
+def _model_and_key(name: str, text: str, default: Component[ModelFamily]) -> tuple[Component[ModelFamily], str]:
+    """The model and the key of a weight file, from what is typed behind its name."""
+    if not text:
+        return default, ""
+    if "=" in text.partition(":")[0]:
+        setting, _, key = text.partition("=")
+        if setting != "key" or not key or "," in key:
+            raise UsageError(f"--checkpoint {name}: {text!r} is neither key=KEY nor a model with its settings")
+        return default, key
+    spec = Spec.parse(text)
+    settings = {setting: value for setting, value in spec.settings.items() if setting != "key"}
+    (model,) = resolve(models.registry, [Spec(spec.name, settings)], ModelFamily)
+    return model, spec.settings.get("key", "")

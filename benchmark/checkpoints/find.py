@@ -14,8 +14,9 @@ from torch import nn
 
 from attrobust.benchmark.checkpoints.card import WeightCard, as_written, shipped, shipped_folders, shipped_path, stem_of
 from attrobust.benchmark.checkpoints.download import Remote, download
+from attrobust.benchmark.checkpoints.holders import read_weights
 from attrobust.benchmark.checkpoints.source import parts_of
-from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
+from attrobust.benchmark.checkpoints.state_dict import load_weights
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.data.halves import default_root
 from attrobust.benchmark.models.base import ModelFamily

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints.source import Claim, Source
-from attrobust.benchmark.checkpoints.state_dict import load_weights, state_sha256
+from attrobust.benchmark.checkpoints.state_dict import load_states, state_sha256
 from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.data.preparation import Interpolation, Preparation
 from attrobust.benchmark.models import robustbench_names, timm_names
 from attrobust.benchmark.models.base import ModelFamily
-from attrobust.benchmark.models.normalization import name_of
+from attrobust.benchmark.models.constructors import constructor_settings
+from attrobust.benchmark.models.normalization import text_of
+from attrobust.benchmark.models.torchvision_names import AUXILIARY
 from attrobust.naming.component import Component, resolve
 from attrobust.naming.spec import Spec, build
 from attrobust.naming.suggest import did_you_mean
@@ -43,11 +47,12 @@ class TorchvisionWeights(Source):
         return f"torchvision/{self.name}.{self.weights.name}"
 
     @property
-    def classes(self) -> int:
+    def classes(self) -> int | None:
         """See ``Source.classes``."""
-        return len(self.weights.meta["categories"])
+        categories = self.weights.meta["categories"]
+        return len(categories) if categories else None
 
-    def fill(self, network: nn.Module) -> str:
+    def fill(self, network: nn.Module, unused: Sequence[str] = ()) -> str:
         """See ``Source.fill``."""
 
         def fetch() -> Any:
@@ -55,7 +60,7 @@ class TorchvisionWeights(Source):
             return self.weights.get_state_dict(progress=bar, check_hash=True, map_location="cpu", weights_only=True)
 
         state = _fetched(fetch, self.origin, f"put {self.weights.url} into {torch.hub.get_dir()}/checkpoints")
-        load_weights(network, state, self.origin)
+        load_states(network, {"": state}, self.origin, unused)
         return state_sha256(state)
 
     def claim(self, data: Loaded) -> Claim:  # noqa: ARG002
@@ -66,6 +71,7 @@ class TorchvisionWeights(Source):
             source="torchvision",
             accuracy=None if percent is None else percent / 100,
             normalization=(tuple(preset.mean), tuple(preset.std)),
+            preparation=_preparation(preset.crop_size[0], preset.resize_size[0], preset.interpolation.value),
         )
 
 
@@ -76,10 +82,12 @@ class TimmWeights(Source):
     Attributes:
         name: of network and weights.
         config: timm's configuration of them.
+        extra: see ``Timm``.
     """
 
     name: str
     config: Any
+    extra: str = ""
 
     @property
     def origin(self) -> str:
@@ -91,19 +99,27 @@ class TimmWeights(Source):
         """See ``Source.classes``."""
         return int(self.config.num_classes)
 
-    def fill(self, network: nn.Module) -> str:
-        """See ``Source.fill``."""
+    def fill(self, network: nn.Module, unused: Sequence[str] = ()) -> str:
+        """See ``Source.fill``; timm fits the position embeddings of transformers to the size of the images."""
 
         def fetch() -> Any:
-            return timm_names.imported().create_model(self.name, pretrained=True).state_dict()
+            size = int(network.image_shape[-1])  # type: ignore[index]
+            settings = {**constructor_settings(self.extra), "pretrained": True}
+            return timm_names.created(self.name, size, settings).state_dict()
 
         state = _fetched(fetch, self.origin, "timm keeps downloads in the cache of huggingface_hub")
-        load_weights(network, state, self.origin)
+        load_states(network, {"": state}, self.origin, unused)
         return state_sha256(state)
 
     def claim(self, data: Loaded) -> Claim:  # noqa: ARG002
-        """The normalisation; timm states no accuracy."""
-        return Claim(source="timm", normalization=(tuple(self.config.mean), tuple(self.config.std)))
+        """Normalisation, scaling and crop; timm states no accuracy."""
+        size = self.config.input_size[-1]
+        resize = math.floor(size / self.config.crop_pct) if self.config.crop_mode == "center" else 0
+        return Claim(
+            source="timm",
+            normalization=(tuple(self.config.mean), tuple(self.config.std)),
+            preparation=_preparation(size, resize, self.config.interpolation),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +138,7 @@ class RobustBenchWeights(Source):
         """See ``Source.origin``."""
         return f"robustbench/{self.name}"
 
-    def fill(self, network: nn.Module) -> str:
+    def fill(self, network: nn.Module, unused: Sequence[str] = ()) -> str:  # noqa: ARG002
         """See ``Source.fill``; the network has its weights already."""
         return state_sha256(network.eval().state_dict())
 
@@ -153,6 +169,8 @@ def _torchvision(name: str, settings: dict[str, str]) -> Resolved:
         raise ValueError(f"no weights {entry!r}.{did_you_mean(entry, entries)} There are: {', '.join(entries)}")
     weights = offered[entry] if entry else offered.DEFAULT
     preset = weights.transforms()
+    if network in AUXILIARY:
+        settings = {"transform_input": "true", **settings}
     model = _model("torchvision", network, _with_stated(settings, preset.mean, preset.std))
     return TorchvisionWeights(name=network, weights=weights), model
 
@@ -163,7 +181,7 @@ def _timm(name: str, settings: dict[str, str]) -> Resolved:
     if config is None or not config.has_weights:
         raise ValueError("timm offers no weights for it")
     model = _model("timm", name, _with_stated(settings, config.mean, config.std))
-    return TimmWeights(name=name, config=config), model
+    return TimmWeights(name=name, config=config, extra=model.item.extra), model  # type: ignore[attr-defined]
 
 
 def _robustbench(name: str, settings: dict[str, str]) -> Resolved:
@@ -174,11 +192,19 @@ def _robustbench(name: str, settings: dict[str, str]) -> Resolved:
 
 def _with_stated(settings: dict[str, str], mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
     """The user's settings, with the normalisation of the weights where the user sets none."""
-    return settings if "normalize" in settings else {**settings, "normalize": name_of(mean, std)}
+    return settings if "normalize" in settings else {**settings, "normalize": text_of(mean, std)}
 
 
 def _model(family: str, name: str, settings: dict[str, str]) -> Component[ModelFamily]:
     return resolve(models.registry, [Spec(family, {"name": name, **settings})], ModelFamily)[0]
+
+
+def _preparation(size: int, resize: int, interpolation: str) -> Preparation | None:
+    """How a package prepares images; None where ``Preparation`` cannot say it."""
+    known: dict[str, Interpolation] = {name: name for name in get_args(Interpolation)}
+    if interpolation not in known or not resize >= size:
+        return None
+    return Preparation(size=size, resize=resize, interpolation=known[interpolation])
 
 
 def _fetched(fetch: Callable[[], Any], origin: str, remedy: str) -> Any:

@@ -14,8 +14,9 @@ from torch import nn
 from attrobust.benchmark.checkpoints.card import Published, WeightCard
 from attrobust.benchmark.checkpoints.commit import UNKNOWN
 from attrobust.benchmark.checkpoints.find import Checkpoint
+from attrobust.benchmark.checkpoints.holders import State, read_weights
 from attrobust.benchmark.checkpoints.source import parts_of
-from attrobust.benchmark.checkpoints.state_dict import State, load_weights, read_weights
+from attrobust.benchmark.checkpoints.state_dict import load_weights
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.training.loop import correct
 from attrobust.files import file_sha256, write_atomically

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from torch import nn
 
 from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints.card import WeightCard
-from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
+from attrobust.benchmark.checkpoints.holders import read_states
+from attrobust.benchmark.checkpoints.state_dict import load_states
 from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.data.preparation import Preparation
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.normalization import Constants
 from attrobust.benchmark.training.loop import prepared
@@ -20,7 +23,7 @@ from attrobust.files import file_sha256
 from attrobust.methods import registry as methods
 from attrobust.methods.base import Method
 from attrobust.naming.component import resolve
-from attrobust.naming.spec import spec_of
+from attrobust.naming.spec import fingerprint, spec_of
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.smoothed import activations
 from attrobust.types import ImageFacts, SplitName, UsageError
@@ -36,6 +39,7 @@ class Claim:
         split: the images that ``accuracy`` is of.
         normalization: mean and std, or None.
         activations: the kinds of activation modules; empty where these are not stated.
+        preparation: how images are scaled and cropped; None where it is not stated.
     """
 
     source: str
@@ -43,6 +47,7 @@ class Claim:
     split: SplitName = "test"
     normalization: Constants | None = None
     activations: tuple[str, ...] = ()
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         if self.accuracy is not None and not (_is_number(self.accuracy) and 0 <= self.accuracy <= 1):
@@ -69,11 +74,15 @@ class Source(ABC):
         return None
 
     @abstractmethod
-    def fill(self, network: nn.Module) -> str:
+    def fill(self, network: nn.Module, unused: Sequence[str] = ()) -> str:
         """Load the weights into a network, set it to evaluation mode, and return a sha256 of the weights.
 
+        Args:
+            network: to load them into.
+            unused: see ``ModelFamily.unused``.
+
         Raises:
-            UsageError: they cannot be read or do not fit, see ``load_weights``.
+            UsageError: they cannot be read or do not fit, see ``load_states``.
         """
 
     @abstractmethod
@@ -83,20 +92,26 @@ class Source(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile(Source):
-    """A weight file, with the claims in a TOML file of the same name beside it, if there is one."""
+    """A weight file, with the claims in a TOML file of the same name beside it, if there is one.
+
+    Attributes:
+        path: of the file.
+        key: of the weights in the file that are meant, see ``read_states``; empty where the file has no others.
+    """
 
     path: Path
+    key: str = ""
 
     @property
     def origin(self) -> str:
         """See ``Source.origin``."""
-        return str(self.path)
+        return f"{self.path}:key={self.key}" if self.key else str(self.path)
 
-    def fill(self, network: nn.Module) -> str:
-        """See ``Source.fill``."""
-        state, sha256 = read_weights(self.path)
-        load_weights(network, state, self.origin)
-        return sha256
+    def fill(self, network: nn.Module, unused: Sequence[str] = ()) -> str:
+        """See ``Source.fill``; the hash is of the file, and of the key where there is one: other weights of a file."""
+        states, sha256 = read_states(self.path, self.key)
+        load_states(network, states, self.origin, unused)
+        return fingerprint([sha256, self.key]) if self.key else sha256
 
     def claim(self, data: Loaded) -> Claim | None:
         """From a weight card, or from the keys ``accuracy``, e.g. 0.83, ``mean`` and ``std`` of a user's file."""
@@ -120,7 +135,8 @@ class WeightFile(Source):
 
 
 def _of_card(card: WeightCard, data: Loaded) -> Claim:
-    same_images = card.dataset.get("val_sha256") == data.splits["val"].sha256
+    val = data.splits["val"]
+    same_images = len(val) > 0 and card.dataset.get("val_sha256") == val.sha256
     claim = Claim(source="the card", accuracy=card.val_accuracy if same_images else None, split="val")
     try:
         method, family, facts = parts_of(card)

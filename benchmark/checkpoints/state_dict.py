@@ -1,158 +1,166 @@
-"""Weight files: read without running code from them, and loaded into a network only where they fit exactly."""
+"""Weights loaded into a network, only where they fit exactly."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from attrobust.benchmark import models
-from attrobust.benchmark.checkpoints.dialects import WRAPPERS, shared_prefix, translated, without_prefix
+from attrobust.benchmark.checkpoints.dialects import shared_prefix, translations, without_prefix
+from attrobust.benchmark.checkpoints.fits import Fit, chosen, fits
+from attrobust.benchmark.checkpoints.holders import State
 from attrobust.benchmark.models.base import ModelFamily
+from attrobust.benchmark.models.normalization import Constants, alike, describe, text_of
 from attrobust.naming.spec import Spec, settings_of
+from attrobust.networks.smoothed import input_mean, input_scale
 from attrobust.types import ImageFacts, UsageError
-
-State = Mapping[str, Tensor]
 
 
 class MismatchError(UsageError):
     """The weights are those of another architecture."""
 
-    def __init__(self, message: str, state: State) -> None:
+    def __init__(self, message: str, states: Mapping[str, State]) -> None:
         super().__init__(message)
-        self.state = state
-
-
-def read_weights(path: Path) -> tuple[State, str]:
-    """The weights in a file and the sha256 of the file.
-
-    The file holds a state dict, or one under a usual key (``WRAPPERS``); anything else in it is ignored.
-
-    Raises:
-        UsageError: no such file, pickled objects other than tensors, or no weights.
-    """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"checkpoint file {path} does not exist") from None
-    except OSError as error:
-        raise UsageError(f"checkpoint file {path} cannot be read: {error.strerror}") from error
-    try:
-        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UsageError(_refused(path, content, str(error))) from error
-    return _unwrapped(saved, path), hashlib.sha256(content).hexdigest()
-
-
-def _refused(path: Path, content: bytes, problem: str) -> str:
-    match = re.search(r"GLOBAL (\S+)", problem)
-    if match is None:
-        reason = problem.partition("\n")[0]
-        return f"{path} is not a file of plain weights ({reason})"
-    whole = "torch.load(FILE, weights_only=False)"
-    weights = f'{whole}["state_dict"]' if b"pytorch-lightning_version" in content else "model.state_dict()"
-    return (
-        f"{path} holds a {match[1]}, and no code of a checkpoint is run here; "
-        f"where it was made, save its weights alone: torch.save({weights}, NEW)"
-    )
-
-
-def _unwrapped(saved: Any, path: Path) -> State:
-    if _is_state(saved):
-        return saved  # type: ignore[no-any-return]
-    keys = list(saved) if isinstance(saved, Mapping) else []
-    holders = [key for key in WRAPPERS if key in keys and _is_state(saved[key])]
-    if len(holders) > 1:
-        both = f"under {holders[0]!r} and under {holders[1]!r}"
-        raise UsageError(f"{path} holds weights {both}; save those that are meant")
-    if not holders:
-        what = f"its keys: {', '.join(map(str, keys[:5]))}" if keys else f"it is a {type(saved).__name__}"
-        raise UsageError(f"{path} holds no state dict ({what}); save one with torch.save(model.state_dict(), path)")
-    return saved[holders[0]]  # type: ignore[no-any-return]
-
-
-def _is_state(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items())
-    )
+        self.states = states
 
 
 def load_weights(model: nn.Module, state: State, origin: str) -> None:
-    """Load weights that fit a network exactly, and set it to evaluation mode.
+    """Load one state dict into a network, see ``load_states``."""
+    load_states(model, {"": state}, origin)
 
-    Names may have a common prefix, or be those of a dialect. ``num_batches_tracked``, which evaluation does not use and
-    old files lack, may be missing.
+
+def load_states(model: nn.Module, states: Mapping[str, State], origin: str, unused: Sequence[str] = ()) -> None:
+    """Load the weights that fit a network exactly, and set it to evaluation mode.
+
+    Names may have a prefix, be those of a dialect, or have parts of wrappers in them. ``num_batches_tracked``, which
+    evaluation does not use and old files lack, may be missing. What is beside the weights is left out where it is known
+    that a network is evaluated without it, and a normalisation where it is the network's own.
 
     Args:
         model: the network.
-        state: the weights.
+        states: weights, by the keys of a file that lead to them.
         origin: name of the source, for errors.
+        unused: see ``Fit.unexplained``.
 
     Raises:
         MismatchError: another architecture; names the first weight, in the order of the network, that does not fit.
-        UsageError: another number of classes, or values that are not finite.
+        UsageError: several weights that fit, another number of classes or normalisation, or values that are no
+            finite numbers of float32.
     """
     own = model.state_dict()
     prefix, needed = shared_prefix(own), without_prefix(own)
-    given = _renamed(state, needed)
+    fit = chosen(states, needed, origin)
+    if fit is None:
+        raise MismatchError(f"{origin} {_first_missing(states, needed)}", states)
+    _check_rest(fit, model, states, origin, unused)
+    loaded = {}
     for name, tensor in needed.items():
-        if name not in given:
-            raise MismatchError(f"{origin} lacks {name!r}, which the model has", state)
-        if given[name].shape != tensor.shape:
-            shapes = f"{name!r} has shape {_shape(given[name])}, the model needs {_shape(tensor)}"
-            if _differ_in_classes(name, given[name], tensor, needed):
-                raise UsageError(
-                    f"{origin} was trained for {len(given[name])} classes, the dataset has {len(tensor)}: {shapes}"
-                )
-            raise MismatchError(f"{origin}: {shapes}", state)
-        if not given[name].isfinite().all():
-            raise UsageError(f"{origin}: {name!r} has values that are not finite")
-    for name in given:
-        if name not in needed:
-            raise MismatchError(f"{origin} has {name!r}, which the model lacks", state)
-    model.load_state_dict({f"{prefix}{name}": tensor for name, tensor in given.items()})
+        given = fit.weights[name]
+        if given.shape != tensor.shape:
+            shapes = f"{name!r} has shape {_shape(given)}, the model needs {_shape(tensor)}"
+            if _differ_in_classes(name, given, tensor, needed):
+                raise UsageError(f"{origin} {other_classes(len(given), len(tensor))}: {shapes}")
+            raise MismatchError(f"{origin}: {shapes}{_hint(name)}", states)
+        loaded[f"{prefix}{name}"] = _numbers(given, tensor, f"{origin}: {name!r}")
+    model.load_state_dict(loaded)
     model.eval()
 
 
-def fitting_model(state: State, facts: ImageFacts) -> str:
+def other_classes(trained: int, here: int) -> str:
+    """What is said of weights for another number of classes than the dataset has."""
+    some = " (imagefolder:classes=FILE says which of them a folder has)" if trained > here else ""
+    return f"was trained for {trained} classes, the dataset has {here}{some}"
+
+
+def _numbers(given: Tensor, own: Tensor, what: str) -> Tensor:
+    """A weight in the type of the network's own; raises UsageError where its numbers would become others."""
+    if own.is_floating_point() and (given.is_quantized or not given.is_floating_point()):
+        raise UsageError(
+            f"{what} holds {str(given.dtype).removeprefix('torch.')}, which is no floating-point number: quantised "
+            "weights have a scale beside them; save the weights of the network before it was quantised"
+        )
+    if given.is_sparse or given.is_meta:
+        raise UsageError(f"{what} is stored without all of its values; save tensor.to_dense() of it, on the CPU")
+    if not given.to(torch.float64).isfinite().all():
+        raise UsageError(f"{what} has values that are not finite")
+    converted = given.to(own.dtype)
+    if not converted.isfinite().all():
+        raise UsageError(f"{what} has values beyond the largest number of {str(own.dtype).removeprefix('torch.')}")
+    return converted
+
+
+def _check_rest(fit: Fit, model: nn.Module, states: Mapping[str, State], origin: str, unused: Sequence[str]) -> None:
+    """Raise UsageError where what is beside the weights would change what the network computes."""
+    constants = (input_mean(model), input_scale(model))
+    layers = [layer for layer in constants if isinstance(layer, Tensor)]
+    channels = layers[0].numel() if layers else 1
+    own: Constants = (tuple(layers[0].flatten().tolist()), tuple(layers[1].flatten().tolist())) if layers else ((), ())
+    for (name, _), theirs in fit.normalization(channels).items():
+        if layers and not alike(own, theirs):
+            raise UsageError(
+                f"{origin} has {name!r}: it normalises with {describe(*theirs)}, and the network here with "
+                f"{describe(*own)}; set normalize={text_of(*theirs)}"
+            )
+    if left := fit.unexplained(channels, unused):
+        hint = f" (key={fit.place} takes the network's alone)" if fit.place else ""
+        raise MismatchError(f"{origin} has {left[0]!r}, which the model lacks{hint}", states)
+
+
+def _first_missing(states: Mapping[str, State], needed: State) -> str:
+    """What the largest of several state dicts lacks of a network."""
+    state = max(states.values(), key=len)
+    plain = without_prefix(state)
+    names = max(
+        (set(renamed.values()) for renamed in translations(plain, needed)), key=lambda have: len(have & needed.keys())
+    )
+    missing = next((name for name in needed if name not in names and not name.endswith("num_batches_tracked")), "")
+    return f"lacks {missing!r}, which the model has" if missing else "lacks statistics of a normalisation layer"
+
+
+def _hint(name: str) -> str:
+    """What a shape that does not fit says of the images; empty for most names."""
+    return " (weights for images of another size: set --image-size)" if "pos_embed" in name else ""
+
+
+def fitting_model(states: Mapping[str, State], facts: ImageFacts) -> str:
     """Spec of the registered architecture that fits weights, up to the number of classes; empty where none does."""
     for name in models.registry.names():
         try:
             family = models.registry.get(name)()
             if family.package:
                 continue
-            given = _renamed(state, _needed(family, facts))
-            family = family.suited_to({key: tuple(tensor.shape) for key, tensor in given.items()})
-            needed = _needed(family, facts)
+            for fit in fits(states, _needed(family, facts)):
+                suited = family.suited_to({key: tuple(tensor.shape) for key, tensor in fit.weights.items()})
+                if _fits_up_to_classes(fit, _needed(suited, facts), facts):
+                    typed = {
+                        key: str(value)
+                        for key, value in settings_of(suited).items()
+                        if value != getattr(type(suited), key)
+                    }
+                    return str(Spec(name, typed))
         except (UsageError, ValueError, TypeError, KeyError, RuntimeError):
             continue  # It does not fit the images, or is a plug-in that cannot be built with its defaults.
-        if set(given) == set(needed) and all(
-            given[key].shape == tensor.shape or _differ_in_classes(key, given[key], tensor, needed)
-            for key, tensor in needed.items()
-        ):
-            settings = {
-                key: str(value) for key, value in settings_of(family).items() if value != getattr(type(family), key)
-            }
-            return str(Spec(name, settings))
     return ""
+
+
+def _fits_up_to_classes(fit: Fit, needed: State, facts: ImageFacts) -> bool:
+    return (
+        fit.weights.keys() == needed.keys()
+        and not fit.unexplained(facts.channels)
+        and all(
+            fit.weights[key].shape == tensor.shape or _differ_in_classes(key, fit.weights[key], tensor, needed)
+            for key, tensor in needed.items()
+        )
+    )
 
 
 def _needed(family: ModelFamily, facts: ImageFacts) -> dict[str, Tensor]:
     """The state dict of a new network, without values and without its prefix."""
     with torch.device("meta"):
         return without_prefix(family.build(facts).state_dict())
-
-
-def _renamed(state: State, needed: State) -> dict[str, Tensor]:
-    return translated({**_counts(state, needed), **state}, needed)
 
 
 def state_sha256(state: State) -> str:
@@ -162,14 +170,6 @@ def state_sha256(state: State) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _counts(state: State, needed: State) -> dict[str, Tensor]:
-    """``num_batches_tracked`` of 0 for every normalisation layer of the weights, where the network has such counts."""
-    if not any(name.endswith(".num_batches_tracked") for name in needed):
-        return {}
-    layers = [name.removesuffix("running_mean") for name in state if name.endswith(".running_mean")]
-    return {f"{layer}num_batches_tracked": torch.tensor(0) for layer in layers}
 
 
 def _differ_in_classes(name: str, given: Tensor, own: Tensor, needed: State) -> bool:

@@ -96,7 +96,7 @@ def benchmark_parser() -> Parser:
         "--checkpoint",
         action="append",
         default=[],
-        metavar="NAME=FILE[:MODEL]",
+        metavar="NAME=FILE[:MODEL][:key=KEY]",
         help="a row from your own weights, or NAME=torchvision/NETWORK, timm/NETWORK, robustbench/NETWORK",
     )
     add("--protocol", default="quick", metavar="NAME|FILE", help="evaluation settings (default: quick)")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attrobust.benchmark.data.preparation import Preparation
 from attrobust.types import ImageFacts, SplitName, UsageError
 
 
@@ -203,6 +204,7 @@ class Loaded:
         classes: class names in label order.
         channels, size: of an image; H = W = size pixels.
         mean, std: per channel in pixel units, for networks to normalise with.
+        preparation: how files became images of this size; None where they did not.
     """
 
     splits: dict[SplitName, Split]
@@ -211,6 +213,7 @@ class Loaded:
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    preparation: Preparation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

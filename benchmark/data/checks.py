@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from attrobust.benchmark.data.absent import Absent
 from attrobust.benchmark.data.base import Dataset, Loaded, Split, check_labels, check_maps, check_shape
 from attrobust.benchmark.data.fixed import FixedSplit
 from attrobust.networks.copying import independent_copy
@@ -50,6 +51,9 @@ def checked(data: Loaded, label: str) -> Loaded:
     splits: dict[SplitName, Split] = {}
     for name in get_args(SplitName):
         split, where = data.splits[name], f"{label}, split {name}"
+        if isinstance(split, Absent):
+            splits[name] = split
+            continue
         check_labels(split.labels, len(split), f"{where}: labels")
         low, high = (int(label) for label in split.labels.aminmax())
         if low < 0 or high >= len(data.classes):
@@ -94,7 +98,7 @@ def _check_facts(data: Loaded, label: str) -> None:
     for name in get_args(SplitName):
         if not isinstance(data.splits[name], Split) or not hasattr(data.splits[name], "labels"):
             raise UsageError(f"{label}: split {name} must be a Split with labels")
-        if not len(data.splits[name]):
+        if not len(data.splits[name]) and not isinstance(data.splits[name], Absent):
             raise UsageError(f"{label}: split {name} has no images")
     if len(data.classes) < 2 or len(set(data.classes)) < len(data.classes):
         raise UsageError(f"{label}: classes must be at least two different names, not {list(data.classes)}")

@@ -1,151 +1,29 @@
-"""Images in class folders, read file by file."""
+"""Images in folders, or in a list of files, read file by file."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
-from tqdm import tqdm
 
 from attrobust.benchmark.data import register
-from attrobust.benchmark.data.base import Dataset, Loaded, Split, fixed_order, in_parts
-from attrobust.benchmark.data.decode import decode
-from attrobust.benchmark.data.decoded import DecodedImages
-from attrobust.benchmark.data.tree import SUFFIXES, left_out, read_tree
+from attrobust.benchmark.data.absent import Absent
+from attrobust.benchmark.data.base import Dataset, Loaded, Split, fixed_order
+from attrobust.benchmark.data.class_lists import ClassList, in_order, read_classes
+from attrobust.benchmark.data.folder_split import FolderSplit
+from attrobust.benchmark.data.layout import Labelled, find_splits
+from attrobust.benchmark.data.preparation import Interpolation, Preparation
 from attrobust.benchmark.models.normalization import CONSTANTS
-from attrobust.types import UsageError
+from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
 MEAN, STD = CONSTANTS["imagenet"]
-CACHE_BYTES = 4 * 2**30
-"""Of decoded images on disk, for each split."""
-
-
-class FolderSplit(Split):
-    """Image files, decoded on demand; decoded images are kept on disk, up to 4 GiB a split.
-
-    A file is what it was when it was first read: later reads of other bytes raise UsageError. So images are never other
-    ones than their hash says.
-
-    Args:
-        name: of the split, for messages.
-        root: folder the hashed names are relative to.
-        files: in the order of the split.
-        labels: int64[N].
-        size: every image is scaled so that its shorter side is this and cropped to its centre.
-        depth: bits of the data in files of 16 bits that do not state it; None for all 16.
-        looks: the file of the gaze map of every image; None where there are none.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        root: Path,
-        files: Sequence[Path],
-        labels: Tensor,
-        size: int,
-        depth: int | None = None,
-        looks: Sequence[Path] | None = None,
-    ) -> None:
-        self.labels = labels
-        self._name, self._root, self._files, self._looks = name, root, list(files), looks
-        self._size, self._depth = size, depth
-        self._decoded = DecodedImages((3, size, size), CACHE_BYTES)
-        self._sha256: dict[Path, str] = {}
-        self._largest: dict[Path, int] = {}
-
-    def pixels(self, indices: Sequence[int]) -> Tensor:
-        """See ``Split.pixels``; raises UsageError naming a file that does not decode or has changed."""
-        images = {int(i): self._decoded.get(int(i)) for i in indices}
-        missing = [i for i, image in images.items() if image is None]
-        if missing:
-            with ThreadPoolExecutor() as pool:
-                images.update(zip(missing, pool.map(self._decode, missing), strict=True))
-        found = (images[int(i)] for i in indices)
-        return torch.stack([image for image in found if image is not None])
-
-    @property
-    def has_gaze(self) -> bool:
-        """Whether the folder has gaze maps."""
-        return self._looks is not None
-
-    def gaze(self, indices: Sequence[int]) -> Tensor:
-        """See ``Split.gaze``: brightness, black 0 to white 1; raises UsageError as ``pixels`` does."""
-        looks = self._looks
-        if looks is None:
-            return super().gaze(indices)
-        with ThreadPoolExecutor() as pool:
-            maps = torch.stack(list(pool.map(lambda index: self._read(looks[int(index)]), indices)))
-        return maps.float().mean(dim=1) / 255
-
-    @functools.cached_property
-    def sha256(self) -> str:
-        """Hash of file names, bytes, classes, order, image size and gaze; reads and decodes every file of the split."""
-        self._read_all()
-        digest = hashlib.sha256(f"{self._size}".encode())
-        for path in self._looks or ():
-            digest.update(f"gaze {self._sha256[path]}\n".encode())
-        for path, label in zip(self._files, self.labels.tolist(), strict=True):
-            digest.update(f"{path.relative_to(self._root).as_posix()} {self._sha256[path]} {label}\n".encode())
-        return digest.hexdigest()
-
-    def image_hashes(self) -> list[bytes]:
-        """See ``Split.image_hashes``: of the files."""
-        assert self.sha256
-        return [bytes.fromhex(self._sha256[path]) for path in self._files]
-
-    def _read_all(self) -> None:
-        """Read every file that is not in memory yet, so that one that cannot be read is found at the start."""
-        for indices in tqdm(in_parts(len(self)), desc=f"read {self._name} images", leave=False, disable=None):
-            self.pixels(indices)
-            if self.has_gaze:
-                self.gaze(indices)
-        largest = max(self._largest.values())
-        if self._depth is None and 0 < largest < 2**15:
-            bits = max(8, largest.bit_length())
-            LOG.warning(
-                "warning: imagefolder: in the split %s no file of 16 bits has a value above %d of 65535, so pixels are "
-                "dark; data of %d bits need imagefolder:depth=%d, and depth=16 says that this is right",
-                *(self._name, largest, bits, bits),
-            )
-
-    def _decode(self, index: int) -> Tensor:
-        image = self._read(self._files[index])
-        self._decoded.keep(index, image)
-        return image
-
-    def _read(self, path: Path) -> Tensor:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"imagefolder: {path} cannot be read: {error.strerror}") from error
-        try:
-            decoded = decode(content, self._depth)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UsageError(f"imagefolder: {path} does not decode ({error}); mend or remove it") from error
-        digest = hashlib.sha256(content).hexdigest()
-        if self._sha256.setdefault(path, digest) != digest:
-            raise UsageError(f"imagefolder: {path} changed since the run started; run the same command again")
-        self._largest[path] = decoded.largest
-        image = decoded.image
-        if image.size != (self._size, self._size):
-            scale = self._size / min(image.size)
-            image = image.resize(
-                (max(self._size, round(image.width * scale)), max(self._size, round(image.height * scale))),
-                Image.Resampling.BILINEAR,
-            )
-            left, top = (image.width - self._size) // 2, (image.height - self._size) // 2
-            image = image.crop((left, top, left + self._size, top + self._size))
-        return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+GREY = ((0.449,), (0.226,))
+"""Mean and std of brightness: those of ImageNet over its channels, as torchvision and timm have them."""
 
 
 @register("imagefolder")
@@ -154,10 +32,19 @@ class ImageFolder(Dataset):
     """Images in ``train/<class>/`` and ``test/<class>/`` or ``val/<class>/`` below --data-root.
 
     If there are both val and test, they are the validation and the test split; if there is one of them, it is the test
-    split, and a tenth of the training images is the validation split.
+    split, and a tenth of the training images is the validation split. Without train, or with class folders alone,
+    checkpoints are evaluated and nothing is trained.
 
     Attributes:
-        size: width of a square image in pixels; shorter sides are scaled to it and the centre is cropped.
+        size: width of a square image in pixels, cropped from the centre.
+        resize: what shorter sides are scaled to before; ``none`` for ``size``.
+        interpolation: of the scaling: ``bilinear``, ``bicubic``, ``nearest`` or ``lanczos``.
+        channels: 3, or 1 for brightness alone.
+        classes: the classes of a network that the folders are some of: ``imagenet``, by the names of synsets; a number
+            of classes that are called 0, 1, …; or a file below --data-root, see ``read_classes``. ``none`` where the
+            folders are all classes, in the order of their names.
+        labels: CSV file below --data-root with the columns ``file``, ``label`` and, if wanted, ``split``, in place of
+            class folders.
         gaze: folder below --data-root with gaze maps of the training images, bright where people look, as
             ``<gaze>/train/<class>/<name>.png`` for ``train/<class>/<name>.jpg``; ``none`` where there are none.
         depth: bits of the data in files of 16 bits that do not state it, from 8 to 16; a value of more bits is an
@@ -165,6 +52,11 @@ class ImageFolder(Dataset):
     """
 
     size: int = 32
+    resize: int | None = None
+    interpolation: Interpolation = "bilinear"
+    channels: int = 3
+    classes: str | None = None
+    labels: str | None = None
     gaze: str | None = None
     depth: int | None = None
 
@@ -173,6 +65,19 @@ class ImageFolder(Dataset):
             raise ValueError(f"size={self.size} must be between 1 and 4096 pixels")
         if self.depth is not None and not 8 <= self.depth <= 16:
             raise ValueError(f"depth={self.depth} must be between 8 and 16 bits")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels={self.channels} must be 1 or 3")
+        assert self.preparation
+
+    @property
+    def preparation(self) -> Preparation:
+        """What is done with the image of every file; raises ValueError where its settings do not suit each other."""
+        return Preparation(
+            size=self.size,
+            resize=self.size if self.resize is None else self.resize,
+            interpolation=self.interpolation,
+            channels=self.channels,
+        )
 
     def load(self, root: Path | None) -> Loaded:
         """See ``Dataset.load``."""
@@ -186,42 +91,52 @@ class ImageFolder(Dataset):
             raise UsageError(f"imagefolder: {error.filename} cannot be read: {error.strerror}") from error
 
     def _read(self, root: Path) -> Loaded:
-        present = [name for name in ("val", "test") if (root / name).is_dir()]
-        if not (root / "train").is_dir() or not present:
-            raise UsageError(f"imagefolder: {root} needs train/ and test/ (or val/), each with a folder per class")
-        trees = {name: read_tree(root / name) for name in ("train", *present)}
-        if line := left_out(trees.values()):
-            LOG.warning("warning: %s", line)
-        classes = tuple(trees["train"].images)
-        if len(classes) < 2:
-            raise UsageError(f"imagefolder: {root / 'train'} has images of {len(classes)} classes; it needs at least 2")
-        shuffled = {name: _shuffled(root / name, tree.images, classes) for name, tree in trees.items()}
-        train = shuffled["train"]
-        if len(present) == 2:
-            parts = shuffled
-        else:
-            held_out = max(1, len(train) // 10)
-            parts = {"train": train[held_out:], "val": train[:held_out], "test": shuffled[present[0]]}
-        splits: dict[str, Split] = {
-            name: FolderSplit(
-                name,
-                root,
-                [path for path, _ in part],
-                torch.tensor([label for _, label in part]),
-                self.size,
-                self.depth,
-                self._looks(root, [path for path, _ in part]) if name == "train" else None,
-            )
-            for name, part in parts.items()
-        }
+        found = find_splits(root, self.labels)
+        classes = self._classes(root, found)
+        parts = {name: _shuffled(labelled, classes, f"{root}, split {name}") for name, labelled in found.items()}
+        if "test" not in parts:
+            parts["test"] = parts.pop("val")
+        if "train" in parts and "val" not in parts:
+            held_out = max(1, len(parts["train"]) // 10)
+            parts["train"], parts["val"] = parts["train"][held_out:], parts["train"][:held_out]
+        mean, std = (MEAN, STD) if self.channels == 3 else GREY
         return Loaded(
-            splits={"train": splits["train"], "val": splits["val"], "test": splits["test"]},
-            classes=classes,
-            channels=3,
+            splits={name: self._split(name, parts.get(name), root) for name in ("train", "val", "test")},
+            classes=classes.names,
+            channels=self.channels,
             size=self.size,
-            mean=MEAN,
-            std=STD,
+            mean=mean,
+            std=std,
+            preparation=self.preparation,
         )
+
+    def _classes(self, root: Path, found: dict[SplitName, Labelled]) -> ClassList:
+        """The classes that labels are numbered by: as set, or those of the training images where there are some."""
+        those = [found["train"]] if "train" in found else list(found.values())
+        names = sorted({name for labelled in those for _, name in labelled})
+        are_numbers = all(name.isdecimal() for name in names)
+        if self.classes is not None:
+            classes = read_classes(self.classes, root)
+        elif self.labels is not None and are_numbers:
+            classes = read_classes(str(1 + max(map(int, names))), root)
+        else:
+            classes = in_order(names, "train/" if "train" in found else "the folder")
+            if are_numbers and names != sorted(names, key=int):
+                most = 1 + int(max(names, key=int))
+                order = f"{', '.join(names[:3])}, …; if they number a network's classes, set classes={most} or more"
+                LOG.warning("warning: imagefolder: class folders are numbered in alphabetical order, %s", order)
+        if len(classes.names) < 2:
+            raise UsageError(f"imagefolder: {root} has images of {len(classes.names)} classes; it needs at least 2")
+        return classes
+
+    def _split(self, name: SplitName, part: list[tuple[Path, int]] | None, root: Path) -> Split:
+        if part is None:
+            why = "which methods, transfer attacks and retraining metrics need"
+            return Absent(f"imagefolder: {root} has no training images, {why}; give --checkpoint and leave these out")
+        files = [path for path, _ in part]
+        looks = self._looks(root, files) if name == "train" else None
+        labels = torch.tensor([label for _, label in part])
+        return FolderSplit(name, root, files, labels, self.preparation, self.depth, looks)
 
     def _looks(self, root: Path, files: Sequence[Path]) -> list[Path] | None:
         """The gaze map of every training image; raises UsageError for one that is missing or of another shape."""
@@ -247,11 +162,6 @@ def _size(path: Path) -> tuple[int, int]:
         raise UsageError(f"imagefolder: {path} does not decode ({error}); mend or remove it") from error
 
 
-def _shuffled(folder: Path, images: Mapping[str, Sequence[Path]], classes: Sequence[str]) -> list[tuple[Path, int]]:
-    unknown = [name for name in images if name not in classes]
-    if unknown:
-        raise UsageError(f"imagefolder: {folder} has a class folder {unknown[0]!r} that train/ lacks")
-    labelled = [(path, classes.index(name)) for name, paths in images.items() for path in paths]
-    if not labelled:
-        raise UsageError(f"imagefolder: {folder} holds no image files ({', '.join(sorted(SUFFIXES))})")
-    return [labelled[i] for i in fixed_order(len(labelled))]
+def _shuffled(labelled: Labelled, classes: ClassList, where: str) -> list[tuple[Path, int]]:
+    numbered = [(path, classes.number(name, where)) for path, name in labelled]
+    return [numbered[i] for i in fixed_order(len(numbered))]

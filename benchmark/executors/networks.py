@@ -86,7 +86,7 @@ class Networks:
         source = checkpoint.source
         if not isinstance(source, WeightFile) or source.path not in self._copies:
             return checkpoint
-        return replace(checkpoint, source=WeightFile(path=self._copies[source.path]))
+        return replace(checkpoint, source=replace(source, path=self._copies[source.path]))
 
     def _checkpoint(self, job: TrainingJob) -> Checkpoint:
         """The weights of a job, trained now where there are none yet, after those that they go on from."""

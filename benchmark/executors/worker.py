@@ -189,5 +189,6 @@ class Worker:
             image_facts(self._data),
             self._networks.at_hand(job.checkpoint).source.claim(self._data),
             lambda: correct(independent_copy(network), val, len(val), self._request.device),
+            self._data.preparation,
         )
         return ClaimResult(finding=finding)

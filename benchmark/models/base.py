@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self, final
+from typing import Any, ClassVar, Literal, Self, final, get_args
 
+import torch
 from torch import nn
 
-from attrobust.benchmark.models.normalization import Constants, Normalization, constants, describe
+from attrobust.benchmark.models.normalization import (
+    Constants,
+    Normalization,
+    constants,
+    describe,
+    parse_normalization,
+)
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.sizes import set_image_shape
 from attrobust.networks.smoothed import softplus_model
+from attrobust.outputs import with_logits
 from attrobust.places import ours
-from attrobust.process import standard
+from attrobust.process import seeded, standard
 from attrobust.types import ImageFacts
 
 
@@ -30,11 +38,16 @@ class ModelFamily(ABC):
             other activations replaces them itself.
         beta: inverse temperature of the softplus, ``log(1 + exp(beta z)) / beta``.
         normalize: constants of the normalisation: ``data``, those of the dataset, or those that a checkpoint was
-            trained with: ``imagenet``, ``cifar10``, ``half`` (mean and std 0.5) or ``none``.
+            trained with: ``imagenet``, ``cifar10``, ``half`` (mean and std 0.5), ``none``, or mean and std themselves,
+            a number per channel: ``0.48+0.46+0.41/0.27+0.26+0.28``.
         package: the distribution that provides the networks; empty for those of this project.
+        converters: by setting, what turns its text into a value, where the type of the field does not say that.
+        unused: parts of the names of weights that a file may have, and that networks do not use when evaluated.
     """
 
     package: ClassVar[str] = ""
+    unused: ClassVar[tuple[str, ...]] = ()
+    converters: ClassVar[Mapping[str, Callable[[str], Any]]] = {"normalize": parse_normalization}
 
     activation: Literal["relu", "softplus"] = "relu"
     beta: float = 3.0
@@ -69,7 +82,8 @@ class ModelFamily(ABC):
         """What ``network`` returns; of a plug-in a copy, since it may return a network that it has returned before."""
         if ours(type(self)):
             return self.network(facts)
-        return independent_copy(independent_copy(self).network(facts))
+        network = independent_copy(independent_copy(self).network(facts))
+        return _with_logits(network, facts) if isinstance(network, nn.Module) else network
 
     def suited_to(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:  # noqa: ARG002
         """This architecture with the settings, such as width, that fit weights of these names and shapes.
@@ -86,4 +100,17 @@ class ModelFamily(ABC):
 
     def stated_normalization(self, facts: ImageFacts) -> str:
         """The normalisation in words."""
-        return f"{self.normalize}, {describe(*self.constants(facts))}"
+        name = self.normalize if self.normalize in get_args(Normalization) else "as typed"
+        return f"{name}, {describe(*self.constants(facts))}"
+
+
+def _with_logits(network: nn.Module, facts: ImageFacts) -> nn.Module:
+    """The network, such that it returns logits; as it is where it does not compute: whoever tries it finds out why."""
+    training, images = network.training, torch.zeros(2, facts.channels, facts.size, facts.size)
+    try:
+        with seeded(0):
+            return with_logits(network.eval(), images, facts.classes).train(training)
+    except ValueError:
+        raise
+    except Exception:
+        return network.train(training)

@@ -151,11 +151,10 @@ def test_partners_are_of_another_class_and_do_not_depend_on_the_count(digits: Lo
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: (root / "train").rename(root / "training"), "needs train/ and test/"),
-        (lambda root: (root / "test").rename(root / "holdout"), "needs train/ and test/"),
+        (lambda root: (root / "test").rename(root / "holdout"), r"needs test/ \(or val/\) beside train/"),
         (
             lambda root: (root / "test" / "digit0").rename(root / "test" / "zero"),
-            "class folder 'zero' that train/ lacks",
+            "has the class 'zero', which train/ lacks",
         ),
         (lambda root: [p.unlink() for p in (root / "test").rglob("*.png")], "holds no image files"),
     ],

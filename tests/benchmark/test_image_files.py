@@ -29,7 +29,7 @@ from helpers.runs import FAST, run
 
 Capture = pytest.CaptureFixture[str]
 Values = NDArray[np.uint16]
-IMAGES = "attrobust.benchmark.data.imagefolder"
+IMAGES = "attrobust.benchmark.data.folder_split"
 
 
 @pytest.fixture

@@ -234,7 +234,7 @@ def test_a_users_checkpoint_is_a_row(tmp_path: Path, capsys: Capture) -> None:
             "'features.0.bias' has shape 3, the model needs 16",
         ),
         (lambda state: {**state, "features.0.bias": torch.full((16,), float("nan"))}, "not finite"),
-        (lambda state: {"weights": state}, "holds no state dict (its keys: weights)"),
+        (lambda state: {"weights": [state], "epoch": 1}, "holds no state dict (its keys: weights, epoch)"),
         (lambda _: [1, 2], "holds no state dict (it is a list)"),
     ],
 )
@@ -249,7 +249,7 @@ def test_a_checkpoint_that_does_not_fit_names_the_first_mismatch(
     file.write_bytes(b"no weights")
     code, _, err = run(["--checkpoint", f"mine={file}", "--out", tmp_path / "run"], capsys)
     assert code == 2
-    assert "not a file of plain weights" in err
+    assert "is a text file ('no weights')" in err
     assert err.count("\n") == 1
 
 

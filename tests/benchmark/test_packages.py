@@ -22,7 +22,7 @@ from attrobust.benchmark.checkpoints.external import ExternalCheckpoint, parse_e
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models import robustbench_names
 from attrobust.benchmark.models.base import ModelFamily
-from attrobust.benchmark.models.normalization import name_of
+from attrobust.benchmark.models.normalization import constants, text_of
 from attrobust.explainers.guided import GuidedBackprop
 from attrobust.naming.component import resolve_one
 from attrobust.networks.smoothed import activations, softplus_model
@@ -76,7 +76,6 @@ def test_a_residual_network_of_torchvision_has_an_activation_for_each_call(x: Te
     [
         ("resnet1", "torchvision has no 'resnet1'. Did you mean 'resnet18'?"),
         ("fasterrcnn_resnet50_fpn", "torchvision has no 'fasterrcnn_resnet50_fpn'"),
-        ("googlenet", "googlenet has auxiliary classifiers"),
     ],
 )
 def test_names_that_torchvision_has_not_for_classification_are_refused(name: str, message: str) -> None:
@@ -127,16 +126,24 @@ def test_other_weights_of_the_same_network_are_chosen_by_their_entry(hub: Path) 
         external("torchvision/resnet50.IMAGENET1K_V3")
 
 
-def test_torchvisions_classifiers_state_a_normalisation_that_has_a_name() -> None:
-    from attrobust.benchmark.models.torchvision_names import AUXILIARY, known_names
+def test_torchvisions_classifiers_state_a_normalisation_that_has_a_name(hub: Path) -> None:
+    from attrobust.benchmark.models.torchvision_names import known_names
 
-    for name in set(known_names()) - set(AUXILIARY):
+    for name in known_names():
         for weights in torchvision.models.get_model_weights(name):
             preset = weights.transforms()
             if weights.name != "IMAGENET1K_FEATURES":
-                assert name_of(preset.mean, preset.std) in ("imagenet", "half")
-    with pytest.raises(UsageError, match=r"torchvision/vgg16\.IMAGENET1K_FEATURES: its normalisation, .*, is none of"):
-        external("torchvision/vgg16.IMAGENET1K_FEATURES")
+                assert text_of(preset.mean, preset.std) in ("imagenet", "half")
+    features = external("torchvision/vgg16.IMAGENET1K_FEATURES")
+    mean, std = features.model.item.constants(THOUSAND)
+    assert mean == pytest.approx((0.48235, 0.45882, 0.40784))
+    assert std == pytest.approx((1 / 255,) * 3)
+    hub.mkdir(parents=True)
+    network = torchvision.models.vgg16(weights=None).state_dict()
+    network["classifier.0.weight"].fill_(float("nan"))  # as these weights have it
+    torch.save(network, hub / features.source.weights.url.rpartition("/")[2])  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match=r"IMAGENET1K_FEATURES: 'classifier\.0\.weight' has values that are not fin"):
+        features.open(THOUSAND)
 
 
 def test_weights_that_cannot_be_had_are_one_line(hub: Path, tmp_path: Path) -> None:
@@ -153,11 +160,33 @@ def test_a_thousand_classes_do_not_fit_ten(hub: Path) -> None:
         external("torchvision/resnet18").open(ten)
 
 
-def test_a_normalisation_without_a_name_is_refused() -> None:
-    assert name_of([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) == "imagenet"
-    assert name_of((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)) == "half"
-    with pytest.raises(ValueError, match=r"mean 0.48, 0.45, 0.4 and std 0.26, 0.26, 0.27, is none of imagenet"):
-        name_of((0.48, 0.45, 0.4), (0.26, 0.26, 0.27))
+def test_a_normalisation_is_typed_by_its_name_or_in_numbers() -> None:
+    assert text_of([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) == "imagenet"
+    assert text_of((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)) == "half"
+    clip = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    for found, wanted in zip(constants(text_of(*clip), 3), clip, strict=True):
+        assert found == pytest.approx(wanted, abs=1e-7)
+    item = resolve_one(models.registry, "lenet:normalize=0.5+0.4+0.3/0.2+0.25+0.5", ModelFamily).item
+    assert item.constants(THOUSAND) == ((0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
+    assert item.stated_normalization(THOUSAND).endswith("mean 0.5, 0.4, 0.3 and std 0.2, 0.25, 0.5")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("mean", "one / stands between them"),
+        ("0.5+0.4+0.3/0.2+0.25", "3 means and 2 stds"),
+        ("0.5/0", "a std is not above 0"),
+        ("0.5/inf", "'inf' is not a finite number"),
+        ("0.5/a", "'a' is not a number"),
+    ],
+)
+def test_a_normalisation_that_is_none_is_refused_with_how_to_type_it(text: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=r"is not one of data, imagenet, .* such as 0\.48\+0\.46") as caught:
+        resolve_one(models.registry, f"lenet:normalize={text}", ModelFamily)
+    assert problem in str(caught.value)
+    with pytest.raises(ValueError, match="is for images of 3 channels, these have 1"):
+        constants("0.5+0.4+0.3/0.2+0.25+0.5", 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,146 @@
+"""Networks whose outputs are not one logit for each class, made into ones whose are, or refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LOG = logging.getLogger("attrobust")
+WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+"""Modules of torch around a network that compute the same, and the attribute that holds it."""
+
+
+class Logits(nn.Module):
+    """Returns the logits of a network that returns them in another way.
+
+    Args:
+        network: the network.
+        entry: key, position or attribute of the logits in what it returns; None where it returns them alone.
+        shape: ``one`` where there is one logit z for two classes, which become -z/2 and z/2; ``flat`` where axes of
+            length 1 stand behind the classes; empty for B×K.
+    """
+
+    def __init__(self, network: nn.Module, entry: str | int | None, shape: str) -> None:
+        super().__init__()
+        self.network = network
+        self._entry, self._shape = entry, shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B×C×H×W pixels in [0, 1] to B×K logits."""
+        logits: Tensor = _entry_of(self.network(x), self._entry)
+        if self._shape == "one":
+            z = logits.reshape(len(x), 1)
+            return torch.cat([-z / 2, z / 2], dim=1)
+        return logits.flatten(1) if self._shape == "flat" else logits
+
+
+def with_logits(network: nn.Module, x: Tensor, classes: int) -> nn.Module:
+    """The network, such that it returns one logit for each class; what is adapted is said in the log.
+
+    A tuple, dict or dataclass is replaced by the logits in it, one logit of two classes by two whose softmax is its
+    sigmoid, and a wrapper that computes in parallel or compiled by the network in it.
+
+    Args:
+        network: in evaluation mode.
+        x: some images, B×C×H×W in [0, 1].
+        classes: their number, K.
+
+    Raises:
+        ValueError: it is a TorchScript program, computes in less than the precision of the images, or returns nothing
+            that could be the logits, or more than one such thing.
+    """
+    while (kind := type(network).__name__) in WRAPPERS:
+        LOG.info("%s: the network inside is used, which computes the same", kind)
+        network = getattr(network, WRAPPERS[kind]).eval()
+    name = type(network).__name__
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        raise ValueError(
+            f"{name} is a TorchScript program, whose layers cannot be followed; give the module that it was made of"
+        )
+    low = next((p for p in network.parameters() if p.is_floating_point() and p.dtype.itemsize < 4), None)
+    if low is not None:
+        raise ValueError(
+            f"{name} has weights in {_plain(low.dtype)}, in which attacks drown in rounding; turn it: network.float()"
+        )
+    with torch.no_grad():
+        output = network(x)
+    entry, shape = _place(output, len(x), classes, name)
+    logits = _entry_of(output, entry)
+    if not logits.is_floating_point() or logits.dtype.itemsize < x.dtype.itemsize:
+        raise ValueError(
+            f"{name} returns {_plain(logits.dtype)} for images in {_plain(x.dtype)}: it computes in lower precision "
+            "inside (autocast), in which attacks drown in rounding; leave that out"
+        )
+    if entry is None and not shape:
+        return network
+    where = f"its {entry!r} is used" if entry is not None else "its output is used"
+    how = {"one": " as two logits, -z/2 and z/2", "flat": " without its last axes"}.get(shape, "")
+    LOG.warning("warning: %s returns %s; %s%s", name, _shown(output), where, how)
+    return Logits(network, entry, shape).eval()
+
+
+def _place(output: Any, count: int, classes: int, name: str) -> tuple[str | int | None, str]:
+    """Where the logits are in an output, and how they are shaped; raises ValueError."""
+    if isinstance(output, Tensor):
+        shape = _shape(output, count, classes)
+        if shape is None:
+            hint = "a single logit fits two classes" if output.numel() == count else "one logit for each is wanted"
+            raise ValueError(f"{name} returns {_shown(output)} for {count} images of {classes} classes; {hint}")
+        return None, shape
+    found = {key: _shape(value, count, classes) for key, value in _entries(output).items() if isinstance(value, Tensor)}
+    found = {key: shape for key, shape in found.items() if shape is not None}
+    if "logits" in found:
+        found = {"logits": found["logits"]}
+    if len(found) != 1:
+        problem = f"{len(found)} of them could be" if found else "none of it is"
+        raise ValueError(
+            f"{name} returns {_shown(output)}; {problem} the logits of {classes} classes: wrap it in a module that "
+            "returns these alone"
+        )
+    ((key, shape),) = found.items()
+    return key, shape or ""
+
+
+def _shape(logits: Tensor, count: int, classes: int) -> str | None:
+    if logits.shape == (count, classes):
+        return ""
+    if classes == 2 and logits.shape in ((count,), (count, 1)):
+        return "one"
+    if logits.dim() > 2 and logits.shape[:2] == (count, classes) and logits.numel() == count * classes:
+        return "flat"
+    return None
+
+
+def _entries(output: Any) -> Mapping[str | int, Any]:
+    if isinstance(output, Mapping):
+        return output
+    if dataclasses.is_dataclass(output):
+        return {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
+    if isinstance(output, (tuple, list)):
+        names: Any = getattr(output, "_fields", range(len(output)))
+        return dict(zip(names, output, strict=True))
+    return {"logits": output.logits} if hasattr(output, "logits") else {}
+
+
+def _entry_of(output: Any, entry: str | int | None) -> Any:
+    return output if entry is None else _entries(output)[entry]
+
+
+def _shown(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return f"a tensor {'×'.join(map(str, output.shape)) or 'of a single number'}"
+    entries = ", ".join(
+        f"{key} {'×'.join(map(str, value.shape))}"
+        for key, value in _entries(output).items()
+        if isinstance(value, Tensor)
+    )
+    return f"a {type(output).__name__} ({entries or 'no tensors'})"
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
