@@ -257,8 +257,9 @@ def test_a_sweep_that_misses_the_floor_is_a_failed_row_that_names_the_accuracies
     first, second = (f"{item['label']} {100 * item['accuracy']:.2f} %" for item in told["candidates"])
     reason = f"nothing to choose from with an accuracy of at least 99.90 %: {first}, {second}"
     assert f"failed: aga:cosd={{0.1,1}}: {reason}" in err.splitlines()
-    (shown,) = {line for line in out.splitlines() if line.startswith("aga:cosd={0.1,1} ")}
-    assert shown.split() == ["aga:cosd={0.1,1}", "failed", "failed", "failed"]
+    verdict, *blocks = (line for line in out.splitlines() if line.startswith("aga:cosd={0.1,1} "))
+    assert verdict.split() == ["aga:cosd={0.1,1}", "failed", "failed"]
+    assert {word for line in blocks for word in line.split()[1:]} == {"failed"}
     code, out, _ = run(["verify", copied], capsys)
     assert code == 1
     assert f"failed: aga:cosd={{0.1,1}}: {reason}" in out
