@@ -28,6 +28,7 @@ from attrobust.benchmark.report.worst import worse
 from attrobust.benchmark.report.write import as_json, page
 from attrobust.benchmark.statistics import Column, compare
 from attrobust.benchmark.store.rows import Row, ScoredRow
+from attrobust.benchmark.store.scores import ScoreFiles
 from attrobust.benchmark.store.store import Store
 from attrobust.types import UsageError
 
@@ -47,7 +48,7 @@ def twin_of(folder: Path) -> dict[tuple[str, str, str], float]:
     images: dict[tuple[str, str, str], dict[int, list[float]]] = {}
     for entry in plan["entries"]:
         if entry["attack"] and entry["metric"] in higher:
-            with np.load(folder / "scores" / f"{entry['row']}.npz") as arrays:
+            with np.load(io.BytesIO(ScoreFiles(folder).read(entry["row"]) or b"")) as arrays:
                 scores = arrays["scores"].tolist()
             assert rows[entry["row"]]["status"] == "ok"
             key = plan["subjects"][entry["subject"]]["label"], entry["explainer"], entry["metric"]
