@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from attrobust.benchmark.report.training import Origin
+from attrobust.benchmark.report.view.style import DEFAULT, Style
 from attrobust.benchmark.statistics import Estimate, OverSeeds, Spread
 from attrobust.benchmark.store.choice import Choice
 from attrobust.benchmark.store.plan import Comparison
@@ -190,6 +191,8 @@ class Leaderboard:
         audited: whether every network and explainer was tried out for flags.
         part: of the protocol that it is of, or several; empty where the protocol has no parts.
         where: of a table beside others, what it is about, e.g. ``eps 2/255``; empty where it stands alone.
+        style: how its numbers are written.
+        before: the table as it was before rows and columns were given other names; None where they were not.
         stores: of the runs that it was built from, for what is said beside its numbers.
         said: names of rows once they are found, see ``words``.
     """
@@ -204,8 +207,15 @@ class Leaderboard:
     audited: bool = True
     part: str = ""
     where: str = ""
+    style: Style = DEFAULT
+    before: Leaderboard | None = field(default=None, repr=False, compare=False)
     stores: tuple[Store, ...] = field(default=(), repr=False, compare=False)
     said: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def first_subset(self) -> str:
+        """All images, unless a view shows another subset alone."""
+        return self.groups[0].subset
 
     def subset(self, name: str, scope: Scope | None = None) -> list[Group]:
         """The groups over one subset, of one scope where one is given."""

@@ -21,11 +21,13 @@ from attrobust.benchmark.report.table import (
     beside,
     by_columns,
 )
+from attrobust.benchmark.report.view.style import Intervals
 from attrobust.benchmark.report.words import (
     CONTESTED,
     SPREAD,
     caption,
     header,
+    interval_text,
     left_out,
     legend,
     name,
@@ -41,17 +43,17 @@ ARROWS = {True: "↑", False: "↓"}
 
 
 def terminal(*boards: Leaderboard) -> str:
-    """The table over all images, a block for each explainer and attack; ``*`` marks the best and its ties.
+    """The table over all images, or another subset where that alone is shown, with ``*`` for the best and its ties.
 
     Args:
         boards: one, or several, whose blocks of the same columns stand beside each other.
     """
     parts = [caption(*boards), legend(*boards)]
     for scope in SCOPES:
-        for shown in by_columns(beside(boards, ALL, scope)):
+        for shown in by_columns(beside(boards, boards[0].first_subset, scope)):
             parts += ["", *_blocks(shown)]
     parts += ["", *(f"! {line}" for line in all_notes(boards, choices=False)), *all_notes(boards, flags=False)]
-    return "\n".join([*parts, *told(boards, _others)]) + "\n"
+    return "\n".join([*parts, *filter(None, told(boards, _others))]) + "\n"
 
 
 def _blocks(shown: Sequence[Shown]) -> list[str]:
@@ -67,6 +69,8 @@ def _blocks(shown: Sequence[Shown]) -> list[str]:
 
 
 def _others(board: Leaderboard) -> str:
+    if len({group.subset for group in board.groups}) == 1:
+        return ""
     right = f"every evaluated network gets right{left_out(board)}"
     return f"The other tables also show the {board.common} images that {right}."
 
@@ -84,7 +88,7 @@ def markdown(*boards: Leaderboard) -> str:
                 "",
                 *_table(_head([*board.accuracies, *group.metrics]), rows),
             ]
-    parts += [f"## {SPREAD}", ""]
+    parts += [f"## {SPREAD}", ""] if beside(boards, ALL) else []
     for board, group in beside(boards, ALL):
         parts += [f"### {_escape(board.title(group))}", "", *_table(_head(group.metrics), _spreads(board, group))]
     if said := all_notes(boards):
@@ -97,7 +101,7 @@ def _head(metrics: Sequence[Metric]) -> list[str]:
 
 
 def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str]) -> Cells:
-    return printed_rows(board, group, partial(_entry, mark), partial(_over_seeds, mark))
+    return printed_rows(board, group, partial(_entry, mark, board.style.intervals), partial(_over_seeds, mark))
 
 
 def _spreads(board: Leaderboard, group: Group) -> Cells:
@@ -113,7 +117,7 @@ def _spreads(board: Leaderboard, group: Group) -> Cells:
     return rows
 
 
-def _entry(mark: Callable[[str], str], metric: Metric, number: Number) -> str:
+def _entry(mark: Callable[[str], str], intervals: Intervals, metric: Metric, number: Number) -> str:
     estimate = number.estimate
     if estimate is None:
         return "failed"
@@ -122,8 +126,7 @@ def _entry(mark: Callable[[str], str], metric: Metric, number: Number) -> str:
     mean = metric.text(estimate.mean)
     flag = (" !" if number.flags else "") + (f" {CONTESTED}" if number.contests else "")
     missing = f" ({estimate.n - estimate.defined} undefined)" if estimate.defined < estimate.n else ""
-    low, high = metric.text(estimate.low), metric.text(estimate.high)
-    interval = f" [{low}, {high}]" if low else ""
+    interval = f" {interval_text(metric, estimate, intervals)}".rstrip()
     return (mark(mean) if number.best else mean) + interval + missing + flag
 
 

@@ -39,10 +39,11 @@ class Store:
 
     Args:
         folder: made on first write.
+        version: what tables call the run, where they show it beside others; empty for no name.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, version: str = "") -> None:
+        self.folder, self.version = folder, version
 
     @property
     def is_finished(self) -> bool:
