@@ -51,6 +51,8 @@ def _float(item: Float) -> Iterator[str]:
     yield "\\centering\\small"
     yield f"\\caption{{{item.caption}}}"
     yield f"\\label{{{item.label}}}"
+    # The article class leaves no space between a caption and the table below it.
+    yield "\\par\\vskip 4pt"
     yield f"{item.size.command}\\setlength{{\\tabcolsep}}{{{item.size.gap:g}pt}}"
     yield f"\\begin{{tabular}}{{@{{}}l{'r' * (columns - 1)}@{{}}}}"
     previous = None

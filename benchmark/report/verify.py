@@ -132,7 +132,8 @@ def _stale_tables(store: Store) -> list[str]:
     problems = []
     for suffix, render in FORMATS.values():
         path = store.folder / f"leaderboard.{suffix}"
-        if path.is_file():
+        # What older versions wrote as LaTeX, beside plans without a digest, has a form that is no longer made.
+        if path.is_file() and (plan.digest or suffix != "tex"):
             written = path.read_text(encoding="utf-8")
             if written != render(board) and (plan.digest or written not in older_tables(render, board)):
                 problems.append(f"{path} does not say what the rows say; write it again with report")

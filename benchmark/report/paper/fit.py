@@ -12,6 +12,8 @@ from attrobust.benchmark.report.paper.panel import Head, Section, title_of
 
 COLUMN, TEXT, BOTH = 229.5, 345.0, 469.0
 """Widths in points of the article class at 10 pt: a column of two, the text of one column, two columns."""
+KERNS = 3.0
+"""Points that the space between pairs of letters, which estimates leave out, adds to a table at most."""
 PAGE = 520.0
 """Height in points of a table with its caption; the text of the article class is 550 high."""
 CAPTION_CHARACTER, CAPTION_LINE, AROUND_CAPTION = 4.5, 11.0, 20.0
@@ -75,14 +77,19 @@ class Sheet:
 
 
 def cut_to_width(sections: Sequence[Section], limit: float) -> Sheet:
-    """Sections in the size that needs the fewest cuts, and the larger one where several do.
+    """Sections in the size that needs the fewest cuts, then the fewest pages, and the larger one where both do.
 
     Args:
         sections: one below the other.
         limit: in points; a table whose columns are too wide one by one is wider.
     """
     sheets = [_cut(sections, size, limit) for size in SIZES]
-    return min(sheets, key=lambda sheet: (sheet.cuts, sheet.width > limit))
+    return min(sheets, key=lambda sheet: (sheet.cuts, not fits(sheet, limit), len([*pages(sheet, PAGE, PAGE)])))
+
+
+def fits(sheet: Sheet, limit: float) -> bool:
+    """Whether a sheet is narrow enough, with some room for what its estimated width leaves out."""
+    return sheet.width <= limit - KERNS
 
 
 def pages(sheet: Sheet, first: float, others: float) -> Iterator[list[Section]]:
@@ -148,9 +155,9 @@ def _cut(sections: Sequence[Section], size: Size, limit: float) -> Sheet:
     parts = [1] * len(runs)
     while True:
         shown = [section for run, count in zip(runs, parts, strict=True) for section in _in_parts(run, count)]
-        width = _width(shown, size)
+        width = width_of_table(shown, size)
         columns = [math.ceil(len(run[0].heads) / count) for run, count in zip(runs, parts, strict=True)]
-        if width <= limit or max(columns) <= 1:
+        if width <= limit - KERNS or max(columns) <= 1:
             return Sheet(sections=tuple(shown), size=size, width=width, cuts=len(shown) - len(sections))
         parts[columns.index(max(columns))] += 1
 
@@ -164,8 +171,8 @@ def _in_parts(run: Sequence[Section], count: int) -> Iterator[Section]:
             yield section.picked(range(start, min(start + each, total)))
 
 
-def _width(sections: Sequence[Section], size: Size) -> float:
-    """Of a table in points; its columns are as wide as the widest cell of any section."""
+def width_of_table(sections: Sequence[Section], size: Size) -> float:
+    """Estimated, in points; columns are as wide as the widest cell of any section."""
     names = [plain(text) for section in sections for text in (section.corner, *(row.name for row in section.rows))]
     columns: list[float] = [widest(names, size.points)]
     for section in sections:

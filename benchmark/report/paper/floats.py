@@ -15,8 +15,10 @@ from attrobust.benchmark.report.paper.fit import (
     Size,
     caption_height,
     cut_to_width,
+    fits,
     notes_height,
     pages,
+    width_of_table,
 )
 from attrobust.benchmark.report.paper.glyphs import breakable
 from attrobust.benchmark.report.paper.panel import (
@@ -116,11 +118,11 @@ def _sheet(boards: Sequence[Leaderboard], subset: str, *, accuracies: bool) -> t
             joined = section_beside(boards[0], subset, accuracies=accuracies)
             for environment, limit in rooms:
                 sheet = cut_to_width([joined], limit)
-                if not sheet.cuts and sheet.width <= limit:
+                if not sheet.cuts and fits(sheet, limit):
                     return environment, limit, sheet
     sheets = [(environment, limit, cut_to_width(below, limit)) for environment, limit in rooms]
     for environment, limit, sheet in sheets:
-        if not sheet.cuts and sheet.width <= limit and sheet.height <= PAGE:
+        if not sheet.cuts and fits(sheet, limit) and sheet.height <= PAGE:
             return environment, limit, sheet
     return sheets[-1]
 
@@ -140,7 +142,7 @@ def _in_pages(
             caption=rest if number else full,
             sections=tuple(sections),
             size=sheet.size,
-            width=sheet.width,
+            width=width_of_table(sections, sheet.size),
             limit=limit,
             notes=() if number else notes,
         )

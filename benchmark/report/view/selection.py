@@ -61,6 +61,8 @@ class Selection:
         """
         if self.metrics and self.columns:
             raise UsageError("--columns chooses among the metrics too; leave --metrics out")
+        if not any(getattr(self, axis) for axis in AXES):
+            return [Keep(subset=self.subset)] * len(tables)
         known = [known_of(stores) for stores in tables]
         asked = {
             axis: split(text, {name for one in known for name in getattr(one, axis)}, f"--{axis}", where)
