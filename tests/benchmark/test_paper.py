@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.paper.floats import paper
 from attrobust.benchmark.report.paper.glyphs import breakable, escape, width
 from attrobust.benchmark.report.sweeps import boards_of, together
-from attrobust.benchmark.report.table import Leaderboard
+from attrobust.benchmark.report.table import Leaderboard, Number
 from attrobust.benchmark.report.view.style import Style
+from attrobust.benchmark.statistics import Estimate
 
 from helpers.latex import compiled, labels, needs_latex, widths
 from helpers.runs import ROOT
@@ -24,7 +26,17 @@ from helpers.tables import write_table
 
 BOARD = ROOT / "results" / "digits-v1"
 HOSTILE = [
-    *("a_b&c%", "ünïcödé-ñame", "中文字", "x" * 40, "[bracket", "*star", "a--b''c``d", "$x^2$ \\alpha {", "~tilde<>|\"q"),
+    *(
+        "a_b&c%",
+        "ünïcödé-ñame",
+        "中文字",
+        "x" * 40,
+        "[bracket",
+        "*star",
+        "a--b''c``d",
+        "$x^2$ \\alpha {",
+        '~tilde<>|"q',
+    ),
     *("mine:cosd=0.1,eps=8/255,steps=100", "ends in a backslash \\", "#1 {", "ﬁ 🙂"),
 ]
 FORTY = [f"method-{number}" for number in range(40)]
@@ -134,12 +146,28 @@ def test_the_second_best_is_the_next_rank_after_the_best(tmp_path: Path) -> None
 
 
 def test_ties_everywhere_are_all_bold_and_undefined_is_said(tmp_path: Path) -> None:
-    board = styled(tmp_path, ["a", "b", "c"], Style(second=True), images=4)
+    board = styled(tmp_path, ["a", "b", "c"], Style(second=True), images=5)
     ranks = {number.rank for group in board.groups for line in group.lines for number in line.numbers}
-    assert ranks == {1, None}, "four images tell nothing apart"
+    assert ranks == {1, None}, "five images tell nothing apart"
     assert "\\underline" not in latex.render(board)
+    assert latex.render(board).count("\\textbf{") == sum(
+        number.best for group in board.groups for line in group.lines for number in line.numbers
+    )
     failed = styled(tmp_path / "failed", ["a", "b"], Style(), failed="b")
     assert latex.render(failed).count("failed") == 2 * 4 * 2
+
+
+@needs_latex
+def test_a_metric_that_is_undefined_everywhere_is_set(tmp_path: Path) -> None:
+    board = styled(tmp_path / "run", ["a", "b"], Style(second=True))
+    nothing = Number(estimate=Estimate(mean=math.nan, low=math.nan, high=math.nan, n=40, defined=0))
+    groups = [
+        replace(group, lines=tuple(replace(line, numbers=(nothing, *line.numbers[1:])) for line in group.lines))
+        for group in board.groups
+    ]
+    source = latex.render(replace(board, groups=tuple(groups)))
+    assert compiled(tmp_path, {"tables": source}) == []
+    assert source.count("undefined") == 3 * 4 * 2
 
 
 def test_plus_minus_is_the_larger_side_of_the_interval(tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def compiled(
     text = "All of this is text that stands around the tables of an article. " * 12
     references = "".join(f"Table~\\ref{{{label}}}. " for source in tables.values() for label in labels(source))
     body = "\n\n".join([text, *(f"\\input{{{name}}}\n\n{text}" for name in tables), references])
-    cited = f"\\nocite{{*}}\\bibliographystyle{{plain}}\\bibliography{{{','.join(papers)}}}" if papers else ""
+    cited = (
+        f"\\nocite{{*}}\\bibliographystyle{{plain}}\\raggedright\\bibliography{{{','.join(papers)}}}" if papers else ""
+    )
     options = "[twocolumn]" if two_column else ""
     (folder / "paper.tex").write_text(
         f"\\documentclass{options}{{article}}\\usepackage{{booktabs}}{preamble}\n"
