@@ -222,6 +222,8 @@ def test_json_is_a_format_too(folder: Path, capsys: Capture) -> None:
 def other_version(path: Path, **changes: Any) -> Path:
     """A run of two of the methods, with other weights of one, and changes of what its rows share."""
     store = write_table(path, ["natural", "trades"])
+    rows = path / "rows.jsonl"
+    rows.write_text(rows.read_text().replace('"code": "c"', f'"code": "{changes.pop("code", "c")}"'))
     plan = store.plan()
     subjects = (plan.subjects[0], replace(plan.subjects[1], sha256="f" * 64))
     comparison = replace(plan.comparison, **changes)
@@ -302,6 +304,17 @@ def test_what_does_not_compare_is_refused_in_one_line(
     assert said in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "both").exists()
+
+
+def test_a_run_of_fewer_attacks_has_blocks_of_its_own(folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    write_table(tmp_path / "new", ["natural"], attacks=("topk",))
+    words = [f"old={folder}", f"new={tmp_path / 'new'}", "--attacks", "topk", "--out", tmp_path / "both"]
+    code, out, err = run(["report", *words], capsys)
+    assert code == 0, err
+    assert [line.strip("- ") for line in out.splitlines() if line.startswith("-- saliency")] == [
+        "saliency, topk, old",
+        "saliency, topk, new",
+    ]
 
 
 def test_all_runs_have_names_or_none_has(folder: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,10 @@ from attrobust.types import UsageError
 
 Named = tuple[str, Path]
 """The name of a version, and a folder of it."""
+Address = tuple[str, str]
+"""Labels of an explainer and an attack; empty where there is none."""
+DIGITS = 12
+"""Of a digest that is quoted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +30,13 @@ class _Table:
         version: its name.
         group: the runs.
         plan: of the first.
+        codes: by the explainer and attack of a cell, the digest of the code that computed its scores.
     """
 
     version: str
     group: Together
     plan: Plan
+    codes: Mapping[Address, str]
 
     @property
     def comparison(self) -> Comparison:
@@ -82,7 +88,7 @@ def beside_each_other(runs: Sequence[Named]) -> list[Together]:
             if group.unfinished or not finished:
                 unfinished.append(replace(group, where=f"{name}, {group.where}" if group.where else name))
             else:
-                tables.append(_Table(version=name, group=group, plan=finished[0].plan()))
+                tables.append(_Table(version=name, group=group, plan=finished[0].plan(), codes=_codes(finished[0])))
     for one, other in itertools.combinations(tables, 2):
         if one.version != other.version:
             _check(one, other)
@@ -138,11 +144,13 @@ def _check(one: _Table, other: _Table) -> None:
     """Raise UsageError where numbers of two tables do not compare."""
     mine, theirs = one.comparison, other.comparison
     pair = f"{_place(one)} does not compare with {_place(other)}"
-    if mine.code != theirs.code:
-        raise UsageError(
-            f"{pair}: their scores were computed by other code ({mine.code[:16]} and {theirs.code[:16]}); "
-            "run the older one again"
-        )
+    for place in one.codes.keys() & other.codes.keys():
+        codes = one.codes[place], other.codes[place]
+        if codes[0] != codes[1]:
+            raise UsageError(
+                f"{pair}: their scores were computed by other code ({codes[0][:DIGITS]} and {codes[1][:DIGITS]}); "
+                "run the older one again"
+            )
     if one.group.part != other.group.part:
         return
     same_dataset = mine.dataset == theirs.dataset
@@ -155,6 +163,19 @@ def _check(one: _Table, other: _Table) -> None:
         for label, (settings, others) in _shared(one.plan, other.plan, axis).items():
             if settings != others:
                 raise UsageError(f"{pair}: {label!r} stands for other settings; they have to be typed the same way")
+
+
+def _codes(store: Store) -> dict[Address, str]:
+    """The code behind each explainer and attack of a run; that of clean accuracy, without either, is in every run.
+
+    The digest in the plan is no measure: it also tells how many explainers and attacks there are.
+    """
+    plan, rows = store.plan(), store.rows()
+    return {
+        (entry.explainer, entry.attack): rows[entry.row].cell.code
+        for entry in plan.entries
+        if not plan.subjects[entry.subject].baseline and entry.row in rows
+    }
 
 
 def _shared(one: Plan, other: Plan, axis: str) -> dict[str, tuple[object, object]]:
