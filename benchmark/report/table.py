@@ -126,11 +126,10 @@ class Mean:
     """One method over its training seeds, in one group.
 
     Attributes:
-        label, method: see ``Line``.
+        label, method, origin: see ``Line``.
         seeds: how many.
         accuracies, numbers: mean and standard error over the seeds of means over images; None where a seed failed.
         ranks: for each of ``numbers``, see ``Number.rank``; the lines of the seeds themselves have none.
-        origin: see ``Line``.
         flags: of seeds that do no better than guessing; the method then has no ranks.
     """
 
@@ -149,13 +148,12 @@ class Group:
     """Rows that compare: one explainer under one attack, one explainer alone or the networks, over a subset of images.
 
     Attributes:
-        subset: of the images.
-        images: how many.
+        subset, images: of the images, and how many.
         scope: what its metrics belong to.
-        explainer, attack: as typed; empty where there is none.
-        metrics: its columns.
-        lines: its rows.
+        explainer, attack: as typed, or as a view calls them; empty where there is none.
+        metrics, lines: its columns and rows.
         means: of the methods with several training seeds.
+        typed: explainer and attack as typed, where a view calls them otherwise.
     """
 
     subset: str
@@ -166,6 +164,12 @@ class Group:
     metrics: tuple[Metric, ...]
     lines: tuple[Line, ...]
     means: tuple[Mean, ...] = ()
+    typed: tuple[str, str] | None = None
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """Explainer and attack as the run has them."""
+        return self.typed or (self.explainer, self.attack)
 
     @property
     def title(self) -> str:
@@ -192,7 +196,6 @@ class Leaderboard:
         part: of the protocol that it is of, or several; empty where the protocol has no parts.
         where: of a table beside others, what it is about, e.g. ``eps 2/255``; empty where it stands alone.
         style: how its numbers are written.
-        before: the table as it was before rows and columns were given other names; None where they were not.
         stores: of the runs that it was built from, for what is said beside its numbers.
         said: names of rows once they are found, see ``words``.
     """
@@ -208,7 +211,6 @@ class Leaderboard:
     part: str = ""
     where: str = ""
     style: Style = DEFAULT
-    before: Leaderboard | None = field(default=None, repr=False, compare=False)
     stores: tuple[Store, ...] = field(default=(), repr=False, compare=False)
     said: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 

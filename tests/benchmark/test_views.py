@@ -184,6 +184,9 @@ def test_other_names_and_digits_stand_in_every_format(folder: Path, capsys: Capt
         "l2": {4},
         "strong": {0},
     }
+    page = ["report", folder, "--rename", "topk=strong", "--export", "html", "--name", "page"]
+    assert run(page, capsys)[0] == 0
+    assert "strong" in (folder / "views" / "page" / "leaderboard.html").read_text()
     bib = (view / "leaderboard.bib").read_text()
     assert "% method aga" not in bib, "rows of this run are checkpoints"
     assert "% attack topk: ghorbani2019fragile" in bib

@@ -48,18 +48,18 @@ def render(*boards: Leaderboard) -> str:
 
 def components(board: Leaderboard) -> Iterator[Component]:
     """What a table shows, by its registered name; the same one may come several times."""
-    shown = board.before or board
-    keys = {line.key for line in shown.groups[0].lines}
+    keys = {line.key for line in board.groups[0].lines}
     for subject in (subject for store in board.stores for subject in store.plan().subjects):
         if subject.method is not None and subject.key in keys and not subject.baseline:
             yield Component("methods", subject.method.get("name", ""))
-    for group in shown.groups:
-        if group.explainer:
-            yield Component("explainers", _name(group.explainer))
-        if group.attack:
-            yield Component("attacks", _name(group.attack))
+    for group in board.groups:
+        explainer, attack = group.address
+        if explainer:
+            yield Component("explainers", _name(explainer))
+        if attack:
+            yield Component("attacks", _name(attack))
         yield from (Component("metrics", _name(metric.label)) for metric in group.metrics)
-    yield from (Component("attacks", _name(metric.attack)) for metric in shown.accuracies if metric.attack)
+    yield from (Component("attacks", _name(metric.attack)) for metric in board.accuracies if metric.attack)
 
 
 @functools.cache

@@ -65,13 +65,14 @@ class _Dressing:
         """The table."""
         accuracies = tuple(self._metric(metric, accuracy_key(metric)) for metric in self._board.accuracies)
         groups = tuple(map(self._group, self._board.groups))
-        return replace(self._board, accuracies=accuracies, groups=groups, before=self._board)
+        return replace(self._board, accuracies=accuracies, groups=groups)
 
     def _group(self, group: Group) -> Group:
         return replace(
             group,
             explainer=self._explainers.get(group.explainer, group.explainer),
             attack=self._attacks.get(group.attack, group.attack),
+            typed=group.address,
             metrics=tuple(self._metric(metric, metric.label) for metric in group.metrics),
             lines=tuple(replace(line, label=self._label(line)) for line in group.lines),
             means=tuple(replace(mean, label=self._label(mean)) for mean in group.means),
