@@ -13,13 +13,15 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from attrobust.benchmark.command.options import formats_of
-from attrobust.benchmark.report import text, write
+from attrobust.benchmark.command.view import folder_of, view_of
+from attrobust.benchmark.report import latex, text, write
 from attrobust.benchmark.report.shards import IncompleteError
 from attrobust.benchmark.report.sweeps import boards_of, incomplete, stale_tables, together
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.report.verdict.closing import closing_lines
 from attrobust.benchmark.report.verdict.terminal import WIDEST
 from attrobust.benchmark.report.verify import verify as problems_of
+from attrobust.benchmark.report.view.versions import beside_each_other, named
 from attrobust.benchmark.store.pieces import Pieces
 from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.store.store import SWEEP, Store
@@ -45,38 +47,60 @@ class Shown(Enum):
 
 def report(options: argparse.Namespace) -> int:
     """Write the tables of runs again, or of all shards of one; returns the exit code."""
-    formats = formats_of(options.export)
-    if options.pictures and "html" not in formats:
-        raise UsageError("--pictures are put into the page; name it too: --export html")
-    if not options.pictures and (options.data_root or options.plugin):
-        raise UsageError("--data-root and --plugin are for --pictures; report alone needs none of them")
-    if len(options.runs) > 1 and options.out is None:
+    formats, view, runs = formats_of(options.export), view_of(options), named(options.runs)
+    _check_pictures(options, formats)
+    folders = [folder for _, folder in runs]
+    if len(folders) > 1 and options.out is None:
         raise UsageError("a table of several runs needs a folder of its own; name it with --out")
-    own = {path.resolve() for path in options.runs}
+    own = {path.resolve() for path in folders}
     holds = options.out and any((options.out / name).is_file() for name in ("run.json", SWEEP))
     if holds and options.out.resolve() not in own:
         raise UsageError(f"--out {options.out} holds another run, whose tables would be lost; choose another folder")
-    groups = together(options.runs)
+    out = folder_of(view, folders, options.out)
+    if formats == ["bibtex"] and view.is_whole:
+        return _papers(folders, out)
+    groups = beside_each_other(runs) if runs[0][0] else together(folders)
     finished = [store for group in groups for store in group.stores if store.is_finished]
     for store in finished:
         if not store.plan().is_as_written:
             sys.stderr.write(f"warning: {store.folder}/run.json is not as the run wrote it; see verify\n")
     interval: How = options.interval or (finished[0].plan().interval if finished else "percentile")
     try:
-        boards = boards_of(groups, interval)
+        boards = view.of(boards_of(groups, interval, view.keeps))
     except IncompleteError as error:
         sys.stderr.write(f"incomplete: {error}\n")
         return 1
-    if options.interval and options.out is None:
+    if options.interval and options.out is None and view.is_whole:
         for store in finished:
             store.write_plan(replace(store.plan(), interval=interval))
     if options.pictures:
         # Maps are drawn with torch, which reports do without.
         from attrobust.benchmark.command.gallery import page_pictures
 
-        page_pictures(boards, options.runs, options.data_root, options.plugin)
-    again = [*map(str, options.runs), *(["--out", str(options.out)] if options.out else [])]
-    _show(boards, options.out or options.runs[0], formats, Shown.asked(options), again)
+        page_pictures(boards, folders, options.data_root, options.plugin)
+    again = [*options.runs, *(["--out", str(options.out)] if options.out else [])] if view.is_whole else []
+    _show(boards, out, formats, Shown.asked(options), again)
+    if "latex" in formats:
+        sys.stderr.writelines(f"warning: {line}\n" for line in latex.too_wide(*boards))
+    return 0
+
+
+def _check_pictures(options: argparse.Namespace, formats: Sequence[str]) -> None:
+    if options.pictures and "html" not in formats:
+        raise UsageError("--pictures are put into the page; name it too: --export html")
+    if not options.pictures and (options.data_root or options.plugin):
+        raise UsageError("--data-root and --plugin are for --pictures; report alone needs none of them")
+
+
+def _papers(folders: Sequence[Path], out: Path) -> int:
+    """Write one file of the papers of runs, which need not compare."""
+    try:
+        boards = [board for folder in folders for board in boards_of(together([folder]), "percentile")]
+    except IncompleteError as error:
+        sys.stderr.write(f"incomplete: {error}\n")
+        return 1
+    (path,) = write.write(boards, out, ["bibtex"])
+    sys.stderr.write(f"wrote {path}\n")
     return 0
 
 
@@ -153,7 +177,7 @@ def clean(options: argparse.Namespace) -> int:
 def _show(
     boards: Sequence[Leaderboard], folder: Path, formats: Sequence[str], shown: Shown, again: Sequence[str]
 ) -> None:
-    """Write tables and print what is wanted of them; ``again`` are arguments with which ``report`` does so."""
+    """Write tables and print what is wanted of them; ``again`` are arguments with which ``report`` does so, if any."""
     paths = write.write(boards, folder, formats)
     if shown == Shown.NOTHING:
         return
@@ -164,5 +188,5 @@ def _show(
         sys.stdout.write(text.terminal(*boards, full=shown == Shown.FULL, columns=columns))
         sys.stdout.flush()
     sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")
-    full = shown != Shown.VERDICT or text.are_few(boards)
+    full = shown != Shown.VERDICT or text.shows_blocks(boards)
     sys.stderr.writelines(f"{line}\n" for line in closing_lines(boards, again, formats, full=full))

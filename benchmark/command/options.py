@@ -9,13 +9,16 @@ from typing import NoReturn
 
 from attrobust import __version__
 from attrobust.benchmark.store.schema import INTERVALS
-from attrobust.naming.suggest import RENAMED
+from attrobust.naming.suggest import RENAMED, did_you_mean
 from attrobust.types import UsageError
 
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
-FORMATS = ("csv", "latex", "markdown", "html")
+FORMATS = ("csv", "latex", "markdown", "html", "wide", "json", "bibtex")
 BY_DEFAULT = ",".join(FORMATS[:3])
-EXPORTED = f"tables to write, of {', '.join(FORMATS)}; html is a page for the browser (default: {BY_DEFAULT})"
+EXPORTED = (
+    f"tables to write, of {', '.join(FORMATS)}; html is a page for the browser, wide a CSV with a line for each row, "
+    f"bibtex the papers, which latex writes too (default: {BY_DEFAULT})"
+)
 FULL = "print the blocks of every explainer and attack behind the verdict, see docs/reading-the-table.md"
 SPEC = re.compile(r"[^-].*:.+=.+")
 """An argument that looks like a spec: left over where a shell has expanded unquoted braces."""
@@ -204,11 +207,17 @@ def positive(text: str) -> int:
 
 
 def formats_of(text: str) -> list[str]:
-    """The export formats in a comma-separated list; raises UsageError for an unknown one or one named twice."""
+    """The export formats in a comma-separated list, with the papers of LaTeX tables.
+
+    Raises:
+        UsageError: an unknown one, or one named twice.
+    """
     names = text.split(",")
     for name in names:
         if name not in FORMATS:
-            raise UsageError(f"--export: unknown format {name!r}; use {', '.join(FORMATS)}")
+            raise UsageError(
+                f"--export: unknown format {name!r}.{did_you_mean(name, FORMATS)} Use {', '.join(FORMATS)}"
+            )
     if len(set(names)) < len(names):
         raise UsageError(f"--export {text!r} names a format twice")
-    return names
+    return [*names, "bibtex"] if "latex" in names and "bibtex" not in names else names

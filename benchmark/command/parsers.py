@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from attrobust.benchmark.command.options import BY_DEFAULT, EXPORTED, FULL, Parser, positive, some_path
+from attrobust.benchmark.report.view.style import INTERVALS as INTERVAL_STYLES
 from attrobust.benchmark.store.schema import INTERVALS
 
 
@@ -16,13 +17,16 @@ def report_parser() -> Parser:
     parser.add_argument(
         "runs",
         nargs="+",
-        type=some_path,
-        metavar="RUN",
-        help="folders of runs with the same protocol, or of all shards of a run",
+        metavar="RUN|NAME=RUN",
+        help="folders of runs with the same protocol, or of all shards of a run; named, they may also differ in "
+        "radius, model and dataset",
     )
     parser.add_argument("--export", default=BY_DEFAULT, metavar="FORMATS", help=EXPORTED)
     parser.add_argument(
-        "--out", type=some_path, metavar="DIR", help="where to write (default: the run itself, where there is one)"
+        "--out",
+        type=some_path,
+        metavar="DIR",
+        help="where to write (default: the run itself, where there is one; of a view RUN/views/NAME)",
     )
     parser.add_argument("--interval", choices=INTERVALS, help="over images (default: the run's)")
     parser.add_argument(
@@ -37,7 +41,29 @@ def report_parser() -> Parser:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the verdict")
     parser.add_argument("--full", action="store_true", help=FULL)
+    _add_view(parser)
     return parser
+
+
+def _add_view(parser: Parser) -> None:
+    """The options of a part of a table, or of another form of it."""
+    view = parser.add_argument_group("views", "A part of a table, or another form of it (see docs/tables.md).")
+    add = view.add_argument
+    add("--rows", default="", metavar="NAMES", help="rows, in this order")
+    add("--explainers", default="", metavar="NAMES", help="blocks, in this order")
+    add("--attacks", default="", metavar="NAMES", help="blocks, in this order")
+    add("--metrics", default="", metavar="NAMES", help="columns, in this order, beside accuracies")
+    add("--columns", default="", metavar="TITLES", help="columns, in this order, accuracies among them")
+    add("--subset", default="", choices=("all", "common"), help="of the images (default: both)")
+    add("--digits", default="", metavar="N,COLUMN=N", help="after the decimal point, of all columns or of one")
+    add("--intervals", choices=INTERVAL_STYLES, help="[low, high], ± the larger side, or none (default: small)")
+    add("--second-best", action="store_true", help="the LaTeX underlines the next rank after the best")
+    add("--transpose", action="store_true", help="methods are columns of the LaTeX")
+    add("--rename", action="append", default=[], metavar="OLD=NEW", help="of a row, explainer, attack or metric")
+    add("--two-column", action="store_true", help="the LaTeX is for an article of two columns")
+    add("--label", default="", metavar="LABEL", help="of the LaTeX (default: made of the run)")
+    add("--caption", default="", metavar="LATEX", help="of the LaTeX; what it said stands below the table then")
+    add("--name", default="", metavar="NAME", help="of the view (default: made of these options)")
 
 
 def figures_parser() -> Parser:

@@ -94,7 +94,7 @@ class Table:
     def add(self, place: Place, metrics: Sequence[Metric], entries: Sequence[Entries]) -> None:
         """Take in the entries of every metric of a group."""
         lines = [
-            _line(network, place, [found.numbers[index] for found in entries])
+            line_of(network, place, [found.numbers[index] for found in entries])
             for index, network in enumerate(self._networks)
         ]
         self._tested += [found.tested for found in entries]
@@ -178,9 +178,10 @@ class Table:
         return [estimate or next(found) for estimate in known]
 
 
-def _line(network: Network, place: Place, numbers: Sequence[Number]) -> Line:
+def line_of(network: Network, place: Place, numbers: Sequence[Number]) -> Line:
+    """A row of a group."""
     return Line(
-        label=network.subject.label,
+        label=network.label,
         seed=network.subject.seed,
         sha256=network.subject.sha256,
         method=network.method,

@@ -18,6 +18,7 @@ from attrobust.benchmark.report.ranking import competing, methods_of
 from attrobust.benchmark.report.records import Network, Place, Run
 from attrobust.benchmark.report.shards import wholes
 from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard
+from attrobust.benchmark.report.view.keep import EVERYTHING, Keep
 from attrobust.benchmark.report.worst import Pool, label_of, with_flags
 from attrobust.benchmark.store.schema import SCOPES, How
 from attrobust.benchmark.store.store import Store
@@ -26,7 +27,7 @@ from attrobust.naming.validate import as_json
 from attrobust.types import Scope, UsageError
 
 
-def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
+def build(stores: Sequence[Store], how: How = "percentile", keep: Keep = EVERYTHING) -> Leaderboard:
     """The leaderboard of one run, or of several with the same protocol, images, threat, columns and code.
 
     A network that several runs evaluated stands in it once.
@@ -34,29 +35,36 @@ def build(stores: Sequence[Store], how: How = "percentile") -> Leaderboard:
     Args:
         stores: of the runs, or of all shards of a run.
         how: intervals over images are computed.
+        keep: what is shown and ranked.
 
     Raises:
         UsageError: no run there, rows missing, or runs that do not compare.
         IncompleteError: some shards of a run are missing.
     """
-    runs, rows, subsets = read(stores)
-    first = runs[0]
-    groups, worst = _groups(rows, first, subsets, how)
+    runs, known, subsets = read(stores)
+    first, rows = runs[0], keep.networks(known)
+    groups, worst = _groups(rows, first, subsets, how, keep)
+    if not groups and keep != EVERYTHING:
+        raise UsageError(
+            f"nothing of {first.folder} is left to show; name a metric that its explainers and attacks have"
+        )
     if not groups:
         raise UsageError(f"{first.folder}/run.json has no columns; run the benchmark again")
     choices = {fingerprint(as_json(choice)): choice for run in runs for choice in run.plan.choices}
-    return Leaderboard(
+    board = Leaderboard(
         comparison=first.plan.comparison,
         accuracies=tuple(first.accuracies),
         groups=tuple(groups),
         worst=tuple(worst),
         common=int(subsets[COMMON].sum()),
-        at_chance=sum(row.chance is not None for row in rows),
+        at_chance=sum(row.chance is not None for row in known),
         interval=how,
         choices=tuple(choices.values()),
         audited=all(row.audited for row in rows),
+        has_verdict=keep.has_verdict(item.label for item in first.plan.attacks),
         stores=tuple(stores),
     )
+    return keep.with_accuracies(board)
 
 
 def read(stores: Sequence[Store]) -> tuple[list[Run], list[Network], dict[str, Booleans]]:
@@ -67,14 +75,21 @@ def read(stores: Sequence[Store]) -> tuple[list[Run], list[Network], dict[str, B
     """
     runs = [Run(whole) for whole in wholes(stores)]
     images = runs[0].images
-    networks: dict[str, tuple[Run, int]] = {}
+    found: dict[str, list[tuple[Run, int]]] = {}
     for run in runs:
         for position, subject in enumerate(run.plan.subjects):
-            networks.setdefault(subject.key, (run, position))
-    rows = _in_order([Network(run, position) for run, position in networks.values()])
+            found.setdefault(subject.key, []).append((run, position))
+    names = [*dict.fromkeys(run.version for run in runs)]
+    rows = _in_order([Network(*places[0], _version([run for run, _ in places], names)) for places in found.values()])
     known = [row.correct for row in rows if row.correct is not None and not (row.baseline or row.chance)]
     common = np.logical_and.reduce(known) if known else np.zeros(images, dtype=np.bool_)
     return runs, rows, {ALL: np.ones(images, dtype=np.bool_), COMMON: common}
+
+
+def _version(runs: Sequence[Run], names: Sequence[str]) -> str:
+    """Which versions evaluated a network; empty where all did."""
+    found = [name for name in names if name in {run.version for run in runs}]
+    return "" if len(found) == len(names) else " and ".join(found)
 
 
 def _in_order(networks: Sequence[Network]) -> list[Network]:
@@ -85,29 +100,28 @@ def _in_order(networks: Sequence[Network]) -> list[Network]:
 
 
 def _groups(
-    networks: Sequence[Network], run: Run, subsets: Mapping[str, Booleans], how: How
+    networks: Sequence[Network], run: Run, subsets: Mapping[str, Booleans], how: How, keep: Keep
 ) -> tuple[list[Group], list[Group]]:
     """All groups, of a table for each subset, and the worst cases, which are a table of their own.
 
     Scores are in memory for one group, for the worst of its explainer and for those it should beat.
     """
     methods = methods_of(networks)
-    ranks = accuracy_ranks(networks, competing(networks, methods), run)
+    ranks = accuracy_ranks(networks, competing(networks, methods), run.accuracies, keep)
     *tables, worst = (
         Table(networks, methods, run, subset, mask, how, ranks)
-        for subset, mask in (*subsets.items(), (ALL, subsets[ALL]))
+        for subset, mask in (*keep.subsets(subsets).items(), (ALL, subsets[ALL]))
     )
-    units = [
-        list(unit) for _, unit in itertools.groupby(places_of(run), key=lambda place: (place.scope, place.explainer))
-    ]
+    places = [place for place in keep.places(places_of(run)) if keep.columns(run.of(place.scope))]
+    units = [list(unit) for _, unit in itertools.groupby(places, key=lambda place: (place.scope, place.explainer))]
     scores = run.images * len(networks) * sum(len(run.of(place.scope)) for unit in units for place in unit)
-    find = functools.partial(_entries, tables, worst, networks, run)
+    find = functools.partial(_entries, tables, worst, networks, run, keep)
     for unit, (found, pooled) in zip(units, each(find, units, scores=scores, words="tables"), strict=True):
         for place, of_tables in zip(unit, found, strict=True):
             for table, entries in zip(tables, of_tables, strict=False):
-                table.add(place, run.of(place.scope), entries)
+                table.add(place, keep.columns(run.of(place.scope)), entries)
         if pooled:
-            worst.add(_worst_place(unit[0].explainer, len(unit)), run.of("attack"), pooled)
+            worst.add(_worst_place(unit[0].explainer, len(unit)), keep.columns(run.of("attack")), pooled)
     groups = [group for table in tables for group in table.groups()]
     return groups, [with_flags(group, _under_attack(groups, group.explainer)) for group in worst.groups()]
 
@@ -117,14 +131,15 @@ def _under_attack(groups: Sequence[Group], explainer: str) -> list[Group]:
 
 
 def _entries(
-    tables: Sequence[Table], worst: Table, networks: Sequence[Network], run: Run, unit: Sequence[Place]
+    tables: Sequence[Table], worst: Table, networks: Sequence[Network], run: Run, keep: Keep, unit: Sequence[Place]
 ) -> tuple[list[list[list[Entries]]], list[Entries]]:
     """For every place of an explainer what each table says in it; and the worst case of several attacks."""
     rivals = {label for place in unit for _, label in run.yardsticks.get(place.attack, [])}
     known: dict[str, Cells] = {}
     entries = []
-    metrics = run.of(unit[0].scope)
-    pool = Pool(networks, unit[0].explainer, metrics) if unit[0].scope == "attack" and len(unit) > 1 else None
+    metrics = keep.columns(run.of(unit[0].scope))
+    pools = unit[0].scope == "attack" and len(unit) > 1 and keep.has_worst(item.label for item in run.plan.attacks)
+    pool = Pool(networks, unit[0].explainer, metrics) if pools else None
     for place in unit:
         for label in dict.fromkeys([place.attack, *(label for _, label in run.yardsticks.get(place.attack, []))]):
             if label not in known:

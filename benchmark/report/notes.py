@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attrobust.benchmark.report.choices import note
-from attrobust.benchmark.report.table import ALL, Leaderboard
+from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.report.words import name
 from attrobust.benchmark.store.rows import Contest
 
@@ -20,7 +20,7 @@ def all_notes(boards: Sequence[Leaderboard], *, flags: bool = True, choices: boo
 
 
 def notes(board: Leaderboard) -> list[str]:
-    """One line for every flag, and for every cell in which attacks broke the rules, over all images."""
+    """One line for every flag, and for every cell in which attacks broke the rules, over all images of the table."""
     found = []
     for line in board.groups[0].lines:
         if line.chance:
@@ -28,7 +28,7 @@ def notes(board: Leaderboard) -> list[str]:
         for metric, number in zip(board.accuracies, line.accuracies, strict=True):
             if number.estimate and number.feasible is not None and number.feasible < number.estimate.n:
                 found.append(_broken(f"{name(line, board)}, {metric.attack}", number.feasible, number.estimate.n))
-    for group in board.subset(ALL, "attack"):
+    for group in board.subset(board.first_subset, "attack"):
         for line in group.lines:
             shown = name(line, board)
             where = f"{shown}, {group.title}"

@@ -63,7 +63,7 @@ class Run:
         if robust := self.plan.accuracy_attack:
             self.accuracies.append(Metric.of(robust.metric, attack=robust.label))
         self.yardsticks = {item.label: yardsticks(item, self.plan.attacks) for item in self.plan.attacks}
-        self.folder = whole.parts[0][0].folder
+        self.folder, self.version = whole.parts[0][0].folder, whole.parts[0][0].version
         self._rows: dict[Address, tuple[Row, Store]] = {}
         for store, entries in whole.parts:
             rows = standing(store.rows())
@@ -102,13 +102,20 @@ def _estimate(row: ScoredRow) -> Estimate:
 
 
 class Network:
-    """One network of a run, with its clean accuracy."""
+    """One network of a run, with its clean accuracy.
 
-    def __init__(self, run: Run, position: int) -> None:
+    Args:
+        run: that evaluated it.
+        position: among the subjects of the run.
+        version: of the run, where other runs beside it have another network in its place; else empty.
+    """
+
+    def __init__(self, run: Run, position: int, version: str = "") -> None:
         self._run, self._position = run, position
         self.subject = run.plan.subjects[position]
+        self.label = f"{self.subject.label} ({version})" if version else self.subject.label
         self.baseline = self.subject.baseline
-        self.method = self.subject.kind
+        self.method = f"{self.subject.kind} {version}".rstrip()
         self.folder = run.folder
         self.passes = None if self.baseline else (run.plan.passes or {}).get(self.subject.label)
         self.origin = origin_of(self.subject)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.shards import IncompleteError
 from attrobust.benchmark.report.table import Leaderboard
+from attrobust.benchmark.report.view.keep import EVERYTHING, Keep
 from attrobust.benchmark.report.write import FORMATS, says_the_same
 from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.store.store import Store
@@ -91,6 +92,11 @@ def incomplete(groups: Sequence[Together]) -> str:
     return f"{', '.join(found)}; {f'go on with: {commands}' if commands else AGAIN}"
 
 
+def whole(tables: Sequence[Sequence[Store]]) -> Sequence[Keep]:
+    """All of every table."""
+    return [EVERYTHING] * len(tables)
+
+
 def by_table(groups: Sequence[Together]) -> dict[str, list[Together]]:
     """The finished runs of each table, by what tells it from the others."""
     tables: dict[str, list[Together]] = {}
@@ -100,13 +106,27 @@ def by_table(groups: Sequence[Together]) -> dict[str, list[Together]]:
     return tables
 
 
-def boards_of(groups: Sequence[Together], interval: How) -> list[Leaderboard]:
-    """Every table that groups have rows of; raises as ``build`` does, with what is missing of all."""
+def boards_of(
+    groups: Sequence[Together],
+    interval: How,
+    keeps: Callable[[Sequence[Sequence[Store]]], Sequence[Keep | None]] = whole,
+) -> list[Leaderboard]:
+    """Every table that groups have rows of; raises as ``build`` does, with what is missing of all.
+
+    Args:
+        groups: the runs.
+        interval: over images.
+        keeps: from the runs of every table what is shown of it, None for a table that is left out.
+    """
     boards, missing = [], []
-    for where, found in by_table(groups).items():
+    tables = by_table(groups)
+    shown = keeps([[store for group in found for store in group.stores] for found in tables.values()])
+    for (where, found), keep in zip(tables.items(), shown, strict=True):
+        if keep is None:
+            continue
         part = " and ".join(group.part for group in found)
         try:
-            board = build([store for group in found for store in group.stores], interval)
+            board = build([store for group in found for store in group.stores], interval, keep)
             boards.append(dataclasses.replace(board, where=where, part=part))
         except IncompleteError as error:
             missing.append(f"{where}: {error}" if where else str(error))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from attrobust.benchmark.report.training import Origin
+from attrobust.benchmark.report.view.style import DEFAULT, Style
 from attrobust.benchmark.statistics import Estimate, OverSeeds, Spread
 from attrobust.benchmark.store.choice import Choice
 from attrobust.benchmark.store.plan import Comparison
@@ -131,11 +132,10 @@ class Mean:
     """One method over its training seeds, in one group.
 
     Attributes:
-        label, method: see ``Line``.
+        label, method, origin: see ``Line``.
         seeds: how many.
         accuracies, numbers: mean and standard error over the seeds of means over images; None where a seed failed.
         ranks: for each of ``numbers``, see ``Number.rank``; the lines of the seeds themselves have none.
-        origin: see ``Line``.
         flags: of seeds that do no better than guessing; the method then has no ranks.
         accuracy_ranks: for each of ``accuracies``.
         passes: see ``Line``.
@@ -158,13 +158,12 @@ class Group:
     """Rows that compare: one explainer under one attack, one explainer alone or the networks, over a subset of images.
 
     Attributes:
-        subset: of the images.
-        images: how many.
+        subset, images: of the images, and how many.
         scope: what its metrics belong to.
-        explainer, attack: as typed; empty where there is none.
-        metrics: its columns.
-        lines: its rows.
+        explainer, attack: as typed, or as a view calls them; empty where there is none.
+        metrics, lines: its columns and rows.
         means: of the methods with several training seeds.
+        typed: explainer and attack as typed, where a view calls them otherwise.
     """
 
     subset: str
@@ -175,6 +174,12 @@ class Group:
     metrics: tuple[Metric, ...]
     lines: tuple[Line, ...]
     means: tuple[Mean, ...] = ()
+    typed: tuple[str, str] | None = None
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """Explainer and attack as the run has them."""
+        return self.typed or (self.explainer, self.attack)
 
     @property
     def title(self) -> str:
@@ -201,6 +206,8 @@ class Leaderboard:
         audited: whether every network and explainer was tried out for flags.
         part: of the protocol that it is of, or several; empty where the protocol has no parts.
         where: of a table beside others, what it is about, e.g. ``eps 2/255``; empty where it stands alone.
+        style: how its numbers are written.
+        has_verdict: whether a verdict counts all of its columns; not where a view leaves some out.
         stores: of the runs that it was built from, for what is said beside its numbers.
         said: names of rows once they are found, see ``words``.
     """
@@ -216,8 +223,15 @@ class Leaderboard:
     audited: bool = True
     part: str = ""
     where: str = ""
+    style: Style = DEFAULT
+    has_verdict: bool = True
     stores: tuple[Store, ...] = field(default=(), repr=False, compare=False)
     said: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def first_subset(self) -> str:
+        """All images, unless a view shows another subset alone."""
+        return self.groups[0].subset
 
     def subset(self, name: str, scope: TableScope | None = None) -> list[Group]:
         """The groups over one subset, of one scope where one is given."""
@@ -230,10 +244,10 @@ class Leaderboard:
         others = {line.sha256 for line in first.lines if not line.baseline}
         return replace(
             first,
-            subset=ALL,
             scope="accuracy",
             explainer="",
             attack="",
+            typed=None,
             metrics=self.accuracies,
             lines=tuple(
                 replace(line, numbers=line.accuracies)
@@ -254,11 +268,12 @@ Shown = tuple[Leaderboard, Group]
 def beside(boards: Sequence[Leaderboard], subset: str, scope: TableScope | None = None) -> list[Shown]:
     """The groups of tables: of each explainer and attack those of all tables that have it, one by one.
 
-    Over all images accuracies and worst cases come first.
+    Accuracies, where there are any, and worst cases come first, over all images or over a subset that is shown alone.
     """
     together: dict[tuple[TableScope, str, str], list[Shown]] = {}
     for board in boards:
-        first = (board.accuracy, *board.worst) if subset == ALL else ()
+        accuracies = (board.accuracy,) if board.accuracies else ()
+        first = (*accuracies, *board.worst) if subset == board.first_subset else ()
         for group in (*(item for item in first if scope in (None, item.scope)), *board.subset(subset, scope)):
             together.setdefault((group.scope, group.explainer, group.attack), []).append((board, group))
     # The sort is stable: within a scope the order is that of the first table, then of those that add to it.

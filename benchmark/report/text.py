@@ -26,12 +26,14 @@ from attrobust.benchmark.report.verdict.columns import columns_of
 from attrobust.benchmark.report.verdict.legend import reading
 from attrobust.benchmark.report.verdict.sentence import sentence
 from attrobust.benchmark.report.verdict.terminal import ARROWS, NARROWEST, WIDEST, verdicts, wrapped
-from attrobust.benchmark.report.verdict.view import verdict_of
+from attrobust.benchmark.report.verdict.view import verdict_of, with_verdict
+from attrobust.benchmark.report.view.style import Intervals
 from attrobust.benchmark.report.words import (
     CONTESTED,
     SPREAD,
     caption,
     header,
+    interval_text,
     left_out,
     legend,
     name,
@@ -49,17 +51,18 @@ NOTES = 3
 
 
 def terminal(*boards: Leaderboard, full: bool = False, columns: int = WIDEST) -> str:
-    """The verdict; behind it, where that is asked for or there are few, the blocks of the table over all images.
+    """The verdict; behind it, where ``shows_blocks`` or that is asked for, the blocks of the table over all images.
 
-    There is a block for each explainer and attack; ``*`` marks the best and its ties.
+    There is a block for each explainer and attack; ``*`` marks the best and its ties. Where another subset of the
+    images is shown alone, blocks are of that.
 
     Args:
         boards: one, or several, whose blocks of the same columns stand beside each other.
         full: whether all blocks are printed, however many there are.
         columns: of the terminal.
     """
-    parts = [*verdicts(boards, columns), ""]
-    if full or are_few(boards):
+    parts = [*verdicts(boards, columns), ""] if with_verdict(boards) else []
+    if full or shows_blocks(boards):
         return "\n".join([*parts, *_whole(boards)]) + "\n"
     flags, choices = all_notes(boards, choices=False), all_notes(boards, flags=False)
     shown = [*(f"! {line}" for line in flags[:NOTES]), *choices, caption(*boards)]
@@ -69,19 +72,19 @@ def terminal(*boards: Leaderboard, full: bool = False, columns: int = WIDEST) ->
     return "\n".join([*parts, *(line for text in shown for line in wrapped(text, width))]) + "\n"
 
 
-def are_few(boards: Sequence[Leaderboard]) -> bool:
-    """Whether there are so few blocks that all are printed without being asked for."""
-    return sum(len(board.subset(ALL)) for board in boards) <= FEW
+def shows_blocks(boards: Sequence[Leaderboard]) -> bool:
+    """Whether all blocks are printed without being asked for: there are few, or they are of a view."""
+    return any(board.style.is_view for board in boards) or sum(len(board.subset(ALL)) for board in boards) <= FEW
 
 
 def _whole(boards: Sequence[Leaderboard]) -> list[str]:
     """Lines of all blocks over all images, and what has to be known beside them."""
     parts = [caption(*boards), legend(*boards)]
     for scope in TABLE_SCOPES:
-        for shown in by_columns(beside(boards, ALL, scope)):
+        for shown in by_columns(beside(boards, boards[0].first_subset, scope)):
             parts += ["", *_blocks(shown)]
     parts += ["", *(f"! {line}" for line in all_notes(boards, choices=False)), *all_notes(boards, flags=False)]
-    return [*parts, *told(boards, _others)]
+    return [*parts, *filter(None, told(boards, _others))]
 
 
 def _blocks(shown: Sequence[Shown]) -> list[str]:
@@ -97,6 +100,8 @@ def _blocks(shown: Sequence[Shown]) -> list[str]:
 
 
 def _others(board: Leaderboard) -> str:
+    if len({group.subset for group in board.groups}) == 1:
+        return ""
     right = f"every evaluated network gets right{left_out(board)}"
     return f"The other tables also show the {board.common} images that {right}."
 
@@ -114,7 +119,7 @@ def markdown(*boards: Leaderboard) -> str:
                 "",
                 *_table(_head(group.metrics), rows),
             ]
-    parts += [f"## {SPREAD}", ""]
+    parts += [f"## {SPREAD}", ""] if beside(boards, ALL) else []
     for board, group in beside(boards, ALL):
         if group.scope != "accuracy":
             parts += [f"### {_escape(board.title(group))}", "", *_table(_head(group.metrics), _spreads(board, group))]
@@ -125,6 +130,8 @@ def markdown(*boards: Leaderboard) -> str:
 
 def _verdicts(boards: Sequence[Leaderboard]) -> list[str]:
     """The verdict of each leaderboard in Markdown."""
+    if not (boards := with_verdict(boards)):
+        return []
     found = [verdict_of(board) for board in boards]
     parts = ["## Verdict", ""]
     for verdict in found:
@@ -145,7 +152,7 @@ def _head(metrics: Sequence[Metric]) -> list[str]:
 
 
 def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str]) -> Cells:
-    return printed_rows(board, group, partial(_entry, mark), partial(_over_seeds, mark))
+    return printed_rows(board, group, partial(_entry, mark, board.style.intervals), partial(_over_seeds, mark))
 
 
 def _spreads(board: Leaderboard, group: Group) -> Cells:
@@ -161,7 +168,7 @@ def _spreads(board: Leaderboard, group: Group) -> Cells:
     return rows
 
 
-def _entry(mark: Callable[[str], str], metric: Metric, number: Number) -> str:
+def _entry(mark: Callable[[str], str], intervals: Intervals, metric: Metric, number: Number) -> str:
     estimate = number.estimate
     if estimate is None:
         return "failed"
@@ -170,8 +177,7 @@ def _entry(mark: Callable[[str], str], metric: Metric, number: Number) -> str:
     mean = metric.text(estimate.mean)
     flag = (" !" if number.flags else "") + (f" {CONTESTED}" if number.contests else "")
     missing = f" ({estimate.n - estimate.defined} undefined)" if estimate.defined < estimate.n else ""
-    low, high = metric.text(estimate.low), metric.text(estimate.high)
-    interval = f" [{low}, {high}]" if low else ""
+    interval = f" {interval_text(metric, estimate, intervals)}".rstrip()
     return (mark(mean) if number.best else mean) + interval + missing + flag
 
 

@@ -6,9 +6,17 @@ from collections.abc import Callable, Sequence
 
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric
 from attrobust.benchmark.report.training import CHECKPOINT, DIGITS, MODEL, RECIPE, trainings
+from attrobust.benchmark.report.view.style import Intervals
+from attrobust.benchmark.statistics import Estimate
 from attrobust.benchmark.store.schema import How
 
 INTERVALS: dict[How, str] = {"percentile": "bootstrap", "bca": "BCa bootstrap"}
+BESIDE: dict[Intervals, str] = {
+    "small": " with its 95 % {} interval",
+    "pm": " ± the larger distance from it to an end of its 95 % {} interval",
+    "none": "",
+}
+"""What stands beside a number."""
 SEEDS = "; of several training seeds the mean and ± its standard error over the seeds"
 MODIFIED = " (modified: "
 CONTESTED = "†"
@@ -71,7 +79,8 @@ def legend(*boards: Leaderboard) -> str:
     """How to read the numbers."""
     board = boards[0]
     attacks = dict.fromkeys(item.attack for each in boards for item in each.accuracies if item.attack)
-    under = [f", under {attack} on the attacked images" for attack in attacks]
+    under = "".join(f", under {attack} on the attacked images" for attack in attacks)
+    accuracy = f"; accuracy is on the whole test split{under}" if board.accuracies else ""
     seeds = SEEDS if any(item.groups[0].means for item in boards) else ""
     marked = "marked entries are the best and those that no other can be told apart from and above"
     each = ", of each by itself" if len(boards) > 1 else ""
@@ -80,11 +89,22 @@ def legend(*boards: Leaderboard) -> str:
         if any_contested(boards)
         else ""
     )
+    interval = BESIDE[board.style.intervals].format(INTERVALS[board.interval])
     return (
-        f"Mean over images with its 95 % {INTERVALS[board.interval]} interval{seeds}; accuracy is on the whole test "
-        f"split{''.join(under)}; {marked} (paired over images, false discoveries held at 5 % over the table{each}). "
+        f"Mean over images{interval}{seeds}{accuracy}; {marked} (paired over images, false discoveries held at 5 % "
+        f"over the table{each}). "
         f"An exclamation mark is a flag: see the notes.{contested}"
     )
+
+
+def interval_text(metric: Metric, estimate: Estimate, intervals: Intervals) -> str:
+    """What stands beside a mean of its interval: ``[58.0, 64.1]``, ``± 3.2`` or nothing."""
+    low, high = metric.text(estimate.low), metric.text(estimate.high)
+    if not low or intervals == "none":
+        return ""
+    if intervals == "pm":
+        return f"± {metric.text(max(estimate.mean - estimate.low, estimate.high - estimate.mean))}"
+    return f"[{low}, {high}]"
 
 
 def any_contested(boards: Sequence[Leaderboard]) -> bool:

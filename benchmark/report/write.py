@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrobust.benchmark.report import csv, latex, text
+from attrobust.benchmark.report.bibliography import render as bibliography
 from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
 from attrobust.benchmark.report.page.pictures import without_pictures
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Metric
@@ -28,12 +29,11 @@ def page(*boards: Leaderboard) -> str:
     return render(*boards)
 
 
-FORMATS: dict[str, tuple[str, Callable[..., str]]] = {
-    "csv": ("csv", csv.render),
-    "latex": ("tex", latex.render),
-    "markdown": ("md", text.markdown),
-    "html": ("html", page),
-}
+def wide_csv(*boards: Leaderboard) -> str:
+    """See ``report.wide``, which imports pandas."""
+    from attrobust.benchmark.report.wide import render
+
+    return render(*boards)
 
 
 def write(boards: Sequence[Leaderboard], folder: Path, formats: Sequence[str]) -> list[Path]:
@@ -88,7 +88,7 @@ def _whole(board: Leaderboard) -> Json:
         "comparison": plain(board.comparison),
         "interval": board.interval,
         "choices": [plain(choice.settled()) for choice in board.choices],
-        "verdict": _verdict(board),
+        "verdict": _verdict(board) if board.has_verdict else None,
         "rows": rows,
         "over_seeds": over_seeds,
     }
@@ -176,3 +176,15 @@ def _over_seeds(entry: MeanEntry) -> Json:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+FORMATS: dict[str, tuple[str, Callable[..., str]]] = {
+    "csv": ("csv", csv.render),
+    "latex": ("tex", latex.render),
+    "markdown": ("md", text.markdown),
+    "html": ("html", page),
+    "wide": ("wide.csv", wide_csv),
+    "json": ("json", as_json),
+    "bibtex": ("bib", bibliography.render),
+}
+"""Of tables: by name the suffix of the file, and what writes it."""

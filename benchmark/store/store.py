@@ -40,14 +40,15 @@ class Store:
 
     Args:
         folder: made on first write.
+        version: what tables call the run, where they show it beside others; empty for no name.
 
     Attributes:
-        folder: as above.
+        folder, version: as above.
         scores: the files of per-image scores.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, version: str = "") -> None:
+        self.folder, self.version = folder, version
         self.scores = ScoreFiles(folder)
 
     @property

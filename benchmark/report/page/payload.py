@@ -113,8 +113,8 @@ def _add(found: Payload, board: Leaderboard) -> None:
             replace(mean, numbers=(mean.accuracies[index],), ranks=(mean.accuracy_ranks[index],))
             for mean in first.means
         ]
-        group = replace(first, subset="", explainer="", attack=metric.attack, metrics=(metric,), lines=tuple(lines))
-        group = replace(group, means=tuple(averages))
+        group = replace(first, subset="", explainer="", attack=metric.attack, typed=None, lines=tuple(lines))
+        group = replace(group, metrics=(metric,), means=tuple(averages))
         _add_group(found, board, group, ordered, keys, means, np.zeros(0, dtype=np.intp))
     for key, cost in zip([*keys, *means], training_numbers(board, costs), strict=True) if costs else ():
         if cost:
@@ -145,7 +145,7 @@ def _add_group(
     column: Sequence[Evidence] = ()
     others = board.accuracies if group.metrics[0].scope == "accuracy" else group.metrics
     for index, metric in enumerate(group.metrics):
-        column = evidence_of(networks, (group.explainer, group.attack), metric, kept)
+        column = evidence_of(networks, group.address, metric, kept)
         shown = range_of(column, metric)
         at = len(found.columns)
         found.columns.append(_column(board, group, metric, others, column[0].row, shown))

@@ -18,7 +18,7 @@ from attrobust.benchmark.report.table import ALL, Leaderboard
 from attrobust.benchmark.report.verdict.legend import reading
 from attrobust.benchmark.report.verdict.page import sections
 from attrobust.benchmark.report.verdict.terminal import ARROWS
-from attrobust.benchmark.report.verdict.view import verdict_of
+from attrobust.benchmark.report.verdict.view import verdict_of, with_verdict
 from attrobust.benchmark.report.words import caption, left_out, legend, protocols
 
 HERE = Path(__file__).parent
@@ -41,13 +41,13 @@ def render(*boards: Leaderboard) -> str:
     style = _joined("style", STYLES, "css")
     script = f'(() => {{\n"use strict";\n{_joined("script", SCRIPTS, "js")}}})();\n'
     data = payload(boards) | {"subsets": dict(subset_words(boards))}
-    shown = pictures(boards, data)
+    shown, judged = pictures(boards, data), with_verdict(boards)
     return environment.get_template("page.html").render(
         title=protocols(boards),
         caption=caption(*boards),
         legend=legend(*boards),
-        verdicts=sections(boards, ARROWS),
-        reading=reading(boards, [verdict_of(board) for board in boards]),
+        verdicts=sections(judged, ARROWS),
+        reading=reading(judged, [verdict_of(board) for board in judged]) if judged else "",
         notes=all_notes(boards),
         style=Markup(style),
         script=Markup(script),

@@ -5,17 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from attrobust.benchmark.report.table import ALL, Leaderboard, Line, Number
+from attrobust.benchmark.report.table import Leaderboard, Line, Number
 
 
 def closing_lines(
     boards: Sequence[Leaderboard], runs: Sequence[str], formats: Sequence[str], *, full: bool
 ) -> list[str]:
-    """Three lines.
+    """Two lines, and a third where something is left to type.
 
     Args:
         boards: of what was printed.
-        runs: arguments with which ``report`` shows them again.
+        runs: arguments with which ``report`` shows them again; none for a view.
         formats: that were written.
         full: whether all blocks were printed.
     """
@@ -26,14 +26,16 @@ def closing_lines(
     again = "the command of the run tries them again"
     more = ["--full"] if not full else ["--export", "html"] if "html" not in formats else []
     words = ["run_benchmark.py", *(["report", *runs, *more] if more else ["figures", *runs])]
+    # Figures know no names of versions.
+    ends = not runs or (not more and any(store.version for board in boards for store in board.stores))
     return [
         f"flags: {', '.join(flagged)} ({', '.join(names)})" if flagged else "flags: none",
         f"failed: {len(lost)} numbers, of {', '.join(dict.fromkeys(lost))}; {again}" if lost else "failed: none",
-        f"next: {shlex.join(words)}",
+        *([] if ends else [f"next: {shlex.join(words)}"]),
     ]
 
 
 def _numbers(board: Leaderboard) -> Iterator[tuple[Line, Number]]:
     """Every number that was measured, once."""
-    for group in (board.accuracy, *board.subset(ALL)):
+    for group in (board.accuracy, *board.subset(board.first_subset)):
         yield from ((line, number) for line in group.lines for number in line.numbers)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.report.verdict.columns import columns_of
 from attrobust.benchmark.report.verdict.sentence import sentence
-from attrobust.benchmark.report.verdict.view import Value, verdict_of
+from attrobust.benchmark.report.verdict.view import Value, verdict_of, with_verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +46,9 @@ class Section:
 
 
 def sections(boards: Sequence[Leaderboard], arrows: dict[bool, str]) -> list[Section]:
-    """One for each leaderboard."""
+    """One for each leaderboard that has a verdict."""
     found = []
-    for verdict in map(verdict_of, boards):
+    for verdict in map(verdict_of, with_verdict(boards)):
         columns = columns_of(verdict)
         cells = [[_cell(cell) for cell in column.cells] for column in columns]
         found.append(

@@ -12,7 +12,7 @@ from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.report.verdict.columns import columns_of
 from attrobust.benchmark.report.verdict.legend import reading
 from attrobust.benchmark.report.verdict.sentence import sentence
-from attrobust.benchmark.report.verdict.view import Verdict, verdict_of
+from attrobust.benchmark.report.verdict.view import Verdict, verdict_of, with_verdict
 
 WIDEST, NARROWEST = 100, 40
 """Columns that a block may have, whatever the terminal has."""
@@ -50,10 +50,11 @@ def verdicts(boards: Sequence[Leaderboard], columns: int) -> list[str]:
     """The lines of the verdict of each leaderboard, and how to read them.
 
     Args:
-        boards: one, or several that cannot be pooled.
+        boards: one, or several that cannot be pooled, at least one with a verdict.
         columns: of the terminal.
     """
     width = max(NARROWEST, min(WIDEST, columns))
+    boards = with_verdict(boards)
     found = [verdict_of(board) for board in boards]
     lines: list[str] = []
     for verdict in found:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Mean, Metric, Number
 from attrobust.benchmark.report.verdict.lookup import Found, Item, Place
-from attrobust.benchmark.report.words import CONTESTED, header, method_name, name
+from attrobust.benchmark.report.view.style import Intervals
+from attrobust.benchmark.report.words import CONTESTED, header, interval_text, method_name, name
 from attrobust.benchmark.statistics import OverSeeds
 
 INSERTION = "insertion"
@@ -112,6 +113,11 @@ def verdict_of(board: Leaderboard) -> Verdict:
     )
 
 
+def with_verdict(boards: Sequence[Leaderboard]) -> list[Leaderboard]:
+    """Those leaderboards that have a verdict: a view of some of the columns has none."""
+    return [board for board in boards if board.has_verdict]
+
+
 def counted(board: Leaderboard) -> list[tuple[Group, list[int]]]:
     """The groups that count, each with the positions of its metrics that do.
 
@@ -147,20 +153,19 @@ def _value(found: Found, item: Item, place: Place) -> Value:
     row, metric = found.row(group, item), group.metrics[position]
     if isinstance(row, Mean):
         return _over_seeds(metric, row.numbers[position], row.ranks[position], flagged=bool(row.flags))
-    return _number(metric, row.numbers[position])
+    return _number(metric, row.numbers[position], found.board.style.intervals)
 
 
-def _number(metric: Metric, number: Number) -> Value:
+def _number(metric: Metric, number: Number, intervals: Intervals) -> Value:
     estimate = number.estimate
     marks = " ".join(filter(None, ["!" if number.flags else "", CONTESTED if number.contests else ""]))
     if estimate is None:
         return Value(mean="failed")
     if not estimate.defined:
         return Value(mean="undefined", marks=marks)
-    low, high = metric.text(estimate.low), metric.text(estimate.high)
     return Value(
         mean=metric.text(estimate.mean),
-        interval=f"[{low}, {high}]" if low else "",
+        interval=interval_text(metric, estimate, intervals),
         rank=number.rank,
         missing=estimate.n - estimate.defined,
         marks=marks,

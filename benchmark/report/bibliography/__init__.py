@@ -1,0 +1,1 @@
+"""The papers of methods, attacks, explainers and metrics, as BibTeX."""
