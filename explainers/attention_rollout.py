@@ -36,6 +36,6 @@ class AttentionRollout(AttentionExplainer):
         return [self._mixed(heads(layer)) for layer in attended.layers]
 
     def _mixed(self, layer: Tensor) -> Tensor:
-        fused = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}[self.fusion](layer, dim=1)
-        mixed = 0.5 * fused + 0.5 * torch.eye(fused.shape[1]).to(fused)
+        fused = layer.mean(dim=1) if self.fusion == "mean" else getattr(layer, f"a{self.fusion}")(dim=1)
+        mixed: Tensor = 0.5 * fused + 0.5 * torch.eye(fused.shape[1]).to(fused)
         return mixed / mixed.sum(dim=2, keepdim=True)

@@ -66,7 +66,8 @@ class Tape(FunctionMode):
         self.grids: list[tuple[int, int]] = []
         # The steps hold the tensors, so that no other takes their place in memory.
         self._image = image
-        self._live = {id(image)}
+        self._live = {id(image): 0}
+        """By tensor that depends on the image, after how many attentions."""
         self._made_by: dict[int, int] = {}
         """The softmax that made probabilities, perhaps followed by dropout."""
 
@@ -78,7 +79,11 @@ class Tape(FunctionMode):
         name = plain_name(func)
         given = [leaf for leaf in tree_leaves((args, settings)) if isinstance(leaf, Tensor)]
         sources = tuple({id(leaf): leaf for leaf in given if id(leaf) in self._live}.values())
+        depth = max((self._live[id(source)] for source in sources), default=0)
         if sources and name in PRODUCTS and id(args[0]) in self._made_by:
+            if depth != len(self.attention):
+                raise ValueError("the network has attentions side by side, which this explainer has no formula for")
+            depth += 1
             self.unused.pop(self._made_by[id(args[0])], None)
             self.attention[len(self.steps)] = args[0] if args[0].requires_grad else args[0].requires_grad_()
         versions = tuple(source._version for source in sources)
@@ -86,7 +91,7 @@ class Tape(FunctionMode):
         outputs = tuple(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
         if sources and outputs:
             self.steps.append(Step(name, func, args, settings, sources, outputs, versions))
-            self._live |= {id(output) for output in outputs}
+            self._live |= dict.fromkeys(map(id, outputs), depth)
             self._note(name, sources[0], outputs[0])
         return result
 
@@ -102,8 +107,10 @@ class Tape(FunctionMode):
 
 
 def plain_name(function: Callable[..., Any]) -> str:
-    """The name of a function or operator: ``add`` for ``Tensor.__add__`` and ``Tensor.__radd__``."""
-    name = getattr(function, "__name__", str(function))
+    """The name of a function, operator or attribute: ``add`` for ``Tensor.__radd__``, ``mT`` for that of ``x.mT``."""
+    name = str(getattr(function, "__name__", function))
+    if name == "__get__":
+        return str(getattr(getattr(function, "__self__", None), "__name__", name))
     if not (name.startswith("__") and name.endswith("__")):
         return name
     name = name.strip("_")
@@ -140,7 +147,7 @@ class Attended:
         layers = tuple(tape.attention.values())
         kind = type(model).__name__
         if not layers:
-            raise ValueError(f"{kind} has no attention, a softmax that is multiplied by values: use a transformer")
+            raise ValueError(f"{kind} has no attention, a softmax that is multiplied by values: explain a transformer")
         tokens = layers[-1].shape[-1]
         for layer in (*layers, *tape.unused.values()):
             if layer.dim() not in (3, 4) or layer.shape[0] != len(x) or layer.shape[-2:] != (tokens, tokens):

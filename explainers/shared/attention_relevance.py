@@ -26,7 +26,7 @@ PASSED = {
 ROUTED = {
     *("reshape", "view", "flatten", "unflatten", "transpose", "permute", "swapaxes", "movedim", "squeeze"),
     *("unsqueeze", "expand", "getitem", "select", "narrow", "index_select", "chunk", "split", "unbind"),
-    *("cat", "concat", "stack"),
+    *("cat", "concat", "stack", "mT", "T"),
 }
 BY_CONSTANTS = {"add", "mul", "sub", "div", "truediv"}
 """They pass relevance on to the one argument that depends on the image; of the last three it is the first."""

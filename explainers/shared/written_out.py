@@ -74,7 +74,7 @@ def multi_head_attention_forward(
     biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
     parts = [
         # N×B×E to B×H×N×(E/H)
-        F.linear(tokens, weight, bias).unflatten(2, (num_heads, -1)).permute(1, 2, 0, 3)
+        F.linear(tokens, weight, bias).view(*tokens.shape[:2], num_heads, -1).permute(1, 2, 0, 3)
         for tokens, weight, bias in zip((query, key, value), in_proj_weight.chunk(3), biases, strict=True)
     ]
     scores = (parts[0] / math.sqrt(parts[0].shape[-1])) @ parts[1].transpose(-2, -1)
