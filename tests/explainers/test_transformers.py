@@ -17,6 +17,10 @@ from torchvision.models import VisionTransformer
 
 from attrobust import attacks, load
 from attrobust.attacks.base import Context
+from attrobust.benchmark.contract.check import digits_bench
+from attrobust.benchmark.contract.claims import ClaimError
+from attrobust.benchmark.contract.explainers import target_is_explained
+from attrobust.benchmark.contract.transformer import attentive
 from attrobust.benchmark.data.imagefolder import ImageFolder
 from attrobust.explainers import registry
 from attrobust.explainers.attention_rollout import AttentionRollout
@@ -279,6 +283,28 @@ def test_only_these_two_need_attention() -> None:
     found = [name for name in registry.names() if registry.get(name).needs_attention]
     assert found == ["attention-rollout", "transformer-attribution"]
     assert [name for name in found if registry.get(name).ignores_target] == ["attention-rollout"]
+
+
+class SaysNothing(AttentionRollout):
+    """A map that is the same for all classes, without saying so."""
+
+    ignores_target = False
+
+
+class SaysTooMuch(TransformerAttribution):
+    """Says that its map is the same for all classes."""
+
+    ignores_target = True
+
+
+@pytest.mark.parametrize(
+    ("explainer", "said"),
+    [(SaysNothing(), "say ignores_target"), (SaysTooMuch(), "classes have maps of their own")],
+    ids=["says nothing", "says too much"],
+)
+def test_what_is_said_of_classes_is_checked(explainer: Explainer, said: str) -> None:
+    with pytest.raises(ClaimError, match=said):
+        target_is_explained(explainer, attentive(digits_bench()))
 
 
 @both
