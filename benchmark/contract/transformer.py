@@ -6,7 +6,6 @@ import dataclasses
 
 import torch
 from torch import nn
-from torchvision.models import VisionTransformer
 
 from attrobust.benchmark.contract.bench import Bench
 from attrobust.networks.smoothed import Normalize
@@ -20,6 +19,9 @@ def small_transformer(facts: ImageFacts, seed: int = 0) -> nn.Module:
         facts: of the images it is for.
         seed: of the weights.
     """
+    # Imported here, since other starts need not wait for it.
+    from torchvision.models import VisionTransformer
+
     patch = next(size for size in range(facts.size // 3, 0, -1) if facts.size % size == 0)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
