@@ -12,6 +12,7 @@ from attrobust.benchmark.contract import attacks, datasets, explainers, methods,
 from attrobust.benchmark.contract.bench import Bench
 from attrobust.benchmark.contract.claims import AnyContract, Outcome
 from attrobust.benchmark.contract.settings import alternatives, made, settings_claims, shortened, unread, watched
+from attrobust.benchmark.contract.transformer import attentive
 from attrobust.benchmark.data.digits import Digits
 from attrobust.benchmark.models.lenet import LeNet
 
@@ -98,6 +99,8 @@ def outcomes(item: type[Any] | Any, bench: Bench) -> Iterator[Outcome]:
         yield outcome
     if unusable:
         return
+    if getattr(cls, "needs_attention", False):
+        bench = attentive(bench)
     instance = affordable(made(item), bench)
     observed, read = watched(instance)
     said = set[str]()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from attrobust.benchmark.contract.bench import Bench, in_colour, smooth_version
 from attrobust.benchmark.contract.claims import Contract, require
 from attrobust.benchmark.contract.traces import Traces, no_global_randomness
+from attrobust.benchmark.contract.transformer import small_transformer
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.explainers.base import Explainer
 from attrobust.networks.copying import independent_copy
@@ -170,13 +171,18 @@ def flat_images_are_fine(explainer: Explainer, bench: Bench) -> None:
 
 @CONTRACT.claim()
 def target_is_explained(explainer: Explainer, bench: Bench) -> None:
-    """The class that is asked for is explained."""
+    """The class that is asked for is explained, or ignores_target says that none is."""
     model, x, y = precise(bench, draw=3)
     with counted(model) as passes:
         first = explain(explainer, model, x, y)
-    if passes.forward:
+    if not passes.forward:
+        return
+    same = torch.equal(first, explain(explainer, model, x, (y + 1) % bench.facts.classes))
+    if type(explainer).ignores_target:
+        require(same, "ignores_target is True, but classes have maps of their own")
+    else:
         problem = "maps of other classes are the same; explain the class target, not the predicted one"
-        require(not torch.equal(first, explain(explainer, model, x, (y + 1) % bench.facts.classes)), problem)
+        require(not same, f"{problem}, or say ignores_target: ClassVar[bool] = True")
 
 
 @CONTRACT.claim()
@@ -197,6 +203,7 @@ def other_images_work(explainer: Explainer, bench: Bench) -> None:
     facts = ImageFacts(channels=3, size=20, classes=4, mean=(0.3,) * 3, std=(0.3,) * 3)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = LeNet(width=4, hidden=8).build(facts).eval()
+        attentive = type(explainer).needs_attention
+        model = small_transformer(facts) if attentive else LeNet(width=4, hidden=8).build(facts).eval()
     maps = explain(explainer, model, in_colour(bench.x, 20), bench.y % 4)
     require(bool(maps.isfinite().all()), "maps of colour images are not finite")

@@ -13,6 +13,7 @@ from attrobust import attacks, explainers, load, metrics
 from attrobust.attacks.base import AttackOutput, Context
 from attrobust.attacks.topk import TopK
 from attrobust.benchmark.audit.probe import probe
+from attrobust.benchmark.contract.transformer import small_transformer
 from attrobust.benchmark.evaluation.evaluate import evaluate
 from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.explainers.ig import IG
@@ -22,6 +23,7 @@ from attrobust.metrics.faithfulness.insertion import Insertion
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.process import restored
 from attrobust.threat import ThreatModel
+from attrobust.types import ImageFacts
 
 from helpers.cases import FEW, maker
 
@@ -98,8 +100,9 @@ def test_images_and_networks_made_in_inference_mode_are_attacked_and_explained(
 
 @pytest.mark.parametrize("name", explainers.registry.names())
 def test_a_map_is_the_same_whatever_mode_its_caller_is_in(name: str, real_images: tuple[Tensor, Tensor]) -> None:
-    explainer, network = explainers.registry.get(name)(), load("digits/natural")
-    x, y = real_images[0][:1], real_images[1][:1]
+    explainer, x, y = explainers.registry.get(name)(), real_images[0][:1], real_images[1][:1]
+    facts = ImageFacts(channels=1, size=28, classes=10, mean=(0.1,), std=(0.3,))
+    network = small_transformer(facts) if explainer.needs_attention else load("digits/natural")
     wanted = explainer(network, x, y)
     for enter in (torch.inference_mode, upset):
         with enter():

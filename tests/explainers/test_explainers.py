@@ -21,7 +21,8 @@ from attrobust.maps.reduction import reduce_map
 
 from helpers.stock import STOCK
 
-NAMES = registry.names()
+NAMES = [name for name in registry.names() if not registry.get(name).needs_attention]
+"""What explains convolutional networks; for the others see ``test_transformers``."""
 Images = tuple[Tensor, Tensor]
 pytestmark = pytest.mark.filterwarnings("ignore:Setting .* hooks:UserWarning:captum")
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attrobust import differentiable, load, softplus_model
+from attrobust.benchmark.contract.transformer import small_transformer
 from attrobust.benchmark.data.base import Loaded
 from attrobust.explainers import registry
 from attrobust.explainers.base import Explainer
@@ -30,6 +31,7 @@ from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 from attrobust.explainers.uniform_gradient import UniformGradient
 from attrobust.networks.private_copy import private_copy
 from attrobust.networks.probe import probe_for
+from attrobust.types import ImageFacts
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting .* hooks:UserWarning", "ignore:Input Tensor:UserWarning")
 HOOKING: list[Explainer] = [GuidedBackprop(), Deconvolution(), DeepLift(), GradCam(), LRP()]
@@ -131,7 +133,9 @@ def test_a_part_in_training_mode_is_named(explainer: Explainer, x: Tensor) -> No
 
 @pytest.mark.parametrize("name", registry.names())
 def test_classes_are_one_for_each_image_in_any_integer_type(name: str, x: Tensor) -> None:
-    model = made(lambda: small(nn.ReLU()))
+    facts = ImageFacts(channels=1, size=12, classes=5, mean=(0.1,), std=(0.3,))
+    attentive = registry.get(name).needs_attention
+    model = made(lambda: small_transformer(facts) if attentive else small(nn.ReLU()))
     settings = {"relex": {"steps": 1}, "kernel-shap": {"samples": 20}, "lime": {"samples": 20}}.get(name, {})
     explainer = registry.get(name)(**settings)
     wanted = explainer(model, x, TARGET)

@@ -51,7 +51,10 @@ xcit_nano_12_p16_224 mixer_s32_224 swin_tiny_patch4_window7_224 swinv2_cr_tiny_2
 poolformer_s12 pvt_v2_b0 eva02_tiny_patch14_224 fastvit_t8 rexnet_100 edgenext_xx_small
 """
 FIXED = ("vit", "deit", "cait", "xcit", "mixer", "swin", "coatnet", "eva02", "efficientformer", "levit")
-EXPLAINERS = ("saliency", "input-x-gradient", "ig:steps=2", "smoothgrad:samples=2", "gradcam", "guided-backprop", "lrp")
+EXPLAINERS = (
+    *("saliency", "input-x-gradient", "ig:steps=2", "smoothgrad:samples=2", "gradcam", "guided-backprop", "lrp"),
+    *("attention-rollout", "transformer-attribution"),
+)
 ATTACKS = ("topk:steps=2", "direct:steps=2")
 
 
