@@ -394,7 +394,7 @@ def test_flags_are_in_rows_and_tables_and_are_renewed_without_the_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    words = [*WORDS, "--out", folder]
+    words = [*WORDS, "--full", "--out", folder]
 
     code, out, _ = run([*words, "--no-audit"], capsys)
     assert code == 0

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from attrobust.attacks.base import Context
 from attrobust.attacks.topk import TopK
-from attrobust.benchmark.checkpoints.state_dict import load_weights, read_weights
+from attrobust.benchmark.checkpoints.holders import read_weights
+from attrobust.benchmark.checkpoints.state_dict import load_weights
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.lenet import LeNet

@@ -216,7 +216,7 @@ def test_the_command_reports_retrieval_for_every_explainer_and_verifies_it(
         "--eps",
         "32/255",
     ]
-    code, out, err = run([*words, "--allow-flips", "--out", folder], capsys)
+    code, out, err = run([*words, "--allow-flips", "--full", "--out", folder], capsys)
     assert code == 0, err
     assert "modified: attacks, eps, explainers, images, keep_prediction, metrics" in out
     assert "prediction kept" not in out

@@ -20,6 +20,10 @@ def reading(boards: Sequence[Leaderboard], verdicts: Sequence[Verdict]) -> str:
     if any(verdict.counted for verdict in verdicts):
         bases = "; ".join(told(boards, lambda board: verdict_of(board).basis))
         said.append(f"unbeaten: in how many columns the rank is 1. These count: {bases}.")
+    attacks = dict.fromkeys(metric.attack for board in boards for metric in board.accuracies if metric.attack)
+    if attacks:
+        under = ", ".join(f"under {attack}" for attack in attacks)
+        said.append(f"accuracy: on the whole test split; {under}: on the attacked images.")
     if any(column.words[0].startswith("worst ") for verdict in verdicts for column in verdict.columns):
         said.append("worst: of each image the score under the attack that does most to it, then the mean over images.")
     if any(row.passes is not None for row in rows):
