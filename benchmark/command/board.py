@@ -20,6 +20,8 @@ from attrobust.benchmark.request.plugins import load_plugin
 from attrobust.files import size_words
 from attrobust.types import UsageError
 
+MOST = 10
+"""Reasons that are printed of why a run is not packed."""
 IMAGES = 8
 """Of each cell that is computed again, unless asked otherwise."""
 
@@ -153,8 +155,11 @@ def _say(fit: Fit) -> None:
 
 
 def _refused(lines: Iterable[str]) -> int:
-    for line in lines:
+    found = list(lines)
+    for line in found[:MOST]:
         sys.stderr.write(f"not packed: {line}\n")
+    if len(found) > MOST:
+        sys.stderr.write(f"not packed: and {len(found) - MOST} more of the kind\n")
     return 1
 
 

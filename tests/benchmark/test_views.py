@@ -15,6 +15,7 @@ from attrobust.benchmark.report import csv
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.view.keep import Keep
 from attrobust.benchmark.report.view.names import aliases, split
+from attrobust.benchmark.report.view.versions import named
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Named, UsageError
 
@@ -339,3 +340,8 @@ def test_views_and_papers_of_two_runs_make_an_article(folder: Path, tmp_path: Pa
     sources = {name: (tmp_path / name / "leaderboard.tex").read_text() for name in ("board", "mine")}
     papers = ["leaderboard"]
     assert compiled(tmp_path, sources, two_column=True, papers=papers) == []
+
+
+def test_a_version_whose_folder_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"new=.*: there is no folder"):
+        named([f"new={tmp_path / 'none'}", f"old={tmp_path}"])

@@ -55,7 +55,7 @@ def named(texts: Sequence[str]) -> list[Named]:
     """``NAME=FOLDER`` of all that is typed, or folders without names; a folder that is there is no name.
 
     Raises:
-        UsageError: some have names and some have none.
+        UsageError: some have names and some have none, or a named folder is not there.
     """
     found: list[Named] = []
     for text in texts:
@@ -67,6 +67,9 @@ def named(texts: Sequence[str]) -> list[Named]:
         raise UsageError(
             f"of {', '.join(texts)} some have a name and some have none; write NAME=FOLDER for all or none"
         )
+    for name, path in found:
+        if name and not path.exists():
+            raise UsageError(f"{name}={path}: there is no folder {path}")
     return found
 
 
