@@ -31,7 +31,11 @@ from attrobust.threat import ThreatModel
 
 ContextMaker = Callable[..., Context]
 LIGHT = {"ig": "steps=3", "relex": "steps=2,samples=2", "kernel-shap": "samples=60", "lime": "samples=60"}
-FOLLOWED = [name for name in explainers.names() if explainers.get(name)().differentiable and name != "relex"]
+FOLLOWED = [
+    name
+    for name in explainers.names()
+    if explainers.get(name)().differentiable and name != "relex" and not explainers.get(name).needs_attention
+]
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
