@@ -24,21 +24,19 @@ from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.known import is_known
 from attrobust.networks.probe import check_same, check_same_once, probe_for
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, make_out_of_place, shared_copy
+from attrobust.networks.spelled import RELU, max_pool
 from attrobust.networks.tracing import traced
 
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 CALLED_ONCE = (*PIECEWISE_LINEAR, *SMOOTH, *POOLS)
 """Modules that explainers have special rules for; each call needs its own module."""
 
-_RELU = {functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 _MODULES: dict[Callable[..., Any], Callable[..., nn.Module]] = {
-    **dict.fromkeys(_RELU, lambda inplace=False: nn.ReLU()),  # noqa: ARG005
+    **dict.fromkeys(RELU, lambda inplace=False: nn.ReLU()),  # noqa: ARG005
     **dict.fromkeys((torch.sigmoid, Tensor.sigmoid, functional.sigmoid), nn.Sigmoid),
     **dict.fromkeys((torch.tanh, Tensor.tanh, functional.tanh), nn.Tanh),
     functional.softplus: nn.Softplus,
-    functional.max_pool2d: lambda kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False: nn.MaxPool2d(
-        kernel_size, stride, padding, dilation, ceil_mode=ceil_mode
-    ),
+    functional.max_pool2d: max_pool,
 }
 """Functions, and the constructor of the module that computes the same."""
 

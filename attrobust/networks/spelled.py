@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,16 +24,17 @@ from attrobust.networks.smoothed import PIECEWISE_LINEAR, is_smooth, shared_copy
 Note = Callable[[int, nn.Module, Tensor], object]
 """Called with the number of a call in the pass, its module and its input."""
 
-_RELU: set[Callable[..., Any]] = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
+RELU: set[Callable[..., Any]] = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 _CLAMP: set[Callable[..., Any]] = {
     *(torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clip, torch.clip_, Tensor.clip, Tensor.clip_),
     *(torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_),
 }
 
 
-def _max_pool(
+def max_pool(
     kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> nn.Module:
+    """The module of a call of ``torch.nn.functional.max_pool2d``, from its settings."""
     return nn.MaxPool2d(kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
 
 
@@ -60,7 +62,7 @@ def _threshold(threshold: float, value: float) -> nn.Module:
 
 
 MODULES: dict[Callable[..., Any], Callable[..., nn.Module | None]] = {
-    **dict.fromkeys(_RELU, nn.ReLU),
+    **dict.fromkeys(RELU, nn.ReLU),
     **dict.fromkeys(_CLAMP, _clamp),
     **dict.fromkeys((F.relu6,), nn.ReLU6),
     **dict.fromkeys((F.hardtanh, F.hardtanh_), nn.Hardtanh),
@@ -70,77 +72,72 @@ MODULES: dict[Callable[..., Any], Callable[..., nn.Module | None]] = {
     **dict.fromkeys((F.threshold, F.threshold_, torch.threshold), _threshold),  # type: ignore[attr-defined]
     **dict.fromkeys((F.prelu, torch.prelu), _prelu),
     F.rrelu: _rrelu,
-    **dict.fromkeys((F.max_pool2d, torch.max_pool2d), _max_pool),
+    **dict.fromkeys((F.max_pool2d, torch.max_pool2d), max_pool),
 }
 """Functions with kinks, and what makes the module that computes the same of their settings; None for no activation."""
 _NO_SETTING = ("input", "inplace", "training", "return_indices")
 
 
-def module_of(func: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> nn.Module | None:
-    """The module that computes the same as a call of a function; None where that has no kink.
+@dataclass(frozen=True)
+class Call:
+    """A call of a function of torch.
 
-    Args:
-        func: the function or method of torch.
-        args, settings: its positional and keyword arguments.
+    Attributes:
+        function: the function or method.
+        args, settings: its positional and keyword arguments; the input is the first of ``args``.
     """
-    make = MODULES.get(func)
-    if make is None or not args:
-        return None
-    own = {key: value for key, value in settings.items() if key not in _NO_SETTING}
-    return make(*args[1:], **own)
 
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    settings: dict[str, Any]
 
-def is_in_place(func: Callable[..., Any], settings: dict[str, Any]) -> bool:
-    """Whether a call of a function overwrites its input."""
-    name = getattr(func, "__name__", "")
-    return bool(settings.get("inplace", False)) or (name.endswith("_") and not name.endswith("__"))
+    @classmethod
+    def of(cls, function: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Call:
+        """A call as it was written, with the input in its place where it has a name."""
+        if not args and function in MODULES and "input" in settings:
+            return cls(function, (settings["input"],), {key: settings[key] for key in settings if key != "input"})
+        return cls(function, args, settings)
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The module that computes the same; None where the function has no kink."""
+        make = MODULES.get(self.function)
+        if make is None or not self.args:
+            return None
+        return make(*self.args[1:], **{key: self.settings[key] for key in self.settings if key not in _NO_SETTING})
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether it overwrites its input."""
+        name = getattr(self.function, "__name__", "")
+        return bool(self.settings.get("inplace", False)) or (name.endswith("_") and not name.endswith("__"))
+
+    def run(self) -> Any:
+        """What the function returns."""
+        return self.function(*self.args, **self.settings)
 
 
 class _Calls(FunctionMode):
-    """Goes through the calls of functions with kinks that no module of these kinds makes."""
+    """Goes through the calls of functions with kinks, outside of modules that make such calls.
 
-    def __init__(self) -> None:
+    Args:
+        replaced: what a call returns, from its number in the pass, its module and the call.
+    """
+
+    def __init__(self, replaced: Callable[[int, nn.Module, Call], Any]) -> None:
         super().__init__()
+        self._replaced = replaced
         self.number = 0
         self.inside = 0
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-        """Hand calls outside modules to ``replaced``."""
-        if func in MODULES and not args and "input" in settings:
-            args, settings = (settings["input"],), {key: settings[key] for key in settings if key != "input"}
-        module = None if self.inside else module_of(func, args, settings)
+        """Hand the calls on."""
+        call = Call.of(func, args, settings)
+        module = None if self.inside else call.module
         if module is None:
-            return func(*args, **settings)
+            return call.run()
         self.number += 1
-        return self.replaced(self.number - 1, module, func, args, settings)
-
-    def replaced(
-        self,
-        number: int,
-        module: nn.Module,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        settings: dict[str, Any],
-    ) -> Any:
-        """What the call returns."""
-        raise NotImplementedError
-
-
-class _Noting(_Calls):
-    def __init__(self, note: Note) -> None:
-        super().__init__()
-        self._note = note
-
-    def replaced(
-        self,
-        number: int,
-        module: nn.Module,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        settings: dict[str, Any],
-    ) -> Any:
-        self._note(number, module, args[0])
-        return func(*args, **settings)
+        return self._replaced(self.number - 1, module, call)
 
 
 @contextmanager
@@ -151,7 +148,12 @@ def function_calls_noted(network: nn.Module, note: Note) -> Iterator[None]:
         network: whose passes are watched, on this thread; numbers of calls go on from one pass to the next.
         note: see ``Note``.
     """
-    watch = _Noting(note)
+
+    def noted(number: int, module: nn.Module, call: Call) -> Any:
+        note(number, module, call.args[0])
+        return call.run()
+
+    watch = _Calls(noted)
 
     def enter(_module: nn.Module, _inputs: object) -> None:
         watch.inside += 1
@@ -181,6 +183,8 @@ def function_kinks(network: nn.Module, x: Tensor) -> tuple[str, ...]:
 
     def find() -> tuple[str, ...]:
         copied, found = shared_copy(network).eval(), list[str]()
+        if is_known(copied):
+            return ()
         with torch.no_grad(), function_calls_noted(copied, lambda _n, module, _x: found.append(type(module).__name__)):
             # ``forward`` and not a call, so that this pass is not counted by the network's hooks.
             copied.forward(x[:1].detach())
@@ -221,11 +225,19 @@ class SmoothedFunctions(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """What the network gives for B×C×H×W."""
-        with _Smoothing(self):
+        with _Calls(self._smoothed):
             return self.network(x)
 
-    def smooth(self, number: int, module: nn.Module) -> nn.Module | None:
-        """The smooth counterpart of a call; None to keep it."""
+    def _smoothed(self, number: int, module: nn.Module, call: Call) -> Any:
+        smooth = self._counterpart(number, module)
+        if smooth is None:
+            return call.run()
+        x: Tensor = call.args[0]
+        # A copy, since the derivative needs the value before it is overwritten.
+        return x.copy_(smooth(x.clone())) if call.is_in_place else smooth(x)
+
+    def _counterpart(self, number: int, module: nn.Module) -> nn.Module | None:
+        """What is smooth in the place of a call; None to keep it."""
         if not isinstance(module, nn.MaxPool2d):
             return smooth_activation(module, self.factor * _at(self._activations, number))
         return None if self._pools is None else LogSumExpPool(module, self.factor * _at(self._pools, number))
@@ -233,24 +245,3 @@ class SmoothedFunctions(nn.Module):
 
 def _at(values: list[float], number: int) -> float:
     return values[min(number, len(values) - 1)]
-
-
-class _Smoothing(_Calls):
-    def __init__(self, smoothed: SmoothedFunctions) -> None:
-        super().__init__()
-        self._smoothed = smoothed
-
-    def replaced(
-        self,
-        number: int,
-        module: nn.Module,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        settings: dict[str, Any],
-    ) -> Any:
-        smooth = self._smoothed.smooth(number, module)
-        if smooth is None:
-            return func(*args, **settings)
-        x: Tensor = args[0]
-        # A copy, since the derivative needs the value before it is overwritten.
-        return x.copy_(smooth(x.clone())) if is_in_place(func, settings) else smooth(x)

@@ -15,7 +15,7 @@ from attrobust.attacks.engine.differentiated import activation_displacements, ca
 from attrobust.explainers.saliency import Saliency
 from attrobust.metrics.shared.derivatives import second_order
 from attrobust.networks.smoothed import PIECEWISE_LINEAR
-from attrobust.networks.spelled import MODULES, function_kinks, module_of
+from attrobust.networks.spelled import MODULES, Call, function_kinks
 from attrobust.threat import ThreatModel
 
 ContextMaker = Callable[..., Context]
@@ -122,7 +122,7 @@ def test_every_function_of_the_table_makes_a_module_with_a_kink() -> None:
     }
     for func in MODULES:
         clamps = "cl" in func.__name__
-        module = module_of(func, (X, *settings.get(func, (0,) if clamps else ())), {})
+        module = Call(func, (X, *settings.get(func, (0,) if clamps else ())), {}).module
         assert isinstance(module, (*PIECEWISE_LINEAR, nn.MaxPool2d)), func
 
 
