@@ -14,7 +14,7 @@ from attrobust.explainers import register
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.captum_engine.rectifiers import rectified
 from attrobust.explainers.shared.from_captum import CaptumExplainer
-from attrobust.explainers.shared.layers import Named, last_map, named_map
+from attrobust.explainers.shared.layers import Named, feature_map
 from attrobust.naming.suggest import did_you_mean
 from attrobust.networks.private_copy import private_copy
 
@@ -35,19 +35,16 @@ class LayerExplainer(Explainer):
         """The layer of a copy of a network, and how its output lies.
 
         Args:
-            model, network, image, how: as for ``last_map``.
+            model, network, image, how: as for ``feature_map``.
 
         Raises:
             ValueError: it has none of that name, or no feature map.
         """
         modules: dict[str, nn.Module] = dict(network.named_modules())
-        if not self.layer:
-            named = last_map(model, network, image, how)
-        elif self.layer in modules:
-            named = named_map(model, network, image, how, self.layer)
-        else:
+        if self.layer and self.layer not in modules:
             near = did_you_mean(self.layer, list(modules)) or ": its layers are those of named_modules()"
             raise ValueError(f"the network has no layer {self.layer!r}{near}")
+        named = feature_map(model, network, image, how, self.layer)
         return modules[named.name], named
 
 

@@ -64,8 +64,15 @@ def put(packed: Path, to: Path) -> None:
     """Give a packed folder its place; what lay there is put aside until it has, and removed then."""
     aside = to.with_name(f".{to.name}.old")
     if to.is_dir():
+        # Left there by a command that was killed after the new folder had its place.
+        shutil.rmtree(aside, ignore_errors=True)
         to.rename(aside)
-    packed.rename(to)
+    try:
+        packed.rename(to)
+    except OSError:
+        if aside.is_dir():
+            aside.rename(to)
+        raise
     shutil.rmtree(aside, ignore_errors=True)
 
 

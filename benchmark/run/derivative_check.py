@@ -39,20 +39,20 @@ TRAINED = 2
 CPU = torch.device("cpu")
 
 
-def check_maps(network: nn.Module, explainer: Component[Explainer], grid: Grid, image: Tensor) -> None:
+def check_maps(scored: nn.Module, explainer: Component[Explainer], grid: Grid, image: Tensor) -> None:
     """Raise ValueError where maps of a network that attacks differentiate have no derivative.
 
     Args:
-        network: evaluating, on the CPU.
+        scored: the network, evaluating, on the CPU, in the precision that maps are scored in.
         explainer: whose maps it can compute.
         grid: what is measured.
         image: 1×C×H×W in float64.
     """
-    if is_known(network) or not explainer.item.differentiable or explainer.item.ignores_image:
+    if is_known(scored) or not explainer.item.differentiable or explainer.item.ignores_image:
         return
     if not any(_differentiates(attack) for attack in grid.attacks):
         return
-    differentiated = scored_copy(network)
+    differentiated = scored
     if not explainer.item.varies_within_region:
         functions = len(function_kinks(differentiated, image))
         differentiated = smoothed_model(
@@ -67,7 +67,7 @@ def check_maps(network: nn.Module, explainer: Component[Explainer], grid: Grid, 
 
 
 def check_curvature(network: nn.Module, grid: Grid, image: Tensor) -> None:
-    """Raise ValueError where metrics of curvature cannot differentiate a network twice; arguments as above."""
+    """Raise ValueError where metrics of curvature cannot differentiate a network, evaluating, on the CPU, twice."""
     if is_known(network):
         return
     target, scored = torch.zeros(1, dtype=torch.int64), scored_copy(network)

@@ -137,9 +137,10 @@ def _check_pairs(
         try:
             with _named(f"{explainer.label} of {name}"):
                 # In the precision that maps are scored in, which tells rounding from what cannot be explained.
-                explainer.item(scored_copy(network.eval()), image, torch.zeros(1, dtype=torch.int64))
+                scored = scored_copy(network.eval())
+                explainer.item(scored, image, torch.zeros(1, dtype=torch.int64))
                 for grid in grids:
-                    check_maps(network, explainer, grid, image)
+                    check_maps(scored, explainer, grid, image)
         except UsageError as error:
             problems[explainer.label].append(str(error))
     for found in problems.values():
@@ -160,13 +161,12 @@ def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Mo
         channels=facts.channels, size=facts.size, classes=facts.classes, gaze=data.splits["train"].has_gaze
     )
     network = fresh_network(item, family, data, seed=0)
-    plain = family.build(facts)
     replaces = method.name == "softplus" or getattr(item, "softplus", None) is not None
-    if replaces and not any(isinstance(module, nn.ReLU) for module in plain.modules()):
+    if replaces and not any(isinstance(module, nn.ReLU) for module in family.build(facts).modules()):
         raise ValueError(f"{request.model.label} has no ReLU that softplus could replace")
-    image = data.splits["train"].batch([0])[0]
-    left = [kind for kind in function_kinks(network, image) if kind != nn.MaxPool2d.__name__]
-    if left and activation_kinds(plain) != activation_kinds(network):
+    kinks = function_kinks(network, data.splits["train"].batch([0])[0])
+    left = [kind for kind in kinks if kind != nn.MaxPool2d.__name__]
+    if left and activation_kinds(family.build(facts)) != activation_kinds(network):
         raise ValueError(
             f"{request.model.label} calls {left[0]} as a function, which the method cannot replace; write a module"
         )

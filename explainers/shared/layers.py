@@ -55,28 +55,19 @@ class Named:
         return output
 
 
-def last_map(model: nn.Module, network: nn.Module, image: Tensor, how: str) -> Named:
-    """The last feature map of a copy of a network, see ``last_of``.
+def feature_map(model: nn.Module, network: nn.Module, image: Tensor, how: str, name: str = "") -> Named:
+    """A layer of a copy of a network that has a feature map: one by its path, or the last, see ``Outputs``.
 
     Args:
         model: the network.
         network: a copy of it.
         image: 1×C×H×W. Of a known network only the shapes are asked for, by a batch of no images.
         how: names the way in which copies like ``network`` are made.
-    """
-    return _remembered(model, network, image, f"last map {how}", "")
-
-
-def named_map(model: nn.Module, network: nn.Module, image: Tensor, how: str, name: str) -> Named:
-    """A layer of a copy of a network, by its path; arguments as for ``last_map``.
+        name: of the layer; empty for the last one.
 
     Raises:
-        ValueError: its output is no feature map.
+        ValueError: there is none, or the output of the layer is none.
     """
-    return _remembered(model, network, image, f"map {name} {how}", name)
-
-
-def _remembered(model: nn.Module, network: nn.Module, image: Tensor, question: str, name: str) -> Named:
     images = image[:0] if is_known(model) else image
 
     def find() -> tuple[str, ...]:
@@ -84,13 +75,8 @@ def _remembered(model: nn.Module, network: nn.Module, image: Tensor, question: s
         found = outputs.named(name) if name else outputs.last()
         return found.name, found.layout, *map(str, found.grid)
 
-    path, layout, height, width = remembered(model, image, question, find)
+    path, layout, height, width = remembered(model, image, f"feature map {name or 'last'} {how}", find)
     return Named(path, layout, (int(height), int(width)))  # type: ignore[arg-type]
-
-
-def last_spatial(network: nn.Module, images: Tensor) -> str:
-    """Path of the last layer with a feature map, see ``Outputs.last``."""
-    return Outputs.of(network, images).last().name
 
 
 @dataclass

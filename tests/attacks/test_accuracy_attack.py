@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,8 +137,12 @@ def test_every_table_has_the_column_beside_clean_accuracy(finished: Path, tmp_pa
     assert table["attack"].tolist() == ["pgd:steps=5"] * 2
     assert "| accuracy (%) ↑ | under pgd (%) ↑ |" in (tmp_path / "leaderboard.md").read_text()
     latex = (tmp_path / "leaderboard.tex").read_text()
-    assert "under pgd" in latex
-    assert all(digits in latex for digits in shown)
+    assert (
+        " & accuracy & under pgd &  \\\\\nMethod & (\\%) $\\uparrow$ & (\\%) $\\uparrow$ & Cosine $\\uparrow$" in latex
+    )
+    number = r"& (?:\\textbf\{)?([\d.]+)\}?(?:\\textsuperscript\{!\})? \{\\scriptsize \["
+    cells = [re.findall(number, line) for line in latex.splitlines()]
+    assert [row[1] for row in cells if len(row) > 1] == shown
     found = json.loads(run(["report", finished, "--out", tmp_path, "--json"], capsys)[1])["rows"]
     found = [row for row in found if row["metric"] == "robust-accuracy"]
     assert [row["mean"] for row in found] == [row["mean"] for row in rows]

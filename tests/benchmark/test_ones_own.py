@@ -272,6 +272,9 @@ def test_a_failing_cell_is_a_row_and_exit_1_and_is_tried_again(tmp_path: Path, c
     assert "failed: natural / saliency / faulty: RuntimeError: out of luck" in err
     assert "Traceback" not in err
     assert "failed" in out
+    rows = list(csv.DictReader((tmp_path / "run" / "leaderboard.csv").open()))
+    faulty = [row["status"] for row in rows if row["attack"] == "faulty" and row["subset"] == "all"]
+    assert faulty == ["failed"] * 4
     assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
     (tmp_path / "mended").touch()
     code, out, err = Forked(words).answer()

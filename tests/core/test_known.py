@@ -13,7 +13,7 @@ from torch.nn import functional
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.models.resnet import BasicBlock, ResNet18, ResNet18ImageNet, ResNet18Network
 from attrobust.explainers import registry
-from attrobust.explainers.shared.layers import last_spatial
+from attrobust.explainers.shared.layers import Outputs
 from attrobust.networks import known, private_copy, probe
 from attrobust.networks.known import is_known
 from attrobust.networks.smoothed import smooth_activation_model, smooth_pooling_model, softplus_model
@@ -80,7 +80,7 @@ def test_a_trial_of_a_known_network_finds_nothing(name: str, monkeypatch: pytest
 @pytest.mark.parametrize("name", MODELS)
 def test_the_last_map_of_no_image_is_that_of_an_image(name: str) -> None:
     network, x = MODELS[name]().eval(), torch.rand(1, 3, 32, 32)
-    assert last_spatial(network, x[:0]) == last_spatial(network, x)
+    assert Outputs.of(network, x[:0]).last() == Outputs.of(network, x).last()
 
 
 def test_every_class_that_claims_to_be_known_is_among_those_tried() -> None:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchvision import models
 
 from attrobust.explainers.gradcam import GradCam, GuidedGradCam
-from attrobust.explainers.shared.layers import Outputs, last_spatial
+from attrobust.explainers.shared.layers import Outputs
 
 SIDE = 64
 
@@ -114,7 +114,7 @@ def test_layers_between_channels_last_and_first_are_told_apart(real_images: tupl
     assert layouts[f"{block}.0"] == "channels first"
     assert layouts[f"{block}.2"] == layouts[f"{block}.3"] == layouts[f"{block}.5"] == "channels last"
     assert layouts["features.1.0"] == "channels first"
-    assert last_spatial(network, x) == "features"
+    assert Outputs.of(network, x).last().name == "features"
 
 
 def test_heads_and_tokens_are_no_channels_and_pixels(real_images: tuple[Tensor, Tensor]) -> None:
@@ -133,7 +133,7 @@ def test_heads_and_tokens_are_no_channels_and_pixels(real_images: tuple[Tensor, 
 
     network = Heads().double().eval()
     x = images(real_images[0])
-    assert last_spatial(network, x) == "stem"
+    assert Outputs.of(network, x).last().name == "stem"
     with pytest.raises(ValueError, match="4×64×64, which is no map"):
         GradCam(layer="scores")(network, x, torch.tensor([1, 3]))
 

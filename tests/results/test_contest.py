@@ -104,7 +104,7 @@ def test_stronger_images_stand_beside_what_was_published(
     assert f"aga, saliency, {ATTACK}, top-10% (%): contested by {FINDER}, whose attack is stronger on" in text
     assert " †" in text
     assert FINDER in (board / "leaderboard.csv").read_text()
-    assert "\\dag{}" in (board / "leaderboard.tex").read_text()
+    assert "\\textsuperscript{\\dag{}}" in (board / "leaderboard.tex").read_text()
     assert complaints(results, published) == []
     code, out, _ = run(["verify", board, "--recompute", "3", "--images", "3"], capsys)
     assert code == 0, out

@@ -11,6 +11,7 @@ import torch
 
 from attrobust.benchmark.boards.board import FILE, BoardFacts, boards_in, read_facts
 from attrobust.benchmark.boards.rules import complaints
+from attrobust.benchmark.boards.submit import put
 from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
 
@@ -192,3 +193,18 @@ def test_a_board_is_refused_a_name_that_is_a_path_and_a_submitter(
         assert code == 2
         assert said in err
         assert err.count("\n") == 1
+
+
+def test_a_board_stays_where_a_new_state_of_it_cannot_be_put(results: Path, tmp_path: Path) -> None:
+    board = results / NAME
+    before = {path.name: path.read_bytes() for path in board.iterdir() if path.is_file()}
+    with pytest.raises(OSError, match="none"):
+        put(tmp_path / "none", board)
+    assert {path.name: path.read_bytes() for path in board.iterdir() if path.is_file()} == before
+    # What a killed command has left beside it is in nobody's way.
+    (results / f".{NAME}.old").mkdir()
+    (results / f".{NAME}.old" / "litter").touch()
+    shutil.copytree(board, tmp_path / "packed")
+    put(tmp_path / "packed", board)
+    assert {path.name: path.read_bytes() for path in board.iterdir() if path.is_file()} == before
+    assert [path.name for path in results.iterdir()] == [NAME]
