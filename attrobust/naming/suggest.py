@@ -27,7 +27,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = list(known)
     if RENAMED.get(word) in names:
         return f" It is now called {RENAMED[word]!r}."
-    close = difflib.get_close_matches(word, names, n=1)
+    with_settings = [name for name in names if name.partition(":")[0] == word]
+    close = with_settings or difflib.get_close_matches(word, names, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attrobust.benchmark.boards.board import FILE, BoardFacts, stores_of
+from attrobust.benchmark.boards.registered import PLUGINS
 from attrobust.benchmark.boards.weights import HANDED_IN
 from attrobust.benchmark.store.contests import FOLDER as CONTESTS
 from attrobust.benchmark.store.scores import ARCHIVE, ScoreFiles
@@ -20,7 +21,6 @@ FOLDERS = (SCORES, "audits", "checkpoints", CONTESTS)
 """Of a run, what its tables rest on; attacked images can be computed again and stay out."""
 FILES = ("run.json", "rows.jsonl", ARCHIVE, *TABLES)
 LEFT_OUT = (".resume", ".lock")
-PLUGINS = "plugins"
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from attrobust.benchmark.boards.board import LICENCE, BoardFacts, read_facts, stores_of
 from attrobust.benchmark.boards.fit import Fit, fits_of
+from attrobust.benchmark.boards.registered import check_registered, named_plugins
 from attrobust.benchmark.boards.rules import of_one, of_two
 from attrobust.benchmark.boards.sample import cells_of, sample
 from attrobust.benchmark.boards.submit import packing, put, size_of
-from attrobust.benchmark.command.options import benchmark_parser
 from attrobust.benchmark.report.verify import verify
 from attrobust.benchmark.request.plugins import load_plugin
 from attrobust.files import size_words
@@ -39,6 +39,7 @@ def recompute(folder: Path, count: int, images: int, data_root: Path | None, sho
     shown = shown or str(folder)
     cells = cells_of(stores_of(folder))
     chosen = sample(cells, count, images)
+    check_registered(folder, chosen)
     estimate = sum(cell.seconds(images) for cell in chosen)
     sys.stderr.write(
         f"{shown}: computing {len(chosen)} of {len(cells)} cells again, on at most {images} images each; "
@@ -98,7 +99,7 @@ def submit(options: argparse.Namespace) -> int:
         return _refused(["it fits no board; run the command of one of them, with your method among the methods"])
     for fit in fitting:
         _say(fit)
-    plugins = plugins_of(run)
+    plugins = list(options.plugin) or plugins_of(run)
     load_all(plugins)
     to: Path = options.to or options.results / "submissions" / run.resolve().name
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
@@ -167,10 +168,10 @@ def plugins_of(run: Path) -> list[Path]:
     """The plug-in files that a run was made with; raises UsageError where one is not there."""
     found: dict[Path, None] = {}
     for store in stores_of(run).values():
-        found |= dict.fromkeys(benchmark_parser().parse_args(list(store.plan().argv)).plugin)
+        found |= dict.fromkeys(named_plugins(store.plan().argv))
     for path in found:
         if not path.is_file():
-            raise UsageError(f"plug-in {path} of the run is not there; call submit where the run's command was typed")
+            raise UsageError(f"plug-in {path} of the run is not there; say where it is with --plugin")
     return list(found)
 
 

@@ -197,7 +197,8 @@ class Leaderboard:
     Attributes:
         comparison: what all rows share: protocol, dataset, threat and so on.
         accuracies: how clean accuracy is printed and, where it was measured, that under attack.
-        groups: over all images first, then over those every network classifies correctly.
+        groups: over all images first, then over those every network classifies correctly. Where accuracies alone are
+            shown it is one without metrics, which has the rows.
         worst: of every explainer the worst case over all attacks, over all images; none where there is one attack.
         common: images that every evaluated network classifies correctly, but for those at chance.
         at_chance: networks that do no better than guessing.
@@ -234,8 +235,9 @@ class Leaderboard:
         return self.groups[0].subset
 
     def subset(self, name: str, scope: TableScope | None = None) -> list[Group]:
-        """The groups over one subset, of one scope where one is given."""
-        return [group for group in self.groups if group.subset == name and scope in (None, group.scope)]
+        """The groups over one subset that measure something, of one scope where one is given."""
+        found = [group for group in self.groups if group.subset == name and scope in (None, group.scope)]
+        return [group for group in found if group.metrics]
 
     @property
     def accuracy(self) -> Group:

@@ -39,7 +39,8 @@ def _wide(tidied: DataFrame) -> DataFrame:
     tidied = tidied.assign(**{COLUMN: [", ".join(filter(None, place)) for place in places]})
     keys = [key for key in (TABLE, *SHARED, PART, *ROW) if key in tidied]
     groups, accuracies = tidied[tidied["scope"] != ""], tidied[tidied["scope"] == ""]
-    rows = groups[keys].drop_duplicates()
+    alone = accuracies[~accuracies[TABLE].isin(groups[TABLE])]
+    rows = pd.concat([groups, alone])[keys].drop_duplicates()
     of_each = rows.merge(accuracies.drop(columns="subset"), on=[key for key in keys if key != "subset"], how="left")
     whole = pd.concat([of_each[[*keys, COLUMN, *SUFFIXES]], groups[[*keys, COLUMN, *SUFFIXES]]]).dropna(subset=[COLUMN])
     order = [*whole[COLUMN].drop_duplicates()]

@@ -120,7 +120,7 @@ def _add(found: Payload, board: Leaderboard) -> None:
         if cost:
             found.cells[key][len(found.columns)] = cost
     found.columns += [training_column(board)] if costs else []
-    for group in board.groups:
+    for group in filter(lambda group: group.metrics, board.groups):
         whole = group.subset == ALL or group.scope == "training"
         kept = np.zeros(0, dtype=np.intp) if whole else np.flatnonzero(masks[group.subset])
         if whole or len(kept):

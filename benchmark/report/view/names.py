@@ -62,8 +62,17 @@ LISTED = 12
 """Names that an error lists at most."""
 
 
-def assigned(text: str, known: Iterable[str], option: str, where: str) -> tuple[str, str]:
+def assigned(
+    text: str, known: Iterable[str], option: str, where: str, *, listed: Iterable[str] | None = None
+) -> tuple[str, str]:
     """``OLD=NEW`` in two, where the old name may hold an equals sign itself.
+
+    Args:
+        text: as typed.
+        known: the old names that there are.
+        option: that it was typed behind.
+        where: the names are, in words.
+        listed: those that an error suggests; all where None.
 
     Raises:
         UsageError: there is no equals sign, nothing behind it, or nothing of this name.
@@ -74,7 +83,7 @@ def assigned(text: str, known: Iterable[str], option: str, where: str) -> tuple[
         raise UsageError(f"{option} {text!r} is not OLD=NEW")
     match = next(((old, new) for old, new in reversed(splits) if old in names), None)
     if match is None:
-        raise unknown(splits[0][0], names, option, where)
+        raise unknown(splits[0][0], names if listed is None else listed, option, where)
     if not match[1]:
         raise UsageError(f"{option} {text!r} names nothing behind the equals sign")
     return match
