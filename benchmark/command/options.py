@@ -155,7 +155,8 @@ def benchmark_parser() -> Parser:
         "--interval",
         choices=INTERVALS,
         default=INTERVALS[0],
-        help="over images: the percentile bootstrap, or BCa, which corrects for bias and skew (default: percentile)",
+        help="over images: the percentile bootstrap, or BCa, which corrects for bias and skew (default: percentile); "
+        "accuracies have Wilson's",
     )
     add(
         "--workers",

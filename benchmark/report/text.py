@@ -188,7 +188,7 @@ def _over_seeds(
         return "failed"
     mean = metric.text(value.mean) or "undefined"
     flag = " !" if method.flags else ""
-    return (mark(mean) if rank == 1 else mean) + f" ± {metric.text(value.error, digits=1) or 'undefined'}{flag}"
+    return (mark(mean) if rank == 1 else mean) + f" ± {metric.width_text(value.error, 1) or 'undefined'}{flag}"
 
 
 def _table(head: list[str], rows: Cells) -> list[str]:
