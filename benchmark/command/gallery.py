@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from attrobust.benchmark.command.figures import listed
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.request.plugins import load_plugin
+from attrobust.naming.lists import listed
 from attrobust.types import UsageError
 
 
@@ -26,7 +26,7 @@ def gallery(options: argparse.Namespace) -> int:
         images=images_of(options.images),
         metric=options.metric,
     )
-    formats = formats_of(listed(options.format))
+    formats = formats_of(listed(options.format, "--format"))
     folder: Path = options.out or options.run / "gallery"
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file; name a folder")

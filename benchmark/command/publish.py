@@ -22,6 +22,7 @@ from attrobust.benchmark.request.methods import Defaults, resolve_methods
 from attrobust.benchmark.training.recipe import load_recipe
 from attrobust.files import size_words
 from attrobust.naming.component import resolve_one
+from attrobust.naming.lists import listed, refuse_empty
 from attrobust.naming.spec import Spec
 from attrobust.types import Settings, UsageError, percent
 
@@ -104,7 +105,9 @@ def _typed_settings(card: WeightCard) -> Settings:
 
 def _cards_in(runs: Sequence[Path], names: str | None) -> list[Path]:
     """Cards of the finished trainings in runs; raises UsageError where there are none."""
-    wanted = None if names is None else [name.strip() for name in names.split(",")]
+    wanted = None if names is None else listed(names, "--methods")
+    if wanted == []:
+        refuse_empty("", "--methods")
     for name in wanted or ():
         methods.registry.check(name)
     found = []

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from attrobust.files import write_atomically
+from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
 FORMATS = ("png", "pdf")
@@ -171,7 +172,7 @@ def formats_of(names: Sequence[str]) -> Sequence[str]:
     """Formats of files as typed; raises UsageError for others, or none."""
     for kind in names:
         if kind not in FORMATS:
-            raise UsageError(f"--format: no {kind!r}; there is {', '.join(FORMATS)}")
+            raise UsageError(f"--format: no {kind!r}.{did_you_mean(kind, FORMATS)} There is {', '.join(FORMATS)}")
     if not names:
         raise UsageError(f"--format is empty; give some of {', '.join(FORMATS)}")
     return names

@@ -277,8 +277,14 @@ def test_a_sweep_has_a_figure_for_each_table_and_one_over_eps(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--only", "paretto"], "no figure 'paretto'; there is pareto, eps, "),
-        (["--format", "svg"], "--format: no 'svg'; there is png, pdf"),
+        (["--only", "paretto"], "--only: no figure 'paretto'. Did you mean 'pareto'? There is pareto, eps, "),
+        (["--only", "pareto,"], "--only 'pareto,' has an empty name beside a comma"),
+        (["--only", ""], "argument --only: is empty; name something, or leave it out"),
+        (["--metric="], "argument --metric: is empty; name something, or leave it out"),
+        (["--format", "svg"], "--format: no 'svg'. There is png, pdf"),
+        (["--format", "pnf"], "--format: no 'pnf'. Did you mean 'png'? There is png, pdf"),
+        (["--subset", "comon"], "argument --subset: invalid choice: 'comon' (choose from"),
+        (["--onyl", "pareto"], "unrecognized arguments: --onyl pareto. Did you mean '--only'? (see --help)"),
         (["--format", ","], "--format is empty"),
     ],
 )
@@ -300,7 +306,7 @@ def test_a_folder_without_a_run_and_a_metric_that_is_not_there(
     assert re.fullmatch(r"error: .* holds no run.*\n", err)
     code, out, err = run(["figures", sweep_of_radii, "--only", "eps", "--metric", "nothing", "--out", tmp_path], capsys)
     assert (code, out) == (1, "")
-    assert err.startswith("note: no eps-nothing: no metric 'nothing' under an attack; there is 'top-10% (%)', ")
+    assert err.startswith("note: no eps-nothing: no metric 'nothing' under an attack. There is 'top-10% (%)', ")
 
 
 def test_numbers_of_several_tables_are_not_mixed(swept: pd.DataFrame) -> None:

@@ -321,18 +321,26 @@ def test_what_attacks_cost_is_said_before(cleaned: Path, capsys: Capture) -> Non
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--methods", "agaa"], "no method 'agaa'. Did you mean 'aga'? There is natural, aga, constant-map of natural"),
-        (["--explainers", "ig"], "no explainer 'ig'. There is smoothgrad:samples=4"),
-        (["--attacks", "topk:steps=4"], "no attack 'topk:steps=4'. Did you mean 'topk:steps=3'? There is "),
+        (
+            ["--methods", "agaa"],
+            "--methods: no method 'agaa'. Did you mean 'aga'? There is natural, aga, constant-map of natural",
+        ),
+        (["--methods", ""], "argument --methods: is empty"),
+        (["--methods", "natural,,aga"], "--methods 'natural,,aga' has an empty name beside a comma"),
+        (["--explainers", "ig"], "--explainers: no explainer 'ig'. There is smoothgrad:samples=4"),
+        (["--explainers", "smothgrad"], "--explainers: no explainer 'smothgrad'. Did you mean 'smoothgrad:samples=4'?"),
+        (["--attacks", "topk:steps=4"], "--attacks: no attack 'topk:steps=4'. Did you mean 'topk:steps=3'? There is "),
         (["--eps", "8/255"], "--eps 0.0313725: there is linf 16/255"),
+        (["--eps", ","], "argument --eps: is empty"),
         (["--eps", "large"], "--eps: 'large' is not a number"),
         (["--images", "0,6"], "--images 6: there are 6 images, 0 to 5"),
         (["--images", "wurst"], "--images: no 'wurst'. Did you mean 'worst'?"),
         (["--images", "4-2"], "--images 4-2: give a range"),
         (["--images", ","], "--images is empty"),
-        (["--metric", "spearmann"], "no metric 'spearmann' under an attack. Did you mean 'spearman'?"),
-        (["--format", "svg"], "--format: no 'svg'; there is png, pdf"),
+        (["--metric", "spearmann"], "--metric: no metric 'spearmann' under an attack. Did you mean 'spearman'?"),
+        (["--format", "svg"], "--format: no 'svg'. There is png, pdf"),
         (["--by", "looks"], "argument --by: invalid choice: 'looks'"),
+        (["--by", "metod"], "argument --by: invalid choice: 'metod'"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_drawn(

@@ -399,7 +399,7 @@ def test_baselines_are_shown_only_where_there_is_nothing_else_and_lead_nothing(t
     plan = store.plan()
     store.write_plan(replace(plan, subjects=tuple(replace(item, baseline=True) for item in plan.subjects)))
     verdict = verdict_of(build([store]))
-    assert sentence(verdict) == "No method to compare: the run has only sanity-check baselines, which lead nothing."
+    assert sentence(verdict) == "No method to compare: these are sanity-check baselines, which lead nothing."
     assert [row.competes for row in verdict.rows] == [False] * 3
     assert not any(value.rank for row in verdict.rows for value in (*row.accuracies, *row.values))
 

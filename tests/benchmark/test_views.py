@@ -30,6 +30,9 @@ NUMBERS = ["mean", "ci_low", "ci_high", "images", "undefined", "worst", "median"
 PLACE = ["subset", "method", "scope", "explainer", "attack", "metric"]
 
 
+LISTS = ["rows", "explainers", "attacks", "metrics", "columns", "digits", "rename", "label", "caption", "name"]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run of five methods with two explainers and two attacks, with its own tables."""
@@ -161,6 +164,12 @@ def test_ranks_are_those_of_a_run_of_these_rows_and_columns(folder: Path, tmp_pa
         (["--rename", "l2=top-10%"], "--rename 'l2=top-10%': another metric is called 'top-10%'; choose another name"),
         (["--digits", "x"], "--digits 'x': 'x' is not N or COLUMN=N, with N from 0 to 9"),
         (["--digits", "top-11%=2"], "--digits: no 'top-11%' in {}. Did you mean 'top-10%'?"),
+        *(([f"--{option}="], f"argument --{option}: is empty; name something") for option in LISTS),
+        *(([f"--{option}", " , "], f"argument --{option}: is empty; name something") for option in LISTS),
+        (["--rows", "natural,,aga"], "--rows 'natural,,aga' has an empty name beside a comma"),
+        (["--columns", "l2,"], "--columns 'l2,' has an empty name beside a comma"),
+        (["--intervals", "smal"], "Did you mean 'small'?"),
+        (["--colums", "l2"], "Did you mean '--columns'?"),
         (["--label", "a b"], "--label 'a b' may have letters"),
         (["--name", "../x"], "--name '../x' may have letters"),
         (["--caption", "50% of {"], "is no whole LaTeX"),
@@ -395,3 +404,13 @@ def test_a_new_name_is_of_exactly_one_thing_and_leaves_units_and_settings(tmp_pa
     assert {*table["method"]} == {"natural", "Top-k", "aga:cosd=1", "aga:cosd=0.1"}
     assert {*table["attack"]} == {"", "apgd", "strong", "noise", "worst of 2 attacks"}
     assert "top-10% (%)" in {*table["metric"]}
+
+
+def test_runs_of_one_name_are_refused_unless_they_are_shards(folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    new = other_version(tmp_path / "new")
+    for other in (new, folder):
+        words = ["report", f"c={folder}", f"c={other}", "--out", tmp_path / "both"]
+        code, out, err = run(words, capsys)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"c={folder} c={other}: 'c' is the name of runs that are no shards of one; give each its own name" in err
+        assert not (tmp_path / "both").exists()

@@ -51,7 +51,7 @@ def _winner(verdict: Verdict) -> str:
 def _without_methods(verdict: Verdict) -> str:
     if any("at-chance" in row.flags for row in verdict.rows):
         return "No method leads: none of the networks is better than guessing."
-    return "No method to compare: the run has only sanity-check baselines, which lead nothing."
+    return "No method to compare: these are sanity-check baselines, which lead nothing."
 
 
 def _more(rows: Sequence[Row]) -> str:

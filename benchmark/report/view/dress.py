@@ -9,6 +9,7 @@ from attrobust.benchmark.report.table import Group, Leaderboard, Line, Mean, Met
 from attrobust.benchmark.report.view.names import unknown
 from attrobust.benchmark.report.view.rename import KINDS, Renamed, renamed, with_unit
 from attrobust.benchmark.report.view.selection import HELD_APART, accuracy_key, known_of
+from attrobust.naming.lists import refuse_empty
 from attrobust.types import UsageError
 
 MOST_DIGITS = 9
@@ -98,7 +99,9 @@ class _Dressing:
 def _digits(text: str, columns: Collection[str], where: str) -> dict[str, int]:
     """Digits by the name of a column; those of all others by the empty name."""
     found: dict[str, int] = {}
-    for item in filter(None, text.split(",")):
+    if text:
+        refuse_empty(text, "--digits")
+    for item in text.split(",") if text else ():
         name, _, count = item.rpartition("=")
         if name and name.strip() not in columns:
             raise unknown(name.strip(), columns, "--digits", where)

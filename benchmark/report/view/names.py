@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from attrobust.naming.lists import refuse_empty
 from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
@@ -35,8 +36,9 @@ def split(text: str, known: Iterable[str], option: str, where: str) -> list[str]
     """The names in a list; those that hold commas are found because they are known.
 
     Raises:
-        UsageError: one is not known; names the nearest one.
+        UsageError: one is empty or not known; names the nearest one.
     """
+    refuse_empty(text, option)
     names = set(known)
     pieces = text.split(",")
     found, start = [], 0
