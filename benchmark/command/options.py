@@ -55,7 +55,7 @@ class _Given(argparse.Action):
     """Stores a value; one that says no more than an option that was left out is a mistake, as an unset variable."""
 
     def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
         if option and self.default in ("", []) and isinstance(values, str) and not values.strip(" ,"):
             raise argparse.ArgumentError(self, "is empty; name something, or leave it out")
