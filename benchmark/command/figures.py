@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from attrobust.benchmark.command.saying import say, tell
 from attrobust.naming.lists import listed
 from attrobust.types import UsageError
 
@@ -24,11 +24,11 @@ def figures(options: argparse.Namespace) -> int:
     written = 0
     for drawn in draw(options.runs, names, options.metric, options.subset):
         if drawn.figure is None:
-            sys.stderr.write(f"note: no {drawn.name}: {' '.join(drawn.problem.split())}\n")
+            tell(f"note: no {drawn.name}: {drawn.problem}")
             continue
         for kind in formats:
             path = folder / f"{drawn.name}.{kind}"
             save(drawn.figure, path)
-            sys.stdout.write(f"{path}\n")
+            say(str(path))
             written += 1
     return 0 if written else 1

@@ -13,11 +13,12 @@ from attrobust.naming.suggest import RENAMED, did_you_mean
 from attrobust.types import UsageError
 
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
-FORMATS = ("csv", "latex", "markdown", "html", "wide", "json", "bibtex")
+FORMATS = ("csv", "latex", "markdown", "latex-full", "html", "wide", "json", "bibtex")
 BY_DEFAULT = ",".join(FORMATS[:3])
 EXPORTED = (
-    f"tables to write, of {', '.join(FORMATS)}; html is a page for the browser, wide a CSV with a line for each row, "
-    f"bibtex the papers, which latex writes too (default: {BY_DEFAULT})"
+    f"tables to write, of {', '.join(FORMATS)}; latex is the verdict, accuracies and worst cases, latex-full has all "
+    "blocks, html is a page for the browser, wide a CSV with a line for each row, bibtex the papers, which latex and "
+    f"latex-full write too (default: {BY_DEFAULT})"
 )
 FULL = "print the blocks of every explainer and attack behind the verdict, see docs/reading-the-table.md"
 SPEC = re.compile(r"[^-].*:.+=.+")
@@ -261,4 +262,4 @@ def formats_of(text: str) -> list[str]:
             )
     if len(set(names)) < len(names):
         raise UsageError(f"--export {text!r} names a format twice")
-    return [*names, "bibtex"] if "latex" in names and "bibtex" not in names else names
+    return [*names, "bibtex"] if any(name.startswith("latex") for name in names) and "bibtex" not in names else names

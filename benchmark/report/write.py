@@ -180,7 +180,8 @@ def _finite(value: float) -> float | None:
 
 FORMATS: dict[str, tuple[str, Callable[..., str]]] = {
     "csv": ("csv", csv.render),
-    "latex": ("tex", latex.render),
+    "latex": ("tex", latex.head),
+    "latex-full": ("full.tex", latex.render),
     "markdown": ("md", text.markdown),
     "html": ("html", page),
     "wide": ("wide.csv", wide_csv),

@@ -154,7 +154,7 @@ def test_ranks_are_those_of_a_run_of_these_rows_and_columns(folder: Path, tmp_pa
         (["--rename", "trades="], "--rename 'trades=' names nothing behind the equals sign"),
         (["--rename", "aga=x"], "--rename: no 'aga' in {}. Did you mean 'aga:cosd=0.1'?"),
         (["--rename", "attack:topq=x"], "--rename: no 'attack:topq' in {}. Did you mean 'attack:topk'?"),
-        (["--rename", "metric:noise=x"], "--rename: no 'metric:noise' in {}. There is metric:accuracy, "),
+        (["--rename", "metric:noise=x"], "--rename: no 'metric:noise' in {}."),
         (
             ["--rename", "topk=x"],
             "'topk' is the name of an attack and of a metric; say --rename attack:topk=x or --rename metric:topk=x",
