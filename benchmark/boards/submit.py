@@ -10,6 +10,8 @@ from pathlib import Path
 from attrobust.benchmark.boards.board import FILE, BoardFacts, stores_of
 from attrobust.benchmark.boards.registered import PLUGINS
 from attrobust.benchmark.boards.weights import HANDED_IN
+from attrobust.benchmark.report.sweeps import boards_of, together
+from attrobust.benchmark.report.write import write
 from attrobust.benchmark.store.contests import FOLDER as CONTESTS
 from attrobust.benchmark.store.scores import ARCHIVE, ScoreFiles
 from attrobust.benchmark.store.scores import FOLDER as SCORES
@@ -52,6 +54,8 @@ def packing(run: Path, to: Path, facts: BoardFacts, plugins: Sequence[Path]) -> 
             _copy_file(file, partial / HANDED_IN / f"{label.replace('/', '-')}{file.suffix}")
         for file in plugins:
             _copy_file(file, partial / PLUGINS / file.name)
+        # Of tables beside each other the papers are one file, at the root.
+        write(boards_of(together([run]), "percentile"), partial, ["bibtex"])
         facts.write(partial)
         yield partial
     except OSError as error:

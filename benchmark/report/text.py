@@ -63,13 +63,13 @@ def terminal(*boards: Leaderboard, full: bool = False, columns: int = WIDEST) ->
         columns: of the terminal.
     """
     parts = [*verdicts(boards, columns), ""] if with_verdict(boards) else []
+    width = max(NARROWEST, min(WIDEST, columns))
     if full or shows_blocks(boards):
-        return "\n".join([*parts, *_whole(boards)]) + "\n"
+        return "\n".join([*parts, *_whole(boards, width)]) + "\n"
     flags, choices = all_notes(boards, choices=False), all_notes(boards, flags=False)
     shown = [*(f"! {note}" for note in flags[:NOTES]), *choices, caption(*boards)]
     if len(flags) > NOTES:
         shown.insert(NOTES, f"! and {len(flags) - NOTES} more notes, which --full prints")
-    width = max(NARROWEST, min(WIDEST, columns))
     return "\n".join([*parts, *(row for text in shown for row in wrapped(text, width))]) + "\n"
 
 
@@ -78,14 +78,15 @@ def shows_blocks(boards: Sequence[Leaderboard]) -> bool:
     return any(board.style.is_view for board in boards) or sum(len(board.subset(ALL)) for board in boards) <= FEW
 
 
-def _whole(boards: Sequence[Leaderboard]) -> list[str]:
-    """Lines of all blocks over all images, and what has to be known beside them."""
-    parts = [line(caption(*boards)), line(legend(*boards))]
+def _whole(boards: Sequence[Leaderboard], width: int) -> list[str]:
+    """Lines of all blocks over all images, and what has to be known beside them, in sentences of so many columns."""
+    parts = [*wrapped(caption(*boards), width), *wrapped(legend(*boards), width)]
     for scope in TABLE_SCOPES:
         for shown in by_columns(beside(boards, boards[0].first_subset, scope)):
             parts += ["", *_blocks(shown)]
-    parts += ["", *(f"! {line(note)}" for note in all_notes(boards, choices=False))]
-    return [*parts, *map(line, [*all_notes(boards, flags=False), *filter(None, told(boards, _others))])]
+    said = [f"! {note}" for note in all_notes(boards, choices=False)]
+    said += [*all_notes(boards, flags=False), *filter(None, told(boards, _others))]
+    return [*parts, "", *(row for text in said for row in wrapped(text, width))]
 
 
 def _blocks(shown: Sequence[Shown]) -> list[str]:

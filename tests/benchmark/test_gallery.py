@@ -18,7 +18,6 @@ from scipy.stats import spearmanr
 import attrobust
 from attrobust import UsageError
 from attrobust.arrays import Floats
-from attrobust.benchmark.command.main import main
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.figures.choose import NothingToDrawError
 from attrobust.benchmark.gallery import Picture, gallery, pictures, save
@@ -33,12 +32,6 @@ from helpers.short_ensemble import shorten
 
 Capture = pytest.CaptureFixture[str]
 METRICS = "topk:k=10%,spearman,cosine"
-RANDOM = [
-    *(*COARSE, "--methods", "natural,aga", "--epochs", "4", "--images", "6", "--metrics", METRICS, "--no-audit"),
-    *("--explainers", "smoothgrad:samples=4", "--accuracy-attack", "none", "--workers", "1", "--batch-size", "4"),
-    *("--baselines", "constant-map", "--attacks", "noise:draws=2,topk:steps=3,frame:variant=paper,steps=3"),
-]
-"""A run of an explainer that draws random numbers, with an attack whose result depends on the batch."""
 EVERY = "0-5,worst,median"
 BROKEN = '''
 from dataclasses import dataclass
@@ -56,14 +49,6 @@ class Others(Attack):
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         return context.partners
 '''
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with its attacked images; tests must leave it as it is."""
-    folder = tmp_path_factory.mktemp("gallery") / "run"
-    assert main([*RANDOM, "--out", str(folder)]) == 0
-    return folder
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def known_of(stores: Sequence[Store]) -> Known:
         (metric.label, [metric.label, *_titles(metric, _beside(run, metric))], [*_short(metric.label)])
         for metric in run.metrics
     ]
-    accuracies = [(accuracy_key(metric), _titles(metric, run.accuracies), []) for metric in run.accuracies]
+    accuracies: list[_Item] = [(accuracy_key(item), _titles(item, run.accuracies), []) for item in run.accuracies]
     axes: dict[str, list[_Item]] = {
         "rows": [*_rows(run, networks)],
         "explainers": [(label, [label], _short(label)) for label in run.plan.explainers],
