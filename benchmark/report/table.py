@@ -22,7 +22,7 @@ TableScope = Scope | Literal["accuracy", "worst"]
 TABLE_SCOPES: tuple[TableScope, ...] = ("accuracy", "worst", *SCOPES)
 """In the order of the tables."""
 MORE_DIGITS = 6
-"""That an interval has at most beyond those of its mean."""
+"""That a width has at most beyond those of its mean; less than they show is rounding."""
 ALL, COMMON = "all", "common"
 """Subsets of the images: every one, or those that every network classifies correctly that is not at chance."""
 
@@ -73,12 +73,8 @@ class Metric:
 
     def width_text(self, width: float, digits: int = 0) -> str:
         """A distance between values with the digits of ``text``, and with more where these are all 0."""
-        return self.text(width, digits + self.digits_apart(0.0, width, digits))
-
-    def digits_apart(self, first: float, other: float, digits: int = 0) -> int:
-        """How many digits more than ``text`` has tell two values apart; 0 where they are the same up to rounding."""
-        more = range(MORE_DIGITS + 1)
-        return next((n for n in more if self.text(first, digits + n) != self.text(other, digits + n)), 0)
+        shown = [self.text(width, digits + more) for more in range(MORE_DIGITS + 1)]
+        return next((text for text in shown if text and float(text)), shown[0])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -104,14 +104,13 @@ def legend(*boards: Leaderboard) -> str:
 def interval_text(metric: Metric, estimate: Estimate, intervals: Intervals) -> str:
     """What stands beside a mean of its interval: ``[58.0, 64.1]``, ``± 3.2`` or nothing.
 
-    It has the digits of the mean, and more where it would seem to have no width.
+    Its ends have the digits of the mean, as in all formats; its width has more where it would seem to be none.
     """
     if math.isnan(estimate.low) or intervals == "none":
         return ""
     if intervals == "pm":
         return f"± {metric.width_text(max(estimate.mean - estimate.low, estimate.high - estimate.mean))}"
-    digits = metric.digits_apart(estimate.low, estimate.high)
-    return f"[{metric.text(estimate.low, digits)}, {metric.text(estimate.high, digits)}]"
+    return f"[{metric.text(estimate.low)}, {metric.text(estimate.high)}]"
 
 
 def any_contested(boards: Sequence[Leaderboard]) -> bool:

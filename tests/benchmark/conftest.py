@@ -16,13 +16,8 @@ SWEPT = ["--images", "6", "--explainers", "saliency,input-x-gradient", "--metric
 RANDOM = [
     *(*COARSE, "--methods", "natural,aga", "--epochs", "4", "--images", "6", "--metrics", "topk:k=10%,spearman,cosine"),
     *("--explainers", "smoothgrad:samples=4", "--accuracy-attack", "none", "--workers", "1", "--batch-size", "4"),
-    *(
-        "--baselines",
-        "constant-map,untrained",
-        "--no-audit",
-        "--attacks",
-        "noise:draws=2,topk:steps=3,frame:variant=paper,steps=3",
-    ),
+    *("--baselines", "constant-map,untrained", "--no-audit"),
+    *("--attacks", "noise:draws=2,topk:steps=3,frame:variant=paper,steps=3"),
 ]
 """A run of an explainer that draws random numbers, with an attack whose result depends on the batch."""
 

