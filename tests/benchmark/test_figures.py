@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.stats import kendalltau
 
 import attrobust
@@ -378,3 +379,16 @@ def test_figures_need_no_display_and_leave_matplotlibs_settings_as_they_were(swe
     env = {"PYTHONPATH": str(ROOT), "PATH": "", "MPLBACKEND": "tkagg"}
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("panels", [1, 2, 4])
+def test_a_heading_leaves_the_legend_its_room(panels: int) -> None:
+    with style.settings():
+        figure, _ = style.panels([f"panel {number}" for number in range(panels)])
+        style.legend(figure, [("a method", Line2D([], []))] * 3, title="bold: on a Pareto front")
+        style.heading(figure, "auto, eps 8/255: fashion-mnist, linf 8/255, 50 images " * 2)
+    figure.draw_without_rendering()
+    assert figure._suptitle is not None
+    title, legend = figure._suptitle.get_window_extent(), figure.legends[0].get_window_extent()
+    assert title.x1 < legend.x0
+    assert title.x0 >= 0

@@ -92,18 +92,17 @@ def paper(boards: Sequence[Leaderboard], *, head: bool = False) -> Paper:
     """
     head = head and not any(board.style.is_view for board in boards)
     notes = [*all_notes(boards, flags=False), *contests(boards), *flags_of(boards)] if head else all_notes(boards)
-    style = boards[0].style
-    base = style.label or f"tab:attrobust-{_slug(boards)}-{_digest(boards)}"
+    tables, style = list(map(head_of, boards)) if head else boards, boards[0].style
+    base = style.label or f"tab:attrobust-{_slug(boards)}-{_digest(tables)}"
     verdicts: list[Float] = []
     for arranged, words in said_of(boards):
         environment, limit, sheet = _fitting(arranged, style)
         # Names of methods, which may be long, leave lines that cannot be filled.
         full = f"\\protect\\raggedright {breakable(words)}"
         verdicts += _in_pages(sheet, environment, limit, full, (), f"{base}-verdict", len(verdicts))
-    boards = list(map(head_of, boards)) if head else boards
     floats: list[Float] = []
     for subset in (ALL, COMMON):
-        if not (shown := beside(boards, subset)):
+        if not (shown := beside(tables, subset)):
             continue
         title = breakable(subset_title(shown))
         full = (
@@ -112,7 +111,7 @@ def paper(boards: Sequence[Leaderboard], *, head: bool = False) -> Paper:
         below: tuple[str, ...] = ()
         if style.caption and not floats:
             full, below = style.caption, (f"{title}. {breakable(_facts(boards))}",)
-        environment, limit, sheet = _fitting(_arranged(boards, subset), style)
+        environment, limit, sheet = _fitting(_arranged(tables, subset), style)
         floats += _in_pages(sheet, environment, limit, full, below, base, len(floats))
     return _with_notes([*verdicts, *floats], tuple(map(breakable, notes)))
 
