@@ -27,8 +27,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = list(known)
     if RENAMED.get(word) in names:
         return f" It is now called {RENAMED[word]!r}."
-    close = difflib.get_close_matches(word, names, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    # A name that was typed without its settings is near the one that has them.
+    whole = {name.partition(":")[0]: name for name in reversed(names)} | {name: name for name in names}
+    close = difflib.get_close_matches(word, whole, n=1)
+    return f" Did you mean {whole[close[0]]!r}?" if close else ""
 
 
 def refuse_old_attributes(cls: type, what: str) -> None:

@@ -16,6 +16,7 @@ from attrobust.benchmark.boards.given import Given
 from attrobust.benchmark.boards.handed import HandedIn, check_ball, check_images
 from attrobust.benchmark.boards.opened import Opener
 from attrobust.benchmark.boards.recompute import given_scores
+from attrobust.benchmark.boards.registered import check_registered
 from attrobust.benchmark.boards.sample import StoredCell, cells_of
 from attrobust.benchmark.evaluation.scores import Scores
 from attrobust.benchmark.report.sweeps import boards_of, together
@@ -76,6 +77,7 @@ def contest(board: Path, handed: HandedIn, by: str, data_root: Path | None) -> l
         if problems := verify(store)[1]:
             raise UsageError(f"{store.folder} is not as it was published ({problems[0]}); see verify")
     cell, opener = contested_cell(cells_of(stores), handed), Opener(board, data_root)
+    check_registered(board, [cell])
     images = opener.images(cell.rows[0])
     known = handed.ids[handed.ids < len(images)]
     clean: Floats = images.split.batch(known.tolist())[0].numpy()

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attrobust.benchmark.boards.board import FILE, BoardFacts, stores_of
+from attrobust.benchmark.boards.registered import PLUGINS
 from attrobust.benchmark.boards.weights import HANDED_IN
+from attrobust.benchmark.report.sweeps import boards_of, together
+from attrobust.benchmark.report.write import write
 from attrobust.benchmark.store.contests import FOLDER as CONTESTS
 from attrobust.benchmark.store.scores import ARCHIVE, ScoreFiles
 from attrobust.benchmark.store.scores import FOLDER as SCORES
@@ -20,7 +23,6 @@ FOLDERS = (SCORES, "audits", "checkpoints", CONTESTS)
 """Of a run, what its tables rest on; attacked images can be computed again and stay out."""
 FILES = ("run.json", "rows.jsonl", ARCHIVE, *TABLES)
 LEFT_OUT = (".resume", ".lock")
-PLUGINS = "plugins"
 
 
 @contextmanager
@@ -52,6 +54,8 @@ def packing(run: Path, to: Path, facts: BoardFacts, plugins: Sequence[Path]) -> 
             _copy_file(file, partial / HANDED_IN / f"{label.replace('/', '-')}{file.suffix}")
         for file in plugins:
             _copy_file(file, partial / PLUGINS / file.name)
+        # Of tables beside each other the papers are one file, at the root.
+        write(boards_of(together([run]), "percentile"), partial, ["bibtex"])
         facts.write(partial)
         yield partial
     except OSError as error:

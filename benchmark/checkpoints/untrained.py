@@ -13,6 +13,7 @@ from attrobust.benchmark.store.plan import BASELINES
 from attrobust.benchmark.training.loop import fresh_network
 from attrobust.methods.natural import Natural
 from attrobust.naming.component import Component
+from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
 
@@ -33,6 +34,9 @@ def check_baselines(names: tuple[str, ...]) -> None:
     """Raise UsageError where a name is not that of a sanity-check baseline, or occurs twice."""
     for name in names:
         if name not in BASELINES:
-            raise UsageError(f"--baselines: unknown sanity-check baseline {name!r}; use {', '.join(BASELINES)} or none")
+            near = did_you_mean(name, BASELINES)
+            raise UsageError(
+                f"--baselines: unknown sanity-check baseline {name!r}.{near} Use {', '.join(BASELINES)} or none"
+            )
     if len(set(names)) < len(names):
         raise UsageError(f"--baselines {','.join(names)} names a sanity-check baseline twice")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 from attrobust.benchmark.command.listing import REGISTRIES
+from attrobust.benchmark.command.saying import tell
 from attrobust.benchmark.request.axes import Combination, combinations, seeds_of
 from attrobust.benchmark.request.parts import (
     Part,
@@ -50,7 +50,7 @@ def asked(options: argparse.Namespace) -> list[Asked]:
         stated = ", ".join(dict.fromkeys(name for part in parts.values() for name in part.selects or ()))
         raise UsageError(f"no part of {options.protocol} has these methods; they have {stated}")
     for line in dict.fromkeys(left_out):
-        sys.stderr.write(f"note: {line}; left out\n")
+        tell(f"note: {line}; left out")
     if options.choose is not None and len({one.part for one, _ in runs}) > 1:
         raise UsageError("--choose takes one part, since each would choose by itself; name it with --parts")
     return _told_apart(runs) if radii else runs

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from attrobust.benchmark.boards.board import LICENCE, BoardFacts, read_facts, stores_of
 from attrobust.benchmark.boards.fit import Fit, fits_of
+from attrobust.benchmark.boards.registered import check_registered, named_plugins
 from attrobust.benchmark.boards.rules import of_one, of_two
 from attrobust.benchmark.boards.sample import cells_of, sample
 from attrobust.benchmark.boards.submit import packing, put, size_of
-from attrobust.benchmark.command.options import benchmark_parser
+from attrobust.benchmark.command.saying import say, tell
 from attrobust.benchmark.report.verify import verify
 from attrobust.benchmark.request.plugins import load_plugin
 from attrobust.files import size_words
@@ -39,10 +39,11 @@ def recompute(folder: Path, count: int, images: int, data_root: Path | None, sho
     shown = shown or str(folder)
     cells = cells_of(stores_of(folder))
     chosen = sample(cells, count, images)
+    check_registered(folder, chosen)
     estimate = sum(cell.seconds(images) for cell in chosen)
-    sys.stderr.write(
+    tell(
         f"{shown}: computing {len(chosen)} of {len(cells)} cells again, on at most {images} images each; "
-        f"where they were made this took {estimate:.0f} s\n"
+        f"where they were made this took {estimate:.0f} s"
     )
     # Imported late, so that the folder's own mistakes are answered at once.
     from attrobust.benchmark.boards import recompute as again
@@ -52,11 +53,11 @@ def recompute(folder: Path, count: int, images: int, data_root: Path | None, sho
     for number, cell in enumerate(chosen, start=1):
         found = again.recompute(cell, opener, images)
         wrong += len(found)
-        sys.stderr.write(f"{number}/{len(chosen)} {cell}: {'differs' if found else 'agrees'}\n")
+        tell(f"{number}/{len(chosen)} {cell}: {'differs' if found else 'agrees'}")
         for line in found:
-            sys.stdout.write(f"{shown}: {line}\n")
+            say(f"{shown}: {line}")
     seconds = time.monotonic() - started
-    sys.stdout.write(f"{shown}: {len(chosen)} cells computed again in {seconds:.0f} s, {wrong} numbers differ\n")
+    say(f"{shown}: {len(chosen)} cells computed again in {seconds:.0f} s, {wrong} numbers differ")
     return not wrong
 
 
@@ -71,11 +72,11 @@ def stronger(options: argparse.Namespace) -> int:
     folder, handed = options.runs[0], read_handed_in(options.stronger)
     found = contest(folder, handed, options.by, options.data_root)
     for line in found:
-        sys.stdout.write(f"{folder}: {line}\n")
+        say(f"{folder}: {line}")
     if found:
-        sys.stdout.write(f"{folder}: {len(found)} numbers contested by {options.by}; tables are written again\n")
+        say(f"{folder}: {len(found)} numbers contested by {options.by}; tables are written again")
     else:
-        sys.stdout.write(f"{folder}: no image is stronger than what is published for {handed.words}; nothing written\n")
+        say(f"{folder}: no image is stronger than what is published for {handed.words}; nothing written")
     return 0
 
 
@@ -93,12 +94,13 @@ def submit(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.results} holds no board; name the folder of the boards with --results")
     fitting = [fit for fit in fits if not fit.differences]
     for fit in fits:
-        sys.stdout.writelines(f"does not fit {fit.board}: {line}\n" for line in fit.differences)
+        for line in fit.differences:
+            say(f"does not fit {fit.board}: {line}")
     if not fitting:
         return _refused(["it fits no board; run the command of one of them, with your method among the methods"])
     for fit in fitting:
         _say(fit)
-    plugins = plugins_of(run)
+    plugins = list(options.plugin) or plugins_of(run)
     load_all(plugins)
     to: Path = options.to or options.results / "submissions" / run.resolve().name
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
@@ -146,20 +148,21 @@ def _as_board(run: Path, to: Path, options: argparse.Namespace) -> int:
 
 def _say_packed(to: Path, following: str) -> None:
     whole, weights = size_of(to)
-    sys.stdout.write(f"packed {to}: {size_words(whole)}, of which {size_words(weights)} are weights; {following}\n")
+    say(f"packed {to}: {size_words(whole)}, of which {size_words(weights)} are weights; {following}")
 
 
 def _say(fit: Fit) -> None:
-    sys.stdout.write(f"fits {fit.words}\n")
-    sys.stdout.writelines(f"  {line}\n" for line in fit.why)
+    say(f"fits {fit.words}")
+    for line in fit.why:
+        say(f"  {line}")
 
 
 def _refused(lines: Iterable[str]) -> int:
     found = list(lines)
     for line in found[:MOST]:
-        sys.stderr.write(f"not packed: {line}\n")
+        tell(f"not packed: {line}")
     if len(found) > MOST:
-        sys.stderr.write(f"not packed: and {len(found) - MOST} more of the kind\n")
+        tell(f"not packed: and {len(found) - MOST} more of the kind")
     return 1
 
 
@@ -167,10 +170,10 @@ def plugins_of(run: Path) -> list[Path]:
     """The plug-in files that a run was made with; raises UsageError where one is not there."""
     found: dict[Path, None] = {}
     for store in stores_of(run).values():
-        found |= dict.fromkeys(benchmark_parser().parse_args(list(store.plan().argv)).plugin)
+        found |= dict.fromkeys(named_plugins(store.plan().argv))
     for path in found:
         if not path.is_file():
-            raise UsageError(f"plug-in {path} of the run is not there; call submit where the run's command was typed")
+            raise UsageError(f"plug-in {path} of the run is not there; say where it is with --plugin")
     return list(found)
 
 

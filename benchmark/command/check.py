@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attrobust.benchmark.command.listing import REGISTRIES
+from attrobust.benchmark.command.saying import say
 from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.types import UsageError
 
@@ -34,15 +35,15 @@ def check(targets: list[str], data_root: Path | None) -> int:
         raise UsageError(str(error)) from error
     bench, failed = digits_bench(data_root), False
     for (name, cls), kind in zip(found, kinds, strict=True):
-        sys.stdout.write(f"{kind} {name} ({cls.__name__})\n")
+        say(f"{kind} {name} ({cls.__name__})")
         tried = []
         for outcome in outcomes(cls, bench):
             tried.append(outcome)
-            sys.stdout.write(f"{line(outcome)}\n")
+            say(line(outcome))
             sys.stdout.flush()
         report = Report(name, kind, tuple(tried))
         failed |= bool(report.failed)
-        sys.stdout.write(f"{summary(report)}\n")
+        say(summary(report))
     return 1 if failed else 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from attrobust.benchmark.command.options import formats_of
+from attrobust.benchmark.command.saying import say, tell
 from attrobust.benchmark.command.view import folder_of, view_of
 from attrobust.benchmark.report import latex, text, write
 from attrobust.benchmark.report.shards import IncompleteError
@@ -63,12 +64,12 @@ def report(options: argparse.Namespace) -> int:
     finished = [store for group in groups for store in group.stores if store.is_finished]
     for store in finished:
         if not store.plan().is_as_written:
-            sys.stderr.write(f"warning: {store.folder}/run.json is not as the run wrote it; see verify\n")
+            tell(f"warning: {store.folder}/run.json is not as the run wrote it; see verify")
     interval: How = options.interval or (finished[0].plan().interval if finished else "percentile")
     try:
         boards = view.of(boards_of(groups, interval, view.keeps))
     except IncompleteError as error:
-        sys.stderr.write(f"incomplete: {error}\n")
+        tell(f"incomplete: {error}")
         return 1
     if options.interval and options.out is None and view.is_whole:
         for store in finished:
@@ -80,8 +81,9 @@ def report(options: argparse.Namespace) -> int:
         page_pictures(boards, folders, options.data_root, options.plugin)
     again = [*options.runs, *(["--out", str(options.out)] if options.out else [])] if view.is_whole else []
     _show(boards, out, formats, Shown.asked(options), again)
-    if "latex" in formats:
-        sys.stderr.writelines(f"warning: {line}\n" for line in latex.too_wide(*boards))
+    wide = [latex.too_wide(*boards, whole=name == "latex-full") for name in formats if name.startswith("latex")]
+    for line in dict.fromkeys(line for found in wide for line in found):
+        tell(f"warning: {line}")
     return 0
 
 
@@ -97,10 +99,10 @@ def _papers(folders: Sequence[Path], out: Path) -> int:
     try:
         boards = [board for folder in folders for board in boards_of(together([folder]), "percentile")]
     except IncompleteError as error:
-        sys.stderr.write(f"incomplete: {error}\n")
+        tell(f"incomplete: {error}")
         return 1
     (path,) = write.write(boards, out, ["bibtex"])
-    sys.stderr.write(f"wrote {path}\n")
+    tell(f"wrote {path}")
     return 0
 
 
@@ -121,10 +123,8 @@ def shard_done(store: Store, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(facts) + "\n")
         return
     share = f"numbers {first + 1} to {first + len(plan.entries)}" if plan.entries else "none"
-    sys.stdout.write(
-        f"shard {plan.shard.name}: {share} of the {count} of the table, in {store.folder}\n"
-        "the table, when all shards are done: run_benchmark.py report SHARD SHARD ... --out DIR\n"
-    )
+    say(f"shard {plan.shard.name}: {share} of the {count} of the table, in {store.folder}")
+    say("the table, when all shards are done: run_benchmark.py report SHARD SHARD ... --out DIR")
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -147,15 +147,16 @@ def verify(options: argparse.Namespace) -> int:
             sound, problems = problems_of(store)
             wrong += len(problems)
             for line in problems:
-                sys.stdout.write(f"{store.folder}: {line}\n")
-            sys.stdout.write(f"{store.folder}: {sound} rows recomputed and equal, {len(problems)} problems\n")
+                say(f"{store.folder}: {line}")
+            say(f"{store.folder}: {sound} rows recomputed and equal, {len(problems)} problems")
         if line := incomplete(groups):
             wrong += 1
-            sys.stdout.write(f"{path}: incomplete: {line}\n")
+            say(f"{path}: incomplete: {line}")
         if not wrong and read_sweep(path):
             stale = stale_tables(path, groups)
             wrong += len(stale)
-            sys.stdout.writelines(f"{path}: {line}\n" for line in stale)
+            for line in stale:
+                say(f"{path}: {line}")
         if not wrong and options.recompute:
             board.load_all(options.plugin)
             wrong += not board.recompute(path, options.recompute, options.images or board.IMAGES, options.data_root)
@@ -170,7 +171,7 @@ def clean(options: argparse.Namespace) -> int:
         store.plan()
         with store.locked():
             freed = Pieces(store.folder).clean()
-        sys.stdout.write(f"{store.folder}: {freed} bytes of attacked images removed; rows, scores and weights stay\n")
+        say(f"{store.folder}: {freed} bytes of attacked images removed; rows, scores and weights stay")
     return 0
 
 
@@ -187,6 +188,7 @@ def _show(
         columns = shutil.get_terminal_size(fallback=(WIDEST, 24)).columns
         sys.stdout.write(text.terminal(*boards, full=shown == Shown.FULL, columns=columns))
         sys.stdout.flush()
-    sys.stderr.write(f"wrote {', '.join(map(str, paths))}\n")
+    tell(f"wrote {', '.join(map(str, paths))}")
     full = shown != Shown.VERDICT or text.shows_blocks(boards)
-    sys.stderr.writelines(f"{line}\n" for line in closing_lines(boards, again, formats, full=full))
+    for line in closing_lines(boards, again, formats, full=full):
+        tell(line)

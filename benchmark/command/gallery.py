@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from attrobust.benchmark.command.figures import listed
+from attrobust.benchmark.command.saying import say, tell
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.request.plugins import load_plugin
+from attrobust.naming.lists import listed
 from attrobust.types import UsageError
 
 
@@ -26,7 +26,7 @@ def gallery(options: argparse.Namespace) -> int:
         images=images_of(options.images),
         metric=options.metric,
     )
-    formats = formats_of(listed(options.format))
+    formats = formats_of(listed(options.format, "--format"))
     folder: Path = options.out or options.run / "gallery"
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file; name a folder")
@@ -44,17 +44,17 @@ def gallery(options: argparse.Namespace) -> int:
     cost = ", of attacks that the run kept"
     if again := found.attacked_again:
         cost = f"; {again} images are attacked again; where the run was made this took {found.seconds:.0f} s"
-    sys.stderr.write(f"{options.run}: {found.count} pictures of {len(found.cells)} cells{cost}\n")
+    tell(f"{options.run}: {found.count} pictures of {len(found.cells)} cells{cost}")
     with tqdm(total=found.count, desc="pictures", unit="picture", leave=False, disable=None) as bar:
         made = found.pictures(bar.update)
     for line in found.problems:
-        sys.stderr.write(f"note: {' '.join(line.split())}\n")
+        tell(f"note: {line}")
     for page in pages(made, options.by):
         figure = draw(page.pictures, by=options.by)
         for kind in formats:
             path = folder / f"{page.name}.{kind}"
             save(figure, path)
-            sys.stdout.write(f"{path}\n")
+            say(str(path))
     if options.out is None and made:
         # A page made later takes them in.
         keep(made, stores_of(options.run))
@@ -84,6 +84,6 @@ def page_pictures(
         with tqdm(total=len(found.cells), desc="pictures", unit="cell", leave=False, disable=None) as bar:
             count = found.write(bar.update)
         for line in found.problems:
-            sys.stderr.write(f"note: {' '.join(line.split())}\n")
+            tell(f"note: {line}")
         hint = "" if count else "; it keeps no attacked images, but gallery draws some that the page then has"
-        sys.stderr.write(f"{run}: {count} small pictures of the worst images{hint}\n")
+        tell(f"{run}: {count} small pictures of the worst images{hint}")

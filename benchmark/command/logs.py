@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from attrobust.naming.safe import line, lines
+
 LOG = logging.getLogger("attrobust")
 
 
@@ -18,7 +20,15 @@ class _AboveBars(logging.Handler):
         """Write one line."""
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stderr)
+        tqdm.write(line(self.format(record)), file=sys.stderr)
+
+
+class _Readable(logging.Formatter):
+    """Leaves nothing in a file that a terminal obeys when the file is shown."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of a record; those of a traceback stay lines."""
+        return lines(super().format(record))
 
 
 def _is_for_screen(record: logging.LogRecord) -> bool:
@@ -31,7 +41,7 @@ def _is_for_screen(record: logging.LogRecord) -> bool:
 def logging_to(path: Path) -> Iterator[None]:
     """Inside the block, log messages go to stderr and, with times and tracebacks, to a file."""
     to_file = logging.FileHandler(path, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_file.setFormatter(_Readable("%(asctime)s %(levelname)s %(message)s"))
     to_screen = _AboveBars()
     to_screen.setLevel(logging.INFO)
     to_screen.addFilter(_is_for_screen)

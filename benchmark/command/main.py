@@ -27,8 +27,10 @@ from attrobust.benchmark.command.parsers import (
     submit_parser,
     verify_parser,
 )
+from attrobust.benchmark.command.saying import tell
 from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.benchmark.request.shard import Shard
+from attrobust.naming.safe import lines
 from attrobust.types import UsageError
 
 # OpenMP threads that spin while they wait make torch ten times slower when another process needs a core.
@@ -47,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return command(parser().parse_args(words[1:]))
         return _benchmark(benchmark_parser().parse_args(words), words, began, own_process=argv is None)
     except UsageError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        tell(f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
+        tell("interrupted; the same command goes on where it stopped")
         return 130
     except Ended as ended:
-        sys.stderr.write(f"{ended.words}; the same command goes on where it stopped\n")
+        tell(f"{ended.words}; the same command goes on where it stopped")
         return 128 + ended.signum
     except BrokenPipeError:
         return 0
@@ -110,7 +112,7 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
     ]
     runners = runners_of(requests, swept, words)
     for line in dict.fromkeys(line for runner in runners for line in runner.notes):
-        sys.stderr.write(f"note: {' '.join(line.split())}\n")
+        tell(f"note: {line}")
     if options.dry_run:
         from attrobust.benchmark.command.dry_run import dry_run
 
@@ -118,13 +120,13 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
         for index, (runner, one) in enumerate(zip(runners, swept, strict=True)):
             title = f"-- {one.words}\n" if one.words else ""
             shared = shared_with(runner, runners[:index])
-            sys.stdout.write(title + dry_run(runner, started=started, shared=shared))
+            sys.stdout.write(lines(title + dry_run(runner, started=started, shared=shared)))
             # The command starts once, whatever the number of its runs.
             started = started if runner.is_done else 0.0
         return 0
     failures = run_all(runners, swept, formats, Shown.asked(options))
     for line in failures:
-        sys.stderr.write(f"failed: {line}\n")
+        tell(f"failed: {line}")
     return 1 if failures else 0
 
 
@@ -134,19 +136,19 @@ def _list(options: argparse.Namespace) -> int:
         try:
             load_plugin(path)
         except UsageError as error:
-            sys.stderr.write(f"note: {' '.join(str(error).split())}\n")
+            tell(f"note: {error}")
             for registry in REGISTRIES.values():
                 registry.forget(module_of(path))
     text = listing(options.list)
     _note_left_out()
-    sys.stdout.write(text)
+    sys.stdout.write(lines(text))
     return 0
 
 
 def _note_left_out() -> None:
     """Report every installed plug-in that is left out."""
     for line in dict.fromkeys(line for registry in REGISTRIES.values() for line in registry.left_out()):
-        sys.stderr.write(f"note: {' '.join(line.split())}\n")
+        tell(f"note: {line}")
 
 
 def _finished(name: str, options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from attrobust import __version__
 from attrobust.benchmark.store.schema import INTERVALS
@@ -13,15 +13,19 @@ from attrobust.naming.suggest import RENAMED, did_you_mean
 from attrobust.types import UsageError
 
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
-FORMATS = ("csv", "latex", "markdown", "html", "wide", "json", "bibtex")
+FORMATS = ("csv", "latex", "markdown", "latex-full", "html", "wide", "json", "bibtex")
 BY_DEFAULT = ",".join(FORMATS[:3])
 EXPORTED = (
-    f"tables to write, of {', '.join(FORMATS)}; html is a page for the browser, wide a CSV with a line for each row, "
-    f"bibtex the papers, which latex writes too (default: {BY_DEFAULT})"
+    f"tables to write, of {', '.join(FORMATS)}; latex is the verdict, accuracies and worst cases, latex-full has all "
+    "blocks, html is a page for the browser, wide a CSV with a line for each row, bibtex the papers, which latex and "
+    f"latex-full write too (default: {BY_DEFAULT})"
 )
 FULL = "print the blocks of every explainer and attack behind the verdict, see docs/reading-the-table.md"
 SPEC = re.compile(r"[^-].*:.+=.+")
 """An argument that looks like a spec: left over where a shell has expanded unquoted braces."""
+
+CHOICE, WORD = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)"), r"[\w-]+"
+"""What argparse says of an option that takes one of a few words, and each of these."""
 
 EXAMPLES = """examples:
   run_benchmark.py --methods aga,hessian,pgd-at
@@ -48,8 +52,37 @@ clean, check, publish.
 """
 
 
+class _Given(argparse.Action):
+    """Stores a value; one that says no more than an option that was left out is a mistake, as an unset variable."""
+
+    def __call__(
+        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if option and self.default in ("", []) and isinstance(values, str) and not values.strip(" ,"):
+            raise argparse.ArgumentError(self, "is empty; name something, or leave it out")
+        self.keep(namespace, values)
+
+    def keep(self, namespace: argparse.Namespace, values: Any) -> None:
+        """Store the value."""
+        setattr(namespace, self.dest, values)
+
+
+class _Added(_Given):
+    """Adds a value to those that an option was given before."""
+
+    def keep(self, namespace: argparse.Namespace, values: Any) -> None:
+        """Store the value behind the others."""
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports errors in one line."""
+    """An argument parser that reports errors in one line, and takes no empty values in the place of names."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in (None, "store"):
+            self.register("action", name, _Given)
+        self.register("action", "append", _Added)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing the usage."""
@@ -59,7 +92,15 @@ class Parser(argparse.ArgumentParser):
             raise UsageError(f"--{option} is now called --{RENAMED[option]} (see --help)")
         if rest != message and any(SPEC.fullmatch(word) for word in rest.split()):
             message += "; the shell takes key={a,b} apart unless it stands in quotes"
+        elif rest != message and option:
+            message += f".{did_you_mean(f'--{option}', self._options())}".removesuffix(".")
+        if choice := CHOICE.search(message):
+            message += f".{did_you_mean(choice[1], re.findall(WORD, choice[2]))}".removesuffix(".")
         raise UsageError(f"{message} (see --help)")
+
+    def _options(self) -> list[str]:
+        """All options by their names."""
+        return re.findall(r"(?<![\w-])--[a-z][a-z-]*", self.format_usage())
 
 
 def benchmark_parser() -> Parser:
@@ -155,7 +196,8 @@ def benchmark_parser() -> Parser:
         "--interval",
         choices=INTERVALS,
         default=INTERVALS[0],
-        help="over images: the percentile bootstrap, or BCa, which corrects for bias and skew (default: percentile)",
+        help="over images: the percentile bootstrap, or BCa, which corrects for bias and skew (default: percentile); "
+        "accuracies have Wilson's",
     )
     add(
         "--workers",
@@ -220,4 +262,4 @@ def formats_of(text: str) -> list[str]:
             )
     if len(set(names)) < len(names):
         raise UsageError(f"--export {text!r} names a format twice")
-    return [*names, "bibtex"] if "latex" in names and "bibtex" not in names else names
+    return [*names, "bibtex"] if any(name.startswith("latex") for name in names) and "bibtex" not in names else names

@@ -8,6 +8,11 @@ from attrobust.benchmark.command.options import BY_DEFAULT, EXPORTED, FULL, Pars
 from attrobust.benchmark.report.view.style import INTERVALS as INTERVAL_STYLES
 from attrobust.benchmark.store.schema import INTERVALS
 
+RENAME = (
+    "another name for the row, explainer, attack or metric that is called exactly so; KIND, one of row, explainer, "
+    "attack and metric, says which where several are"
+)
+
 
 def report_parser() -> Parser:
     """The parser of ``report``, which writes tables from rows on disk."""
@@ -59,7 +64,7 @@ def _add_view(parser: Parser) -> None:
     add("--intervals", choices=INTERVAL_STYLES, help="[low, high], ± the larger side, or none (default: small)")
     add("--second-best", action="store_true", help="the LaTeX underlines the next rank after the best")
     add("--transpose", action="store_true", help="methods are columns of the LaTeX")
-    add("--rename", action="append", default=[], metavar="OLD=NEW", help="of a row, explainer, attack or metric")
+    add("--rename", action="append", default=[], metavar="[KIND:]OLD=NEW", help=RENAME)
     add("--two-column", action="store_true", help="the LaTeX is for an article of two columns")
     add("--label", default="", metavar="LABEL", help="of the LaTeX (default: made of the run)")
     add("--caption", default="", metavar="LATEX", help="of the LaTeX; what it said stands below the table then")
@@ -199,6 +204,14 @@ def submit_parser() -> Parser:
     )
     parser.add_argument("--images", type=positive, metavar="N", help="of each of these cells (default: 8)")
     parser.add_argument("--data-root", type=some_path, metavar="DIR", help="folder that a dataset is read from")
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        type=some_path,
+        default=[],
+        metavar="FILE.py",
+        help="that the run was made with (default: where the run's command says it is)",
+    )
     return parser
 
 

@@ -16,12 +16,14 @@ from attrobust.benchmark.checkpoints.commit import commit_of
 from attrobust.benchmark.checkpoints.find import Checkpoint
 from attrobust.benchmark.checkpoints.publish import Place, publish
 from attrobust.benchmark.command.describe import typed
+from attrobust.benchmark.command.saying import say, tell
 from attrobust.benchmark.data.base import Dataset, Loaded
 from attrobust.benchmark.data.checks import load_dataset
 from attrobust.benchmark.request.methods import Defaults, resolve_methods
 from attrobust.benchmark.training.recipe import load_recipe
 from attrobust.files import size_words
 from attrobust.naming.component import resolve_one
+from attrobust.naming.lists import listed, refuse_empty
 from attrobust.naming.spec import Spec
 from attrobust.types import Settings, UsageError, percent
 
@@ -50,13 +52,13 @@ def publish_runs(options: argparse.Namespace) -> int:
             outcome = publish(trained, images, place, commit, may_replace=options.replace)
         except UsageError as error:
             refused += 1
-            sys.stderr.write(f"refused: {path.stem}: {' '.join(str(error).split())}\n")
+            tell(f"refused: {path.stem}: {error}")
             continue
         published = outcome.card.published
         assert published is not None
-        sys.stdout.write(
+        say(
             f"{outcome.done:<9}  {name:<40}  test accuracy {percent(published.test_accuracy, '.2f'):>7}  "
-            f"{size_words(published.size):>7}  commit {published.commit[:12]}\n"
+            f"{size_words(published.size):>7}  commit {published.commit[:12]}"
         )
         sys.stdout.flush()
     return 1 if refused else 0
@@ -104,7 +106,9 @@ def _typed_settings(card: WeightCard) -> Settings:
 
 def _cards_in(runs: Sequence[Path], names: str | None) -> list[Path]:
     """Cards of the finished trainings in runs; raises UsageError where there are none."""
-    wanted = None if names is None else [name.strip() for name in names.split(",")]
+    wanted = None if names is None else listed(names, "--methods")
+    if wanted == []:
+        refuse_empty("", "--methods")
     for name in wanted or ():
         methods.registry.check(name)
     found = []

@@ -46,6 +46,11 @@ class Report:
     outcomes: tuple[Outcome, ...]
 
     @property
+    def undecided(self) -> tuple[Outcome, ...]:
+        """The claims of which it cannot be said whether they hold."""
+        return tuple(outcome for outcome in self.outcomes if outcome.undecided)
+
+    @property
     def failed(self) -> tuple[Outcome, ...]:
         """The claims that do not hold."""
         return tuple(outcome for outcome in self.outcomes if outcome.problem)
@@ -57,13 +62,16 @@ class Report:
 
 def line(outcome: Outcome) -> str:
     """A claim with what came of it, as it is printed."""
+    if outcome.undecided:
+        return f"  unknown {outcome.claim}: cannot be decided, because {outcome.undecided}"
     return f"  FAILED  {outcome.claim}: {outcome.problem}" if outcome.problem else f"  passed  {outcome.claim}"
 
 
 def summary(report: Report) -> str:
     """How many claims hold."""
-    total = len(report.outcomes)
-    return f"{report.kind} {report.name}: {total - len(report.failed)} of {total} claims hold"
+    total, unknown = len(report.outcomes), len(report.undecided)
+    holding = f"{total - len(report.failed) - unknown} of {total} claims hold"
+    return f"{report.kind} {report.name}: {holding}{f', {unknown} cannot be decided' if unknown else ''}"
 
 
 def check(item: type[Any] | Any, *, data_root: Path | str | None = None) -> Report:
@@ -75,7 +83,7 @@ def check(item: type[Any] | Any, *, data_root: Path | str | None = None) -> Repo
         data_root: the folder that a dataset is read from.
 
     Returns:
-        All claims, each of which holds.
+        All claims, each of which holds or cannot be decided.
 
     Raises:
         AssertionError: claims do not hold; the message lists them, each with what is wrong and where.

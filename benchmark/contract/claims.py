@@ -22,6 +22,10 @@ class ClaimError(ValueError):
     """A claim does not hold; the message says what is wrong and what to do."""
 
 
+class UndecidedError(ValueError):
+    """It cannot be seen from an item whether a claim holds; the message says why."""
+
+
 def require(holds: bool, problem: str) -> None:
     """Raise ClaimError unless a claim holds."""
     if not holds:
@@ -34,11 +38,13 @@ class Outcome:
 
     Attributes:
         claim: in words.
-        problem: what is wrong and where, in one line; empty where the claim holds.
+        problem: what is wrong and where, in one line; empty where the claim holds, or is undecided.
+        undecided: why it cannot be decided whether the claim holds; empty where it can.
     """
 
     claim: str
     problem: str
+    undecided: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,19 +96,20 @@ class Contract(Generic[T]):
         """
         for claim in self.claims:
             if claim.short or not short:
-                yield Outcome(claim.text, self._problem(claim, item, bench))
+                yield self._outcome(claim, item, bench)
 
-    def _problem(self, claim: Claim[T], item: T, bench: Bench) -> str:
+    def _outcome(self, claim: Claim[T], item: T, bench: Bench) -> Outcome:
         try:
             with seeded(0):
                 claim.test(item, bench)
+        except UndecidedError as why:
+            return Outcome(claim.text, "", undecided=_one_line(str(why)))
         except (ClaimError, UsageError) as broken:
-            return _one_line(f"{broken}{self._place(type(item))}")
+            return Outcome(claim.text, _one_line(f"{broken}{self._place(type(item))}"))
         except (Exception, SystemExit) as error:
-            return _one_line(
-                f"{type(error).__name__}: {error}{_raised_at(error, type(item)) or self._place(type(item))}"
-            )
-        return ""
+            place = _raised_at(error, type(item)) or self._place(type(item))
+            return Outcome(claim.text, _one_line(f"{type(error).__name__}: {error}{place}"))
+        return Outcome(claim.text, "")
 
     def _place(self, cls: type) -> str:
         """Where the author wrote the function that a claim is about."""

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from tqdm.utils import disp_trim
 
 from attrobust.benchmark.executors.base import Job
+from attrobust.naming.safe import line as line_of
 
 LINES = 8
 """Jobs that are shown below the bar."""
@@ -74,7 +75,7 @@ class Bar:
             self._lines.append(line)
         width = (self._bar.ncols or WIDTH) - 1
         for line, words in zip(self._lines, [*shown, *[""] * (len(self._lines) - len(shown))], strict=True):
-            line.set_description_str(disp_trim(f"  {words}", width) if words else "")
+            line.set_description_str(disp_trim(f"  {line_of(words)}", width) if words else "")
 
     def refresh(self) -> None:
         """Draw it again."""

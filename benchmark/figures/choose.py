@@ -10,6 +10,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from attrobust.arrays import Floats
+from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
 KEY = ["method", "seed", "checkpoint"]
@@ -88,7 +89,8 @@ def metric_of(frame: DataFrame, metric: str | None) -> str:
     for title in known:
         if metric.casefold() in (title.casefold(), title.removesuffix(" (%)").casefold()):
             return title
-    raise NothingToDrawError(f"no metric {metric!r} under an attack; there is {', '.join(map(repr, known))}")
+    near = did_you_mean(metric, [*known, *(title.removesuffix(" (%)") for title in known)])
+    raise NothingToDrawError(f"no metric {metric!r} under an attack.{near} There is {', '.join(map(repr, known))}")
 
 
 def attacked(frame: DataFrame, metric: str | None, attack: str | None, subset: str) -> DataFrame:
@@ -107,9 +109,9 @@ def attacked(frame: DataFrame, metric: str | None, attack: str | None, subset: s
     chosen = (frame["scope"] == "attack") & (frame["metric"] == title)
     if attack is not None:
         if attack not in set(frame.loc[chosen, "attack"]):
-            raise NothingToDrawError(
-                f"no attack {attack!r}; there is {', '.join(map(repr, dict.fromkeys(frame.loc[chosen, 'attack'])))}"
-            )
+            known = [*dict.fromkeys(frame.loc[chosen, "attack"].astype(str))]
+            listed = ", ".join(map(repr, known))
+            raise NothingToDrawError(f"no attack {attack!r}.{did_you_mean(attack, known)} There is {listed}")
         chosen &= frame["attack"] == attack
     if "subset" in frame:
         chosen &= frame["subset"] == subset

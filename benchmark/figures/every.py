@@ -22,6 +22,7 @@ from attrobust.benchmark.figures.pareto import pareto
 from attrobust.benchmark.figures.radii import radii
 from attrobust.benchmark.figures.training_cost import with_training_passes
 from attrobust.benchmark.report.frame import results, scores
+from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
 Needs = Literal["results", "scores", "cost"]
@@ -122,4 +123,4 @@ def check_names(names: Sequence[str]) -> None:
     """Raise UsageError where a figure has no such name."""
     for name in names:
         if name not in KINDS:
-            raise UsageError(f"no figure {name!r}; there is {', '.join(KINDS)}")
+            raise UsageError(f"--only: no figure {name!r}.{did_you_mean(name, KINDS)} There is {', '.join(KINDS)}")

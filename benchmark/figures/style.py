@@ -15,9 +15,11 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from attrobust.files import write_atomically
+from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
 FORMATS = ("png", "pdf")
@@ -151,8 +153,14 @@ def legend(figure: Figure, entries: Sequence[tuple[str, Line2D]], *, bold: Itera
         text.set_text(plain(name))
         text.set_fontsize(7)
         text.set_fontweight("bold" if name in strong else "normal")
-    longest = max((min(len(name), 40) for name, _ in entries), default=0)
-    figure.set_figwidth(figure.get_figwidth() + 0.35 + 0.066 * max(longest, 0.8 * max(map(len, title.split("\n")))))
+    figure.set_figwidth(figure.get_figwidth() + _width_of(found))
+
+
+def _width_of(legend: Legend) -> float:
+    """What a legend takes on the right of a figure, in inches."""
+    longest = max((len(text.get_text()) for text in legend.get_texts()), default=0)
+    title = max(map(len, legend.get_title().get_text().split("\n")))
+    return 0.35 + 0.066 * max(longest, 0.8 * title)
 
 
 def height_of_legend(count: int) -> float:
@@ -161,17 +169,18 @@ def height_of_legend(count: int) -> float:
 
 
 def heading(figure: Figure, *texts: str) -> None:
-    """What all panels are about, above them, small; each text begins a line."""
-    across = max(30, int(figure.get_figwidth() / HEADING_LETTER))
-    lines = [plain_lines(text, across) for text in texts]
-    figure.suptitle("\n".join(lines), fontsize=7, color="#555555")
+    """What all panels are about, above them and beside the legend, small; each text begins a line."""
+    width = figure.get_figwidth()
+    room = width - sum(map(_width_of, figure.legends))
+    lines = [plain_lines(text, max(30, int(room / HEADING_LETTER))) for text in texts]
+    figure.suptitle("\n".join(lines), x=room / width / 2, fontsize=7, color="#555555")
 
 
 def formats_of(names: Sequence[str]) -> Sequence[str]:
     """Formats of files as typed; raises UsageError for others, or none."""
     for kind in names:
         if kind not in FORMATS:
-            raise UsageError(f"--format: no {kind!r}; there is {', '.join(FORMATS)}")
+            raise UsageError(f"--format: no {kind!r}.{did_you_mean(kind, FORMATS)} There is {', '.join(FORMATS)}")
     if not names:
         raise UsageError(f"--format is empty; give some of {', '.join(FORMATS)}")
     return names

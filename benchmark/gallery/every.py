@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrobust.benchmark.boards.board import stores_of
 from attrobust.benchmark.boards.opened import Opener
+from attrobust.benchmark.boards.registered import check_registered
 from attrobust.benchmark.boards.sample import StoredCell, cells_of
 from attrobust.benchmark.figures.every import slug
 from attrobust.benchmark.gallery.attacked import CellPictures
@@ -51,13 +52,14 @@ class Gallery:
         problems: one line for every cell or image without a picture.
 
     Raises:
-        UsageError: no finished run, or something is asked for that it does not have.
+        UsageError: no finished run, something is asked for that it does not have, or a plug-in is not loaded.
     """
 
     def __init__(self, run: Path, wanted: Wanted, data_root: Path | None = None) -> None:
         self.problems: list[str] = []
         self.cells: list[tuple[StoredCell, CellPictures]] = []
         chosen, opener = picked(cells_of(stores_of(run)), wanted), Opener(run, data_root)
+        check_registered(run, chosen)
         for cell in chosen:
             try:
                 found = CellPictures(cell, opener, {metric_of(cell, wanted.metric): wanted.images})

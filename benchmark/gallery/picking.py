@@ -15,6 +15,7 @@ from attrobust.arrays import Floats
 from attrobust.benchmark.boards.published import named
 from attrobust.benchmark.boards.sample import StoredCell
 from attrobust.benchmark.store.rows import MetricFacts
+from attrobust.naming.lists import refuse_empty
 from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError, parse_number
 
@@ -54,7 +55,8 @@ def images_of(text: str) -> tuple[Image, ...]:
         UsageError: something else, or nothing.
     """
     found: dict[Image, None] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
+    refuse_empty(text, "--images")
+    for item in (part.strip() for part in text.split(",")):
         if item in RANKS:
             found[item] = None
         elif match := re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", item):
@@ -65,15 +67,16 @@ def images_of(text: str) -> tuple[Image, ...]:
         else:
             hint = did_you_mean(item, RANKS)
             raise UsageError(f"--images: no {item!r}.{hint} Give positions from 0, ranges 0-4, worst or median")
-    if not found:
-        raise UsageError("--images is empty; give positions from 0, ranges 0-4, worst or median")
     return tuple(found)
 
 
 def radii_of(text: str) -> tuple[float, ...]:
     """Radii as typed, e.g. ``4/255,8/255``; raises UsageError for what is no number."""
+    if not text:
+        return ()
+    refuse_empty(text, "--eps")
     try:
-        return tuple(parse_number(item) for item in text.split(",") if item.strip())
+        return tuple(map(parse_number, text.split(",")))
     except ValueError as error:
         raise UsageError(f"--eps: {error}") from None
 
@@ -156,14 +159,15 @@ def _named(
     cells: Sequence[StoredCell], typed: str, what: str, labels: Sequence[Callable[[StoredCell], str]]
 ) -> set[str] | None:
     """The labels that a typed list names; None where it is empty. A name alone stands for all its settings."""
-    if not typed.strip():
+    if not typed:
         return None
+    refuse_empty(typed, f"--{what}s")
     known = dict.fromkeys(label(cell) for label in labels for cell in cells)
     found: set[str] = set()
     for name in _names(typed, known):
         same = {label for label in known if name in (label, label.partition(":")[0])}
         if not same:
-            raise UsageError(f"no {what} {name!r}.{did_you_mean(name, known)} There is {', '.join(known)}")
+            raise UsageError(f"--{what}s: no {what} {name!r}.{did_you_mean(name, known)} There is {', '.join(known)}")
         found |= {name} if name in same else same
     return found
 
@@ -175,7 +179,7 @@ def _names(typed: str, known: Iterable[str]) -> list[str]:
         count = next((count for count in range(len(pieces), 1, -1) if ",".join(pieces[:count]).strip() in labels), 1)
         found.append(",".join(pieces[:count]).strip())
         del pieces[:count]
-    return [name for name in found if name]
+    return found
 
 
 def metric_of(cell: StoredCell, typed: str) -> int:
@@ -194,7 +198,8 @@ def metric_of(cell: StoredCell, typed: str) -> int:
     known = [metric.label for metric in facts]
     if found:
         raise UsageError(f"--metric {typed} stands for several; give one of {', '.join(known)}")
-    raise UsageError(f"no metric {typed!r} under an attack.{did_you_mean(typed, known)} There is {', '.join(known)}")
+    near = did_you_mean(typed, [*known, *(metric.title.partition(" (")[0] for metric in facts)])
+    raise UsageError(f"--metric: no metric {typed!r} under an attack.{near} There is {', '.join(known)}")
 
 
 def _words(metric: MetricFacts) -> set[str]:

@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 
 from attrobust.arrays import Bytes, Floats
 from attrobust.benchmark.boards.opened import Opener
+from attrobust.benchmark.boards.registered import check_registered
 from attrobust.benchmark.boards.sample import StoredCell, cells_of
 from attrobust.benchmark.gallery.attacked import CellPictures
 from attrobust.benchmark.gallery.draw import colours, limit_of
@@ -97,6 +98,9 @@ class PagePictures:
     Attributes:
         problems: one line for every cell whose pictures cannot be made.
         cells: whose pictures can be made.
+
+    Raises:
+        UsageError: a plug-in that the runs were made with is not loaded.
     """
 
     def __init__(
@@ -105,8 +109,10 @@ class PagePictures:
         self._stores, self.problems = stores, list[str]()
         self.cells: list[tuple[StoredCell, CellPictures]] = []
         shown, opener = _shown(boards), Opener(folder, data_root)
-        for cell in cells_of(stores):
-            for wanted in _wanted(cell, shown):
+        pictured = [(cell, list(_wanted(cell, shown))) for cell in cells_of(stores)]
+        check_registered(folder, [cell for cell, wanted in pictured if wanted])
+        for cell, several in pictured:
+            for wanted in several:
                 try:
                     found = CellPictures(cell, opener, wanted, again=False)
                 except UsageError as error:

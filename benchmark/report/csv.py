@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
 from attrobust.benchmark.report.table import ALL, Leaderboard, Line, Mean, Metric, Number
 from attrobust.benchmark.report.words import any_contested, header, method_name
+from attrobust.naming.safe import csv_cell
 from attrobust.types import parse_number
 
 SHARED = ["protocol", "dataset", "model", "threat", "norm", "eps", "interval"]
@@ -24,14 +25,28 @@ def render(*boards: Leaderboard) -> str:
     """One leaderboard or several, with the digits of the other tables; ``rows.jsonl`` has all of them.
 
     A row over training seeds has no seed, their number in ``seeds`` and no interval over images. Parts of a protocol
-    are told apart in a column of their own.
+    are told apart in a column of their own. Names that a spreadsheet would compute have an apostrophe in front.
     """
+    return _written(cells_of(boards), csv_cell)
+
+
+def names_as_they_are(*boards: Leaderboard) -> str:
+    """The same without apostrophes, for programs."""
+    return _written(cells_of(boards), lambda cell: cell)
+
+
+def _written(lines: Iterable[Sequence[object]], shown: Callable[[object], object]) -> str:
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    csv.writer(buffer, lineterminator="\n").writerows(map(shown, line) for line in lines)
+    return buffer.getvalue()
+
+
+def cells_of(boards: Sequence[Leaderboard]) -> Iterator[Sequence[object]]:
+    """The titles of the columns, and the cells of every line."""
     parts = ["part"] if any(board.part for board in boards) else []
     contested = [CONTESTED_BY] if any_contested(boards) else []
     columns = [*SHARED, *parts, *ROW, *PLACE, *VALUES, *DETAILS, *contested]
-    writer.writerow(columns)
+    yield columns
     for board in boards:
         rows: dict[str, dict[str, object]] = {}
         for entry in entries(board):
@@ -40,8 +55,7 @@ def render(*boards: Leaderboard) -> str:
             if key not in rows:
                 rows[key] = shared_and_row(item, board)
             values = rows[key] | _place(entry) | _values(entry, board)
-            writer.writerow([values.get(column, "") for column in columns])
-    return buffer.getvalue()
+            yield [values.get(column, "") for column in columns]
 
 
 def _ball(threat: str) -> dict[str, object]:

@@ -11,7 +11,16 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
-from attrobust.benchmark.report.csv import CONTESTED_BY, DETAILS, PLACE, ROW, SHARED, VALUES, render, shared_and_row
+from attrobust.benchmark.report.csv import (
+    CONTESTED_BY,
+    DETAILS,
+    PLACE,
+    ROW,
+    SHARED,
+    VALUES,
+    names_as_they_are,
+    shared_and_row,
+)
 from attrobust.benchmark.report.leaderboard import places_of, read, worst_places
 from attrobust.benchmark.report.records import Network, Run, Stored
 from attrobust.benchmark.report.shards import IncompleteError
@@ -66,7 +75,7 @@ def results(*runs: str | Path) -> DataFrame:
     """
     records: dict[str, list[str]] = {column: [] for column in COLUMNS}
     for board in _boards(_groups(runs)):
-        for line in csv.DictReader(io.StringIO(render(board))):
+        for line in csv.DictReader(io.StringIO(names_as_they_are(board))):
             for column, values in records.items():
                 values.append(board.where if column == TABLE else line.get(column, ""))
     return DataFrame({column: _typed(column, values) for column, values in records.items()})

@@ -101,7 +101,7 @@ class Table:
         self._groups.append(
             Group(
                 subset=self.subset,
-                images=entries[0].images or int(self._mask.sum()),
+                images=(entries[0].images if entries else 0) or int(self._mask.sum()),
                 scope=place.scope,
                 explainer=place.explainer,
                 attack=place.attack,

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from attrobust.benchmark.report.paper.entry import tex
 from attrobust.benchmark.report.paper.fit import spans
-from attrobust.benchmark.report.paper.floats import Float, paper
+from attrobust.benchmark.report.paper.floats import Float, Paper, paper
 from attrobust.benchmark.report.paper.glyphs import escape
 from attrobust.benchmark.report.paper.panel import Row, Section, title_of
 from attrobust.benchmark.report.table import Leaderboard
 
-__all__ = ["escape", "render", "too_wide"]
+__all__ = ["escape", "head", "render", "too_wide"]
 
 AT_ONCE = 12
 """Tables that LaTeX is made to hold back at most until it finds a page for them."""
@@ -23,7 +23,10 @@ def render(*boards: Leaderboard) -> str:
     Args:
         boards: one, or several, whose groups of the same columns stand beside each other.
     """
-    found = paper(boards)
+    return _source(paper(boards))
+
+
+def _source(found: Paper) -> str:
     lines = ["% needs \\usepackage{booktabs}", *(f"% {line}" for line in found.too_wide)]
     for number, item in enumerate(found.floats):
         if number and number % AT_ONCE == 0:
@@ -40,9 +43,25 @@ def render(*boards: Leaderboard) -> str:
     return "\n".join(lines)
 
 
-def too_wide(*boards: Leaderboard) -> list[str]:
-    """One line for each table that is wider than the room for it, and by how much."""
-    return paper(boards).too_wide
+def head(*boards: Leaderboard) -> str:
+    """What an article shows of leaderboards: the verdict, accuracies and the worst case of every explainer.
+
+    Of a run with one attack these are its blocks over all images. A view is shown as a whole.
+
+    Args:
+        boards: see ``render``.
+    """
+    return _source(paper(boards, head=True))
+
+
+def too_wide(*boards: Leaderboard, whole: bool) -> list[str]:
+    """One line for each table that is wider than the room for it, and by how much.
+
+    Args:
+        boards: see ``render``.
+        whole: whether of what ``render`` writes, or of what ``head`` does.
+    """
+    return paper(boards, head=not whole).too_wide
 
 
 def _float(item: Float) -> Iterator[str]:

@@ -122,6 +122,8 @@ def _groups(
                 table.add(place, keep.columns(run.of(place.scope)), entries)
         if pooled:
             worst.add(_worst_place(unit[0].explainer, len(unit)), keep.columns(run.of("attack")), pooled)
+    if not places and keep.accuracies:
+        tables[0].add(Place(scope="network", explainer="", attack=""), (), ())
     groups = [group for table in tables for group in table.groups()]
     return groups, [with_flags(group, _under_attack(groups, group.explainer)) for group in worst.groups()]
 

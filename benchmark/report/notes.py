@@ -19,6 +19,18 @@ def all_notes(boards: Sequence[Leaderboard], *, flags: bool = True, choices: boo
     return found
 
 
+def contests(boards: Sequence[Leaderboard]) -> list[str]:
+    """One line for every number of tables that was made worse by stronger images after the run."""
+    found = []
+    for board in boards:
+        places = [(group, line) for group in board.subset(board.first_subset, "attack") for line in group.lines]
+        for group, line in places:
+            for metric, number in zip(group.metrics, line.numbers, strict=True):
+                where = ", ".join(filter(None, [board.where, name(line, board), group.title, metric.title]))
+                found += [f"{where}: {_contested(contest)}" for contest in number.contests]
+    return found
+
+
 def notes(board: Leaderboard) -> list[str]:
     """One line for every flag, and for every cell in which attacks broke the rules, over all images of the table."""
     found = []

@@ -21,6 +21,8 @@ TableScope = Scope | Literal["accuracy", "worst"]
 """What a group of a table is about: a scope of metrics, accuracies, or the worst case over all attacks."""
 TABLE_SCOPES: tuple[TableScope, ...] = ("accuracy", "worst", *SCOPES)
 """In the order of the tables."""
+MORE_DIGITS = 6
+"""That a width has at most beyond those of its mean; less than they show is rounding."""
 ALL, COMMON = "all", "common"
 """Subsets of the images: every one, or those that every network classifies correctly that is not at chance."""
 
@@ -68,6 +70,11 @@ class Metric:
             return ""
         shown = f"{value * self.scale:.{self.decimals + digits}f}"
         return shown.removeprefix("-") if float(shown) == 0 else shown
+
+    def width_text(self, width: float, digits: int = 0) -> str:
+        """A distance between values with the digits of ``text``, and with more where these are all 0."""
+        shown = [self.text(width, digits + more) for more in range(MORE_DIGITS + 1)]
+        return next((text for text in shown if text and float(text)), shown[0])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,7 +204,8 @@ class Leaderboard:
     Attributes:
         comparison: what all rows share: protocol, dataset, threat and so on.
         accuracies: how clean accuracy is printed and, where it was measured, that under attack.
-        groups: over all images first, then over those every network classifies correctly.
+        groups: over all images first, then over those every network classifies correctly. Where accuracies alone are
+            shown it is one without metrics, which has the rows.
         worst: of every explainer the worst case over all attacks, over all images; none where there is one attack.
         common: images that every evaluated network classifies correctly, but for those at chance.
         at_chance: networks that do no better than guessing.
@@ -234,8 +242,9 @@ class Leaderboard:
         return self.groups[0].subset
 
     def subset(self, name: str, scope: TableScope | None = None) -> list[Group]:
-        """The groups over one subset, of one scope where one is given."""
-        return [group for group in self.groups if group.subset == name and scope in (None, group.scope)]
+        """The groups over one subset that measure something, of one scope where one is given."""
+        found = [group for group in self.groups if group.subset == name and scope in (None, group.scope)]
+        return [group for group in found if group.metrics]
 
     @property
     def accuracy(self) -> Group:

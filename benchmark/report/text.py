@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -42,6 +41,8 @@ from attrobust.benchmark.report.words import (
     told,
 )
 from attrobust.benchmark.statistics import OverSeeds
+from attrobust.naming.safe import line
+from attrobust.naming.safe import markdown as safe
 
 Cells = list[list[str]]
 FEW = 2
@@ -62,14 +63,14 @@ def terminal(*boards: Leaderboard, full: bool = False, columns: int = WIDEST) ->
         columns: of the terminal.
     """
     parts = [*verdicts(boards, columns), ""] if with_verdict(boards) else []
+    width = max(NARROWEST, min(WIDEST, columns))
     if full or shows_blocks(boards):
-        return "\n".join([*parts, *_whole(boards)]) + "\n"
+        return "\n".join([*parts, *_whole(boards, width)]) + "\n"
     flags, choices = all_notes(boards, choices=False), all_notes(boards, flags=False)
-    shown = [*(f"! {line}" for line in flags[:NOTES]), *choices, caption(*boards)]
+    shown = [*(f"! {note}" for note in flags[:NOTES]), *choices, caption(*boards)]
     if len(flags) > NOTES:
         shown.insert(NOTES, f"! and {len(flags) - NOTES} more notes, which --full prints")
-    width = max(NARROWEST, min(WIDEST, columns))
-    return "\n".join([*parts, *(line for text in shown for line in wrapped(text, width))]) + "\n"
+    return "\n".join([*parts, *(row for text in shown for row in wrapped(text, width))]) + "\n"
 
 
 def shows_blocks(boards: Sequence[Leaderboard]) -> bool:
@@ -77,26 +78,27 @@ def shows_blocks(boards: Sequence[Leaderboard]) -> bool:
     return any(board.style.is_view for board in boards) or sum(len(board.subset(ALL)) for board in boards) <= FEW
 
 
-def _whole(boards: Sequence[Leaderboard]) -> list[str]:
-    """Lines of all blocks over all images, and what has to be known beside them."""
-    parts = [caption(*boards), legend(*boards)]
+def _whole(boards: Sequence[Leaderboard], width: int) -> list[str]:
+    """Lines of all blocks over all images, and what has to be known beside them, in sentences of so many columns."""
+    parts = [*wrapped(caption(*boards), width), *wrapped(legend(*boards), width)]
     for scope in TABLE_SCOPES:
         for shown in by_columns(beside(boards, boards[0].first_subset, scope)):
             parts += ["", *_blocks(shown)]
-    parts += ["", *(f"! {line}" for line in all_notes(boards, choices=False)), *all_notes(boards, flags=False)]
-    return [*parts, *filter(None, told(boards, _others))]
+    said = [f"! {note}" for note in all_notes(boards, choices=False)]
+    said += [*all_notes(boards, flags=False), *filter(None, told(boards, _others))]
+    return [*parts, "", *(row for text in said for row in wrapped(text, width))]
 
 
 def _blocks(shown: Sequence[Shown]) -> list[str]:
     """Lines of groups with the same columns, under one head."""
     board, group = shown[0]
-    head = _head(group.metrics)
-    blocks = [_cells(board, group, lambda text: f"{text} *") for board, group in shown]
+    head = _head(group.metrics, line)
+    blocks = [_cells(board, group, lambda text: f"{text} *", line) for board, group in shown]
     widths = [max(map(len, column)) for column in zip(head, *itertools.chain.from_iterable(blocks), strict=True)]
-    lines = [_aligned(head, widths)]
+    printed = [_aligned(head, widths)]
     for (board, group), block in zip(shown, blocks, strict=True):
-        lines += [f"-- {board.title(group)} " + "-" * 20, *(_aligned(row, widths) for row in block)]
-    return lines
+        printed += [f"-- {line(board.title(group))} " + "-" * 20, *(_aligned(row, widths) for row in block)]
+    return printed
 
 
 def _others(board: Leaderboard) -> str:
@@ -108,23 +110,21 @@ def _others(board: Leaderboard) -> str:
 
 def markdown(*boards: Leaderboard) -> str:
     """All groups as Markdown tables, best and ties in bold, and how scores are spread over the images."""
-    parts = [f"# {protocols(boards)}", "", *_verdicts(boards), caption(*boards), legend(*boards), ""]
+    said = [safe(text) for text in (caption(*boards), legend(*boards))]
+    parts = [f"# {safe(protocols(boards))}", "", *_verdicts(boards), *said, ""]
     for subset in (ALL, COMMON):
         shown = beside(boards, subset)
-        parts += [f"## {subset_title(shown)}", ""] if shown else []
+        parts += [f"## {safe(subset_title(shown))}", ""] if shown else []
         for board, group in shown:
-            rows = _cells(board, group, lambda text: f"**{text}**")
-            parts += [
-                f"### {_escape(board.title(group))}",
-                "",
-                *_table(_head(group.metrics), rows),
-            ]
+            rows = _cells(board, group, lambda text: f"**{text}**", safe)
+            parts += [f"### {safe(board.title(group))}", "", *_table(_head(group.metrics, safe), rows)]
     parts += [f"## {SPREAD}", ""] if beside(boards, ALL) else []
     for board, group in beside(boards, ALL):
         if group.scope != "accuracy":
-            parts += [f"### {_escape(board.title(group))}", "", *_table(_head(group.metrics), _spreads(board, group))]
-    if said := all_notes(boards):
-        parts += ["## Notes", "", *(f"- {_escape(note)}" for note in said), ""]
+            parts += [f"### {safe(board.title(group))}", ""]
+            parts += _table(_head(group.metrics, safe), _spreads(board, group))
+    if notes := all_notes(boards):
+        parts += ["## Notes", "", *(f"- {safe(note)}" for note in notes), ""]
     return "\n".join(parts)
 
 
@@ -140,31 +140,34 @@ def _verdicts(boards: Sequence[Leaderboard]) -> list[str]:
             [cell if isinstance(cell, str) else cell.text(interval=True, bold="**") for cell in column.cells]
             for column in columns
         ]
-        rows = [[row.name, *texts] for row, *texts in zip(verdict.rows, *cells, strict=True)]
-        parts += [f"### Verdict, {_escape(verdict.where)}", ""] if verdict.where else []
-        head = ["method", *(column.head(ARROWS) for column in columns)]
-        parts += [_escape(sentence(verdict)), "", *_table(head, rows)]
-    return [*parts, _escape(reading(boards, found)), ""]
+        rows = [[safe(row.name), *texts] for row, *texts in zip(verdict.rows, *cells, strict=True)]
+        parts += [f"### Verdict, {safe(verdict.where)}", ""] if verdict.where else []
+        head = ["method", *(safe(column.head(ARROWS)) for column in columns)]
+        parts += [safe(sentence(verdict)), "", *_table(head, rows)]
+    return [*parts, safe(reading(boards, found)), ""]
 
 
-def _head(metrics: Sequence[Metric]) -> list[str]:
-    return ["method", *(f"{header(metric, metrics)} {ARROWS[metric.higher_is_better]}" for metric in metrics)]
+def _head(metrics: Sequence[Metric], shown: Callable[[str], str]) -> list[str]:
+    """Titles of columns; ``shown`` makes names safe where they stand."""
+    return ["method", *(shown(f"{header(metric, metrics)} {ARROWS[metric.higher_is_better]}") for metric in metrics)]
 
 
-def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str]) -> Cells:
-    return printed_rows(board, group, partial(_entry, mark, board.style.intervals), partial(_over_seeds, mark))
+def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str], shown: Callable[[str], str]) -> Cells:
+    """Rows of a group; ``mark`` makes a number one of the best, ``shown`` a name safe where it stands."""
+    rows = printed_rows(board, group, partial(_entry, mark, board.style.intervals), partial(_over_seeds, mark))
+    return [[shown(row[0]), *row[1:]] for row in rows]
 
 
 def _spreads(board: Leaderboard, group: Group) -> Cells:
     """Per metric ``worst / 5 % / median``."""
     rows = []
-    for line in group.lines:
+    for network in group.lines:
         cells = []
-        for metric, number in zip(group.metrics, line.numbers, strict=True):
+        for metric, number in zip(group.metrics, network.numbers, strict=True):
             found = number.spread
             values = () if found is None else (found.worst, found.tail, found.median)
             cells.append(" / ".join(metric.text(value) or "undefined" for value in values) or "failed")
-        rows.append([name(line, board), *cells])
+        rows.append([safe(name(network, board)), *cells])
     return rows
 
 
@@ -188,7 +191,7 @@ def _over_seeds(
         return "failed"
     mean = metric.text(value.mean) or "undefined"
     flag = " !" if method.flags else ""
-    return (mark(mean) if rank == 1 else mean) + f" ± {metric.text(value.error, digits=1) or 'undefined'}{flag}"
+    return (mark(mean) if rank == 1 else mean) + f" ± {metric.width_text(value.error, 1) or 'undefined'}{flag}"
 
 
 def _table(head: list[str], rows: Cells) -> list[str]:
@@ -204,13 +207,4 @@ def _aligned(row: list[str], widths: list[int]) -> str:
 
 
 def _piped(row: list[str]) -> str:
-    return "| " + " | ".join(_escape(text, keep="*") for text in row) + " |"
-
-
-def _escape(text: str, keep: str = "") -> str:
-    return text.translate(_escapes(keep))
-
-
-@functools.cache
-def _escapes(keep: str) -> dict[int, str]:
-    return str.maketrans({char: f"\\{char}" for char in "|*_<>`" if char not in keep})
+    return "| " + " | ".join(row) + " |"

@@ -8,8 +8,9 @@ import pandas as pd
 from pandas import DataFrame
 
 from attrobust.benchmark.report.csv import ROW, SHARED
-from attrobust.benchmark.report.csv import render as tidy
+from attrobust.benchmark.report.csv import names_as_they_are as tidy
 from attrobust.benchmark.report.table import Leaderboard
+from attrobust.naming.safe import csv_cell
 
 TABLE, PART, COLUMN = "table", "part", "column"
 SUFFIXES = {"mean": "", "ci_low": " [low]", "ci_high": " [high]", "seed_error": " [seed error]"}
@@ -28,7 +29,8 @@ def render(*boards: Leaderboard) -> str:
         frame = pd.read_csv(io.StringIO(tidy(board)), dtype=str, keep_default_na=False)
         frame.insert(0, TABLE, board.where)
         frames.append(frame)
-    return _wide(pd.concat(frames, ignore_index=True).fillna("")).to_csv(index=False, lineterminator="\n")
+    wide = _wide(pd.concat(frames, ignore_index=True).fillna("")).map(csv_cell)
+    return wide.to_csv(index=False, header=[str(csv_cell(name)) for name in wide], lineterminator="\n")
 
 
 def _wide(tidied: DataFrame) -> DataFrame:
@@ -39,7 +41,8 @@ def _wide(tidied: DataFrame) -> DataFrame:
     tidied = tidied.assign(**{COLUMN: [", ".join(filter(None, place)) for place in places]})
     keys = [key for key in (TABLE, *SHARED, PART, *ROW) if key in tidied]
     groups, accuracies = tidied[tidied["scope"] != ""], tidied[tidied["scope"] == ""]
-    rows = groups[keys].drop_duplicates()
+    alone = accuracies[~accuracies[TABLE].isin(groups[TABLE])]
+    rows = pd.concat([groups, alone])[keys].drop_duplicates()
     of_each = rows.merge(accuracies.drop(columns="subset"), on=[key for key in keys if key != "subset"], how="left")
     whole = pd.concat([of_each[[*keys, COLUMN, *SUFFIXES]], groups[[*keys, COLUMN, *SUFFIXES]]]).dropna(subset=[COLUMN])
     order = [*whole[COLUMN].drop_duplicates()]

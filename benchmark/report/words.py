@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric
@@ -12,11 +13,13 @@ from attrobust.benchmark.store.schema import How
 
 INTERVALS: dict[How, str] = {"percentile": "bootstrap", "bca": "BCa bootstrap"}
 BESIDE: dict[Intervals, str] = {
-    "small": " with its 95 % {} interval",
-    "pm": " ± the larger distance from it to an end of its 95 % {} interval",
+    "small": " with its 95 % interval",
+    "pm": " ± the larger distance from it to an end of its 95 % interval",
     "none": "",
 }
 """What stands beside a number."""
+KINDS = " ({}; Wilson's where every score is 0 or 1, as in accuracies)"
+"""Of intervals."""
 SEEDS = "; of several training seeds the mean and ± its standard error over the seeds"
 MODIFIED = " (modified: "
 CONTESTED = "†"
@@ -89,7 +92,8 @@ def legend(*boards: Leaderboard) -> str:
         if any_contested(boards)
         else ""
     )
-    interval = BESIDE[board.style.intervals].format(INTERVALS[board.interval])
+    beside = BESIDE[board.style.intervals]
+    interval = beside and beside + KINDS.format(INTERVALS[board.interval])
     return (
         f"Mean over images{interval}{seeds}{accuracy}; {marked} (paired over images, false discoveries held at 5 % "
         f"over the table{each}). "
@@ -98,13 +102,15 @@ def legend(*boards: Leaderboard) -> str:
 
 
 def interval_text(metric: Metric, estimate: Estimate, intervals: Intervals) -> str:
-    """What stands beside a mean of its interval: ``[58.0, 64.1]``, ``± 3.2`` or nothing."""
-    low, high = metric.text(estimate.low), metric.text(estimate.high)
-    if not low or intervals == "none":
+    """What stands beside a mean of its interval: ``[58.0, 64.1]``, ``± 3.2`` or nothing.
+
+    Its ends have the digits of the mean, as in all formats; its width has more where it would seem to be none.
+    """
+    if math.isnan(estimate.low) or intervals == "none":
         return ""
     if intervals == "pm":
-        return f"± {metric.text(max(estimate.mean - estimate.low, estimate.high - estimate.mean))}"
-    return f"[{low}, {high}]"
+        return f"± {metric.width_text(max(estimate.mean - estimate.low, estimate.high - estimate.mean))}"
+    return f"[{metric.text(estimate.low)}, {metric.text(estimate.high)}]"
 
 
 def any_contested(boards: Sequence[Leaderboard]) -> bool:

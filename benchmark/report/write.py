@@ -180,8 +180,9 @@ def _finite(value: float) -> float | None:
 
 FORMATS: dict[str, tuple[str, Callable[..., str]]] = {
     "csv": ("csv", csv.render),
-    "latex": ("tex", latex.render),
+    "latex": ("tex", latex.head),
     "markdown": ("md", text.markdown),
+    "latex-full": ("full.tex", latex.render),
     "html": ("html", page),
     "wide": ("wide.csv", wide_csv),
     "json": ("json", as_json),

@@ -29,6 +29,7 @@ from attrobust.methods.base import Method
 from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component, refuse_without_effect, resolve, resolve_one
 from attrobust.naming.spec import Sweep, parse_specs, parse_sweeps
+from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError, parse_number
 
 
@@ -228,13 +229,16 @@ def _workers(text: str) -> int | None:
     return int(text)
 
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
 def find_device(name: str) -> torch.device:
     """The device of a name; ``auto`` is CUDA if present, else the CPU. Raises UsageError for a missing device."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+))?", name)
     if match is None or (match[2] and match[1] != "cuda"):
-        raise UsageError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:0 or mps")
+        raise UsageError(f"unknown device {name!r}.{did_you_mean(name, DEVICES)} Use auto, cpu, cuda, cuda:0 or mps")
     if match[1] == "mps" and not torch.backends.mps.is_available():
         raise UsageError("--device mps: this machine has none; use --device cpu")
     if match[1] == "cuda" and int(match[2] or 0) >= torch.cuda.device_count():

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from attrobust import explainers, metrics
+from attrobust import Normalize, explainers, metrics
 from attrobust.benchmark.command.listing import REGISTRIES
+from attrobust.benchmark.contract import models
 from attrobust.benchmark.contract.bench import Bench
-from attrobust.benchmark.contract.check import IMAGES, digits_bench, outcomes
+from attrobust.benchmark.contract.check import IMAGES, Report, digits_bench, outcomes
 from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.testing import check
+from attrobust.types import ImageFacts
 from tests.helpers.short_ensemble import shorten
 
 from helpers.mistakes import (
@@ -320,3 +325,83 @@ def test_a_method_whose_network_has_dropout_is_right(tmp_path: Path, bench: Benc
     )
     cls = class_of(RIGHT[METHOD].replace("    def cost(", prepare), tmp_path)
     assert [outcome for outcome in outcomes(cls, bench) if outcome.problem] == []
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroHead(ModelFamily):
+    """A network whose logits are zero before it is trained, as those of torchvision's vision transformers are."""
+
+    inside: bool = True
+    tail: Literal["", "detached", "constant", "batch"] = ""
+
+    def network(self, facts: ImageFacts) -> nn.Module:
+        hidden, head = nn.Linear(facts.channels * facts.size**2, 8), nn.Linear(8, facts.classes)
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+        first: list[nn.Module] = [Normalize(facts.mean, facts.std)] if self.inside else []
+        return nn.Sequential(*first, nn.Flatten(), hidden, *([Tail(self.tail)] if self.tail else []), head)
+
+
+class Tail(nn.Module):
+    """What makes a network wrong that logits of zero hide."""
+
+    def __init__(self, tail: str) -> None:
+        super().__init__()
+        self.tail = tail
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.tail == "batch":
+            return x - x.mean(dim=0)
+        return x.detach() if self.tail == "detached" else torch.zeros_like(x) * x.sum()
+
+
+INSIDE, REACH, APART = "The network normalises inside", "Gradients reach", "An image's logits do not depend"
+
+
+@pytest.mark.parametrize(
+    ("family", "wrong"),
+    [
+        (ZeroHead(), {}),
+        (ZeroHead(inside=False), {INSIDE: "add Normalize(facts.mean, facts.std) in front"}),
+        (ZeroHead(tail="detached"), {REACH: "which the logits depend on; leave out detach"}),
+        (ZeroHead(tail="batch"), {INSIDE: None, APART: "depend on the images beside it"}),
+        (ZeroHead(tail="constant"), {REACH: "since the logits are the same for all images, whatever the weights"}),
+    ],
+    ids=lambda value: f"{value.inside}-{value.tail}" if isinstance(value, ZeroHead) else "",
+)
+def test_logits_that_begin_at_zero_hide_no_mistake(
+    family: ZeroHead, wrong: dict[str, str | None], bench: Bench
+) -> None:
+    tried = {outcome.claim: outcome for outcome in models.CONTRACT.outcomes(family, bench)}
+    for claim, outcome in tried.items():
+        said = next((text for start, text in wrong.items() if claim.startswith(start)), "")
+        if said is not None and claim != "It trains: a step with batch statistics lowers the loss":
+            assert said in outcome.problem if said else not outcome.problem, outcome
+    undecided = [claim for claim, outcome in tried.items() if outcome.undecided]
+    assert bool(undecided) is (family.tail == "constant")
+    assert all(claim.startswith(INSIDE) for claim in undecided)
+
+
+def test_a_claim_that_cannot_be_decided_says_why_and_counts_neither_way(bench: Bench) -> None:
+    outcomes = tuple(models.CONTRACT.outcomes(ZeroHead(tail="constant"), bench))
+    report = Report("zero", "model", outcomes)
+    (unknown,) = (text for text in str(report).splitlines() if text.startswith("  unknown "))
+    assert unknown.endswith("cannot be decided, because the logits are the same for all images, whatever the weights")
+    holding = len(outcomes) - len(report.failed) - 1
+    assert f"{holding} of {len(outcomes)} claims hold, 1 cannot be decided" in str(report)
+
+
+def test_a_plain_vision_transformer_does_not_normalise_inside(bench: Bench) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Plain(ModelFamily):
+        def network(self, facts: ImageFacts) -> nn.Module:
+            from torchvision.models import VisionTransformer
+
+            sizes = {"image_size": 28, "patch_size": 14, "num_layers": 1, "num_heads": 1}
+            network = VisionTransformer(**sizes, hidden_dim=8, mlp_dim=8, num_classes=facts.classes)
+            network.conv_proj = nn.Conv2d(facts.channels, 8, 14, 14)
+            return network
+
+    tried = {outcome.claim: outcome.problem for outcome in models.CONTRACT.outcomes(Plain(), bench)}
+    assert [claim for claim, problem in tried.items() if "add Normalize" in problem and claim.startswith(INSIDE)]
+    assert not next(problem for claim, problem in tried.items() if claim.startswith(REACH))

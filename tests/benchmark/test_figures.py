@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.stats import kendalltau
 
 import attrobust
@@ -277,8 +278,14 @@ def test_a_sweep_has_a_figure_for_each_table_and_one_over_eps(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--only", "paretto"], "no figure 'paretto'; there is pareto, eps, "),
-        (["--format", "svg"], "--format: no 'svg'; there is png, pdf"),
+        (["--only", "paretto"], "--only: no figure 'paretto'. Did you mean 'pareto'? There is pareto, eps, "),
+        (["--only", "pareto,"], "--only 'pareto,' has an empty name beside a comma"),
+        (["--only", ""], "argument --only: is empty; name something, or leave it out"),
+        (["--metric="], "argument --metric: is empty; name something, or leave it out"),
+        (["--format", "svg"], "--format: no 'svg'. There is png, pdf"),
+        (["--format", "pnf"], "--format: no 'pnf'. Did you mean 'png'? There is png, pdf"),
+        (["--subset", "comon"], "argument --subset: invalid choice: 'comon' (choose from"),
+        (["--onyl", "pareto"], "unrecognized arguments: --onyl pareto. Did you mean '--only'? (see --help)"),
         (["--format", ","], "--format is empty"),
     ],
 )
@@ -300,7 +307,7 @@ def test_a_folder_without_a_run_and_a_metric_that_is_not_there(
     assert re.fullmatch(r"error: .* holds no run.*\n", err)
     code, out, err = run(["figures", sweep_of_radii, "--only", "eps", "--metric", "nothing", "--out", tmp_path], capsys)
     assert (code, out) == (1, "")
-    assert err.startswith("note: no eps-nothing: no metric 'nothing' under an attack; there is 'top-10% (%)', ")
+    assert err.startswith("note: no eps-nothing: no metric 'nothing' under an attack. There is 'top-10% (%)', ")
 
 
 def test_numbers_of_several_tables_are_not_mixed(swept: pd.DataFrame) -> None:
@@ -372,3 +379,16 @@ def test_figures_need_no_display_and_leave_matplotlibs_settings_as_they_were(swe
     env = {"PYTHONPATH": str(ROOT), "PATH": "", "MPLBACKEND": "tkagg"}
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("panels", [1, 2, 4])
+def test_a_heading_leaves_the_legend_its_room(panels: int) -> None:
+    with style.settings():
+        figure, _ = style.panels([f"panel {number}" for number in range(panels)])
+        style.legend(figure, [("a method", Line2D([], []))] * 3, title="bold: on a Pareto front")
+        style.heading(figure, "auto, eps 8/255: fashion-mnist, linf 8/255, 50 images " * 2)
+    figure.draw_without_rendering()
+    assert figure._suptitle is not None
+    title, legend = figure._suptitle.get_window_extent(), figure.legends[0].get_window_extent()
+    assert title.x1 < legend.x0
+    assert title.x0 >= 0

@@ -18,7 +18,6 @@ from scipy.stats import spearmanr
 import attrobust
 from attrobust import UsageError
 from attrobust.arrays import Floats
-from attrobust.benchmark.command.main import main
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.figures.choose import NothingToDrawError
 from attrobust.benchmark.gallery import Picture, gallery, pictures, save
@@ -33,12 +32,6 @@ from helpers.short_ensemble import shorten
 
 Capture = pytest.CaptureFixture[str]
 METRICS = "topk:k=10%,spearman,cosine"
-RANDOM = [
-    *(*COARSE, "--methods", "natural,aga", "--epochs", "4", "--images", "6", "--metrics", METRICS, "--no-audit"),
-    *("--explainers", "smoothgrad:samples=4", "--accuracy-attack", "none", "--workers", "1", "--batch-size", "4"),
-    *("--baselines", "constant-map", "--attacks", "noise:draws=2,topk:steps=3,frame:variant=paper,steps=3"),
-]
-"""A run of an explainer that draws random numbers, with an attack whose result depends on the batch."""
 EVERY = "0-5,worst,median"
 BROKEN = '''
 from dataclasses import dataclass
@@ -56,14 +49,6 @@ class Others(Attack):
     def run(self, context: Context, x: Tensor, y: Tensor) -> Tensor:
         return context.partners
 '''
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with its attacked images; tests must leave it as it is."""
-    folder = tmp_path_factory.mktemp("gallery") / "run"
-    assert main([*RANDOM, "--out", str(folder)]) == 0
-    return folder
 
 
 @pytest.fixture
@@ -321,18 +306,26 @@ def test_what_attacks_cost_is_said_before(cleaned: Path, capsys: Capture) -> Non
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--methods", "agaa"], "no method 'agaa'. Did you mean 'aga'? There is natural, aga, constant-map of natural"),
-        (["--explainers", "ig"], "no explainer 'ig'. There is smoothgrad:samples=4"),
-        (["--attacks", "topk:steps=4"], "no attack 'topk:steps=4'. Did you mean 'topk:steps=3'? There is "),
+        (
+            ["--methods", "agaa"],
+            "--methods: no method 'agaa'. Did you mean 'aga'? There is natural, aga, constant-map of natural",
+        ),
+        (["--methods", ""], "argument --methods: is empty"),
+        (["--methods", "natural,,aga"], "--methods 'natural,,aga' has an empty name beside a comma"),
+        (["--explainers", "ig"], "--explainers: no explainer 'ig'. There is smoothgrad:samples=4"),
+        (["--explainers", "smothgrad"], "--explainers: no explainer 'smothgrad'. Did you mean 'smoothgrad:samples=4'?"),
+        (["--attacks", "topk:steps=4"], "--attacks: no attack 'topk:steps=4'. Did you mean 'topk:steps=3'? There is "),
         (["--eps", "8/255"], "--eps 0.0313725: there is linf 16/255"),
+        (["--eps", ","], "argument --eps: is empty"),
         (["--eps", "large"], "--eps: 'large' is not a number"),
         (["--images", "0,6"], "--images 6: there are 6 images, 0 to 5"),
         (["--images", "wurst"], "--images: no 'wurst'. Did you mean 'worst'?"),
         (["--images", "4-2"], "--images 4-2: give a range"),
         (["--images", ","], "--images is empty"),
-        (["--metric", "spearmann"], "no metric 'spearmann' under an attack. Did you mean 'spearman'?"),
-        (["--format", "svg"], "--format: no 'svg'; there is png, pdf"),
+        (["--metric", "spearmann"], "--metric: no metric 'spearmann' under an attack. Did you mean 'spearman'?"),
+        (["--format", "svg"], "--format: no 'svg'. There is png, pdf"),
         (["--by", "looks"], "argument --by: invalid choice: 'looks'"),
+        (["--by", "metod"], "argument --by: invalid choice: 'metod'"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_drawn(

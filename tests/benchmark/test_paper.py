@@ -73,13 +73,13 @@ def test_no_box_is_overfull_and_widths_are_as_estimated(methods: list[str], styl
     assert len(measured) == len(estimated) == source.count("\\begin{table")
     for said, real in zip(estimated, measured, strict=True):
         assert said == pytest.approx(real, abs=3.0)
-    assert latex.too_wide(board) == []
+    assert latex.too_wide(board, whole=True) == []
 
 
 @needs_latex
 def test_a_table_that_cannot_fit_says_by_how_much(tmp_path: Path) -> None:
     board = styled(tmp_path / "run", ["long" * 30], Style())
-    (line, *_) = latex.too_wide(board)
+    (line, *_) = latex.too_wide(board, whole=True)
     complaints = compiled(tmp_path, {"tables": latex.render(board)})
     real = float(re.findall(r"Overfull \\hbox \(([\d.]+)pt", "".join(complaints))[0])
     said = re.fullmatch(r"tab:attrobust-quick-\w+-verdict is (\d+) pt wider than the 345 pt that it has", line)
@@ -182,7 +182,7 @@ def test_plus_minus_is_the_larger_side_of_the_interval(tmp_path: Path) -> None:
     assert number.estimate is not None
     side = max(number.estimate.mean - number.estimate.low, number.estimate.high - number.estimate.mean)
     assert f"{{\\scriptsize $\\pm$ {metric.text(side)}}}" in latex.render(board)
-    assert "the larger distance from it to an end of its 95 \\% bootstrap interval" in latex.render(board)
+    assert "the larger distance from it to an end of its 95 \\% interval (bootstrap;" in latex.render(board)
 
 
 def test_a_caption_of_ones_own_leaves_the_facts_below_the_table(tmp_path: Path) -> None:

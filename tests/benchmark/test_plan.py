@@ -106,6 +106,12 @@ def test_a_users_checkpoint_is_examined_when_its_accuracy_is_known(plan: Plan) -
     assert accuracy.label == "mine / accuracy"
 
 
+def test_a_baseline_of_the_maps_of_a_users_checkpoint_is_not_examined_itself(tmp_path: Path) -> None:
+    plan = plan_of(request(tmp_path, methods=()))
+    assert "constant-map of mine" in {part.subject.label for part in plan.parts}
+    assert [job.label for job in plan.jobs if isinstance(job, ClaimJob)] == ["mine"]
+
+
 def test_equal_requests_have_equal_jobs_and_other_requests_other_keys(tmp_path: Path, plan: Plan) -> None:
     again = plan_of(request(tmp_path, seeds=(0, 1)))
     assert [job.key for job in again.jobs] == [job.key for job in plan.jobs]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from attrobust.benchmark.report import csv, latex, text, words, write
 from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.notes import notes
 from attrobust.benchmark.report.table import ALL, COMMON, Leaderboard, Metric
-from attrobust.benchmark.statistics import at_chance, estimate
+from attrobust.benchmark.report.words import interval_text
+from attrobust.benchmark.statistics import Estimate, at_chance, estimate
 from attrobust.benchmark.store.plan import Entry
 from attrobust.benchmark.store.rows import ACCURACY, MetricFacts, Row, ScoredRow, Training
 from attrobust.benchmark.store.store import Store
@@ -480,3 +483,26 @@ def test_captions_and_columns_say_model_epochs_and_recipe(tmp_path: Path) -> Non
         ("twin", "lenet", 1, "natural", None),
         ("masked", "resnet18", None, None, "weights.pt"),
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "decimals", "pm", "small"),
+    [
+        ((0.80, 0.76, 0.84), 1, "± 0.04", "[0.8, 0.8]"),
+        ((0.80, 0.79, 0.84), 1, "± 0.04", "[0.8, 0.8]"),
+        ((0.80, 0.7996, 0.8001), 1, "± 0.0004", "[0.8, 0.8]"),
+        ((0.812, 0.61, 0.95), 1, "± 0.2", "[0.6, 0.9]"),
+        ((0.5, 0.5, 0.5), 1, "± 0.0", "[0.5, 0.5]"),
+        ((0.7, 0.7 - 1e-16, 0.7), 1, "± 0.0", "[0.7, 0.7]"),
+        ((0.5, math.nan, math.nan), 1, "", ""),
+    ],
+)
+def test_a_width_that_is_not_0_does_not_stand_as_0(
+    values: tuple[float, float, float], decimals: int, pm: str, small: str
+) -> None:
+    mean, low, high = values
+    metric = dataclasses.replace(Metric.of(GINI), decimals=decimals)
+    given = Estimate(mean=mean, low=low, high=high, n=9, defined=9)
+    assert interval_text(metric, given, "pm") == pm
+    assert interval_text(metric, given, "none") == ""
+    assert interval_text(metric, given, "small") == small

@@ -174,7 +174,7 @@ def test_seeds_are_rows_and_their_mean_says_that_its_spread_is_over_seeds(tmp_pa
     assert code == 0
     assert "natural, mean of 3 seeds" in out
     assert "± its standard error over the seeds" in out
-    assert "95 % bootstrap interval" in out
+    assert "95 % interval (bootstrap; Wilson's where every score is 0 or 1, as in accuracies)" in out
     table = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
     board = json.loads(run([*words, "--metrics", "cosine", "--json"], capsys)[1])
     means = [row["mean"] for row in board["rows"] if row["method"] == "natural" and row["attack"] == "topk:steps=2"][:3]
@@ -200,7 +200,7 @@ def test_bca_intervals_are_reported_on_request_and_verified(finished: Path, tmp_
     plain = (copied / "leaderboard.csv").read_text()
     code, out, _ = run(["report", copied, "--interval", "bca", "--full"], capsys)
     assert code == 0
-    assert "95 % BCa bootstrap interval" in out
+    assert "95 % interval (BCa bootstrap; Wilson's where" in out
     assert (copied / "leaderboard.csv").read_text() != plain
     assert run(["verify", copied], capsys)[0] == 0
     run(["report", copied, "--interval", "percentile"], capsys)
@@ -221,7 +221,7 @@ def test_bca_intervals_are_reported_on_request_and_verified(finished: Path, tmp_
         (["--metrics", "max-sensitivity:radius=8"], "radius=8 must be at most 1 in pixel units (write 8/255, not 8)"),
         (
             ["--baselines", "constant"],
-            "--baselines: unknown sanity-check baseline 'constant'; use constant-map, random-map, untrained",
+            "--baselines: unknown sanity-check baseline 'constant'. Did you mean 'constant-map'? Use ",
         ),
         (["--baselines", "untrained,untrained"], "names a sanity-check baseline twice"),
         (

@@ -21,14 +21,16 @@ from msgspec.structs import replace
 import attrobust
 from attrobust.benchmark.report import csv, latex, text
 from attrobust.benchmark.report.leaderboard import build
-from attrobust.benchmark.report.table import ALL, Leaderboard
+from attrobust.benchmark.report.table import ALL, Leaderboard, Metric
 from attrobust.benchmark.report.verdict.closing import closing_lines
 from attrobust.benchmark.report.verdict.sentence import sentence
-from attrobust.benchmark.report.verdict.view import verdict_of
+from attrobust.benchmark.report.verdict.view import Column as Shown
+from attrobust.benchmark.report.verdict.view import Row as Judged
+from attrobust.benchmark.report.verdict.view import Value, Verdict, verdict_of
 from attrobust.benchmark.report.worst import worse
 from attrobust.benchmark.report.write import as_json, page
 from attrobust.benchmark.statistics import Column, compare
-from attrobust.benchmark.store.rows import Row, ScoredRow
+from attrobust.benchmark.store.rows import ACCURACY, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.types import UsageError
 
@@ -303,10 +305,11 @@ def test_the_price_is_told_beside_the_highest_accuracy(finished: Path) -> None:
     verdict = verdict_of(build([Store(finished)]))
     first, said = verdict.rows[0], sentence(verdict)
     for place, what in enumerate(("accuracy", "under apgd")):
-        highest = max(verdict.rows, key=lambda row: float(row.accuracies[place].mean))
-        mine, theirs = first.accuracies[place], highest.accuracies[place]
+        most = max(float(row.accuracies[place].mean) for row in verdict.rows)
+        highest = [row.name for row in verdict.rows if float(row.accuracies[place].mean) == most]
+        mine, theirs = first.accuracies[place], " and ".join(highest)
         tie = ", a tie" if mine.rank == 1 else ""
-        above = "" if mine.mean == theirs.mean else f" (highest: {theirs.mean} % of {highest.name}{tie})"
+        above = "" if first.name in highest else f" (highest: {most:.1f} % of {theirs}{tie})"
         assert f"{mine.mean} % {what}{above}" in said
 
 
@@ -322,6 +325,48 @@ def test_equals_tie_for_the_first_place(tmp_path: Path) -> None:
     said = sentence(verdict_of(build([store])))
     assert said.startswith("2 methods tie for the first place, unbeaten in 2 of 2 columns: one has ")
     assert "Behind" not in said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(1, "100.0 % of m1"), (3, "100.0 % of m1, m2 and m3"), (6, "100.0 % of 6 methods")],
+)
+def test_all_who_have_the_highest_accuracy_are_named_or_counted(count: int, said: str) -> None:
+    rows = [
+        Judged(
+            name=f"m{place}",
+            accuracies=(Value(mean="100.0" if 0 < place <= count else "90.0", rank=1 if place else 2),),
+            values=(),
+            unbeaten=0 if place else 1,
+            passes=None,
+            flags=(),
+            competes=True,
+        )
+        for place in range(8)
+    ]
+    column = Shown(words=("accuracy (%)",), metric=Metric.of(ACCURACY))
+    verdict = Verdict(where="", accuracies=(column,), columns=(), rows=tuple(rows), counted=1, basis="", images=100)
+    assert f"m0 comes first: unbeaten in 1 of 1 column, with 90.0 % accuracy (highest: {said})." in sentence(verdict)
+
+
+def test_a_verdict_on_few_images_is_given_with_caution(tmp_path: Path) -> None:
+    few, enough = (sentence(verdict_of(made(tmp_path / str(n), ["good", "bad"], images=n))) for n in (6, 30))
+    assert few.endswith(" Caution: these are 6 images; with fewer than 30 few differences can be told from chance.")
+    assert "Caution" not in enough
+    assert "Caution: these are 6 images" in text.markdown(made(tmp_path / "again", ["good", "bad"], images=6))
+
+
+def test_methods_that_tie_are_listed_by_their_means_and_not_as_they_were_typed(tmp_path: Path) -> None:
+    # Five images tell nobody apart; the last of the methods scores best.
+    board = made(tmp_path, ["bad", "middling", "good"], images=5)
+    for group in (*board.worst, *board.groups):
+        numbers = [line.numbers for line in group.lines][::-1]
+        lines = [dataclasses.replace(line, numbers=own) for line, own in zip(group.lines, numbers, strict=True)]
+        object.__setattr__(group, "lines", tuple(lines))
+    verdict = verdict_of(board)
+    assert {row.unbeaten for row in verdict.rows} == {verdict.counted}
+    assert [row.name for row in verdict.rows] == ["good", "middling", "bad"]
+    assert sentence(verdict).startswith("3 methods tie for the first place, unbeaten in 2 of 2 columns: good has ")
 
 
 def test_one_method_and_few_images_are_not_ranked(tmp_path: Path) -> None:
@@ -354,7 +399,7 @@ def test_baselines_are_shown_only_where_there_is_nothing_else_and_lead_nothing(t
     plan = store.plan()
     store.write_plan(replace(plan, subjects=tuple(replace(item, baseline=True) for item in plan.subjects)))
     verdict = verdict_of(build([store]))
-    assert sentence(verdict) == "No method to compare: the run has only sanity-check baselines, which lead nothing."
+    assert sentence(verdict) == "No method to compare: these are sanity-check baselines, which lead nothing."
     assert [row.competes for row in verdict.rows] == [False] * 3
     assert not any(value.rank for row in verdict.rows for value in (*row.accuracies, *row.values))
 

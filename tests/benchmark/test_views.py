@@ -30,6 +30,9 @@ NUMBERS = ["mean", "ci_low", "ci_high", "images", "undefined", "worst", "median"
 PLACE = ["subset", "method", "scope", "explainer", "attack", "metric"]
 
 
+LISTS = ["rows", "explainers", "attacks", "metrics", "columns", "digits", "rename", "label", "caption", "name"]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run of five methods with two explainers and two attacks, with its own tables."""
@@ -79,6 +82,29 @@ def test_rows_blocks_and_columns_are_those_asked_for_in_their_order(folder: Path
     assert titles == ["accuracy", "ig, topk", "saliency, topk"]
 
 
+@pytest.mark.parametrize("columns", ["accuracy", "accuracy (%)", "under apgd", "under apgd,accuracy"])
+def test_accuracies_are_a_table_by_themselves(columns: str, tmp_path: Path, capsys: Capture) -> None:
+    baselines = ("constant-map of natural",)
+    folder = write_table(tmp_path / "run", METHODS, baselines=baselines, accuracy_attack="apgd").folder
+    assert run_quietly("report", folder, "--export", "csv") == 0
+    formats = ["--export", "csv,latex,markdown,html,wide,json,bibtex"]
+    code, out, err = run(["report", folder, "--columns", columns, *formats, "--name", "v"], capsys)
+    assert code == 0, err
+    titles = [column.removesuffix(" (%)") + " (%)" for column in columns.split(",")]
+    assert [line.strip("- ") for line in out.splitlines() if line.startswith("--")] == ["accuracy"]
+    assert [out.index(title) for title in titles] == sorted(out.index(title) for title in titles)
+    shown, whole = table_of(folder / "views" / "v"), table_of(folder)
+    assert [*dict.fromkeys(shown["metric"])] == titles
+    merged = shown.merge(whole, on=PLACE, suffixes=("", " of all"))
+    assert len(merged) == len(shown) == len(titles) * (len(METHODS) + 1)
+    assert [*merged["mean"]] == [*merged["mean of all"]]
+    assert [*merged["rank"]] == [*merged["rank of all"]]
+    wide = pd.read_csv(folder / "views" / "v" / "leaderboard.wide.csv", dtype=str)
+    assert [column for column in wide if column in {f"apgd, {t}" for t in titles} | {*titles}]
+    assert len(wide) == len(METHODS) + 1
+    assert "natural" in (folder / "views" / "v" / "leaderboard.tex").read_text()
+
+
 def test_no_number_of_a_view_moves(folder: Path, capsys: Capture) -> None:
     words = ["--rows", "aga,trades", "--attacks", "topk", "--metrics", "topk", "--subset", "common", "--name", "v"]
     assert run(["report", folder, *words], capsys)[0] == 0
@@ -123,12 +149,27 @@ def test_ranks_are_those_of_a_run_of_these_rows_and_columns(folder: Path, tmp_pa
         (["--metrics", "top-11%"], "--metrics: no 'top-11%' in {}. Did you mean 'top-10%'?"),
         (["--columns", "acuracy"], "--columns: no 'acuracy' in {}. Did you mean 'accuracy'?"),
         (["--columns", "l2", "--metrics", "l2"], "--columns chooses among the metrics too; leave --metrics out"),
-        (["--columns", "accuracy"], "nothing of {} is left to show"),
-        (["--rename", "agaa=x"], "--rename: no 'agaa' in {}. Did you mean 'aga'?"),
+        (["--rename", "tradess=x"], "--rename: no 'tradess' in {}. Did you mean 'trades'?"),
         (["--rename", "aga"], "--rename 'aga' is not OLD=NEW"),
-        (["--rename", "aga="], "--rename 'aga=' names nothing behind the equals sign"),
+        (["--rename", "trades="], "--rename 'trades=' names nothing behind the equals sign"),
+        (["--rename", "aga=x"], "--rename: no 'aga' in {}. Did you mean 'aga:cosd=0.1'?"),
+        (["--rename", "attack:topq=x"], "--rename: no 'attack:topq' in {}. Did you mean 'attack:topk'?"),
+        (["--rename", "metric:noise=x"], "--rename: no 'metric:noise' in {}."),
+        (
+            ["--rename", "topk=x"],
+            "'topk' is the name of an attack and of a metric; say --rename attack:topk=x or --rename metric:topk=x",
+        ),
+        (["--rename", "ig=x", "--rename", "ig=y"], "--rename 'ig=y': 'ig' has a new name already, 'x'"),
+        (["--rename", "ig=x", "--rename", "saliency=x"], "--rename 'saliency=x': another explainer is called 'x'"),
+        (["--rename", "l2=top-10%"], "--rename 'l2=top-10%': another metric is called 'top-10%'; choose another name"),
         (["--digits", "x"], "--digits 'x': 'x' is not N or COLUMN=N, with N from 0 to 9"),
         (["--digits", "top-11%=2"], "--digits: no 'top-11%' in {}. Did you mean 'top-10%'?"),
+        *(([f"--{option}="], f"argument --{option}: is empty; name something") for option in LISTS),
+        *(([f"--{option}", " , "], f"argument --{option}: is empty; name something") for option in LISTS),
+        (["--rows", "natural,,aga"], "--rows 'natural,,aga' has an empty name beside a comma"),
+        (["--columns", "l2,"], "--columns 'l2,' has an empty name beside a comma"),
+        (["--intervals", "smal"], "Did you mean 'small'?"),
+        (["--colums", "l2"], "Did you mean '--columns'?"),
         (["--label", "a b"], "--label 'a b' may have letters"),
         (["--name", "../x"], "--name '../x' may have letters"),
         (["--caption", "50% of {"], "is no whole LaTeX"),
@@ -164,7 +205,7 @@ def test_other_names_and_digits_stand_in_every_format(folder: Path, capsys: Capt
         "--rename",
         "aga:cosd=1=AGA (ours)",
         "--rename",
-        "topk=strong",
+        "metric:topk=strong",
         "--rename",
         "natural=plain",
         "--digits",
@@ -184,9 +225,10 @@ def test_other_names_and_digits_stand_in_every_format(folder: Path, capsys: Capt
     assert metrics.apply(lambda means: {len(mean.partition(".")[2]) for mean in means}).to_dict() == {
         "accuracy (%)": {0},
         "l2": {4},
-        "strong": {0},
+        "strong (%)": {0},
     }
-    page = ["report", folder, "--rename", "topk=strong", "--export", "html", "--name", "page"]
+    assert {*table["attack"].dropna()} >= {"noise", "topk"}, "an attack of the same name keeps it"
+    page = ["report", folder, "--rename", "attack:topk=strong", "--export", "html", "--name", "page"]
     assert run(page, capsys)[0] == 0
     assert "strong" in (folder / "views" / "page" / "leaderboard.html").read_text()
     bib = (view / "leaderboard.bib").read_text()
@@ -345,3 +387,30 @@ def test_views_and_papers_of_two_runs_make_an_article(folder: Path, tmp_path: Pa
 def test_a_version_whose_folder_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"new=.*: there is no folder"):
         named([f"new={tmp_path / 'none'}", f"old={tmp_path}"])
+
+
+def test_a_new_name_is_of_exactly_one_thing_and_leaves_units_and_settings(tmp_path: Path, capsys: Capture) -> None:
+    methods = ["natural", "topk", "aga:cosd=1", "aga:cosd=0.1"]
+    folder = write_table(tmp_path / "run", methods, attacks=("topk:steps=5", "noise"), accuracy_attack="apgd").folder
+    words = ["--rename", "metric:topk=Top tenth", "--rename", "aga:cosd=1=AGA", "--rename", "under apgd=robust (%)"]
+    assert run(["report", folder, *words, "--export", "csv", "--name", "v"], capsys)[0] == 0
+    table = table_of(folder / "views" / "v")
+    assert {*table["metric"]} == {"Top tenth (%)", "l2", "accuracy (%)", "robust (%)"}
+    assert {*table["attack"]} == {"", "apgd", "topk:steps=5", "noise", "worst of 2 attacks"}
+    assert {*table["method"]} == {"natural", "topk", "AGA", "aga:cosd=0.1"}
+    both = ["--rename", "row:topk=Top-k", "--rename", "attack:topk:steps=5=strong"]
+    assert run(["report", folder, *both, "--export", "csv", "--name", "w"], capsys)[0] == 0
+    table = table_of(folder / "views" / "w")
+    assert {*table["method"]} == {"natural", "Top-k", "aga:cosd=1", "aga:cosd=0.1"}
+    assert {*table["attack"]} == {"", "apgd", "strong", "noise", "worst of 2 attacks"}
+    assert "top-10% (%)" in {*table["metric"]}
+
+
+def test_runs_of_one_name_are_refused_unless_they_are_shards(folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    new = other_version(tmp_path / "new")
+    for other in (new, folder):
+        words = ["report", f"c={folder}", f"c={other}", "--out", tmp_path / "both"]
+        code, out, err = run(words, capsys)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"c={folder} c={other}: 'c' is the name of runs that are no shards of one; give each its own name" in err
+        assert not (tmp_path / "both").exists()

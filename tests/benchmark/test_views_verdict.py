@@ -107,7 +107,7 @@ def test_accuracy_stands_once_and_is_ranked_in_a_view_of_another_subset(store: S
 
 
 def test_other_names_and_digits_reach_the_verdict_and_worst_cases(store: Store, capsys: Capture) -> None:
-    words = ["--rename", "trades=TRADES (ours)", "--rename", "topk=strong", "--rename", "ig=IG", "--digits", "3"]
+    words = ["--rename", "trades=TRADES (ours)", "--rename", "attack:topk=strong", "--rename", "ig=IG", "--digits", "3"]
     code, out, err = run(["report", store.folder, *words, "--intervals", "pm", "--name", "v"], capsys)
     assert code == 0, err
     verdict, blocks = out.split("\nProtocol ")

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from attrobust.benchmark.statistics import estimate
-from attrobust.benchmark.store.plan import Entry
+from attrobust.benchmark.store.plan import AccuracyAttack, Entry
 from attrobust.benchmark.store.rows import ACCURACY, PassCounts, Row
 from attrobust.benchmark.store.store import Store
 from attrobust.types import Flag
@@ -33,6 +33,7 @@ def write_table(
     threat: str = "linf 16/255",
     reason: str = "noise does more",
     failed: str = "",
+    accuracy_attack: str = "",
 ) -> Store:
     """Write a run in which each method is worse than the one before it, and each attack stronger.
 
@@ -47,11 +48,14 @@ def write_table(
         threat: in words.
         reason: of the flag.
         failed: label of a row whose attacks failed.
+        accuracy_attack: under which accuracy is measured too; empty for no such column.
     """
     store = Store(folder)
     rows: list[Row] = []
     entries: list[Entry] = []
-    places = [("", "", ACCURACY)] + [(e, a, m) for e in explainers for a in attacks for m in METRICS]
+    robust = replace(ACCURACY, name="robust-accuracy", label="robust-accuracy", title=f"under {accuracy_attack} (%)")
+    places = [("", "", ACCURACY), *([("", accuracy_attack, robust)] if accuracy_attack else [])]
+    places += [(e, a, m) for e in explainers for a in attacks for m in METRICS]
     rng = np.random.default_rng(0)
     base = rng.uniform(0.2, 0.4, images)
     labels = [*methods, *baselines]
@@ -62,9 +66,11 @@ def write_table(
                 rows.append(records.failed(key, metric=metric))
                 entries.append(Entry(subject=subject, explainer=explainer, attack=attack, metric=metric.label, row=key))
                 continue
-            worse = 0.3 * subject / len(labels) + (0.1 * attacks.index(attack) / len(attacks) if attack else 0)
+            worse = 0.3 * subject / len(labels) + (
+                0.1 * attacks.index(attack) / len(attacks) if explainer and attack else 0
+            )
             values = base + 0.5 - worse if metric.higher_is_better else base + worse
-            if metric is ACCURACY:
+            if not explainer:
                 values = (np.arange(images) % 50 != subject % 50).astype(float)
             found = estimate(values, unit=metric.unit)
             sha256 = store.save_scores(key, values, np.ones(images, dtype=bool))
@@ -94,6 +100,7 @@ def write_table(
             explainers=explainers,
             attacks=tuple(records.attack(label) for label in attacks),
             metrics=tuple(METRICS),
+            accuracy_attack=AccuracyAttack(label=accuracy_attack, metric=robust) if accuracy_attack else None,
             subjects=tuple(subjects),
             entries=tuple(entries),
             argv=("--methods", ",".join(methods)),

@@ -30,7 +30,7 @@ SHOWN = {
         *("metrics/similarity/ruzicka.py", "benchmark/data/parity.py", "benchmark/models/allconv.py"),
         "benchmark/training/recipes/digits.toml",
     },
-    "docs/plug-ins.md": {"mine.py", "pyproject.toml", "setup.cfg", "sign.py"},
+    "docs/plug-ins.md": {"mine.py", "pyproject.toml", "setup.cfg", "sign.py", "tiny.py"},
 }
 """The files that pages show."""
 
@@ -121,6 +121,12 @@ def test_the_example_explainer_of_the_manual_runs(tmp_path: Path, capsys: pytest
     code, out, err = run([*FAST, *words, "--out", tmp_path / "run"], capsys)
     assert code == 0, err
     assert "sign-doc:slope=5" in out
+
+
+def test_the_model_of_the_manual_passes_its_contract(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tiny.py").write_text(files("docs/plug-ins.md")["tiny.py"])
+    code, out, err = run(["check", tmp_path / "tiny.py"], capsys)
+    assert (code, err) == (0, ""), out
 
 
 def test_every_command_of_the_documents_is_understood(

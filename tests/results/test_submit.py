@@ -158,8 +158,8 @@ def test_a_board_is_made_of_a_run_and_grows_but_no_number_of_it_moves(
     assert "commit it" in out
     board = results / NAME
     assert {path.name for path in board.iterdir()} == {
-        *("audits", "board.toml", "checkpoints", "leaderboard.csv", "leaderboard.md", "leaderboard.tex"),
-        *("rows.jsonl", "run.json", "scores.zip"),
+        *("audits", "board.toml", "checkpoints", "leaderboard.bib", "leaderboard.csv", "leaderboard.md"),
+        *("leaderboard.tex", "rows.jsonl", "run.json", "scores.zip"),
     }
     assert complaints(results) == []
     for row in Store(mine).rows().values():

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from attrobust.benchmark.report.table import Leaderboard
+from attrobust.naming.safe import line
 
 ENTRY = re.compile(r"^@\w+\{([^,\s]+),.*?\}\}\n", re.MULTILINE | re.DOTALL)
 AXES = {"methods": "method", "explainers": "explainer", "attacks": "attack", "metrics": "metric"}
@@ -31,7 +32,7 @@ class Component:
     @property
     def words(self) -> str:
         """``method aga``."""
-        return f"{AXES[self.axis]} {self.name}"
+        return line(f"{AXES[self.axis]} {self.name}")
 
 
 def render(*boards: Leaderboard) -> str:

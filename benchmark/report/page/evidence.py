@@ -91,8 +91,9 @@ def distribution(item: Evidence, metric: Metric, shown: tuple[float, float]) -> 
         return {}
     values = item.scores[finite]
     low, high = shown
-    # A column of one value has one bin of some width.
-    counts, _ = np.histogram(values, bins=BINS, range=(low, high if high > low else low + 1.0))
+    # Where rounding leaves no room for bins between two ends, as where a column has one value, one bin holds all.
+    narrow = high - low <= BINS * np.spacing(max(abs(low), abs(high)))
+    counts, _ = np.histogram(values, bins=BINS, range=(low, low + 1.0) if narrow else (low, high))
     order = np.argsort(values if metric.higher_is_better else -values, kind="stable")[:WORST]
     worst = [[int(item.images[finite[index]]), metric.text(float(values[index]))] for index in order]
     return {"histogram": counts.tolist(), "worst": worst}

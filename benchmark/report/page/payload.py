@@ -24,7 +24,7 @@ from attrobust.benchmark.report.page.networks import component, network_facts, t
 from attrobust.benchmark.report.page.training import costs_of, training_column, training_numbers
 from attrobust.benchmark.report.records import Network
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number
-from attrobust.benchmark.report.words import header, mean_name, name
+from attrobust.benchmark.report.words import header, interval_text, mean_name, name
 from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.rows import Row, ScoredRow
 from attrobust.types import Flag
@@ -120,7 +120,7 @@ def _add(found: Payload, board: Leaderboard) -> None:
         if cost:
             found.cells[key][len(found.columns)] = cost
     found.columns += [training_column(board)] if costs else []
-    for group in board.groups:
+    for group in filter(lambda group: group.metrics, board.groups):
         whole = group.subset == ALL or group.scope == "training"
         kept = np.zeros(0, dtype=np.intp) if whole else np.flatnonzero(masks[group.subset])
         if whole or len(kept):
@@ -220,8 +220,8 @@ def _number(found: Payload, metric: Metric, number: Number) -> Json:
         return said | {"status": "undefined"}
     said |= {"status": "ok", "text": metric.text(estimate.mean), "value": _rounded(estimate.mean * metric.scale)}
     said |= {"rank": number.rank}
-    if low := metric.text(estimate.low):
-        said["interval"] = f"[{low}, {metric.text(estimate.high)}]"
+    if interval := interval_text(metric, estimate, "small"):
+        said["interval"] = interval
         said |= {"low": _rounded(estimate.low * metric.scale), "high": _rounded(estimate.high * metric.scale)}
     if spread := number.spread:
         said["spread"] = [metric.text(value) for value in (spread.worst, spread.tail, spread.median, spread.best)]
@@ -237,7 +237,7 @@ def _mean(found: Payload, metric: Metric, mean: Mean, value: OverSeeds | None, r
     said |= {"rank": rank, "seeds": value.count}
     if mean.flags:
         said["flags"] = found.flagged(mean.flags)
-    if error := metric.text(value.error, digits=1):
+    if error := metric.width_text(value.error, 1):
         said["interval"] = f"± {error}"
         bounds = (value.mean - value.error, value.mean + value.error)
         said |= {key: _rounded(bound * metric.scale) for key, bound in zip(("low", "high"), bounds, strict=True)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from attrobust.benchmark.report.notes import all_notes
+from attrobust.benchmark.report.notes import all_notes, contests
 from attrobust.benchmark.report.paper.fit import (
     BOTH,
     COLUMN,
@@ -21,6 +21,7 @@ from attrobust.benchmark.report.paper.fit import (
     width_of_table,
 )
 from attrobust.benchmark.report.paper.glyphs import breakable
+from attrobust.benchmark.report.paper.head import flags_of, head_of
 from attrobust.benchmark.report.paper.panel import (
     Section,
     section_beside,
@@ -80,13 +81,19 @@ class Paper:
         ]
 
 
-def paper(boards: Sequence[Leaderboard]) -> Paper:
+def paper(boards: Sequence[Leaderboard], *, head: bool = False) -> Paper:
     """The tables of leaderboards, their verdicts first, each no wider than the text and no higher than a page.
 
     Where even single columns are too wide, a table is wider; ``Paper.too_wide`` says so.
+
+    Args:
+        boards: one, or several beside each other.
+        head: whether only what ``head_of`` leaves stands behind the verdict; a view is whole all the same.
     """
-    style = boards[0].style
-    base = style.label or f"tab:attrobust-{_slug(boards)}-{_digest(boards)}"
+    head = head and not any(board.style.is_view for board in boards)
+    notes = [*all_notes(boards, flags=False), *contests(boards), *flags_of(boards)] if head else all_notes(boards)
+    tables, style = list(map(head_of, boards)) if head else boards, boards[0].style
+    base = style.label or f"tab:attrobust-{_slug(boards)}-{_digest(tables)}"
     verdicts: list[Float] = []
     for arranged, words in said_of(boards):
         environment, limit, sheet = _fitting(arranged, style)
@@ -95,18 +102,18 @@ def paper(boards: Sequence[Leaderboard]) -> Paper:
         verdicts += _in_pages(sheet, environment, limit, full, (), f"{base}-verdict", len(verdicts))
     floats: list[Float] = []
     for subset in (ALL, COMMON):
-        if not (shown := beside(boards, subset)):
+        if not (shown := beside(tables, subset)):
             continue
         title = breakable(subset_title(shown))
         full = (
             f"{title}. {breakable(_facts(boards))}" if not floats else f"{title}. Otherwise as Table~\\ref{{{base}}}."
         )
-        notes: tuple[str, ...] = ()
+        below: tuple[str, ...] = ()
         if style.caption and not floats:
-            full, notes = style.caption, (f"{title}. {breakable(_facts(boards))}",)
-        environment, limit, sheet = _fitting(_arranged(boards, subset), style)
-        floats += _in_pages(sheet, environment, limit, full, notes, base, len(floats))
-    return _with_notes([*verdicts, *floats], tuple(map(breakable, all_notes(boards))))
+            full, below = style.caption, (f"{title}. {breakable(_facts(boards))}",)
+        environment, limit, sheet = _fitting(_arranged(tables, subset), style)
+        floats += _in_pages(sheet, environment, limit, full, below, base, len(floats))
+    return _with_notes([*verdicts, *floats], tuple(map(breakable, notes)))
 
 
 def _facts(boards: Sequence[Leaderboard]) -> str:

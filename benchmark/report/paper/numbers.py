@@ -49,7 +49,7 @@ def over_seeds(metric: Metric, value: OverSeeds | None, mean: Mean, marked: Mark
     if value is None:
         return FAILED
     flag = plain("!" if mean.flags else "", "raised")
-    error = metric.text(value.error, digits=1) or "undefined"
+    error = metric.width_text(value.error, 1) or "undefined"
     return (*_shown(metric.text(value.mean) or "undefined", marked), *flag, *_small(f"± {error}"))
 
 

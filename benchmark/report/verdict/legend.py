@@ -15,7 +15,8 @@ def reading(boards: Sequence[Leaderboard], verdicts: Sequence[Verdict]) -> str:
     said = []
     if any(value.rank for row in rows for value in (*row.accuracies, *row.values)):
         said.append(
-            "(1) is a rank: one more than the methods that are better and can be told from it; equal ranks tie."
+            "(1) is a rank: one more than the methods that are better and can be told from it; equal ranks tie, "
+            "and methods that tie are listed by their means."
         )
     if any(verdict.counted for verdict in verdicts):
         bases = "; ".join(told(boards, lambda board: verdict_of(board).basis))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections.abc import Sequence
 
 from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean
+from attrobust.benchmark.statistics import Estimate, OverSeeds
 
 Item = Line | Mean
 """A row that stands for a method."""
@@ -24,6 +27,7 @@ class Found:
     def __init__(self, board: Leaderboard) -> None:
         self.board, self.accuracy = board, board.accuracy
         self._rows: dict[int, dict[str, Item]] = {}
+        self._sorted: dict[tuple[int, int], list[float]] = {}
         first = board.groups[0]
         together = {mean.method: mean for mean in first.means}
         lines = [line for line in first.lines if not line.baseline] or first.lines
@@ -50,10 +54,30 @@ class Found:
         row = self.row(group, item)
         return row.ranks[position] if isinstance(row, Mean) else row.numbers[position].rank
 
-    def ranks(self, item: Item, places: Sequence[Place]) -> float:
-        """The sum of all ranks, to order methods that are unbeaten equally often; infinite where one is missing."""
+    def order(self, item: Item, places: Sequence[Place]) -> tuple[float, float]:
+        """What orders methods that are unbeaten equally often, the least first.
+
+        It is the sum of all ranks, infinite where one is missing, and for equal ones, which no test tells apart, the
+        number of times that the mean of another method is better.
+        """
         known = [self.rank(item, place) for place in places]
-        return sum(float("inf") if rank is None else rank for rank in known)
+        behind = sum(bisect.bisect_left(self._means(place), -self._mean(item, place)) for place in places)
+        return sum(math.inf if rank is None else rank for rank in known), behind
+
+    def _means(self, place: Place) -> list[float]:
+        """The means of all methods in a column, negated, the best first."""
+        key = (id(place[0]), place[1])
+        if key not in self._sorted:
+            self._sorted[key] = sorted(-self._mean(item, place) for item in self.items)
+        return self._sorted[key]
+
+    def _mean(self, item: Item, place: Place) -> float:
+        """A method's mean in a column, negative where lower ones are better; least where there is none."""
+        group, position = place
+        value: Estimate | OverSeeds | None
+        row, sign = self.row(group, item), 1 if group.metrics[position].higher_is_better else -1
+        value = row.numbers[position] if isinstance(row, Mean) else row.numbers[position].estimate
+        return -math.inf if value is None or math.isnan(value.mean) else sign * value.mean
 
     def flags(self, item: Item) -> tuple[str, ...]:
         """Names of all flags of a method, in the order of the tables."""

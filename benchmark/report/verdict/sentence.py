@@ -8,10 +8,22 @@ from attrobust.benchmark.report.verdict.view import Row, Verdict
 
 NAMED = 3
 """Methods that are named at most of those that are first, and of those behind them."""
+FEW = 30
+"""Images; of fewer the verdict says so."""
 
 
 def sentence(verdict: Verdict) -> str:
-    """Who wins, and its price in accuracy."""
+    """Who wins, and its price in accuracy; and a caution where few images were attacked."""
+    return " ".join(filter(None, [_winner(verdict), _caution(verdict)]))
+
+
+def _caution(verdict: Verdict) -> str:
+    if not verdict.counted or verdict.images >= FEW:
+        return ""
+    return f"Caution: these are {verdict.images} images; with fewer than {FEW} few differences can be told from chance."
+
+
+def _winner(verdict: Verdict) -> str:
     rows = [row for row in verdict.rows if row.competes]
     if not rows:
         return _without_methods(verdict)
@@ -39,7 +51,7 @@ def sentence(verdict: Verdict) -> str:
 def _without_methods(verdict: Verdict) -> str:
     if any("at-chance" in row.flags for row in verdict.rows):
         return "No method leads: none of the networks is better than guessing."
-    return "No method to compare: the run has only sanity-check baselines, which lead nothing."
+    return "No method to compare: these are sanity-check baselines, which lead nothing."
 
 
 def _more(rows: Sequence[Row]) -> str:
@@ -51,19 +63,28 @@ def _accuracy(row: Row, verdict: Verdict, *, best: bool = False) -> str:
     said = []
     for place, column in enumerate(verdict.accuracies):
         value, what = row.accuracies[place], column.words[0].removesuffix(" (%)")
-        highest = _highest(verdict, place) if best else None
+        highest = _highest(verdict, place) if best else []
         above = ""
-        if highest is not None and highest is not row and highest.accuracies[place].mean != value.mean:
+        if highest and row not in highest:
             tie = ", a tie" if value.rank == 1 else ""
-            above = f" (highest: {highest.accuracies[place].mean} % of {highest.name}{tie})"
+            above = f" (highest: {highest[0].accuracies[place].mean} % of {_listed(highest)}{tie})"
         said.append(f"{value.mean} % {what}{above}" if _is_number(value.mean) else f"no {what}")
     flagged = [f"{len(row.flags)} flag{'s' if len(row.flags) > 1 else ''}"] if row.flags else []
     return ", ".join([*said, *flagged])
 
 
-def _highest(verdict: Verdict, place: int) -> Row | None:
+def _highest(verdict: Verdict, place: int) -> list[Row]:
+    """All methods of which the highest accuracy is printed."""
     known = [row for row in verdict.rows if row.competes and _is_number(row.accuracies[place].mean)]
-    return max(known, key=lambda row: float(row.accuracies[place].mean), default=None)
+    most = max((float(row.accuracies[place].mean) for row in known), default=0.0)
+    return [row for row in known if float(row.accuracies[place].mean) == most]
+
+
+def _listed(rows: Sequence[Row]) -> str:
+    if len(rows) > NAMED:
+        return f"{len(rows)} methods"
+    *others, last = (row.name for row in rows)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _is_number(text: str) -> bool:

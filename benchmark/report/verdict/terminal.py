@@ -13,6 +13,7 @@ from attrobust.benchmark.report.verdict.columns import columns_of
 from attrobust.benchmark.report.verdict.legend import reading
 from attrobust.benchmark.report.verdict.sentence import sentence
 from attrobust.benchmark.report.verdict.view import Verdict, verdict_of, with_verdict
+from attrobust.naming.safe import line as safe
 
 WIDEST, NARROWEST = 100, 40
 """Columns that a block may have, whatever the terminal has."""
@@ -68,7 +69,7 @@ def verdicts(boards: Sequence[Leaderboard], columns: int) -> list[str]:
 
 def wrapped(text: str, width: int) -> list[str]:
     """Text in lines of at most so many characters; words stay whole where they fit."""
-    kept = PERCENT.sub(UNBROKEN + "%", text)
+    kept = PERCENT.sub(UNBROKEN + "%", safe(text))
     return [line.replace(UNBROKEN, " ") for line in textwrap.wrap(kept, width, break_on_hyphens=False)] or [""]
 
 
@@ -77,7 +78,7 @@ def block(verdict: Verdict, width: int) -> list[str]:
 
     Heads are made narrower first, then intervals are left out, long names wrapped, and columns put into further tables.
     """
-    names = [row.name for row in verdict.rows]
+    names = [safe(row.name) for row in verdict.rows]
     longest = max(map(len, (*names, "method")))
     for interval, least, head in ((i, n, h) for i, n in ((True, longest), (False, min(longest, NAME))) for h in HEADS):
         columns = _columns(verdict, head, interval=interval)
@@ -116,7 +117,7 @@ def _columns(verdict: Verdict, head: int, *, interval: bool) -> list[Printed]:
     for column in columns_of(verdict):
         cells = [cell if isinstance(cell, str) else cell.text(interval=interval) for cell in column.cells]
         width = max(head, *map(len, cells))
-        words = (column.title(ARROWS, UNBROKEN), *column.words[1:])
+        words = [UNBROKEN.join(map(safe, column.title(ARROWS, UNBROKEN).split(UNBROKEN))), *map(safe, column.words[1:])]
         lines = [line.replace(UNBROKEN, " ") for part in words for line in textwrap.wrap(part, width)]
         found.append(Printed(head=tuple(lines), cells=tuple(cells), kind=column.kind))
     return found

@@ -82,9 +82,11 @@ class Verdict:
     Attributes:
         where: of a leaderboard beside others, what it is about; else empty.
         accuracies, columns: what stands in it.
-        rows: methods, those that are unbeaten most often first; baselines where there is nothing else.
+        rows: methods, those that are unbeaten most often first, and of equals those with the better means; baselines
+            where there is nothing else.
         counted: in how many columns methods are ranked.
         basis: of which these are, in words.
+        images: that were attacked.
     """
 
     where: str
@@ -93,6 +95,7 @@ class Verdict:
     rows: tuple[Row, ...]
     counted: int
     basis: str
+    images: int
 
 
 def verdict_of(board: Leaderboard) -> Verdict:
@@ -102,7 +105,7 @@ def verdict_of(board: Leaderboard) -> Verdict:
     places = [(group, position) for group, positions in counting for position in positions]
     ranked = [place for place in places if any(found.rank(item, place) is not None for item in found.items)]
     rows = [(item, _row(found, item, shown, ranked)) for item in found.items]
-    order = sorted(rows, key=lambda pair: (not pair[1].competes, -pair[1].unbeaten, found.ranks(pair[0], ranked)))
+    order = sorted(rows, key=lambda pair: (not pair[1].competes, -pair[1].unbeaten, *found.order(pair[0], ranked)))
     return Verdict(
         where=board.where,
         accuracies=tuple(Column(words=(metric.title,), metric=metric) for metric in board.accuracies),
@@ -110,6 +113,7 @@ def verdict_of(board: Leaderboard) -> Verdict:
         rows=tuple(row for _, row in order),
         counted=len(ranked),
         basis=_basis(counting),
+        images=board.comparison.images,
     )
 
 
@@ -175,7 +179,7 @@ def _number(metric: Metric, number: Number, intervals: Intervals) -> Value:
 def _over_seeds(metric: Metric, value: OverSeeds | None, rank: int | None, *, flagged: bool) -> Value:
     if value is None:
         return Value(mean="failed")
-    error = metric.text(value.error, digits=1)
+    error = metric.width_text(value.error, 1)
     return Value(
         mean=metric.text(value.mean) or "undefined",
         interval=f"± {error}" if error else "",

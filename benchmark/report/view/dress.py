@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from attrobust.benchmark.report.table import Group, Leaderboard, Line, Mean, Metric
-from attrobust.benchmark.report.view.names import Aliases, assigned, unknown
+from attrobust.benchmark.report.view.names import unknown
+from attrobust.benchmark.report.view.rename import KINDS, Renamed, renamed, with_unit
 from attrobust.benchmark.report.view.selection import HELD_APART, accuracy_key, known_of
+from attrobust.naming.lists import refuse_empty
 from attrobust.types import UsageError
 
 MOST_DIGITS = 9
@@ -18,7 +20,7 @@ class Dress:
     """Other names and digits, as typed.
 
     Attributes:
-        rename: ``OLD=NEW`` of rows, explainers, attacks and metrics.
+        rename: ``OLD=NEW``, or ``KIND:OLD=NEW``, of rows, explainers, attacks and metrics.
         digits: after the decimal point, ``N`` of all columns and ``COLUMN=N`` of one, separated by commas.
     """
 
@@ -35,10 +37,10 @@ class Dress:
             return [*boards]
         known = [known_of(board.stores) for board in boards]
         columns = {name for one in known for name in one.columns}
-        names = columns.union(*(axis for one in known for axis in (one.rows, one.explainers, one.attacks)))
-        renamed = dict(assigned(text, names, "--rename", where) for text in self.rename)
+        exact = {kind: {name for one in known for name in one.exact[axis]} for kind, axis in KINDS.items()}
+        names = renamed(self.rename, exact, where)
         digits = _digits(self.digits, columns, where)
-        return [_Dressing(board, renamed, digits).board() for board in boards]
+        return [_Dressing(board, names, digits).board() for board in boards]
 
 
 class _Dressing:
@@ -46,17 +48,16 @@ class _Dressing:
 
     Args:
         board: as it was built.
-        renamed: new names by old ones.
+        names: new ones by old ones.
         digits: by the name of a column, or by the empty name of all.
     """
 
-    def __init__(self, board: Leaderboard, renamed: Mapping[str, str], digits: Mapping[str, int]) -> None:
+    def __init__(self, board: Leaderboard, names: Renamed, digits: Mapping[str, int]) -> None:
         self._board = board
         known = known_of(board.stores)
-        self._rows = _by_label(renamed, known.rows)
-        self._explainers = _by_label(renamed, known.explainers)
-        self._attacks = _by_label(renamed, known.attacks)
-        self._columns = _by_label(renamed, known.columns)
+        self._rows, self._explainers, self._attacks, self._columns = (
+            names.of(kind, known.exact[axis]) for kind, axis in KINDS.items()
+        )
         self._digits = {label: count for name, count in digits.items() for label in known.columns.get(name, ())}
         self._of_all = digits.get("")
         self._labels = {line.label: self._rows[line.key] for line in board.groups[0].lines if line.key in self._rows}
@@ -81,7 +82,7 @@ class _Dressing:
     def _metric(self, metric: Metric, key: str) -> Metric:
         return replace(
             metric,
-            title=self._columns.get(key, metric.title),
+            title=with_unit(self._columns[key], metric.title) if key in self._columns else metric.title,
             decimals=self._digits.get(key, metric.decimals if self._of_all is None else self._of_all),
         )
 
@@ -95,14 +96,12 @@ class _Dressing:
         return self._labels.get(item.label, item.label)
 
 
-def _by_label(renamed: Mapping[str, str], known: Aliases) -> dict[str, str]:
-    return {label: new for old, new in renamed.items() for label in known.get(old, ())}
-
-
 def _digits(text: str, columns: Collection[str], where: str) -> dict[str, int]:
     """Digits by the name of a column; those of all others by the empty name."""
     found: dict[str, int] = {}
-    for item in filter(None, text.split(",")):
+    if text:
+        refuse_empty(text, "--digits")
+    for item in text.split(",") if text else ():
         name, _, count = item.rpartition("=")
         if name and name.strip() not in columns:
             raise unknown(name.strip(), columns, "--digits", where)

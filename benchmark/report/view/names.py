@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from attrobust.naming.lists import refuse_empty
 from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
@@ -35,8 +36,9 @@ def split(text: str, known: Iterable[str], option: str, where: str) -> list[str]
     """The names in a list; those that hold commas are found because they are known.
 
     Raises:
-        UsageError: one is not known; names the nearest one.
+        UsageError: one is empty or not known; names the nearest one.
     """
+    refuse_empty(text, option)
     names = set(known)
     pieces = text.split(",")
     found, start = [], 0
@@ -62,8 +64,17 @@ LISTED = 12
 """Names that an error lists at most."""
 
 
-def assigned(text: str, known: Iterable[str], option: str, where: str) -> tuple[str, str]:
+def assigned(
+    text: str, known: Iterable[str], option: str, where: str, *, listed: Iterable[str] | None = None
+) -> tuple[str, str]:
     """``OLD=NEW`` in two, where the old name may hold an equals sign itself.
+
+    Args:
+        text: as typed.
+        known: the old names that there are.
+        option: that it was typed behind.
+        where: the names are, in words.
+        listed: those that an error suggests; all where None.
 
     Raises:
         UsageError: there is no equals sign, nothing behind it, or nothing of this name.
@@ -74,7 +85,7 @@ def assigned(text: str, known: Iterable[str], option: str, where: str) -> tuple[
         raise UsageError(f"{option} {text!r} is not OLD=NEW")
     match = next(((old, new) for old, new in reversed(splits) if old in names), None)
     if match is None:
-        raise unknown(splits[0][0], names, option, where)
+        raise unknown(splits[0][0], names if listed is None else listed, option, where)
     if not match[1]:
         raise UsageError(f"{option} {text!r} names nothing behind the equals sign")
     return match

@@ -22,13 +22,19 @@ HELD_APART = " of "
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """The names in one table, by axis."""
+    """The names in one table, by axis.
+
+    Attributes:
+        rows, explainers, attacks, metrics, columns: labels, titles, and the names of components without their settings.
+        exact: of each axis those names that leave no settings out.
+    """
 
     rows: Aliases
     explainers: Aliases
     attacks: Aliases
     metrics: Aliases
     columns: Aliases
+    exact: Mapping[str, Aliases]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,32 +112,40 @@ def known_of(stores: Sequence[Store]) -> Known:
     runs, networks, _ = read(stores)
     run = runs[0]
     metrics = [
-        (metric.label, [metric.label, *_short(metric.label), *_titles(metric, _beside(run, metric))])
+        (metric.label, [metric.label, *_titles(metric, _beside(run, metric))], [*_short(metric.label)])
         for metric in run.metrics
     ]
-    accuracies = [(accuracy_key(metric), _titles(metric, run.accuracies)) for metric in run.accuracies]
+    accuracies: list[_Item] = [(accuracy_key(item), _titles(item, run.accuracies), []) for item in run.accuracies]
+    axes: dict[str, list[_Item]] = {
+        "rows": [*_rows(run, networks)],
+        "explainers": [(label, [label], _short(label)) for label in run.plan.explainers],
+        "attacks": [(item.label, [item.label], [item.name]) for item in run.plan.attacks],
+        "metrics": [*metrics],
+        "columns": [*accuracies, *metrics],
+    }
     return Known(
-        rows=aliases(_rows(run, networks)),
-        explainers=aliases((label, [label, *_short(label)]) for label in run.plan.explainers),
-        attacks=aliases((item.label, [item.label, item.name]) for item in run.plan.attacks),
-        metrics=aliases(metrics),
-        columns=aliases([*accuracies, *metrics]),
+        **{axis: aliases((label, [*exact, *short]) for label, exact, short in items) for axis, items in axes.items()},
+        exact={axis: aliases((label, exact) for label, exact, _ in items) for axis, items in axes.items()},
     )
+
+
+_Item = tuple[str, list[str], list[str]]
+"""A label with its exact names, the most precise first, and with those that leave settings out."""
 
 
 def _beside(run: Run, metric: Metric) -> Sequence[Metric]:
     return [other for other in run.metrics if other.scope == metric.scope]
 
 
-def _rows(run: Run, networks: Sequence[Network]) -> Iterable[tuple[str, list[str]]]:
-    """Every row by its key, with what the table calls it, what was typed, and the method's name."""
+def _rows(run: Run, networks: Sequence[Network]) -> Iterable[_Item]:
+    """Every row by its key: what the table calls it and what was typed; the method's name."""
     place = Place(scope="network", explainer="", attack="")
     lines = tuple(line_of(network, place, []) for network in networks)
     group = Group(subset="", images=0, scope="network", explainer="", attack="", metrics=(), lines=lines)
     board = Leaderboard(comparison=run.plan.comparison, accuracies=(), groups=(group,), common=0)
     for line in lines:
         short = [line.label.partition(HELD_APART)[0]] if line.baseline else _short(line.label)
-        yield line.key, [name(line, board), line.label, *short]
+        yield line.key, [name(line, board), line.label], short
 
 
 def _short(label: str) -> list[str]:

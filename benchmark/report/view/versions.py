@@ -80,12 +80,14 @@ def beside_each_other(runs: Sequence[Named]) -> list[Together]:
         runs: the same name again is another shard of the same run.
 
     Raises:
-        UsageError: a number of one would not mean what it means in another, says what differs; see also ``together``.
+        UsageError: a number of one would not mean what it means in another, says what differs; runs of one name are no
+            shards; see also ``together``.
     """
     unfinished: list[Together] = []
     tables: list[_Table] = []
     for name in dict.fromkeys(name for name, _ in runs):
-        for found in together([folder for other, folder in runs if other == name]):
+        for found in together(folders := [folder for other, folder in runs if other == name]):
+            _check_shards(name, folders, found.stores)
             group = replace(found, stores=tuple(Store(store.folder, name) for store in found.stores))
             finished = [store for store in group.stores if store.is_finished]
             if group.unfinished or not finished:
@@ -96,6 +98,14 @@ def beside_each_other(runs: Sequence[Named]) -> list[Together]:
         if one.version != other.version:
             _check(one, other)
     return [*_told_apart(tables), *unfinished]
+
+
+def _check_shards(name: str, folders: Sequence[Path], stores: Sequence[Store]) -> None:
+    """Raise UsageError where folders of one name are not shards of one run."""
+    whole = [store.folder for store in stores if store.is_finished and store.plan().shard is None]
+    if len(folders) > 1 and (whole or len({folder.resolve() for folder in folders}) < len(folders)):
+        given = " ".join(f"{name}={folder}" for folder in folders)
+        raise UsageError(f"{given}: {name!r} is the name of runs that are no shards of one; give each its own name")
 
 
 def _told_apart(tables: Sequence[_Table]) -> list[Together]:

@@ -1,0 +1,57 @@
+"""Text from outside, such as names and error messages, made safe for each place where it is written.
+
+LaTeX has ``report.paper.glyphs.escape``, and HTML the escaping of its template and of JSON.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+BREAKS = re.compile("\\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+\\s*")
+"""Ends of lines, as ``str.splitlines`` knows them."""
+SPECIAL = "\\|*_<>`~$"
+"""Characters that Markdown reads as more than themselves."""
+LINKS = re.compile(r"(?:\](?=[(\[:])|&(?=#|\w+;)|:(?=//)|(?<=\bwww)\.|(?<=\w)@(?=\w))")
+"""Where a link, a reference or an entity of Markdown would begin."""
+STARTS = re.compile(r"^(?:[#+=-](?=[#+=\s-]|$)|\d+(?=[.)](?:\s|$)))")
+"""What makes a heading or a list of a line that begins with it."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""First characters of a cell that spreadsheets compute."""
+
+
+def line(text: str) -> str:
+    """Text in one line, without anything that a terminal obeys: ``\\x1b`` stands for an escape character."""
+    joined = BREAKS.sub(" ", text)
+    return joined if joined.isprintable() else "".join(map(_shown, joined))
+
+
+def lines(text: str) -> str:
+    """Text of several lines, each as ``line`` makes it."""
+    return "\n".join(map(line, text.split("\n")))
+
+
+def _shown(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+
+
+def markdown(text: str) -> str:
+    """Text in one line that Markdown shows as it is, and that is no link."""
+    shown = LINKS.sub(lambda match: f"\\{match[0]}", line(text).translate(_escapes()))
+    return STARTS.sub(lambda match: f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}", shown)
+
+
+@functools.cache
+def _escapes() -> dict[int, str]:
+    return str.maketrans({char: f"\\{char}" for char in SPECIAL})
+
+
+def csv_cell(value: object) -> object:
+    """A cell of a CSV: text that a spreadsheet would compute has an apostrophe in front, numbers stay as they are."""
+    if not isinstance(value, str) or not value.startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
