@@ -1,96 +1,37 @@
 """What things cost on this machine, found out by doing a little of them.
 
 Passes hardly depend on the network, so they are counted on a tiny one, with two images, of whose copies an explainer
-computes two that stand for all. What a pass takes is measured on each network of the run.
+computes two that stand for all. What a pass takes is measured on each network of the run, see ``prices``.
 """
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from attrobust.attacks.base import Context
-from attrobust.attacks.direct import Direct
-from attrobust.attacks.engine.descent import Slope
 from attrobust.benchmark.audit.probe import probe
 from attrobust.benchmark.data.base import Loaded, image_facts
-from attrobust.benchmark.evaluation.evaluate import scored_copy
 from attrobust.benchmark.executors.batches import Batches
 from attrobust.benchmark.executors.inputs import images_of, rules_of
 from attrobust.benchmark.executors.jobs import AuditJob, BatchJob, BatchPart, CellJob
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.prices import PerImage, Prices, Timer, gradient, prices
 from attrobust.benchmark.training.first_step import first_step
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import fresh_network
 from attrobust.explainers.base import Explainer
-from attrobust.explainers.saliency import Saliency
 from attrobust.explainers.shared.chunks import Sampling, memory_budget, sampled
-from attrobust.maps.reduction import reduce_map
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import Passes, Tally, tallied
 from attrobust.process import seeded, standard
 
 SAMPLE = 2
 """Images that passes are counted with."""
-LONG = 0.1
-"""Seconds of a forward pass above which no larger batch is timed."""
 SIDE = 32
 """Of the images that the tiny network sees: larger ones are averaged first, so that counting takes no longer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PerImage:
-    """What one image costs.
-
-    Attributes:
-        forward, backward, double_backward: passes, see ``Passes``.
-        precise: share of the forward passes that are made in float64, as scores are.
-        precise_backward: of the backward passes.
-        once: forward passes for a batch of any size.
-        seconds: beside passes, for a batch of any size.
-    """
-
-    forward: float
-    backward: float
-    double_backward: float
-    precise: float = 0.0
-    precise_backward: float = 0.0
-    once: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def passes(self) -> float:
-        """Of any kind."""
-        return self.forward + self.backward + self.double_backward
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prices:
-    """Seconds of the passes of one image.
-
-    Attributes:
-        forward, backward, double_backward: in the network's own precision.
-        precise_forward, precise_backward: in float64.
-    """
-
-    forward: float
-    backward: float
-    double_backward: float
-    precise_forward: float
-    precise_backward: float
-
-    def of(self, cost: PerImage, images: int) -> float:
-        """Seconds of a batch."""
-        forward = cost.precise * self.precise_forward + (1 - cost.precise) * self.forward
-        backward = cost.precise_backward * self.precise_backward + (1 - cost.precise_backward) * self.backward
-        each = cost.forward * forward + cost.backward * backward + cost.double_backward * self.double_backward
-        return each * images + cost.once * self.forward + cost.seconds
 
 
 class Calibration:
@@ -101,7 +42,7 @@ class Calibration:
     """
 
     def __init__(self, request: Request, data: Loaded) -> None:
-        self._request, self._data = request, data
+        self._request, self._data, self._timer = request, data, Timer(request.device)
         facts = image_facts(data)
         factor = max(1, facts.size // SIDE)
         with seeded(0):
@@ -120,7 +61,7 @@ class Calibration:
         metrics = tuple(range(max(1, len(job.metrics))))
         part = BatchPart(rows=rows, metrics=metrics)
         batch = BatchJob(key="", label=job.label, whole=job, rows=rows, together=len(rows), parts=(part,), keeps=False)
-        started = self._now()
+        started = self._timer.now()
         with (
             seeded(0),
             sampled(Sampling(images=min(together, job.cell.images), saved=saved)),
@@ -129,18 +70,18 @@ class Calibration:
             result = Batches(self._request, self._data).computed(batch, self._tiny, independent_copy(self._tiny))
         if result.error:
             raise RuntimeError(result.error)
-        return _each(passes, len(rows), self._now() - started)
+        return _each(passes, len(rows), self._timer.now() - started)
 
     def of_map(self, explainer: Explainer, saved: int) -> PerImage:
         """The passes of one map, without a graph."""
-        x = self._data.splits["test"].batch([0])[0].to(self._request.device)
+        x = self._images(1)
         with (
             seeded(0),
             memory_budget(self._request.chunks),
             sampled(Sampling(saved=saved)),
             tallied(self._tiny) as passes,
         ):
-            explainer(self._tiny, x, torch.zeros(1, dtype=torch.int64))
+            explainer(self._tiny, x, torch.zeros(1, dtype=torch.int64, device=x.device))
         return _each(passes, 1, 0.0)
 
     def of_audit(self, job: AuditJob, saved: int) -> PerImage:
@@ -148,67 +89,30 @@ class Calibration:
         split = self._data.splits[job.split]
         count = min(SAMPLE, job.cell.images)
         images = images_of(split, count).take(range(count))
-        started = self._now()
+        started = self._timer.now()
         with seeded(0), sampled(Sampling(saved=saved)), tallied(self._tiny) as passes:
             probe(self._tiny, job.explainer.item, images, rules_of(self._request, job.cell))
-        return _each(passes, count, self._now() - started)
+        return _each(passes, count, self._timer.now() - started)
 
     def prices(self, network: nn.Module, count: int) -> Prices:
-        """What a pass of an image takes through a network, in batches of at most ``count``.
-
-        Differentiating a gradient is timed as attacks do it, in a smoothed model.
-        """
-        x = self._data.splits["test"].batch(range(count))[0].to(self._request.device)
-        network = independent_copy(network).to(self._request.device).eval().requires_grad_(False)
-        with seeded(0), standard(), torch.enable_grad():
-            few = min(SAMPLE, count)
-            if self._timed(lambda: network(x[:few])) * count / few > LONG:
-                x = x[:few]
-            forward, gradient = self._gradient(network, x)
-            step = self._timed(self._step(network, x))
-            precise_forward, precise_gradient = self._gradient(scored_copy(network), x)
-        backward = max(0.0, gradient - forward)
-        return Prices(
-            forward=forward / len(x),
-            backward=backward / len(x),
-            # A step pulls back to the input twice, once of them through the gradient.
-            double_backward=max(0.0, step - forward - 2 * backward) / len(x),
-            precise_forward=precise_forward / len(x),
-            precise_backward=max(0.0, precise_gradient - precise_forward) / len(x),
-        )
+        """What a pass of an image takes through a network, in batches of at most ``count``."""
+        return prices(self._placed(network), self._images(count), self._request.protocol.threat, self._timer)
 
     def gradient(self, network: nn.Module) -> float:
         """Seconds of the gradient of one image."""
-        x = self._data.splits["test"].batch([0])[0].to(self._request.device)
-        network = independent_copy(network).to(self._request.device).eval().requires_grad_(False)
+        placed, x = self._placed(network), self._images(1)
         with seeded(0), standard(), torch.enable_grad():
-            return self._timed(lambda: _gradient(network, x))
+            return self._timer.of(lambda: gradient(placed, x))
 
-    def _gradient(self, network: nn.Module, x: Tensor) -> tuple[float, float]:
-        """Seconds of a forward pass, and of that with the gradient."""
-        x = x.to(next(network.parameters()))
-        with torch.no_grad():
-            forward = self._timed(lambda: network(x))
-        return forward, self._timed(lambda: _gradient(network, x))
+    def _placed(self, network: nn.Module) -> nn.Module:
+        return independent_copy(network).to(self._request.device).eval().requires_grad_(False)
 
-    def _step(self, network: nn.Module, x: Tensor) -> Callable[[], object]:
-        """A step of an attack on gradients."""
-        with torch.no_grad():
-            y: Tensor = network(x).argmax(dim=1)
-        context = Context(
-            model=network,
-            explainer=Saliency(),
-            reduce=functools.partial(reduce_map, how=self._request.protocol.reduction),
-            threat=self._request.protocol.threat,
-            ids=range(len(x)),
-            partners=x,
-        )
-        slope = Slope(Direct(), context, x, y, lambda maps, _: maps.flatten(1).square().sum(dim=1))
-        return functools.partial(slope, x, 0)
+    def _images(self, count: int) -> Tensor:
+        return self._data.splits["test"].batch(range(count))[0].to(self._request.device)
 
     def first_optimiser(self) -> float:
         """Seconds that the first optimiser of a process takes: torch imports its compiler for it."""
-        return self._once(lambda: torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
+        return self._timer.once(lambda: torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
 
     def epoch(self, job: TrainingJob) -> float:
         """Seconds of one epoch of a training, without validation, from one of its steps."""
@@ -218,24 +122,7 @@ class Calibration:
             split = self._data.splits["train"]
             step = first_step(network, method, split, job.recipe, device)
             with standard(), torch.enable_grad():
-                return self._timed(step) * -(-len(split) // job.recipe.batch_size)
-
-    def _timed(self, job: Callable[[], object]) -> float:
-        """Seconds of a call; of the second one where the first was short."""
-        took = self._once(job)
-        return min(took, self._once(job)) if took < 1 else took
-
-    def _once(self, job: Callable[[], object]) -> float:
-        started = self._now()
-        job()
-        return self._now() - started
-
-    def _now(self) -> float:
-        """Seconds: those that this thread computes, whatever else the machine does; on a GPU those of a clock."""
-        if self._request.device.type != "cuda":
-            return time.thread_time()
-        torch.cuda.synchronize(self._request.device)
-        return time.perf_counter()
+                return self._timer.of(step) * -(-len(split) // job.recipe.batch_size)
 
 
 def _each(tally: Tally, count: int, seconds: float) -> PerImage:
@@ -254,9 +141,3 @@ def _each(tally: Tally, count: int, seconds: float) -> PerImage:
         once=tally.once.forward,
         seconds=seconds,
     )
-
-
-def _gradient(network: nn.Module, x: Tensor) -> None:
-    attached = x.clone().requires_grad_()
-    logits: Tensor = network(attached)
-    torch.autograd.grad(logits.amax(dim=1).sum(), attached)

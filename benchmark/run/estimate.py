@@ -17,8 +17,9 @@ from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.executors.jobs import CellJob
 from attrobust.benchmark.executors.networks import retraining_job
 from attrobust.benchmark.request.request import Request
-from attrobust.benchmark.run.calibration import Calibration, PerImage, Prices
+from attrobust.benchmark.run.calibration import Calibration
 from attrobust.benchmark.run.costs import passes
+from attrobust.benchmark.run.prices import PerImage, Prices
 from attrobust.benchmark.run.status import Left, new_images
 from attrobust.benchmark.run.together import Together
 from attrobust.benchmark.training.job import TrainingJob

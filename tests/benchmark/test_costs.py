@@ -23,7 +23,7 @@ from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.protocol import load_protocol
 from attrobust.benchmark.run import together
 from attrobust.benchmark.run.estimate import CellCost, Estimate
-from attrobust.benchmark.run.memory import Peak, fitting, most
+from attrobust.benchmark.run.memory import Peak, fitting, most, peak_of
 from attrobust.benchmark.run.runner import Runner
 from attrobust.explainers import registry as explainer_registry
 from attrobust.explainers.base import Explainer
@@ -139,6 +139,14 @@ def test_the_largest_piece_of_work_decides_how_many_images_fit() -> None:
     assert [peak.fitting(room) for room in (0, 109, 110, 150, 420)] == [1, 1, 1, 5, 32]
     peaks = (peak, Peak(fixed=0, each=50))
     assert (most(peaks, 1), most(peaks, 4), fitting(peaks, 420)) == (110, 200, 8)
+
+
+def test_the_peak_of_a_piece_of_work_is_what_it_allocates() -> None:
+    if not machine.forget_peak():
+        pytest.skip("the system does not say what a process has at its peak")
+    cpu, size = torch.device("cpu"), 2**27
+    assert 0.95 * size < (peak_of(lambda: torch.ones(size // 4).sum(), cpu) or 0) < 1.2 * size
+    assert (peak_of(lambda: None, cpu) or 0) < 0.2 * size
 
 
 PEAK = Peak(fixed=100, each=10)
