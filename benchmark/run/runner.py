@@ -133,8 +133,8 @@ class Runner:
             built = dict(zip(names, networks, strict=True))
             self._together = Together(request, built, batch, len(self.resources.devices))
             self.notes += self._together.choose(batch.whole for batch, _ in self.left.batches)
-            if self._together.chosen:
-                self.planner.size_of = self._together.size
+            self.planner.size_of = self._together.size
+            if self._together.is_short:
                 self._look()
 
     def _look(self) -> Plan:

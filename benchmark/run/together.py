@@ -48,8 +48,7 @@ class Together:
         self._saved: dict[int, int] = {}
         self._layers: dict[int, str] = {}
         self._peaks: dict[str, tuple[Peak, ...]] = {}
-        self.chosen: dict[str, int] = {}
-        """Batches that are smaller than ``Request.most_together``, by kind of cell."""
+        self._sizes: dict[str, int] = {}
 
     def network(self, source: Source) -> nn.Module:
         """The network that stands for one of the run: it has the same layers."""
@@ -69,8 +68,11 @@ class Together:
         return self._saved[id(network)]
 
     def size(self, job: CellJob) -> int:
-        """How many images of a cell are attacked together."""
-        return self.chosen.get(self._kind(job), self._request.most_together)
+        """How many images of a cell are attacked together; measured for the first cell of a kind."""
+        kind = self._kind(job)
+        if kind not in self._sizes:
+            self._sizes[kind] = self._chosen(job)
+        return self._sizes[kind]
 
     def peak(self, job: CellJob) -> int:
         """Bytes that a process has at the peak of a cell, measured; a bound where the system does not say."""
@@ -78,19 +80,31 @@ class Together:
 
     def choose(self, jobs: Iterable[CellJob]) -> list[str]:
         """Choose for cells; returns a line of warning for each kind that does not fit as it was asked for."""
-        lines: dict[str, None] = {}
-        kinds = {self._kind(job): job for job in jobs if job.explainer or job.attack}
-        tight = {kind: job for kind, job in kinds.items() if not self._surely_fits(job)}
-        for kind, job in tqdm(tight.items(), desc="measuring memory", leave=False, disable=None):
-            peaks, wanted = self._peak(job), min(self._request.most_together, job.cell.images)
-            fits = 1 << (fitting(peaks, self.room).bit_length() - 1)
-            fixed = self._request.batch_size is not None or bool(job.cell.batch_size)
-            if fits < wanted and not fixed:
-                self.chosen[kind] = fits
-            taken = wanted if fixed else min(fits, wanted)
-            if most(peaks, taken) > self.room:
-                lines[self._warning(job, most(peaks, taken), taken, fits, fixed=fixed)] = None
-        return list(lines)
+        kinds = {self._kind(job): job for job in jobs}
+        tight = [job for job in kinds.values() if not self._surely_fits(job)]
+        bar = tqdm(tight, desc="measuring memory", leave=False, disable=None)
+        return list(dict.fromkeys(line for job in bar if (line := self._warning(job, self.size(job)))))
+
+    @property
+    def is_short(self) -> bool:
+        """Whether some batch is smaller than ``Request.most_together``."""
+        return any(size < self._request.most_together for size in self._sizes.values())
+
+    def _chosen(self, job: CellJob) -> int:
+        asked = self._request.most_together
+        if self._is_fixed(job) or self._surely_fits(job):
+            return asked
+        fits = self._fitting(job)
+        return asked if fits >= min(asked, job.cell.images) else fits
+
+    def _is_fixed(self, job: CellJob) -> bool:
+        """Whether memory has no say: a batch was typed or decides results, or a cell is not computed in batches."""
+        whole = job.scope == "training" or (job.scope == "accuracy" and job.attack is None)
+        return whole or self._request.batch_size is not None or bool(job.cell.batch_size)
+
+    def _fitting(self, job: CellJob) -> int:
+        """The largest power of two of images that fit, at least 1."""
+        return 1 << (fitting(self._peak(job), self.room).bit_length() - 1)
 
     def _surely_fits(self, job: CellJob) -> bool:
         largest = bound(job, self.saved(self.network(job.network.source)), self._chunk)
@@ -125,12 +139,17 @@ class Together:
         attack = job.attack.canonical if job.attack else None
         return fingerprint([self.layers(self.network(job.network.source)), job.cell.explainer, attack, job.cell.images])
 
-    def _warning(self, job: CellJob, peak: int, taken: int, fits: int, *, fixed: bool) -> str:
+    def _warning(self, job: CellJob, size: int) -> str:
+        """What may not fit, in words; empty where all does."""
+        taken = min(size, job.cell.images)
+        peak = most(self._peak(job), taken)
+        if peak <= self.room:
+            return ""
         what = job.label.partition(" / ")[2]
-        needed = size_words(self.base + peak)
-        said = f"{what}: {taken} image{'s' if taken > 1 else ''} at a time may take {needed}"
+        said = f"{what}: {taken} image{'s' if taken > 1 else ''} at a time may take {size_words(self.base + peak)}"
         allowed = f"more than the {size_words(self.base + self.room)} of {self._source}"
-        advice = f"--batch-size {fits} would fit" if fixed and fits < taken else "raise --memory or make images smaller"
+        fits = self._fitting(job)
+        advice = f"--batch-size {fits} would fit" if fits < taken else "raise --memory or make images smaller"
         return f"{said}, {allowed}; {advice}"
 
     @property
