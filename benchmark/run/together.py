@@ -24,6 +24,7 @@ LOG = logging.getLogger("attrobust")
 SHARE = 0.5
 """Of the memory that is free, what a run takes without ``--memory``; its processes divide it."""
 PROBES = 2
+"""Images that peaks are measured with."""
 
 
 class Together:

@@ -189,6 +189,7 @@ def test_a_batch_that_was_typed_is_kept_and_warned_of(tmp_path: Path, monkeypatc
 
 
 def test_a_small_network_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tight(monkeypatch, 4 * 2**30)
     monkeypatch.setattr(together, "measured", lambda *_: pytest.fail("its bound fits"))
     runner = Runner(request_of_words(tmp_path, attacks=("topk:steps=1",)), [])
     assert sizes_of(runner)["topk:steps=1"] == {64}
