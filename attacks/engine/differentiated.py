@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.networks.kinks import SmoothActivation
+from attrobust.networks.passes import once_a_batch
 from attrobust.networks.pooling import LogSumExpPool
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, is_smooth, smooth_activation_model, smooth_pooling_model
 from attrobust.networks.spelled import SmoothedFunctions, function_calls_noted
@@ -119,7 +120,7 @@ def activation_displacements(
 
         handles = [module.register_forward_pre_hook(note) for module in names]
         try:
-            with torch.no_grad(), function_calls_noted(model, note_function):
+            with torch.no_grad(), once_a_batch(), function_calls_noted(model, note_function):
                 model(images)
         finally:
             for handle in handles:

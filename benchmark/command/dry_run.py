@@ -1,27 +1,42 @@
-"""What ``--dry-run`` prints: where weights come from, what is done, and what the rest takes."""
+"""What ``--dry-run`` prints: where weights come from, what is done, and what the rest takes.
+
+The first part is printed as soon as images are read, since trying out networks and passes may take longer.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attrobust.benchmark.command.costs import cost_lines, count, duration, not_tried, warnings_of
 from attrobust.files import size_words
 
 if TYPE_CHECKING:
+    from attrobust.benchmark.request.request import Request
     from attrobust.benchmark.run.estimate import Estimate
     from attrobust.benchmark.run.runner import Runner
     from attrobust.benchmark.run.shared import Shared
     from attrobust.benchmark.run.status import Left
 
-LONG = 60
-"""Of seconds and of minutes, what is said in the next unit."""
+
+def asked_for(requests: Sequence[Request]) -> str:
+    """One line that says how much is asked for, before images are read."""
+    first, runs = requests[0], len(requests)
+    parts = [
+        _plural(len(first.methods) + len(first.checkpoints), "network"),
+        _plural(len(first.explainers), "explainer"),
+        _plural(len(first.attacks), "attack"),
+        f"{_plural(first.protocol.images, 'image')} of {first.dataset.label}",
+    ]
+    several = f"; {runs} runs" if runs > 1 else ""
+    return f"{first.protocol.name}: {', '.join(parts)}, {first.model.label}{several}\n"
 
 
-def dry_run(runner: Runner, *, started: float = 0.0, shared: Shared | None = None) -> str:
-    """The text; some seconds are spent on an estimate where there is something to do.
+def standing(runner: Runner, shared: Shared | None = None) -> str:
+    """Where the weights of every row come from, and how far the run has come; nothing is tried out for it.
 
     Args:
         runner: of the run.
-        started: seconds that the command takes until a run begins, as this one did.
         shared: what earlier runs of a sweep compute; None where there are none.
     """
     left = shared.taken_from(runner.left) if shared else runner.left
@@ -43,22 +58,37 @@ def dry_run(runner: Runner, *, started: float = 0.0, shared: Shared | None = Non
     for remote in (checkpoint.remote for checkpoint in runner.downloads()):
         if remote is not None:
             lines.append(f"download {remote.name}, {size_words(remote.size)}, from {remote.url}")
-    estimate = runner.estimate(left)
-    if estimate is not None:
-        lines += ["", *_costs(runner, left, estimate, started)]
     return "\n".join(lines) + "\n"
+
+
+def expected(runner: Runner, *, started: float = 0.0, shared: Shared | None = None) -> str:
+    """What the rest of a run takes; empty where nothing is left. Some seconds are spent to find out.
+
+    Args:
+        runner: of the run.
+        started: seconds that the command takes until a run begins, as this one did.
+        shared: what earlier runs of a sweep compute; None where there are none.
+    """
+    left = shared.taken_from(runner.left) if shared else runner.left
+    estimate = runner.estimate(left)
+    if estimate is None:
+        return ""
+    processes = len(runner.resources.devices)
+    table = [*cost_lines(estimate, processes), *(f"warning: {line}" for line in warnings_of(runner, estimate))]
+    return "\n".join(["", *table, "", *_costs(runner, left, estimate, started)]) + "\n"
 
 
 def _costs(runner: Runner, left: Left, found: Estimate, started: float) -> list[str]:
     processes = len(runner.resources.devices)
     starting = started + found.starting
+    most = max((batch.together for batch, _ in left.batches), default=runner.request.most_together)
     total = starting + (found.training + found.computing) / processes
     jobs = {
         "training": len(left.networks),
         "training of retraining metrics": len(left.retrainings),
         "audit": len(left.audits),
         "measurement of clean accuracy": len(left.accuracies),
-        f"batch of at most {runner.request.batch_size} images": len(left.batches),
+        f"batch of at most {most} images": len(left.batches),
     }
     passes = [f"{count(found.forward)} forward", f"{count(found.backward)} backward"]
     passes.append(f"{count(found.double_backward)} double backward")
@@ -74,9 +104,7 @@ def _costs(runner: Runner, left: Left, found: Estimate, started: float) -> list[
         f"{time}, starting {duration(starting)}",
         f"{disk}, attacked images {size_words(found.kept)} (see --keep-images)" if found.kept else disk,
     ]
-    if found.unknown:
-        lines.append(f"besides  not tried out: {', '.join(dict.fromkeys(found.unknown))}")
-    return lines
+    return [*lines, *not_tried(found)]
 
 
 def _plural(number: int, name: str) -> str:
@@ -85,19 +113,3 @@ def _plural(number: int, name: str) -> str:
     first, _, rest = name.partition(" ")
     words = {"batch": "batches"}.get(first, f"{first}s")
     return f"{number} {words} {rest}".rstrip()
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < LONG:
-        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < LONG else f"{minutes / 60:.1f} h"
-
-
-def count(number: float) -> str:
-    """A number of passes: ``950``, ``12 thousand``, ``3.4 million``."""
-    for power, word in ((9, "billion"), (6, "million")):
-        if number >= 10**power:
-            return f"{number / 10**power:.1f} {word}"
-    return f"{number / 1000:.0f} thousand" if number >= 10000 else f"{number:.0f}"

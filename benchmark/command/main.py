@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from attrobust.benchmark.command.asked import asked
 from attrobust.benchmark.command.ending import Ended, raise_on_signals
@@ -32,6 +33,9 @@ from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.benchmark.request.shard import Shard
 from attrobust.naming.safe import lines
 from attrobust.types import UsageError
+
+if TYPE_CHECKING:
+    from attrobust.benchmark.run.runner import Runner
 
 # OpenMP threads that spin while they wait make torch ten times slower when another process needs a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -110,17 +114,26 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
         )
         for protocol, place in zip(protocols, places, strict=True)
     ]
-    runners = runners_of(requests, swept, words)
+    if options.dry_run:
+        from attrobust.benchmark.command.dry_run import asked_for, expected, standing
+
+        sys.stdout.write(lines(asked_for(requests)))
+        sys.stdout.flush()
+
+        def begun(runner: Runner, earlier: Sequence[Runner], title: str) -> None:
+            sys.stdout.write(lines(title + standing(runner, shared_with(runner, earlier))))
+            sys.stdout.flush()
+
+        runners = runners_of(requests, swept, words, begun)
+    else:
+        runners = runners_of(requests, swept, words)
     for line in dict.fromkeys(line for runner in runners for line in runner.notes):
         tell(f"note: {line}")
     if options.dry_run:
-        from attrobust.benchmark.command.dry_run import dry_run
-
         started = time.monotonic() - began
         for index, (runner, one) in enumerate(zip(runners, swept, strict=True)):
-            title = f"-- {one.words}\n" if one.words else ""
-            shared = shared_with(runner, runners[:index])
-            sys.stdout.write(lines(title + dry_run(runner, started=started, shared=shared)))
+            found = expected(runner, started=started, shared=shared_with(runner, runners[:index]))
+            sys.stdout.write(lines(f"\n-- {one.words}\n{found}" if one.words and found else found))
             # The command starts once, whatever the number of its runs.
             started = started if runner.is_done else 0.0
         return 0

@@ -183,11 +183,17 @@ def benchmark_parser() -> Parser:
     )
     add("--no-audit", action="store_true", help="look for no flags beyond those that scores show, see docs/flags.md")
     add("--plugin", action="append", default=[], type=some_path, metavar="FILE.py", help="register your own classes")
-    add("--batch-size", type=int, default=64, metavar="N", help="images attacked together (default: 64)")
+    add(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="images attacked together (default: 64, or as many as --memory has room for)",
+    )
     add(
         "--memory",
-        metavar="GIB",
-        help="explainers work in chunks of about this size (default: 1/2, or an eighth of a GPU's memory)",
+        metavar="SIZE",
+        help="that a process may take, 4GB or 512MB, on a GPU of its memory: batches are as large as fit, up to 64 "
+        "images (default: half of what is free)",
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
     add("--out", type=some_path, metavar="DIR", help="folder of the run (default: results/runs/<protocol>[-I-of-N])")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
 
+from attrobust.benchmark.command.costs import said_before
 from attrobust.benchmark.command.finished import Shown, shard_done, tables
 from attrobust.benchmark.command.logs import logging_to
 from attrobust.benchmark.executors.progress import command_bar
@@ -19,6 +22,8 @@ from attrobust.benchmark.run.runner import Runner
 from attrobust.benchmark.run.shared import Shared, shared_by
 from attrobust.benchmark.store.sweep import Sweep, SweptRun, take_over, write_sweep
 from attrobust.types import UsageError
+
+LOG = logging.getLogger("attrobust")
 
 
 def folders(
@@ -41,14 +46,29 @@ def folders(
     return [folder / combination.folder for combination in combinations]
 
 
-def runners_of(requests: Sequence[Request], combinations: Sequence[Combination], argv: list[str]) -> list[Runner]:
+Begun = Callable[[Runner, Sequence[Runner], str], None]
+"""Called with a run of which is known how far it has come, the runs before it, and the line that is its title."""
+
+
+def runners_of(
+    requests: Sequence[Request],
+    combinations: Sequence[Combination],
+    argv: list[str],
+    begun: Begun = lambda *_: None,
+) -> list[Runner]:
     """What carries out the run of each combination; whatever is wrong with any of them is found here.
+
+    Args:
+        requests: one for each combination.
+        combinations: one where nothing sweeps.
+        argv: as typed.
+        begun: called for each run, before networks and explainers are tried out.
 
     Raises:
         UsageError: see ``Runner``; or two combinations are the same, or the sweep's folder holds a single run.
     """
     if not combinations[0].words:
-        return [Runner(requests[0], argv)]
+        return [Runner(requests[0], argv, said=lambda runner: begun(runner, [], ""))]
     folder = requests[0].out.parent
     if any((folder / name).is_file() for name in ("run.json", "rows.jsonl")):
         raise UsageError(f"--out {folder} holds a single run; give the sweep another folder")
@@ -59,10 +79,15 @@ def runners_of(requests: Sequence[Request], combinations: Sequence[Combination],
                 raise UsageError(f"{combination.words} is the same as {known.words}")
         twin = next((other for other in runners if other.request.dataset.canonical == request.dataset.canonical), None)
         try:
-            runners.append(Runner(request, argv, data=twin.data if twin else None))
+            said = functools.partial(_titled, begun, tuple(runners), combination)
+            runners.append(Runner(request, argv, data=twin.data if twin else None, said=said))
         except UsageError as error:
             raise UsageError(f"{combination.words}: {error}") from error
     return runners
+
+
+def _titled(begun: Begun, earlier: Sequence[Runner], combination: Combination, runner: Runner) -> None:
+    begun(runner, earlier, f"-- {combination.words}\n")
 
 
 def run_all(
@@ -96,6 +121,8 @@ def run_all(
                 for other in runners[:index]:
                     if _same_images_and_networks(runner.request, other.request):
                         take_over(store, other.store, same_threat=_same_threat(runner.request, other.request))
+                for line in said_before(runner):
+                    LOG.info("%s", line)
                 failures += [f"{words}: {line}" if swept else line for line in runner.run(executor)]
                 bar.end(index)
                 if first.shard:

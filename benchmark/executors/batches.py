@@ -75,13 +75,13 @@ class Batches:
         """The scores of a part, and the results of its attack where they are new and to be kept."""
         started = time.monotonic()
         kept = KeptResults(self._known(job, part), wanted=job.keeps)
-        with memory_budget(self._request.memory):
+        with memory_budget(self._request.chunks):
             scores = self._scores(job, part, network, source_model, kept)
         return PartScores(
             part=part,
             scores=scores,
             seconds=round(time.monotonic() - started, 3),
-            provenance=stamp_of(self._request),
+            provenance=stamp_of(self._request, job.together),
             attacked=kept.data,
         )
 

@@ -42,9 +42,14 @@ def images_of(split: Split, count: int) -> FirstImages:
     return FirstImages(split, tuple(partners(split, count)))
 
 
-def stamp_of(request: Request) -> Provenance:
-    """What computes a run, in this process and now."""
-    return stamp(str(request.device), torch.get_num_threads(), request.batch_size)
+def stamp_of(request: Request, together: int | None = None) -> Provenance:
+    """What computes a run, in this process and now.
+
+    Args:
+        request: of the run.
+        together: images attacked together; None for as many as the run takes at most.
+    """
+    return stamp(str(request.device), torch.get_num_threads(), together or request.most_together)
 
 
 def rules_of(request: Request, cell: Cell) -> Rules:
@@ -54,5 +59,5 @@ def rules_of(request: Request, cell: Cell) -> Rules:
         reduction=request.protocol.reduction,
         label=request.protocol.label,
         seed=request.protocol.evaluation_seed,
-        batch_size=request.batch_size,
+        batch_size=request.most_together,
     )

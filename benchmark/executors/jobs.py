@@ -123,10 +123,12 @@ class BatchJob(Job):
         rows: positions of the images.
         parts: what is left of them; filled in when that is known.
         keeps: whether results of the attack are kept.
+        together: images of a batch that is not the last.
     """
 
     whole: CellJob
     rows: range
+    together: int
     parts: tuple[BatchPart, ...] = ()
     keeps: bool = True
 

@@ -154,14 +154,14 @@ class Worker:
             split = self._data.splits[job.split]
             hits = correct(independent_copy(network), split, len(split), self._request.device)
             return replace(unattacked([hits.double()]), passes=Passes(forward=len(hits)))
-        with memory_budget(self._request.memory):
+        with memory_budget(self._request.chunks):
             return self._retrainings.scores(job, network)
 
     def _retrain(self, job: RetrainingJob) -> Result:
         """Train a network for a cell. What goes wrong is said by the cell, which then trains it again."""
         network, _ = self._networks_of(job.whole)
         try:
-            with memory_budget(self._request.memory):
+            with memory_budget(self._request.chunks):
                 self._retrainings.one(job, network)
         except UsageError:
             raise
@@ -174,7 +174,7 @@ class Worker:
         started = time.monotonic()
         count = min(IMAGES, job.cell.images)
         images = images_of(self._data.splits[job.split], count).take(range(count))
-        with memory_budget(self._request.memory):
+        with memory_budget(self._request.chunks):
             flags = probe(network, job.explainer.item, images, rules_of(self._request, job.cell))
         return AuditResult(flags=tuple(flags), seconds=time.monotonic() - started)
 

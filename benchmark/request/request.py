@@ -25,12 +25,19 @@ from attrobust.benchmark.request.shard import Shard
 from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.training.recipe import Recipe, load_recipe
 from attrobust.explainers.base import Explainer
+from attrobust.explainers.shared.chunks import budget_within
 from attrobust.methods.base import Method
 from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component, refuse_without_effect, resolve, resolve_one
 from attrobust.naming.spec import Sweep, parse_specs, parse_sweeps
 from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError, parse_number
+
+TOGETHER = 64
+"""Images attacked together where there is memory for them: more are hardly faster, see ``chunks.CPU``."""
+UNITS = {"": 2**30, "gb": 10**9, "mb": 10**6, "gib": 2**30, "mib": 2**20}
+SIZE = re.compile(r"(.*?)\s*([gm]i?b|)", re.IGNORECASE)
+"""Any text, with a unit or without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +60,9 @@ class Request:
         audit: whether networks and explainers are audited.
         strict: whether an explainer that does not suit one of the networks stops the run.
         device: to compute on, in this process and its workers; nodes of a cluster have their own.
-        batch_size: images attacked together; changes speed and memory only.
-        memory: bytes of activations at once in explainers, or None for the device's default; changes speed and memory
-            only.
+        batch_size: images attacked together, as typed; None to choose by memory. Changes speed and memory only.
+        memory: bytes that a process may take, as typed, on a GPU of its memory; None for a share of what is free.
+            Changes speed and memory only.
         workers: how many processes compute; None to choose.
         cluster: that carries jobs out; None for this machine.
         plugins: files that were loaded, which other processes load too.
@@ -83,7 +90,7 @@ class Request:
     interval: How
     audit: bool
     device: torch.device
-    batch_size: int
+    batch_size: int | None
     memory: int | None
     workers: int | None
     cluster: ClusterSettings | None
@@ -97,6 +104,16 @@ class Request:
     def defaults(self) -> Defaults:
         """Settings of methods that are not typed."""
         return Defaults(recipe=self.recipe, dataset=self.dataset.name, model=self.model.name)
+
+    @property
+    def most_together(self) -> int:
+        """How many images are attacked together at most."""
+        return TOGETHER if self.batch_size is None else self.batch_size
+
+    @property
+    def chunks(self) -> int | None:
+        """Bytes of activations at once in explainers; None for the device's default."""
+        return None if self.memory is None else budget_within(self.memory, self.device)
 
 
 def make_request(
@@ -112,7 +129,7 @@ def make_request(
     interval: How,
     audit: bool,
     device: str,
-    batch_size: int,
+    batch_size: int | None,
     memory: str | None,
     out: Path | None,
     workers: str = "1",
@@ -133,7 +150,7 @@ def make_request(
             methods.registry.check(name)
         except UsageError as error:
             raise UsageError(f"recipe {recipe or type(dataset.item).recipe}: {error}") from error
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} must be at least 1")
     check_baselines(protocol.baselines)
     external = [parse_external(text, model) for text in checkpoints]
@@ -211,14 +228,16 @@ def _accuracy_attack(text: str) -> Component[Attack]:
     return attack
 
 
-def _bytes(gib: str) -> int:
+def _bytes(text: str) -> int:
+    match = SIZE.fullmatch(text.strip())
+    assert match is not None
     try:
-        size = parse_number(gib)
+        size = parse_number(match[1])
     except ValueError as error:
-        raise UsageError(f"--memory {error}") from None
+        raise UsageError(f"--memory {error}; write 4GB, 512MB or 4, which is GiB") from None
     if not size > 0:
-        raise UsageError(f"--memory {gib} must be a number of GiB above 0")
-    return max(1, int(size * 2**30))
+        raise UsageError(f"--memory {text} must be above 0; write 4GB, 512MB or 4, which is GiB")
+    return max(1, int(size * UNITS[match[2].lower()]))
 
 
 def _workers(text: str) -> int | None:

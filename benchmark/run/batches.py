@@ -40,6 +40,7 @@ def in_batches(job: CellJob, size: int, *, keeps: bool) -> tuple[CellJob, Pieces
             cost=cost * len(rows),
             whole=job,
             rows=rows,
+            together=size,
             keeps=keeps,
         )
         for rows in batches(job.cell.images, size)

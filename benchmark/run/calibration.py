@@ -1,14 +1,12 @@
 """What things cost on this machine, found out by doing a little of them.
 
-Passes hardly depend on the network, so they are counted on a tiny one, with two images. What a pass takes is measured
-on a network of the run.
+Passes hardly depend on the network, so they are counted on a tiny one, with two images, of whose copies an explainer
+computes two that stand for all. What a pass takes is measured on each network of the run, see ``prices``.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -20,43 +18,20 @@ from attrobust.benchmark.executors.inputs import images_of, rules_of
 from attrobust.benchmark.executors.jobs import AuditJob, BatchJob, BatchPart, CellJob
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.prices import PerImage, Prices, Timer, gradient, prices
 from attrobust.benchmark.training.first_step import first_step
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import fresh_network
+from attrobust.explainers.base import Explainer
+from attrobust.explainers.shared.chunks import Sampling, memory_budget, sampled
 from attrobust.networks.copying import independent_copy
-from attrobust.networks.passes import Passes, counted
+from attrobust.networks.passes import Passes, Tally, tallied
 from attrobust.process import seeded, standard
 
 SAMPLE = 2
 """Images that passes are counted with."""
-LONG = 0.1
-"""Seconds of a forward pass above which no larger batch is timed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PerImage:
-    """What one image costs.
-
-    Attributes:
-        forward, backward, double_backward: passes, see ``Passes``.
-    """
-
-    forward: float
-    backward: float
-    double_backward: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prices:
-    """Seconds of the passes of one image."""
-
-    forward: float
-    backward: float
-    double_backward: float
-
-    def of(self, cost: PerImage) -> float:
-        """Seconds of one image."""
-        return cost.forward * self.forward + cost.backward * self.backward + cost.double_backward * self.double_backward
+SIDE = 32
+"""Of the images that the tiny network sees: larger ones are averaged first, so that counting takes no longer."""
 
 
 class Calibration:
@@ -67,51 +42,77 @@ class Calibration:
     """
 
     def __init__(self, request: Request, data: Loaded) -> None:
-        self._request, self._data = request, data
+        self._request, self._data, self._timer = request, data, Timer(request.device)
+        facts = image_facts(data)
+        factor = max(1, facts.size // SIDE)
         with seeded(0):
-            self._tiny = LeNet(width=2, hidden=4).build(image_facts(data)).to(request.device).eval()
+            tiny = LeNet(width=4, hidden=16).build(replace(facts, size=facts.size // factor))
+            self._tiny = (nn.Sequential(nn.AvgPool2d(factor), tiny) if factor > 1 else tiny).to(request.device).eval()
 
-    def of_cell(self, job: CellJob) -> PerImage:
-        """The passes of a cell that is computed in batches."""
+    def of_cell(self, job: CellJob, together: int, saved: int) -> PerImage:
+        """The passes of a cell that is computed in batches.
+
+        Args:
+            job: the cell.
+            together: images of a batch.
+            saved: bytes that autograd saves for one image in the network that is meant, in float32.
+        """
         rows = range(min(SAMPLE, job.cell.images))
         metrics = tuple(range(max(1, len(job.metrics))))
         part = BatchPart(rows=rows, metrics=metrics)
-        batch = BatchJob(key="", label=job.label, whole=job, rows=rows, parts=(part,), keeps=False)
-        with seeded(0), counted(self._tiny) as passes:
+        batch = BatchJob(key="", label=job.label, whole=job, rows=rows, together=len(rows), parts=(part,), keeps=False)
+        started = self._timer.now()
+        with (
+            seeded(0),
+            sampled(Sampling(images=min(together, job.cell.images), saved=saved)),
+            tallied(self._tiny) as passes,
+        ):
             result = Batches(self._request, self._data).computed(batch, self._tiny, independent_copy(self._tiny))
         if result.error:
             raise RuntimeError(result.error)
-        return _each(passes, len(rows))
+        return _each(passes, len(rows), self._timer.now() - started)
 
-    def of_audit(self, job: AuditJob) -> PerImage:
+    def of_map(self, explainer: Explainer, saved: int) -> PerImage:
+        """The passes of one map, without a graph."""
+        x = self._images(1)
+        with (
+            seeded(0),
+            memory_budget(self._request.chunks),
+            sampled(Sampling(saved=saved)),
+            tallied(self._tiny) as passes,
+        ):
+            explainer(self._tiny, x, torch.zeros(1, dtype=torch.int64, device=x.device))
+        return _each(passes, 1, 0.0)
+
+    def of_audit(self, job: AuditJob, saved: int) -> PerImage:
         """The passes of an audit."""
         split = self._data.splits[job.split]
         count = min(SAMPLE, job.cell.images)
         images = images_of(split, count).take(range(count))
-        with seeded(0), counted(self._tiny) as passes:
+        started = self._timer.now()
+        with seeded(0), sampled(Sampling(saved=saved)), tallied(self._tiny) as passes:
             probe(self._tiny, job.explainer.item, images, rules_of(self._request, job.cell))
-        return _each(passes, count)
+        return _each(passes, count, self._timer.now() - started)
 
     def prices(self, network: nn.Module, count: int) -> Prices:
         """What a pass of an image takes through a network, in batches of at most ``count``."""
-        x = self._data.splits["test"].batch(range(count))[0].to(self._request.device)
-        network = independent_copy(network).to(self._request.device).eval().requires_grad_(False)
+        return prices(self._placed(network), self._images(count), self._request.protocol.threat, self._timer)
+
+    def gradient(self, network: nn.Module) -> float:
+        """Seconds of the gradient of one image."""
+        placed, x = self._placed(network), self._images(1)
         with seeded(0), standard(), torch.enable_grad():
-            few = min(4, count)
-            if self._timed(lambda: network(x[:few])) * count / few > LONG:
-                x = x[:few]
-            forward = self._timed(lambda: network(x))
-            gradient = self._timed(lambda: _gradient(network, x))
-            penalty = self._timed(lambda: _penalty(network, x))
-        return Prices(
-            forward=forward / len(x),
-            backward=max(0.0, gradient - forward) / len(x),
-            double_backward=max(0.0, penalty - gradient) / len(x),
-        )
+            return self._timer.of(lambda: gradient(placed, x))
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        return independent_copy(network).to(self._request.device).eval().requires_grad_(False)
+
+    def _images(self, count: int) -> Tensor:
+        return self._data.splits["test"].batch(range(count))[0].to(self._request.device)
 
     def first_optimiser(self) -> float:
         """Seconds that the first optimiser of a process takes: torch imports its compiler for it."""
-        return self._once(lambda: torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
+        return self._timer.once(lambda: torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
 
     def epoch(self, job: TrainingJob) -> float:
         """Seconds of one epoch of a training, without validation, from one of its steps."""
@@ -121,37 +122,22 @@ class Calibration:
             split = self._data.splits["train"]
             step = first_step(network, method, split, job.recipe, device)
             with standard(), torch.enable_grad():
-                return self._timed(step) * -(-len(split) // job.recipe.batch_size)
-
-    def _timed(self, job: Callable[[], object]) -> float:
-        """Seconds of a call; of the second one where the first was short."""
-        took = self._once(job)
-        return min(took, self._once(job)) if took < 1 else took
-
-    def _once(self, job: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        job()
-        if self._request.device.type == "cuda":
-            torch.cuda.synchronize(self._request.device)
-        return time.perf_counter() - started
+                return self._timer.of(step) * -(-len(split) // job.recipe.batch_size)
 
 
-def _each(passes: Passes, count: int) -> PerImage:
-    return PerImage(
-        forward=passes.forward / count,
-        backward=passes.backward / count,
-        double_backward=passes.double_backward / count,
+def _each(tally: Tally, count: int, seconds: float) -> PerImage:
+    """The passes of each of ``count`` images."""
+    forward, backward, double_backward = (
+        sum(getattr(found, name) for found in tally.each.values())
+        for name in ("forward", "backward", "double_backward")
     )
-
-
-def _gradient(network: nn.Module, x: Tensor) -> None:
-    attached = x.clone().requires_grad_()
-    logits: Tensor = network(attached)
-    torch.autograd.grad(logits.amax(dim=1).sum(), attached)
-
-
-def _penalty(network: nn.Module, x: Tensor) -> None:
-    attached = x.clone().requires_grad_()
-    logits: Tensor = network(attached)
-    (gradient,) = torch.autograd.grad(logits.logsumexp(dim=1).sum(), attached, create_graph=True)
-    torch.autograd.grad(gradient.square().sum(), attached)
+    precise = tally.each.get(torch.float64, Passes())
+    return PerImage(
+        forward=forward / count,
+        backward=backward / count,
+        double_backward=double_backward / count,
+        precise=precise.forward / max(1, forward),
+        precise_backward=precise.backward / max(1, backward),
+        once=tally.once.forward,
+        seconds=seconds,
+    )

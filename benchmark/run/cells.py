@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -92,6 +92,7 @@ def cells_of(
     subject: Subject,
     network: NetworkJob,
     source_models: Mapping[str, NetworkJob],
+    size_of: Callable[[CellJob], int],
 ) -> list[PlacedCell]:
     """Every cell of a subject, clean accuracy first, then that under attack.
 
@@ -101,6 +102,7 @@ def cells_of(
         subject: the row.
         network: its.
         source_models: the networks that attacks need, by name, as far as there are any.
+        size_of: how many images of a cell are attacked together.
     """
     protocol, split = request.protocol, data.splits[grid.split]
     said = {"dataset": wording(request.dataset), "model": wording(subject.source.model)}
@@ -126,7 +128,7 @@ def cells_of(
         attacked: Settings = {}
         if attack:
             attacked["threat"] = asdict(protocol.threat if explainer else protocol.accuracy_threat)
-            attacked["batch_size"] = request.batch_size if attack.item.batch_dependent else 0
+            attacked["batch_size"] = request.most_together if attack.item.batch_dependent else 0
         cell = Cell(
             **{**shared, **attacked, **(facts or {})},
             explainer=explainer.canonical if explainer else Named(),
@@ -160,7 +162,7 @@ def cells_of(
             wording=said | {name: wording(part) for name, part in parts.items() if part},
             guessing=None if metrics or attack else float(torch.bincount(split.labels).max()) / len(split),
         )
-        job, before = in_batches(job, request.batch_size, keeps=request.keep_images)
+        job, before = in_batches(job, size_of(job), keeps=request.keep_images)
         return PlacedCell(column=column.label if column else "", job=job, parts=before)
 
     cells = [placed([], facts={"data_sha256": split.sha256, "images": len(split)})]

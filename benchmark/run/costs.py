@@ -14,15 +14,22 @@ REPEATED = ("steps", "samples", "restarts", "draws", "queries")
 """Settings of attacks and explainers that say how often something is done."""
 
 
-def passes(job: CellJob, training: int) -> int:
-    """Roughly what a cell costs, in passes of one image."""
+def passes(job: CellJob, training: int, maps: float | None = None) -> int:
+    """Roughly what a cell costs, in passes of one image.
+
+    Args:
+        job: the cell.
+        training: passes of one training of a retraining metric.
+        maps: of one map, where they were counted; None to take them from the explainer's settings.
+    """
     if job.scope == "training":
         return training * sum(
             metric.item.trainings for metric in job.metrics if isinstance(metric.item, RetrainingMetric)
         )
-    maps = _rounds(job.explainer.item) if job.explainer else 1
+    if maps is None:
+        maps = _rounds(job.explainer.item) if job.explainer else 1
     rounds = 1 + _rounds(job.attack.item) if job.attack else 1
-    return job.cell.images * maps * rounds * (PASSES if job.attack or job.metrics else 1)
+    return int(job.cell.images * maps * rounds * (PASSES if job.attack or job.metrics else 1))
 
 
 def _rounds(item: object) -> int:

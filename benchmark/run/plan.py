@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.executors.base import Job
-from attrobust.benchmark.executors.jobs import ClaimJob, NetworkJob, Source
+from attrobust.benchmark.executors.jobs import CellJob, ClaimJob, NetworkJob, Source
 from attrobust.benchmark.executors.networks import Networks, job_of
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.cells import PlacedCell, cells_of
@@ -70,6 +70,9 @@ class Planner:
         networks: that are there already, which decides what has to be trained before others.
         external_sha256: by name, of the weights of every user's checkpoint.
         seeds: of the training of all source models that the run may need.
+
+    Attributes:
+        size_of: how many images of a cell are attacked together; as many as the run takes at most until it is set.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Planner:
         seeds: Iterable[int],
     ) -> None:
         self._request, self._data = request, data
+        self.size_of: Callable[[CellJob], int] = lambda _: request.most_together
         self._table, self._choosing = table, choosing
         self._networks, self._external_sha256 = networks, external_sha256
         self._known: dict[str, list[NetworkJob]] = {}
@@ -107,7 +111,7 @@ class Planner:
             source_models[name] = lent[-1]
             jobs += lent
         network = networks[-1]
-        cells = cells_of(self._request, self._data, grid, subject, network, source_models)
+        cells = cells_of(self._request, self._data, grid, subject, network, source_models, self.size_of)
         for cell in cells:
             audit = audit_of(cell.job, [network, *source_models.values()])
             jobs += [*([audit] if audit else []), *cell.parts, cell.job]

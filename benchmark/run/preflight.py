@@ -23,6 +23,7 @@ from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.run.item_check import check_items, check_logits, items_of
 from attrobust.benchmark.training.loop import fresh_network
 from attrobust.explainers.base import Explainer
+from attrobust.explainers.shared.chunks import Sampling, sampled
 from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component
 from attrobust.networks.copying import independent_copy
@@ -135,7 +136,8 @@ def _check_pairs(
     pairs = list(itertools.product(networks.items(), explainers))
     for (name, network), explainer in tqdm(pairs, desc="checking explainers", leave=False, disable=None):
         try:
-            with _named(f"{explainer.label} of {name}"):
+            # Two copies of the image show what all of them would, of explainers that take thousands.
+            with _named(f"{explainer.label} of {name}"), sampled(Sampling()):
                 # In the precision that maps are scored in, which tells rounding from what cannot be explained.
                 scored = scored_copy(network.eval())
                 explainer.item(scored, image, torch.zeros(1, dtype=torch.int64))

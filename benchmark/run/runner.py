@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from contextlib import closing
 
 import torch
-from torch import nn
 
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
 from attrobust.benchmark.checkpoints.find import Checkpoint
@@ -25,8 +25,9 @@ from attrobust.benchmark.run.choosing import Selection, choose
 from attrobust.benchmark.run.computing import cluster_of, setup_of
 from attrobust.benchmark.run.costs import PASSES
 from attrobust.benchmark.run.driver import Driver
-from attrobust.benchmark.run.estimate import Estimate, estimate
+from attrobust.benchmark.run.estimate import Estimate, Estimator
 from attrobust.benchmark.run.grid import choosing_grid, table_grid
+from attrobust.benchmark.run.lighter import MANY, advice
 from attrobust.benchmark.run.plan import Plan, Planner
 from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, try_out
 from attrobust.benchmark.run.record import asked_for, comparison_of, record_of
@@ -35,6 +36,7 @@ from attrobust.benchmark.run.resources import choose as choose_resources
 from attrobust.benchmark.run.shards import Share, share
 from attrobust.benchmark.run.status import Left, status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
+from attrobust.benchmark.run.together import Together
 from attrobust.benchmark.store.pieces import ATTACKED
 from attrobust.benchmark.store.plan import ShardFacts
 from attrobust.benchmark.store.store import Store
@@ -45,6 +47,8 @@ from attrobust.process import restored
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
+WORTH_ESTIMATING = 120.0
+"""Seconds of a run, by a rough estimate, from which on it is worth the time that a better one takes."""
 WORTH_SAYING = 10**6
 """Bytes on disk that a user wants to know of."""
 
@@ -57,6 +61,7 @@ class Runner:
         argv: as typed, for the record.
         executor: carries jobs out; chosen by what there is to compute unless one is given.
         data: of the same dataset, where it was loaded and read already.
+        said: called when it is known how far the run has come, before networks and explainers are tried out.
 
     Attributes:
         argv: as typed.
@@ -72,7 +77,12 @@ class Runner:
     """
 
     def __init__(
-        self, request: Request, argv: list[str], executor: Executor | None = None, data: Loaded | None = None
+        self,
+        request: Request,
+        argv: list[str],
+        executor: Executor | None = None,
+        data: Loaded | None = None,
+        said: Callable[[Runner], None] = lambda _: None,
     ) -> None:
         self.request = request
         self.store = Store(request.out)
@@ -94,7 +104,7 @@ class Runner:
         self.subjects = subjects_of(request, self.data)
         self._networks = Networks(request, self.data, self.store.folder / "checkpoints")
         self._executor = executor
-        self._typical: nn.Module | None = None
+        self._together: Together | None = None
         self.notes: list[str] = []
         self._asked = [*self.subjects, *baselines_of(request, self.subjects)]
         self.planner = Planner(
@@ -108,20 +118,32 @@ class Runner:
         )
         self.store.check_ours()
         self.store.check_shard(str(request.shard or ""))
-        plan = self.planner.plan(self._asked)
-        # What a shard computes of the table is known when members of sweeps are chosen.
-        plan = plan if self._choosing else self._share(plan).plan
+        plan = self._look()
         self._lent = {job.key for part in plan.parts for job in part.source_models.values()}
-        self.status, self.left = status_of(plan, self._driver(), self._networks, self._weights)
+        said(self)
         # Which rows of a sweep are to be measured is known when its candidates are.
         if self._choosing or any(row.done < row.cells for row in self.status):
             networks, self.notes = try_out(request, self.data, grids, [network for network, _ in opened.values()])
-            batch = test.batch(range(min(wanted, request.batch_size)))[0]
+            batch = test.batch(range(min(wanted, request.most_together)))[0]
             jobs, work = self.left.jobs, self.left.work
             # On a cluster a job has the threads that a process alone has here, and with them its rounding.
             count = 1 if request.cluster else request.workers
             self.resources = choose_resources(request.device, count, networks, batch, jobs=jobs, work=work)
-            self._typical = networks[0]
+            names = [*(item.label for item in request.methods), *(item.name for item in request.checkpoints)]
+            built = dict(zip(names, networks, strict=True))
+            self._together = Together(request, built, batch, len(self.resources.devices))
+            self.notes += self._together.choose(batch.whole for batch, _ in self.left.batches)
+            self.planner.size_of = self._together.size
+            if self._together.is_short:
+                self._look()
+
+    def _look(self) -> Plan:
+        """Plan what was asked for, and see what is left of it."""
+        plan = self.planner.plan(self._asked)
+        # What a shard computes of the table is known when members of sweeps are chosen.
+        plan = plan if self._choosing else self._share(plan).plan
+        self.status, self.left = status_of(plan, self._driver(), self._networks, self._weights)
+        return plan
 
     def downloads(self) -> list[Checkpoint]:
         """The shipped weights that are needed for what there is to do, and are not on this machine yet."""
@@ -148,7 +170,7 @@ class Runner:
     @property
     def is_done(self) -> bool:
         """Whether there is nothing to compute."""
-        return self._typical is None
+        return self._together is None
 
     def estimate(self, left: Left) -> Estimate | None:
         """What the run would take; some seconds are spent to find out. None where there is nothing to do.
@@ -156,12 +178,31 @@ class Runner:
         Args:
             left: what there is to do, or less of it.
         """
-        if self._typical is None:
+        if self._together is None:
             return None
         with restored():
             torch.set_num_threads(self.resources.threads)
             start = self._start if self.request.cluster or len(self.resources.devices) > 1 else None
-            return estimate(self.request, self.data, left, self._typical, start)
+            return Estimator(self.request, self.data, self._together).estimate(left, start)
+
+    def costly(self) -> Estimate | None:
+        """What the run would take where that is much, found out before it begins; None for a short run."""
+        if self._together is None:
+            return None
+        with restored():
+            torch.set_num_threads(self.resources.threads)
+            estimator = Estimator(self.request, self.data, self._together)
+            if not estimator.is_long(self.left, WORTH_ESTIMATING * len(self.resources.devices)):
+                return None
+            return estimator.estimate(self.left)
+
+    def advice(self, label: str, passes: float) -> str:
+        """Which settings of an explainer to change that takes so many passes a map; empty where these are few."""
+        component = next((item for item in self.request.explainers if item.label == label), None)
+        if self._together is None or component is None or passes < MANY:
+            return ""
+        estimator = Estimator(self.request, self.data, self._together)
+        return advice(component.item, self.data.size, estimator.map_passes)
 
     def _start(self) -> float:
         """Seconds that it takes to start all processes, found out with one: cores start one each at a time."""

@@ -64,7 +64,7 @@ class Left:
     @property
     def images(self) -> int:
         """How many images there are to be done in batches, as progress bars count them."""
-        return sum({batch.key: batch.images for batch, _ in self.batches}.values())
+        return sum(batch.images for batch, _ in self.batches)
 
     def kept_bytes(self, pixels: int) -> float:
         """Bytes that attacked images may take on disk, of so many numbers each."""
@@ -112,9 +112,10 @@ def status_of(
     rows: list[RowStatus] = []
     to_train: dict[str, NetworkJob] = {}
     audits: dict[str, AuditJob] = {}
-    retrainings: list[RetrainingJob] = []
-    accuracies: list[CellJob] = []
-    batches: list[tuple[BatchJob, tuple[Stretch, ...]]] = []
+    # By key, since a sanity-check baseline shares cells, such as the accuracy, with the network that it is made of.
+    retrainings: dict[str, RetrainingJob] = {}
+    accuracies: dict[str, CellJob] = {}
+    batches: dict[str, tuple[BatchJob, tuple[Stretch, ...]]] = {}
     to_write = 0
     for part in plan.parts:
         origin, sha256 = weights(part.subject)
@@ -130,18 +131,18 @@ def status_of(
                 audits[job.key] = job
         for placed, cell, wanted in zip(part.cells, cells, lacking, strict=True):
             if wanted and not placed.parts:
-                accuracies.append(cell)
+                accuracies.setdefault(cell.key, cell)
             for job in placed.parts if wanted else ():
                 if isinstance(job, RetrainingJob):
-                    retrainings.append(job)
+                    retrainings.setdefault(job.key, job)
                 elif left := tuple(driver.stretches(job, cell)):
-                    batches.append((job, left))
+                    batches.setdefault(job.key, (job, left))
     left_over = Left(
         networks=tuple(to_train.values()),
         audits=tuple(audits.values()),
-        retrainings=tuple(retrainings),
-        accuracies=tuple(accuracies),
-        batches=tuple(batches),
+        retrainings=tuple(retrainings.values()),
+        accuracies=tuple(accuracies.values()),
+        batches=tuple(batches.values()),
         rows=to_write,
     )
     return rows, left_over

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.networks.findings import remembered
+from attrobust.networks.passes import standing_for
 
 Part = Callable[[Tensor, slice, slice, bool], Tensor]
 """From images b×C×H×W, their rows in the batch, the copies, and whether to build a graph, to contributions b×…"""
@@ -26,6 +27,38 @@ Part = Callable[[Tensor, slice, slice, bool], Tensor]
 Modes = list[tuple[nn.Module, bool]]
 
 _budget: ContextVar[int | None] = ContextVar("memory budget", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a part of the copies stands for all of them, where only passes or memory are of interest.
+
+    Attributes:
+        whole_blocks: whether the first block is computed of the copies of an image, which takes the memory of all of
+            them; else two copies are.
+        images: how many are explained together in truth, 0 for as many as are given.
+        saved: bytes that autograd saves in truth for one image in float32, 0 for what it saves of the network given.
+    """
+
+    whole_blocks: bool = False
+    images: int = 0
+    saved: int = 0
+
+
+_sampling: ContextVar[Sampling | None] = ContextVar("sampling of copies", default=None)
+
+
+@contextmanager
+def sampled(sampling: Sampling) -> Iterator[None]:
+    """Inside the block explainers of this thread compute a part of their copies, whose passes count as those of all.
+
+    Maps are finite, of the right shape, and not what they would be otherwise.
+    """
+    token = _sampling.set(sampling)
+    try:
+        yield
+    finally:
+        _sampling.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +119,8 @@ def accumulate(
         create_graph: whether the result must be differentiable with respect to ``x`` and the network's parameters.
         join: whether blocks of copies are added or concatenated along the second axis.
     """
+    if (sampling := _sampling.get()) is not None:
+        return _sampled(sampling, part, model, x, copies, create_graph=create_graph, join=join)
     rows = rows_at_once(model, x, create_graph=create_graph)
     height = min(len(x), rows)
     width = max(1, rows // height)
@@ -109,13 +144,27 @@ def rows_at_once(model: nn.Module, x: Tensor, *, create_graph: bool) -> int:
 
     A backward pass holds about twice what the forward pass saved, the graph of a gradient about five times as much.
     """
-    saved = remembered(model, x, "saved bytes", lambda: _saved_bytes(model, x[:1].detach()))
+    saved = remembered(model, x, "saved bytes", lambda: saved_bytes(model, x[:1].detach()))
+    return _rows(saved, x.device, create_graph=create_graph)
+
+
+def _rows(saved: int, device: torch.device, *, create_graph: bool) -> int:
     each = max(1, saved * (5 if create_graph else 2))
     chosen = _budget.get()
     if chosen is not None:
         return max(1, chosen // each)
-    capacity = _capacity(x.device)
+    capacity = _capacity(device)
     return max(1, min(capacity.size // each, capacity.rows))
+
+
+def budget_within(total: int, device: torch.device) -> int | None:
+    """The budget of explainers where all may take ``total`` bytes: half of them, None where the default is less."""
+    return total // 2 if total // 2 < _capacity(device).size else None
+
+
+def default_chunk(device: torch.device) -> int:
+    """Bytes of activations at once in explainers where nothing is set."""
+    return _capacity(device).size
 
 
 def _capacity(device: torch.device) -> Capacity:
@@ -124,7 +173,7 @@ def _capacity(device: torch.device) -> Capacity:
     return CPU
 
 
-def _saved_bytes(model: nn.Module, image: Tensor) -> int:
+def saved_bytes(model: nn.Module, image: Tensor) -> int:
     """Bytes that autograd saves for one image, without parameters."""
     sizes: dict[int, int] = {}
 
@@ -138,6 +187,48 @@ def _saved_bytes(model: nn.Module, image: Tensor) -> int:
     for parameter in model.parameters():
         sizes.pop(parameter.data_ptr(), None)
     return sum(sizes.values())
+
+
+def _sampled(
+    sampling: Sampling,
+    part: Part,
+    model: nn.Module,
+    x: Tensor,
+    copies: int,
+    *,
+    create_graph: bool,
+    join: Literal["sum", "cat"],
+) -> Tensor:
+    """See ``accumulate``, of a part of the copies."""
+    batch = sampling.images or len(x)
+    if sampling.saved:
+        rows = _rows(sampling.saved * x.element_size() // 4, x.device, create_graph=create_graph)
+    else:
+        rows = rows_at_once(model, x, create_graph=create_graph)
+    height = min(batch, rows)
+    width = max(1, rows // height)
+    # Of two copies it is seen, as of many, that they are not the images themselves.
+    span = slice(0, min(copies, width, copies if sampling.whole_blocks else 2))
+    several = batch > height or copies > width
+
+    def standing(images: Tensor, rows: slice, span: slice, graph: bool) -> Tensor:
+        with standing_for(copies, span.stop):
+            return part(images, rows, span, graph)
+
+    pieces = []
+    for rows_of in _slices(len(x), height):
+        if create_graph and several:
+            piece = _recomputed(standing, model, x[rows_of], (rows_of, span))
+        else:
+            piece = standing(x[rows_of], rows_of, span, create_graph)
+        pieces.append(piece if create_graph else piece.detach())
+    joined = torch.cat(pieces)
+    if join == "sum":
+        return joined * (copies / span.stop)
+    repeated = joined.repeat(1, -(-copies // span.stop), *(1 for _ in joined.shape[2:]))[:, :copies]
+    # Copies that are all alike would make a map that is constant, which ends an attack.
+    ripple = torch.arange(copies, device=x.device).cos().to(joined).view(1, -1, *(1 for _ in joined.shape[2:]))
+    return repeated + ripple * (repeated.detach().abs().amax() + 1) / 100
 
 
 def _slices(count: int, size: int) -> list[slice]:

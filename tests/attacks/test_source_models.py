@@ -115,7 +115,7 @@ def test_a_shipped_source_model_is_used_and_recorded_in_the_cells_that_need_it(t
         for attack in ("", "borrow", "noise")
     }
     code, out, _ = run([*words, "--dry-run"], capsys)
-    assert [line.split() for line in out.partition("\n\n")[0].splitlines()[1:]] == [
+    assert [line.split() for line in out.partition("\n\n")[0].splitlines()[2:]] == [
         ["aga", "0", "shipped", "3/3"],
         ["natural", "0", "shipped", "3/3"],
         ["natural", "0", "shipped", "source", "model", "of", "attacks"],
@@ -141,7 +141,7 @@ def test_a_source_model_without_weights_is_trained_in_the_runs_folder_also_for_a
     words += [*WORDS, *SMALL, "--retrain", "--epochs", "1", "--attacks", "borrow", "--out", str(tmp_path / "run")]
     code, out, err = run([*words, "--dry-run"], capsys)
     assert code == 0, err
-    assert [line.split() for line in out.partition("\n\n")[0].splitlines()[1:]] == [
+    assert [line.split() for line in out.partition("\n\n")[0].splitlines()[2:]] == [
         ["aga", "1", "to", "train", "0/2"],
         ["mine", "file", "0/2"],
         ["natural", "0", "to", "train", "source", "model", "of", "attacks"],

@@ -239,7 +239,7 @@ def test_a_dry_run_shows_candidates(finished: Path, capsys: Capture) -> None:
     code, out, _ = run([*WORDS, "--out", finished, "--dry-run"], capsys)
     assert code == 0
     of = ["candidate", "of", "aga:cosd={0.1,1},", "on", "validation", "images"]
-    assert [line.split() for line in out.partition("\n\n")[0].splitlines()[1:]] == [
+    assert [line.split() for line in out.partition("\n\n")[0].splitlines()[2:]] == [
         ["natural", "0", "trained", "3/3"],
         ["aga:cosd=0.1", "0", "trained", "2/2", *of],
         ["aga:cosd=1", "0", "trained", "2/2", *of],

@@ -211,7 +211,7 @@ def test_a_dry_run_says_what_is_done_and_does_nothing(
     monkeypatch.setattr("attrobust.benchmark.run.runner.Runner.estimate", lambda *_: None)
     code, out, _ = run(["--methods", "natural,softplus:beta=7", *ATTACKED, "--out", finished, "--dry-run"], capsys)
     assert code == 0
-    assert [line.split() for line in out.partition("\n\n")[0].splitlines()[1:]] == [
+    assert [line.split() for line in out.partition("\n\n")[0].splitlines()[2:]] == [
         ["natural", "0", "shipped", "4/4"],
         ["softplus:beta=7", "0", "to", "train", "0/4"],
     ]
@@ -223,7 +223,7 @@ def test_a_sweep_is_a_row_for_each_value(tmp_path: Path, capsys: Capture) -> Non
     words = ["--methods", "natural,aga:cosd={0.1,1},eps=16/255", *FAST, "--out", tmp_path / "run", "--dry-run"]
     code, out, _ = run(words, capsys)
     assert code == 0
-    assert [line.split() for line in out.partition("\n\n")[0].splitlines()[1:]] == [
+    assert [line.split() for line in out.partition("\n\n")[0].splitlines()[2:]] == [
         ["natural", "0", "shipped", "0/3"],
         ["aga:cosd=0.1,eps=16/255", "0", "to", "train", "0/3"],
         ["aga:cosd=1,eps=16/255", "0", "shipped", "0/3"],

@@ -20,10 +20,11 @@ WORDS += ["--accuracy-attack", "none", "--attacks", "noise:draws=3,topk:steps=5"
 
 
 def said(words: list[str], capsys: Capture) -> dict[str, str]:
-    """What the second half of a dry run says, by its first words; empty where there is none."""
+    """What the last part of a dry run says, by its first words; empty where it says only how far the run has come."""
     code, out, err = run([*words, "--dry-run"], capsys)
     assert code == 0, err
-    return dict(line.split(maxsplit=1) for line in out.partition("\n\n")[2].splitlines())
+    *before, last = out.split("\n\n")
+    return dict(line.split(maxsplit=1) for line in last.splitlines()) if before else {}
 
 
 def numbers(text: str) -> list[float]:

@@ -199,7 +199,7 @@ def test_plugins_of_one_file_name_are_different_plugins(tmp_path: Path, capsys: 
     assert code == 0, err
     (tmp_path / "a" / "mine.py").write_text(PLUGIN.replace('"smoothed"', '"a"') + "# edited\n")
     _, out, _ = Forked([*words, "--dry-run"]).answer()
-    assert [line.split()[2:-1] for line in out.partition("\n\n")[0].splitlines()[1:]] == [["to", "train"], ["trained"]]
+    assert [line.split()[2:-1] for line in out.partition("\n\n")[0].splitlines()[2:]] == [["to", "train"], ["trained"]]
 
 
 def test_a_users_checkpoint_is_a_row(tmp_path: Path, capsys: Capture) -> None:

@@ -173,7 +173,7 @@ def test_a_shard_goes_on_with_its_own_share_and_leaves_other_folders_alone(
     words = [*WORDS, "--checkpoint", f"mine={folder / 'mine.pt'}:lenet:width=16,hidden=64"]
     code, shown, _ = run([*words, "--shard", "2/3", "--out", shards[1], "--dry-run"], capsys)
     assert code == 0
-    done = shown.splitlines()[0]
+    done = shown.splitlines()[1]
     assert done.startswith("shard 2/3: ")
     cells, total = done.split()[2].split("/")
     assert cells == total
