@@ -22,6 +22,11 @@ from .benchmark.data.preparation import Preparation as Preparation
 from .benchmark.models import register_model as register_model
 from .benchmark.models.base import ModelFamily as ModelFamily
 from .benchmark.models.normalization import Normalization as Normalization
+from .benchmark.notebook.comparison import Comparison as Comparison
+from .benchmark.notebook.comparison import compare as compare
+from .benchmark.notebook.evaluation import evaluate as evaluate
+from .benchmark.notebook.networks import load_run as load_run
+from .benchmark.notebook.result import Evaluation as Evaluation
 from .benchmark.report.frame import results as results
 from .benchmark.report.frame import scores as scores
 from .explainers import register_explainer as register_explainer
@@ -74,11 +79,13 @@ __all__ = [
     "Case",
     "CaseMetric",
     "Clean",
+    "Comparison",
     "Context",
     "Cost",
     "Dataset",
     "DatasetFacts",
     "Differentiable",
+    "Evaluation",
     "Explain",
     "Explainer",
     "ImageFacts",
@@ -111,8 +118,11 @@ __all__ = [
     "UsageError",
     "WeightCard",
     "checkpoints",
+    "compare",
     "differentiable",
+    "evaluate",
     "load",
+    "load_run",
     "memory_budget",
     "reduce_map",
     "register_attack",
