@@ -56,8 +56,8 @@ DOTS = 200
 def settings(*, grid: bool = True) -> AbstractContextManager[None]:
     """Within it, matplotlib draws as all figures are drawn; ``grid`` says whether there are lines at the ticks."""
     if "ipykernel" in sys.modules:
-        # A notebook shows figures from the moment that pyplot is imported; else it prints their size.
-        importlib.import_module("matplotlib.pyplot")
+        # A notebook shows figures once its backend is loaded; before, it prints their size.
+        importlib.import_module("matplotlib.pyplot").switch_backend(mpl.get_backend())
     chosen: Any = {**SETTINGS, "axes.grid": grid}
     return mpl.rc_context(chosen)
 

@@ -42,7 +42,7 @@ def _picture(result: Evaluation, image: Image) -> Picture:
         explainer=result.explainer,
         attack=result.attack,
         dataset="own images",
-        threat=str(result.rules.threat),
+        threat=str(result.threat),
         image=place,
         chosen=image,
         images=len(result),
@@ -52,7 +52,7 @@ def _picture(result: Evaluation, image: Image) -> Picture:
         attacked=_array(result.attacked[place]),
         clean_map=_array(result.maps.clean[place]),
         attacked_map=_array(result.maps.attacked[place]),
-        reduction=result.rules.reduction,
+        reduction=result.reduction,
         scores=tuple(
             Score(metric=scored.facts, value=float(scored.values[place]), stored=float(scored.values[place]))
             for scored in result.scores

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas import DataFrame
 from torch import Tensor
 
-from attrobust.arrays import Floats
-from attrobust.benchmark.evaluation.inputs import Rules
 from attrobust.benchmark.gallery.draw import gallery
-from attrobust.benchmark.gallery.picking import Image, ranked
+from attrobust.benchmark.gallery.picking import ranked
 from attrobust.benchmark.notebook import shown
 from attrobust.benchmark.notebook.pictures import pictures
 from attrobust.benchmark.statistics import estimate
 from attrobust.benchmark.store.rows import MetricFacts
+from attrobust.maps.reduction import Reduction
 from attrobust.networks.passes import Passes
+from attrobust.threat import ThreatModel
 from attrobust.types import Flag
 
 
@@ -47,7 +49,7 @@ class Scored:
     """
 
     facts: MetricFacts
-    values: Floats
+    values: npt.NDArray[np.float64]
     by: tuple[str, ...] = ()
 
 
@@ -58,7 +60,8 @@ class Evaluation:
     Attributes:
         name: of the network.
         explainer, attack: with their settings.
-        rules: threat model, reduction, explained class, seed, batch size.
+        threat: what the attacker may do.
+        reduction: of the channels of an attribution to a map.
         x: the images, B×C×H×W.
         y: their true classes, int64[B]; None where they are not known.
         explained: the classes whose logits are explained, int64[B].
@@ -76,7 +79,8 @@ class Evaluation:
     name: str
     explainer: str
     attack: str
-    rules: Rules
+    threat: ThreatModel
+    reduction: Reduction
     x: Tensor
     y: Tensor | None
     explained: Tensor
@@ -158,7 +162,7 @@ class Evaluation:
         frame = DataFrame(lines, index=pd.Index(self.titles, name="metric"))
         return frame.astype({"worst_image": "Int64", "defined": "int64"})
 
-    def plot(self, images: Sequence[Image] = ("worst", "median")) -> Figure:
+    def plot(self, images: Sequence[int | Literal["worst", "median"]] = ("worst", "median")) -> Figure:
         """Images before and after the attack, their difference, both maps, and the scores.
 
         Args:

@@ -21,7 +21,7 @@ COLUMNS = ("metric", "mean", "95 % interval", "median", "worst", "image")
 
 def asked(result: Evaluation) -> str:
     """What was asked."""
-    threat = result.rules.threat
+    threat = result.threat
     kept = ", prediction kept" if threat.keep_prediction else ""
     return f"{result.explainer} under {result.attack}, {threat}{kept}, {count(len(result))}"
 
