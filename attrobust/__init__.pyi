@@ -22,8 +22,17 @@ from .benchmark.data.preparation import Preparation as Preparation
 from .benchmark.models import register_model as register_model
 from .benchmark.models.base import ModelFamily as ModelFamily
 from .benchmark.models.normalization import Normalization as Normalization
+from .benchmark.notebook.comparison import Comparison as Comparison
+from .benchmark.notebook.comparison import compare as compare
+from .benchmark.notebook.evaluation import evaluate as evaluate
+from .benchmark.notebook.networks import RunNetworks as RunNetworks
+from .benchmark.notebook.networks import load_run as load_run
+from .benchmark.notebook.result import Evaluation as Evaluation
+from .benchmark.notebook.result import Maps as Maps
+from .benchmark.notebook.result import Scored as Scored
 from .benchmark.report.frame import results as results
 from .benchmark.report.frame import scores as scores
+from .benchmark.store.rows import MetricFacts as MetricFacts
 from .explainers import register_explainer as register_explainer
 from .explainers.base import Explainer as Explainer
 from .explainers.base import UnderivedExplainer as UnderivedExplainer
@@ -55,6 +64,7 @@ from .types import Amount as Amount
 from .types import Card as Card
 from .types import Cost as Cost
 from .types import DatasetFacts as DatasetFacts
+from .types import Flag as Flag
 from .types import ImageFacts as ImageFacts
 from .types import Named as Named
 from .types import Scope as Scope
@@ -74,19 +84,24 @@ __all__ = [
     "Case",
     "CaseMetric",
     "Clean",
+    "Comparison",
     "Context",
     "Cost",
     "Dataset",
     "DatasetFacts",
     "Differentiable",
+    "Evaluation",
     "Explain",
     "Explainer",
+    "Flag",
     "ImageFacts",
     "ImageStreams",
     "Interpolation",
     "Loaded",
+    "Maps",
     "Method",
     "Metric",
+    "MetricFacts",
     "ModelFamily",
     "Named",
     "Normalization",
@@ -100,7 +115,9 @@ __all__ = [
     "Results",
     "RetrainingContext",
     "RetrainingMetric",
+    "RunNetworks",
     "Scope",
+    "Scored",
     "Settings",
     "Similarity",
     "SpatialSimilarity",
@@ -111,8 +128,11 @@ __all__ = [
     "UsageError",
     "WeightCard",
     "checkpoints",
+    "compare",
     "differentiable",
+    "evaluate",
     "load",
+    "load_run",
     "memory_budget",
     "reduce_map",
     "register_attack",

@@ -84,6 +84,35 @@ def with_logits(network: nn.Module, x: Tensor, classes: int) -> nn.Module:
     return Logits(network, entry, shape).eval()
 
 
+def classes_of(network: nn.Module, x: Tensor) -> int:
+    """The number of classes of a network, from what it returns; a single logit stands for two.
+
+    Args:
+        network: in evaluation mode.
+        x: some images, B×C×H×W in [0, 1].
+
+    Raises:
+        ValueError: it cannot be told from what the network returns.
+    """
+    with torch.no_grad():
+        output = network(x)
+    found = [output] if isinstance(output, Tensor) else [*_entries(output).values()]
+    if not isinstance(output, Tensor) and isinstance(_entries(output).get("logits"), Tensor):
+        found = [_entries(output)["logits"]]
+    counts = {_count(item, len(x)) for item in found if isinstance(item, Tensor)} - {0}
+    if len(counts) != 1:
+        raise ValueError(f"{type(network).__name__} returns {_shown(output)}; say how many classes it has: classes=K")
+    return counts.pop()
+
+
+def _count(logits: Tensor, images: int) -> int:
+    """How many classes a tensor could be the logits of; 0 where it is not such a tensor."""
+    if logits.shape in ((images,), (images, 1)):
+        return 2
+    wide = logits.dim() >= 2 and logits.shape[0] == images
+    return logits.shape[1] if wide and logits.numel() == images * logits.shape[1] else 0
+
+
 def _place(output: Any, count: int, classes: int, name: str) -> tuple[str | int | None, str]:
     """Where the logits are in an output, and how they are shaped; raises ValueError."""
     if isinstance(output, Tensor):

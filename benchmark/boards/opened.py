@@ -15,8 +15,8 @@ from attrobust.benchmark.boards.sample import StoredCell
 from attrobust.benchmark.boards.weights import HANDED_IN, weight_files
 from attrobust.benchmark.checkpoints.card import WeightCard
 from attrobust.benchmark.checkpoints.external import ExternalCheckpoint
-from attrobust.benchmark.checkpoints.find import Checkpoint
-from attrobust.benchmark.checkpoints.source import WeightFile, parts_of
+from attrobust.benchmark.checkpoints.find import open_trained
+from attrobust.benchmark.checkpoints.source import WeightFile
 from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Dataset, Loaded, evaluation_sha256, image_facts
 from attrobust.benchmark.data.checks import load_dataset
@@ -94,12 +94,13 @@ class Opener:
 
     def _opened(self, cell: StoredCell) -> nn.Module:
         facts = cell.rows[0].cell
-        sha256, loaded = facts.checkpoint_sha256, self.data(facts)
+        sha256 = facts.checkpoint_sha256
+        if facts.subject.method is not None and not cell.subject.is_untrained:
+            return _trained(self._file(cell, sha256), sha256)
+        loaded = self.data(facts)
         if cell.subject.is_untrained:
             return self._untrained(cell, loaded)
         weights = self._file(cell, sha256)
-        if facts.subject.method is not None:
-            return _trained(weights, sha256)
         (model,) = resolve(models.registry, [spec_of(facts.subject.model)], ModelFamily)
         source = WeightFile(path=weights)
         network, found = ExternalCheckpoint(name=cell.subject.label, source=source, model=model).open(
@@ -131,7 +132,7 @@ def _trained(weights: Path, sha256: str) -> nn.Module:
     card = WeightCard.read(weights.with_suffix(".toml"))
     if card.sha256 != sha256:
         raise UsageError(f"{weights} are not the weights of the row")
-    return Checkpoint(weights=weights, card=card).network(*parts_of(card))
+    return open_trained(weights, card)
 
 
 def item_of(registry: Registry[T], facts: Named, base: type[T]) -> T:

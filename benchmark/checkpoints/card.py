@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from attrobust.naming.suggest import did_you_mean
 from attrobust.types import DatasetFacts, ImageFacts, Named, Settings, UsageError
 
 SHIPPED = Path(__file__).parent / "shipped"
+LONGEST = 60
+"""Letters of settings in the name of a file."""
 LOCAL = ("localhost", "127.0.0.1")
 """Hosts that weights are downloaded from without encryption."""
 
@@ -90,10 +93,16 @@ class WeightCard:
     job: str = ""
     published: Published | None = None
 
-    @property
-    def stem(self) -> str:
-        """The name of its files in a run's folder, without a suffix."""
-        return stem_of(self.method["name"], self.seed, self.job, self.code)
+    def is_of(self, stem: str) -> bool:
+        """Whether files of this name, without its suffix, in a run's folder are those of this training.
+
+        The settings in the name are for people. Older names have none, and older cards do not say whose place they
+        belong in but for method, seed and code.
+        """
+        method = self.method["name"]
+        tail = tail_of(self.seed, self.job or stem[-21:-9], self.code)
+        between = stem.removeprefix(method).removesuffix(tail)
+        return stem == f"{method}{between}{tail}" and (not between or between.startswith("-"))
 
     @property
     def words(self) -> str:
@@ -116,9 +125,21 @@ class WeightCard:
             raise UsageError(f"not a weight card: {error}") from error
 
 
-def stem_of(method: str, seed: int, job: str, code: str) -> str:
-    """The name of the files of a training in a run's folder, without a suffix."""
-    return f"{method}-seed{seed}-{job[:12]}-{code[:8]}"
+def stem_of(label: str, seed: int, job: str, code: str) -> str:
+    """The name of the files of a training in a run's folder, without a suffix.
+
+    Args:
+        label: of the method, as typed; its settings are in the name, as far as there is room.
+        seed, job, code: of the training.
+    """
+    method, _, settings = label.partition(":")
+    words = re.sub(r"[^\w.]+", "-", settings.replace("=", ""))[:LONGEST].strip("-.")
+    return f"{method}{f'-{words}' if words else ''}{tail_of(seed, job, code)}"
+
+
+def tail_of(seed: int, job: str, code: str) -> str:
+    """What the names of the files of a training end with, without a suffix."""
+    return f"-seed{seed}-{job[:12]}-{code[:8]}"
 
 
 def as_written(value: Any) -> Any:

@@ -12,7 +12,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from attrobust.benchmark.checkpoints.card import WeightCard, as_written, shipped, shipped_folders, shipped_path, stem_of
+from attrobust.benchmark.checkpoints.card import (
+    WeightCard,
+    as_written,
+    shipped,
+    shipped_folders,
+    shipped_path,
+    stem_of,
+    tail_of,
+)
 from attrobust.benchmark.checkpoints.download import Remote, download
 from attrobust.benchmark.checkpoints.holders import read_weights
 from attrobust.benchmark.checkpoints.source import parts_of
@@ -113,7 +121,7 @@ def find_trained(job: TrainingJob, folder: Path, start: Checkpoint | None = None
     Raises:
         UsageError: the files in its place are those of another training.
     """
-    path = folder / f"{_stem(job, start)}.toml"
+    path = _place(folder, job, start, ".toml")
     if not path.is_file():
         return None
     try:
@@ -136,8 +144,17 @@ def _key(job: TrainingJob, start: Checkpoint | None) -> str:
     return job.key if start is None else fingerprint([job.key, start.card.sha256])
 
 
-def _stem(job: TrainingJob, start: Checkpoint | None) -> str:
-    return stem_of(job.method.name, job.seed, _key(job, start), job.code)
+def _place(folder: Path, job: TrainingJob, start: Checkpoint | None, suffix: str) -> Path:
+    """Where a file of a training lies in a run's folder, however its settings were typed; else where it is to lie."""
+    key = _key(job, start)
+    tail = tail_of(job.seed, key, job.code)
+    found = (path for path in sorted(folder.glob(f"{job.method.name}*{tail}{suffix}")) if _is_of(path.stem, job, tail))
+    return next(found, folder / f"{stem_of(job.method.label, job.seed, key, job.code)}{suffix}")
+
+
+def _is_of(stem: str, job: TrainingJob, tail: str) -> bool:
+    """Whether a name is that of a method, and not of one whose name begins with the same letters."""
+    return stem.removesuffix(tail).removeprefix(job.method.name)[:1] in ("", "-")
 
 
 def _differences(card: WeightCard, job: TrainingJob, start: Checkpoint | None) -> list[str]:
@@ -195,8 +212,8 @@ def train_into(
     """
     if (job.train_sha256, job.val_sha256) != tuple(data.splits[name].sha256 for name in ("train", "val")):
         raise ValueError(f"{job.method.label} is to be trained on other images than these")
-    weights = folder / f"{_stem(job, start)}.pt"
-    resume = weights.with_suffix(".resume")
+    resume = _place(folder, job, start, ".resume")
+    weights = resume.with_suffix(".pt")
     before = None
     if start is not None and job.start is not None:
         before = start.network(job.start.item, job.model.item, job.images)
@@ -231,15 +248,39 @@ def train_into(
     return Checkpoint(weights=weights, card=card)
 
 
-def load(name: str) -> nn.Module:
-    """A shipped checkpoint as a network: pixels in [0, 1] to logits, in evaluation mode; computes in float32.
+def load(name: str | Path) -> nn.Module:
+    """A checkpoint as a network: pixels in [0, 1] to logits, in evaluation mode; computes in float32.
 
     Args:
-        name: as ``--list checkpoints`` prints it, e.g. ``digits/aga``.
+        name: of a shipped checkpoint, as ``--list checkpoints`` prints it, e.g. ``digits/aga``; or the path of weights
+            that a run trained, ``RUN/checkpoints/….pt``, beside which their card lies.
 
     Raises:
-        UsageError: unknown name, a damaged file, or a download that fails.
+        UsageError: unknown name, weights without a card, a damaged file, or a download that fails.
     """
-    path = shipped_path(name)
-    card = WeightCard.read(path)
-    return _shipped(name, path, card).network(*parts_of(card))
+    path = Path(name).expanduser()
+    if path.suffix in (".pt", ".toml") or path.is_file():
+        return _trained(path)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; attrobust.load_run opens the networks of a run")
+    card = shipped_path(str(name))
+    return _shipped(str(name), card, WeightCard.read(card)).network(*parts_of(WeightCard.read(card)))
+
+
+def _trained(path: Path) -> nn.Module:
+    """The network of weights with a card beside them."""
+    path = path.with_suffix(".pt") if path.suffix == ".toml" else path
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    card = path.with_suffix(".toml")
+    if not card.is_file():
+        raise UsageError(
+            f"{path} has no card beside it ({card.name}), which says what network it is of; run_benchmark.py "
+            f"--checkpoint NAME={path}:MODEL evaluates weights of others"
+        )
+    return open_trained(path, WeightCard.read(card))
+
+
+def open_trained(weights: Path, card: WeightCard) -> nn.Module:
+    """The network of trained weights; raises UsageError where the file is not what its card says."""
+    return Checkpoint(weights=weights, card=card).network(*parts_of(card))

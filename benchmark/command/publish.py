@@ -116,7 +116,7 @@ def _cards_in(runs: Sequence[Path], names: str | None) -> list[Path]:
         cards = sorted((run / "checkpoints").glob("*.toml"))
         if not cards:
             raise UsageError(f"{run} has no trained weights in checkpoints/; name the folder of a run that has trained")
-        found += [path for path in cards if wanted is None or path.name.partition("-seed")[0] in wanted]
+        found += [path for path in cards if wanted is None or WeightCard.read(path).method["name"] in wanted]
     if not found:
         raise UsageError(f"no run has trained {names}")
     return found

@@ -163,11 +163,19 @@ def in_parts(count: int, size: int = 256) -> list[range]:
 
 
 def partners(split: Split, count: int) -> list[int]:
+    """For each of the first ``count`` images of a split the position of its partner, see ``partners_among``."""
+    return partners_among(split.labels.tolist(), count)
+
+
+def partners_among(labels: Sequence[int], count: int) -> list[int]:
     """For each of the first ``count`` images the position of its partner: the next image, cyclically, of another class.
 
     An image's partner does not depend on ``count``. Where there is only one class, it is the next image.
+
+    Args:
+        labels: the classes of all images.
+        count: of images that get a partner.
     """
-    labels = split.labels.tolist()
     size = len(labels)
     positions = []
     for i in range(count):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import math
+import sys
 import textwrap
 import warnings
 from collections.abc import Iterable, Sequence
@@ -55,6 +57,9 @@ DOTS = 200
 
 def settings(*, grid: bool = True) -> AbstractContextManager[None]:
     """Within it, matplotlib draws as all figures are drawn; ``grid`` says whether there are lines at the ticks."""
+    if "ipykernel" in sys.modules:
+        # A notebook shows figures once its backend is loaded; before, it prints their size.
+        importlib.import_module("matplotlib.pyplot").switch_backend(mpl.get_backend())
     chosen: Any = {**SETTINGS, "axes.grid": grid}
     return mpl.rc_context(chosen)
 

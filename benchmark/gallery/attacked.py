@@ -14,10 +14,11 @@ from attrobust.benchmark.boards.given import Given
 from attrobust.benchmark.boards.opened import Opener
 from attrobust.benchmark.boards.sample import StoredCell
 from attrobust.benchmark.evaluation.kept import KeptResults, decoded, some_of
+from attrobust.benchmark.evaluation.watching import Sight
 from attrobust.benchmark.gallery.picking import Image, named_among, ranked
 from attrobust.benchmark.gallery.picture import Origin, Picture, Score
 from attrobust.benchmark.gallery.planning import Batch, planned
-from attrobust.benchmark.gallery.watching import Sight, watched
+from attrobust.benchmark.gallery.watching import watched
 from attrobust.benchmark.run.pieces import name_of
 from attrobust.benchmark.store.contests import read_images
 from attrobust.benchmark.store.pieces import Pieces

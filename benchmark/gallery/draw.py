@@ -80,10 +80,11 @@ def _head(pictures: Sequence[Picture], by: Rows) -> list[str]:
     origins = list(dict.fromkeys(item.origin for item in pictures))
     clipped = any(np.abs(item.attacked - item.clean).max() > 1 / FACTOR + 1e-9 for item in pictures)
     limit = f"mid-grey is 0, black and white ∓{1 / FACTOR:g}" + (" and beyond" if clipped else "")
+    attacks = " or ".join(filter(None, (ORIGINS[origin] for origin in origins)))
     return [
         f"{where}{first.dataset}, {first.threat}; {first.explainer} under {first.attack}; {shared}",
         f"Difference ×{FACTOR}: {limit}. Maps ({first.reduction}): one scale per row."
-        f" Attacks {' or '.join(ORIGINS[origin] for origin in origins)}.",
+        + (f" Attacks {attacks}." if attacks else ""),
     ]
 
 

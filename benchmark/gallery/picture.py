@@ -12,12 +12,14 @@ from attrobust.arrays import Floats
 from attrobust.benchmark.gallery.picking import Image
 from attrobust.benchmark.store.rows import MetricFacts
 
-Origin = Literal["kept", "contest", "computed again"]
-"""Of an attacked image: stored by the run, handed in by somebody, or attacked again with the present code."""
+Origin = Literal["kept", "contest", "computed again", "computed"]
+"""Of an attacked image: stored by the run, handed in by somebody, attacked again with the present code, or attacked by
+an evaluation that is no run."""
 ORIGINS: dict[Origin, str] = {
     "kept": "kept by the run",
     "contest": "handed in by a contest",
     "computed again": "run again from weights",
+    "computed": "",
 }
 AGREES = 1e-4
 """How far a score of a picture may be from the stored one, absolute and relative; see ``docs/boards.md``."""

@@ -28,9 +28,7 @@ def read_cards(store: Store) -> tuple[dict[str, list[WeightCard]], list[str]]:
         except UsageError as error:
             problems.append(str(error))
             continue
-        # Cards of older versions do not say whose place they belong in but for method, seed and code.
-        stem = card.stem if card.job else f"{card.method['name']}-seed{card.seed}-{path.stem[-21:-9]}-{card.code[:8]}"
-        if path.stem != stem:
+        if not card.is_of(path.stem):
             problems.append(f"{path} is the card of another training ({card.words}): put the right files back")
         if not weights.is_file() or file_sha256(weights) != card.sha256:
             problems.append(f"{weights} is missing or not what its card says")

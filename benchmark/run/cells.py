@@ -22,7 +22,7 @@ from attrobust.benchmark.store.provenance import EVALUATION, code_digest, plugin
 from attrobust.benchmark.store.rows import ACCURACY, MetricFacts, row_fingerprint
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.explainers.base import Explainer
-from attrobust.metrics.base import Metric
+from attrobust.metrics.base import CaseMetric, Metric
 from attrobust.naming.component import Component
 from attrobust.naming.spec import fingerprint, settings_of
 from attrobust.naming.validate import as_json
@@ -52,7 +52,7 @@ def accuracy_facts(attack: Component[Attack]) -> MetricFacts:
     return structs.replace(ROBUST_ACCURACY, title=f"under {attack.name} (%)")
 
 
-def metric_facts(metric: Component[Metric]) -> MetricFacts:
+def metric_facts(metric: Component[Metric] | Component[CaseMetric]) -> MetricFacts:
     """What decides a metric's value, and what a table has to know of it."""
     kind = type(metric.item)
     return MetricFacts(

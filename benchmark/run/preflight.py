@@ -7,8 +7,7 @@ something left to compute.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from attrobust.benchmark.checkpoints.source import activation_kinds
 from attrobust.benchmark.data.base import Loaded, image_facts
 from attrobust.benchmark.evaluation.evaluate import scored_copy
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.blame import blamed_on
 from attrobust.benchmark.run.derivative_check import check_curvature, check_maps, check_training
 from attrobust.benchmark.run.grid import Grid
 from attrobust.benchmark.run.item_check import check_items, check_logits, items_of
@@ -28,7 +28,6 @@ from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.spelled import function_kinks
-from attrobust.process import seeded
 from attrobust.types import UsageError
 
 
@@ -45,15 +44,15 @@ def check_settings(request: Request, data: Loaded, grids: Sequence[Grid]) -> Non
     """
     facts = image_facts(data)
     for attack in (item for grid in grids for item in grid.attacks):
-        with _named(attack.label):
+        with blamed_on(attack.label):
             attack.item.check_size(facts.size, facts.size)
             attack.item.check_threat(request.protocol.threat)
     if request.accuracy_attack:
-        with _named(f"--accuracy-attack {request.accuracy_attack.label}"):
+        with blamed_on(f"--accuracy-attack {request.accuracy_attack.label}"):
             request.accuracy_attack.item.check_size(facts.size, facts.size)
             request.accuracy_attack.item.check_threat(request.protocol.accuracy_threat)
     for metric in (item for grid in grids for item in grid.metrics):
-        with _named(metric.label):
+        with blamed_on(metric.label):
             metric.item.check_size(facts.size, facts.size)
             if type(metric.item).needs_masks and not data.splits["test"].has_masks:
                 raise ValueError(f"{request.dataset.label} does not know what its images show; use --dataset shapes")
@@ -67,7 +66,7 @@ def open_checkpoints(request: Request, data: Loaded) -> dict[str, tuple[nn.Modul
     """
     found = {}
     for item in request.checkpoints:
-        with _named(item.name):
+        with blamed_on(item.name):
             found[item.name] = item.open(image_facts(data))
             item.source.claim(data)
     return found
@@ -93,25 +92,25 @@ def try_out(
     """
     networks = []
     if request.methods or request.source_models:
-        with _named(request.model.label):
+        with blamed_on(request.model.label):
             check_logits(request.model.item.build(image_facts(data)).eval(), data)
     for name, source_model in request.source_models.items():
-        with _named(f"source model {name}"):
+        with blamed_on(f"source model {name}"):
             _network(source_model, request, data)
     for method in request.methods:
-        with _named(method.label):
+        with blamed_on(method.label):
             networks.append(_network(method, request, data))
             check_training(networks[-1], method.item, data, request.recipe)
             check_logits(networks[-1].eval(), data)
     for item, network in zip(request.checkpoints, theirs, strict=True):
-        with _named(item.name):
+        with blamed_on(item.name):
             check_logits(network.eval(), data)
             networks.append(network)
     check_items(list(items_of(request, grids)), request, data, networks[0].eval())
     names = [*(item.label for item in request.methods), *(item.name for item in request.checkpoints)]
     explainers = list({item.label: item for grid in grids for item in grid.explainers}.values())
     for explainer in explainers:
-        with _named(explainer.label):
+        with blamed_on(explainer.label):
             check_items([explainer], request, data, networks[0])
     return networks, _check_pairs(dict(zip(names, networks, strict=True)), explainers, request, data, grids)
 
@@ -137,7 +136,7 @@ def _check_pairs(
     for (name, network), explainer in tqdm(pairs, desc="checking explainers", leave=False, disable=None):
         try:
             # Two copies of the image show what all of them would, of explainers that take thousands.
-            with _named(f"{explainer.label} of {name}"), sampled(Sampling()):
+            with blamed_on(f"{explainer.label} of {name}"), sampled(Sampling()):
                 # In the precision that maps are scored in, which tells rounding from what cannot be explained.
                 scored = scored_copy(network.eval())
                 explainer.item(scored, image, torch.zeros(1, dtype=torch.int64))
@@ -149,7 +148,7 @@ def _check_pairs(
         if found and (request.strict or len(found) == len(networks)):
             raise UsageError(found[0])
     for name, network in networks.items():
-        with _named(name):
+        with blamed_on(name):
             for grid in grids:
                 check_curvature(network, grid, image)
     unsuitable = [line for found in problems.values() for line in found]
@@ -183,16 +182,3 @@ def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Mo
                 f"start={start} has activations {', '.join(theirs)}, this method {', '.join(ours)}; set softplus=3"
             )
     return network
-
-
-@contextmanager
-def _named(label: str) -> Iterator[None]:
-    """Say of whatever goes wrong inside whose it is; what is set or drawn there in the process is put back."""
-    try:
-        with seeded(0):
-            yield
-    except UsageError:
-        raise
-    except Exception as error:
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise UsageError(f"{label}: {kind}{error}") from error

@@ -29,7 +29,7 @@ FLOORS = [
     {"executors"},
     {"run", "boards"},
     {"gallery"},
-    {"command"},
+    {"command", "notebook"},
 ]
 """Rooms of the harness from the ground up; a room imports from lower floors, data also from models beside it."""
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
