@@ -1,7 +1,7 @@
 """What things cost on this machine, found out by doing a little of them.
 
-Passes hardly depend on the network, so they are counted on a tiny one, with two images. What a pass takes is measured
-on a network of the run.
+Passes hardly depend on the network, so they are counted on a tiny one, with two images. Few depend on the size of the
+images, so large ones are shrunk. What a pass takes is measured on a network of the run.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from attrobust.benchmark.executors.inputs import images_of, rules_of
 from attrobust.benchmark.executors.jobs import AuditJob, BatchJob, BatchPart, CellJob
 from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.shrunk import SIDE, shrunk
 from attrobust.benchmark.training.first_step import first_step
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import fresh_network
+from attrobust.explainers.base import Explainer
+from attrobust.naming.component import Component
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import Passes, counted
 from attrobust.process import seeded, standard
@@ -59,6 +62,14 @@ class Prices:
         return cost.forward * self.forward + cost.backward * self.backward + cost.double_backward * self.double_backward
 
 
+@dataclass(frozen=True)
+class _Bench:
+    """Images, and a tiny network for them."""
+
+    data: Loaded
+    network: nn.Module
+
+
 class Calibration:
     """Counts passes, and times passes and steps.
 
@@ -68,8 +79,7 @@ class Calibration:
 
     def __init__(self, request: Request, data: Loaded) -> None:
         self._request, self._data = request, data
-        with seeded(0):
-            self._tiny = LeNet(width=2, hidden=4).build(image_facts(data)).to(request.device).eval()
+        self._benches = [self._bench(data)] if data.size <= SIDE else [self._bench(shrunk(data)), self._bench(data)]
 
     def of_cell(self, job: CellJob) -> PerImage:
         """The passes of a cell that is computed in batches."""
@@ -77,19 +87,22 @@ class Calibration:
         metrics = tuple(range(max(1, len(job.metrics))))
         part = BatchPart(rows=rows, metrics=metrics)
         batch = BatchJob(key="", label=job.label, whole=job, rows=rows, parts=(part,), keeps=False)
-        with seeded(0), counted(self._tiny) as passes:
-            result = Batches(self._request, self._data).computed(batch, self._tiny, independent_copy(self._tiny))
-        if result.error:
-            raise RuntimeError(result.error)
-        return _each(passes, len(rows))
+        error = ""
+        for bench in self._suitable(job.explainer):
+            with seeded(0), counted(bench.network) as passes:
+                computed = Batches(self._request, bench.data).computed
+                error = computed(batch, bench.network, independent_copy(bench.network)).error
+            if not error:
+                return _each(passes, len(rows))
+        raise RuntimeError(error)
 
     def of_audit(self, job: AuditJob) -> PerImage:
         """The passes of an audit."""
-        split = self._data.splits[job.split]
+        bench, *_ = self._suitable(job.explainer)
         count = min(SAMPLE, job.cell.images)
-        images = images_of(split, count).take(range(count))
-        with seeded(0), counted(self._tiny) as passes:
-            probe(self._tiny, job.explainer.item, images, rules_of(self._request, job.cell))
+        images = images_of(bench.data.splits[job.split], count).take(range(count))
+        with seeded(0), counted(bench.network) as passes:
+            probe(bench.network, job.explainer.item, images, rules_of(self._request, job.cell))
         return _each(passes, count)
 
     def prices(self, network: nn.Module, count: int) -> Prices:
@@ -122,6 +135,23 @@ class Calibration:
             step = first_step(network, method, split, job.recipe, device)
             with standard(), torch.enable_grad():
                 return self._timed(step) * -(-len(split) // job.recipe.batch_size)
+
+    def _bench(self, data: Loaded) -> _Bench:
+        with seeded(0):
+            return _Bench(data, LeNet(width=2, hidden=4).build(image_facts(data)).to(self._request.device).eval())
+
+    def _suitable(self, explainer: Component[Explainer] | None) -> list[_Bench]:
+        """Images and networks to count passes with, cheapest first; small ones where a map takes as many passes."""
+        if explainer is None or len(self._benches) == 1:
+            return self._benches
+        small, real = (self._of_map(bench, explainer.item) for bench in self._benches)
+        return self._benches if small == real else self._benches[1:]
+
+    def _of_map(self, bench: _Bench, explainer: Explainer) -> Passes:
+        image = bench.data.splits["test"].batch([0])[0].to(self._request.device)
+        with seeded(0), counted(bench.network) as passes:
+            explainer(bench.network, image, torch.zeros(1, dtype=torch.int64, device=image.device))
+        return passes
 
     def _timed(self, job: Callable[[], object]) -> float:
         """Seconds of a call; of the second one where the first was short."""
