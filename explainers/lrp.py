@@ -95,7 +95,7 @@ PASSED_OPERATIONS = _operations(
     *("sigmoid", "hardtanh", "hardswish", "hardsigmoid", "dropout", "dropout2d"),
 )
 ROUTED = (nn.MaxPool2d, nn.Flatten)
-ROUTED_OPERATIONS = RESHAPES | _operations("max_pool2d", "cat")
+ROUTED_OPERATIONS = RESHAPES | _operations("max_pool2d", "cat", "transpose", "permute", "getitem")
 SHARED = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 SHARED_OPERATIONS = _operations("avg_pool2d", "adaptive_avg_pool2d", "mean", "add")
 KNOWN = "Conv2d, Linear, batch norm, activations, dropout, max- and average-pooling, mean, reshaping, + and cat"
@@ -138,7 +138,8 @@ class Propagation:
         if isinstance(module, PASSED) or operation in PASSED_OPERATIONS:
             return [(sources[0], relevance)]
         function, parts = self.passed.function(node), tuple(self.passed.values[source] for source in sources)
-        if isinstance(module, ROUTED) or operation in ROUTED_OPERATIONS:
+        # An item of several tensors, as chunk gives them, has no source that is a tensor.
+        if sources and (isinstance(module, ROUTED) or operation in ROUTED_OPERATIONS):
             return zip(sources, torch.func.vjp(function, *parts)[1](relevance), strict=True)
         if norm is not None:
             # Statistics and weights of a function are constants.

@@ -329,6 +329,30 @@ class Applied(nn.Module):
         return self.head(self.function(x).flatten(1))
 
 
+MOVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "transpose": lambda x: x.transpose(1, 3),
+    "permute": lambda x: torch.permute(x, (0, 2, 3, 1)),
+    "items": lambda x: torch.cat([x[:, 1:], x[:, :1]], 1),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_relevance_goes_back_to_where_values_were_moved_from(move: str, x: Tensor, target: Tensor) -> None:
+    network, alone = Applied(MOVES[move]).double().eval(), Applied(nn.Identity()).double().eval()
+    alone.head = network.head
+    moved, back = torch.func.vjp(MOVES[move], x)[:2]
+    torch.testing.assert_close(LRP()(network, x, target), back(LRP()(alone, moved, target))[0])
+
+
+def test_a_part_of_what_is_split_has_no_rule(x: Tensor, target: Tensor) -> None:
+    def swapped(x: Tensor) -> Tensor:
+        parts = x.chunk(2, dim=2)
+        return torch.cat([parts[1], parts[0]], dim=2)
+
+    with pytest.raises(ValueError, match=r"no rule for node 'getitem\w*' \(getitem\)"):
+        LRP()(Applied(swapped).double().eval(), x, target)
+
+
 class OwnLinear(nn.Linear):
     """A class derived from one of torch, which torch.fx looks into; so are the two below."""
 
