@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from attrobust.benchmark.data.absent import Absent
 from attrobust.benchmark.data.base import Loaded, Split
+from attrobust.types import SplitName
 
 SIDE = 32
 """Height and width of small images, in pixels."""
@@ -18,7 +19,9 @@ SIDE = 32
 
 def shrunk(data: Loaded) -> Loaded:
     """A dataset of larger images with every image made SIDE×SIDE pixels."""
-    splits = {name: split if isinstance(split, Absent) else _Shrunk(split) for name, split in data.splits.items()}
+    splits: dict[SplitName, Split] = {
+        name: split if isinstance(split, Absent) else _Shrunk(split) for name, split in data.splits.items()
+    }
     return replace(data, splits=splits, size=SIDE)
 
 
