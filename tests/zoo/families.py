@@ -92,8 +92,13 @@ def images(size: int) -> Tensor:
 
 
 def with_statistics(network: nn.Module, x: Tensor) -> nn.Module:
-    """The network, evaluating, with statistics of images; with those of a fresh one signals fade in a few blocks."""
+    """The network, evaluating, with statistics of images; with those of a fresh one signals fade in a few blocks.
+
+    Last layers that begin with weights of zero, as torchvision's ViT has them, get random ones.
+    """
     for module in network.modules():
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.normal_(module.weight, std=0.02)
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = None
             module.reset_running_stats()
