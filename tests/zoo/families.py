@@ -58,7 +58,7 @@ EXPLAINERS = (
 )
 ATTACKS = ("topk", "direct")
 STEPS = (2, 50)
-"""Of an attack; many only where few move nothing, as where a large step makes all of a map of few places vanish."""
+"""Of an attack; many only where few move nothing, as on maps of few places, which a large step changes entirely."""
 
 
 def networks() -> dict[str, tuple[Callable[[], nn.Module], int]]:
