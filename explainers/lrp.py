@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from attrobust.explainers import register
 from attrobust.explainers.base import Explainer
+from attrobust.explainers.captum_engine.lrp_layers import layer_of, norm_of
 from attrobust.explainers.captum_engine.lrp_rules import Layer, box_rule, epsilon_rule, gamma_rule, plus_rule, shared
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, Normalize
 from attrobust.networks.tracing import Pass
@@ -86,8 +87,6 @@ def _operations(*names: str) -> frozenset[Any]:
     return frozenset(names) | {getattr(space, name) for space in spaces for name in names if hasattr(space, name)}
 
 
-WEIGHTED = (nn.Conv2d, nn.Linear)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 UNCHANGING = (Normalize, nn.Identity, nn.Flatten)
 RESHAPES = _operations("flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous")
 PASSED = (Normalize, nn.Identity, nn.Dropout, nn.Dropout2d, *PIECEWISE_LINEAR, *SMOOTH)
@@ -96,8 +95,8 @@ PASSED_OPERATIONS = _operations(
     *("sigmoid", "hardtanh", "hardswish", "hardsigmoid", "dropout", "dropout2d"),
 )
 ROUTED = (nn.MaxPool2d, nn.Flatten)
-ROUTED_OPERATIONS = RESHAPES | _operations("max_pool2d", "cat")
-SHARED = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, *NORMS)
+ROUTED_OPERATIONS = RESHAPES | _operations("max_pool2d", "cat", "transpose", "permute", "getitem")
+SHARED = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 SHARED_OPERATIONS = _operations("avg_pool2d", "adaptive_avg_pool2d", "mean", "add")
 KNOWN = "Conv2d, Linear, batch norm, activations, dropout, max- and average-pooling, mean, reshaping, + and cat"
 
@@ -130,31 +129,40 @@ class Propagation:
         """The relevance of a node, distributed to its sources."""
         module, sources = self.passed.module(node), self.passed.sources(node)
         operation = node.target if module is None else None
-        if isinstance(module, WEIGHTED):
-            return [(sources[0], self._by_rule(node, Layer.of(module), relevance))]
-        if isinstance(module, NORMS):
-            before = self.passed.module(sources[0])
-            if isinstance(before, WEIGHTED):
-                (source,) = self.passed.sources(sources[0])
-                return [(source, self._by_rule(sources[0], Layer.of(before).then(module), relevance))]
+        layer, norm = layer_of(self.passed, node), norm_of(self.passed, node)
+        if layer is not None:
+            return [(sources[0], self._by_rule(node, layer, relevance))]
+        before = layer_of(self.passed, sources[0]) if norm is not None else None
+        if norm is not None and before is not None:
+            return [(self.passed.sources(sources[0])[0], self._by_rule(sources[0], before.then(norm), relevance))]
         if isinstance(module, PASSED) or operation in PASSED_OPERATIONS:
             return [(sources[0], relevance)]
         function, parts = self.passed.function(node), tuple(self.passed.values[source] for source in sources)
-        if isinstance(module, ROUTED) or operation in ROUTED_OPERATIONS:
+        # An item of several tensors, as chunk gives them, has no source that is a tensor.
+        if sources and (isinstance(module, ROUTED) or operation in ROUTED_OPERATIONS):
             return zip(sources, torch.func.vjp(function, *parts)[1](relevance), strict=True)
+        if norm is not None:
+            # Statistics and weights of a function are constants.
+            (share,) = shared(lambda a: function(a, *parts[1:]), parts[:1], relevance, self.settings.epsilon)
+            return [(sources[0], share)]
         if isinstance(module, SHARED) or operation in SHARED_OPERATIONS:
             return zip(sources, shared(function, parts, relevance, self.settings.epsilon), strict=True)
-        what = getattr(operation, "__name__", operation) if module is None else type(module).__name__
-        raise ValueError(f"lrp has no rule for node {node.name!r} ({what}); it knows {KNOWN}")
+        raise self.refusal(node)
+
+    def refusal(self, node: fx.Node) -> ValueError:
+        """The error that names a node without a rule."""
+        module = self.passed.module(node)
+        what = getattr(node.target, "__name__", node.target) if module is None else type(module).__name__
+        return ValueError(f"lrp has no rule for node {node.name!r} ({what}); it knows {KNOWN}")
 
     def _by_rule(self, node: fx.Node, layer: Layer, relevance: Tensor) -> Tensor:
         """Relevance of the input of a convolution or linear layer."""
         rule, epsilon = self.settings.rule, self.settings.epsilon
-        (source,) = self.passed.sources(node)
+        source = self.passed.sources(node)[0]
         a = self.passed.values[source]
         if rule == "box" and node is self._first():
             return box_rule(layer, a, self._extreme(source, 0), self._extreme(source, 1), relevance, epsilon)
-        if rule == "epsilon" or not isinstance(self.passed.module(node), nn.Conv2d):
+        if rule == "epsilon" or not layer.is_convolution:
             return epsilon_rule(layer, a, relevance, epsilon)
         if rule == "epsilon-plus":
             return plus_rule(layer, a, relevance, epsilon)
@@ -162,7 +170,7 @@ class Propagation:
 
     def _first(self) -> fx.Node:
         nodes: Iterable[fx.Node] = self.passed.graph.graph.nodes
-        return next(node for node in nodes if isinstance(self.passed.module(node), WEIGHTED))
+        return next(node for node in nodes if layer_of(self.passed, node) is not None)
 
     def _extreme(self, node: fx.Node, level: float) -> Tensor:
         """The value of a node if all pixels had this level; raises ValueError for a node that is not the image."""

@@ -119,7 +119,7 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
     network = Network(rewritten)
     left = remembered(model, x, "calls left hidden", lambda: hidden_calls(rewritten, probe_for(model, x))[0])
     if left:
-        raise ValueError(f"{left[0]} in {type(model).__name__} cannot be made a module: {advice}")
+        raise ValueError(f"{left[0]} in {type(model).__name__} and cannot be made a module: {advice}")
     check_same_once(model, network.network, x, "one module per call")
     return network
 

@@ -19,7 +19,7 @@ from attrobust.networks.findings import remembered
 from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.known import is_known
 from attrobust.networks.pooling import LogSumExpPool
-from attrobust.networks.smoothed import PIECEWISE_LINEAR, is_smooth, shared_copy, smooth_activation, softplus_model
+from attrobust.networks.smoothed import PIECEWISE_LINEAR, shared_copy, smooth_activation, smooth_activation_model
 
 Note = Callable[[int, nn.Module, Tensor], object]
 """Called with the number of a call in the pass, its module and its input."""
@@ -194,14 +194,14 @@ def function_kinks(network: nn.Module, x: Tensor) -> tuple[str, ...]:
 
 
 def softplus_everywhere(model: nn.Module, x: Tensor, beta: float) -> nn.Module:
-    """As ``softplus_model``, also for activations that are called as functions; a smooth network is returned as it is.
+    """As ``smooth_activation_model``, also for activations that are called as functions; a smooth network is returned.
 
     Args:
         model: the network.
         x: images, B×C×H×W, of which the first is tried.
         beta: one over the temperature, above 0.
     """
-    network = model if is_smooth(model) else softplus_model(model, beta)
+    network = smooth_activation_model(model, beta)
     return SmoothedFunctions(network, [beta], None) if function_kinks(model, x) else network
 
 

@@ -117,7 +117,9 @@ def _first_missing(states: Mapping[str, State], needed: State) -> str:
         (set(renamed.values()) for renamed in translations(plain, needed)), key=lambda have: len(have & needed.keys())
     )
     missing = next((name for name in needed if name not in names and not name.endswith("num_batches_tracked")), "")
-    return f"lacks {missing!r}, which the model has" if missing else "lacks statistics of a normalisation layer"
+    if not missing:
+        return "lacks statistics of a normalisation layer"
+    return f"begins with {next(iter(plain), '')!r} and lacks {missing!r}, which the model has"
 
 
 def _hint(name: str) -> str:

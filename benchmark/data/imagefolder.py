@@ -126,7 +126,11 @@ class ImageFolder(Dataset):
                 order = f"{', '.join(names[:3])}, …; if they number a network's classes, set classes={most} or more"
                 LOG.warning("warning: imagefolder: class folders are numbered in alphabetical order, %s", order)
         if len(classes.names) < 2:
-            raise UsageError(f"imagefolder: {root} has images of {len(classes.names)} classes; it needs at least 2")
+            tables = sorted(root.glob("*.csv")) if self.labels is None else []
+            hint = f"; if {tables[0].name} says them: imagefolder:labels={tables[0].name}" if tables else ""
+            raise UsageError(
+                f"imagefolder: {root} has images of {len(classes.names)} classes; it needs at least 2{hint}"
+            )
         return classes
 
     def _split(self, name: SplitName, part: list[tuple[Path, int]] | None, root: Path) -> Split:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from attrobust.attacks.base import Attack
 from attrobust.attacks.engine.descent import GradientAttack
 from attrobust.attacks.engine.differentiated import smoothed_model
+from attrobust.benchmark.contract.settings import shortened
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.evaluation.evaluate import scored_copy
 from attrobust.benchmark.run.grid import Grid
@@ -28,6 +29,7 @@ from attrobust.naming.component import Component
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.known import is_known
 from attrobust.networks.passes import counted
+from attrobust.networks.second_order import SecondOrder
 from attrobust.networks.spelled import function_kinks
 from attrobust.process import standard
 
@@ -36,6 +38,8 @@ MISSING = re.compile(r"derivative for '?(?:aten::)?(\w+?)(?:_backward)?'? is not
 CURVATURE = "attrobust.metrics.curvature."
 TRAINED = 2
 """Images of the step that a training is tried with."""
+FEW = {"steps": 2, "samples": 2}
+"""Settings of explainers that repeat the same operations, and how often they do so at most in a trial."""
 CPU = torch.device("cpu")
 
 
@@ -59,11 +63,12 @@ def check_maps(scored: nn.Module, explainer: Component[Explainer], grid: Grid, i
             differentiated, {}, beta=None, pool=None, inverse_temperature=0.3, functions=functions
         ).network
     target = torch.zeros(1, dtype=torch.int64)
+    short = shortened(explainer.item, FEW)
     with counted(differentiated) as passes:
-        explainer.item(differentiated, image, target)
+        short(differentiated, image, target)
     # A map that is made without gradients has a derivative that is a first one.
     if passes.backward:
-        _explained("attacks differentiate its maps", lambda: _map_gradient(differentiated, explainer, image, target))
+        _explained("attacks differentiate its maps", lambda: _map_gradient(differentiated, short, image, target))
 
 
 def check_curvature(network: nn.Module, grid: Grid, image: Tensor) -> None:
@@ -97,10 +102,11 @@ def _differentiates(attack: Component[Attack]) -> bool:
     return isinstance(attack.item, GradientAttack) or attack.item.follows_gradient
 
 
-def _map_gradient(network: nn.Module, explainer: Component[Explainer], image: Tensor, target: Tensor) -> None:
-    with standard(), torch.enable_grad():
+def _map_gradient(network: nn.Module, explainer: Explainer, image: Tensor, target: Tensor) -> None:
+    # As attacks differentiate it.
+    with standard(), torch.enable_grad(), SecondOrder():
         attached = image.detach().requires_grad_()
-        maps = explainer.item(network, attached, target, create_graph=True)
+        maps = explainer(network, attached, target, create_graph=True)
         torch.autograd.grad(maps.sum(), attached)
 
 

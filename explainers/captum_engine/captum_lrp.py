@@ -11,8 +11,9 @@ from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, GammaRu
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from attrobust.explainers.captum_engine.lrp_layers import FUNCTIONS, NORMS, WEIGHTED
 from attrobust.explainers.captum_engine.lrp_rules import Layer, shared
-from attrobust.explainers.lrp import LRP, NORMS, WEIGHTED, Propagation
+from attrobust.explainers.lrp import LRP, Propagation
 from attrobust.networks.tracing import Pass
 
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
@@ -73,6 +74,8 @@ class _CaptumPropagation(Propagation):
         rule = getattr(module, "rule", None)
         if isinstance(rule, IdentityRule):
             return [(self.passed.sources(node)[0], relevance)]
+        if node.target in FUNCTIONS:
+            raise self.refusal(node)  # Captum sets its rules on modules.
         if not isinstance(module, (*WEIGHTED, *NORMS, *POOLINGS)):
             return super().shares(node, relevance)
         (source,) = self.passed.sources(node)

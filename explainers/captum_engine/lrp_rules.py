@@ -19,6 +19,35 @@ from attrobust.networks.low_curvature import LipschitzBatchNorm
 
 
 @dataclass(frozen=True)
+class Norm:
+    """A batch normalisation by running statistics, ``scale (x - mean) + bias`` for every channel.
+
+    Attributes:
+        scale, mean: float[C].
+        bias: the same; None for 0.
+    """
+
+    scale: Tensor
+    mean: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, module: nn.BatchNorm1d | nn.BatchNorm2d) -> Norm:
+        """What a module computes."""
+        assert module.running_mean is not None and module.running_var is not None
+        weight = module.gain() if isinstance(module, LipschitzBatchNorm) else module.weight
+        return cls.of_statistics(module.running_mean, module.running_var, weight, module.bias, module.eps)
+
+    @classmethod
+    def of_statistics(
+        cls, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> Norm:
+        """What ``torch.nn.functional.batch_norm`` computes outside of training."""
+        scale = torch.rsqrt(variance + eps)
+        return cls(scale if weight is None else scale * weight, mean, bias)
+
+
+@dataclass(frozen=True)
 class Layer:
     """A convolution or a linear layer.
 
@@ -36,15 +65,16 @@ class Layer:
         """The layer that a module computes."""
         return cls(module._conv_forward if isinstance(module, nn.Conv2d) else F.linear, module.weight, module.bias)
 
-    def then(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer:
-        """This layer merged with a batch normalisation that uses its running statistics."""
-        assert norm.running_mean is not None and norm.running_var is not None
-        scale = torch.rsqrt(norm.running_var + norm.eps)
-        weight = norm.gain() if isinstance(norm, LipschitzBatchNorm) else norm.weight
-        scale = scale if weight is None else scale * weight
-        shift = -norm.running_mean if self.bias is None else self.bias - norm.running_mean
-        bias = shift * scale if norm.bias is None else shift * scale + norm.bias
-        return Layer(self.apply, self.weight * scale.view(-1, *(1 for _ in self.weight.shape[1:])), bias)
+    def then(self, norm: Norm) -> Layer:
+        """This layer merged with a batch normalisation."""
+        shift = -norm.mean if self.bias is None else self.bias - norm.mean
+        bias = shift * norm.scale if norm.bias is None else shift * norm.scale + norm.bias
+        return Layer(self.apply, self.weight * norm.scale.view(-1, *(1 for _ in self.weight.shape[1:])), bias)
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether it is a convolution, whose weight has two axes of space."""
+        return self.weight.dim() == 4
 
     def __call__(self, a: Tensor) -> Tensor:
         """The outputs z."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from attrobust.networks.findings import remembered
 from attrobust.networks.passes import standing_for
+from attrobust.networks.second_order import SecondOrder
 
 Part = Callable[[Tensor, slice, slice, bool], Tensor]
 """From images b×C×H×W, their rows in the batch, the copies, and whether to build a graph, to contributions b×…"""
@@ -259,7 +260,8 @@ class _Recomputed(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError("a map in several chunks has one derivative only; give memory_budget() more for another")
         x, *parameters = ctx.saved_tensors
-        with torch.enable_grad(), _in_modes(ctx.modes):
+        # The modes of torch's functions that the forward pass ran in have ended by now.
+        with torch.enable_grad(), _in_modes(ctx.modes), SecondOrder():
             attached = x.detach().requires_grad_()
             piece = ctx.part(attached, *ctx.block, True)
             if not piece.requires_grad:

@@ -8,9 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
+from attrobust.types import ImageFacts
 
 from helpers.runs import run
 
@@ -114,3 +118,22 @@ def test_a_run_says_how_large_attacked_images_may_become(
     monkeypatch.setattr("attrobust.benchmark.run.runner.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     assert "has only 1 kB free" in run([*words[:-1], str(tmp_path / "full")], capsys)[2]
     assert "attacked images" not in run([*words[:-1], str(tmp_path / "none"), "--keep-images", "none"], capsys)[2]
+
+
+def photographs(folder: Path, side: int) -> list[str]:
+    """A folder of noise to evaluate a checkpoint on, and the words that do so."""
+    random = np.random.default_rng(0)
+    for number in range(4):
+        (folder / f"class{number % 2}").mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"class{number % 2}" / f"{number}.png")
+    facts = ImageFacts(channels=3, size=side, classes=2, mean=(0.5,) * 3, std=(0.5,) * 3)
+    torch.save(LeNet(width=2, hidden=4).build(facts).state_dict(), folder.parent / "weights.pt")
+    words = ["--dataset", f"imagefolder:size={side}", "--data-root", str(folder), "--images", "2"]
+    words += ["--checkpoint", f"mine={folder.parent / 'weights.pt'}:lenet:width=2,hidden=4", "--no-audit"]
+    return [*words, "--baselines", "none", "--accuracy-attack", "none", "--metrics", "cosine"]
+
+
+def test_passes_are_counted_where_settings_suit_large_images_only(tmp_path: Path, capsys: Capture) -> None:
+    words = [*photographs(tmp_path / "photographs", 64), "--explainers", "saliency", "--attacks", "topk:k=2000,steps=2"]
+    assert numbers(said([*words, "--out", str(tmp_path / "run")], capsys)["passes"])[2] > 0

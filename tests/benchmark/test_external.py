@@ -153,6 +153,8 @@ def test_the_first_misfit_is_named_and_what_would_fit(tmp_path: Path) -> None:
     lenet = saved(natural(), tmp_path / "lenet.pt")
     with pytest.raises(UsageError, match=r"lacks 'conv1\.weight', .*; the model 'lenet:width=16,hidden=64' would fit$"):
         opened(lenet, "resnet18")
+    with pytest.raises(UsageError, match=r"begins with 'features\.0\.weight' and lacks 'conv1\.weight'"):
+        opened(lenet, "resnet18")
     with pytest.raises(
         UsageError,
         match=r"'features\.0\.weight' has shape 16×1×3×3, the model needs 8×1×3×3; the model 'lenet:width=16",

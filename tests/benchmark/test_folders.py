@@ -176,6 +176,15 @@ def test_a_table_of_labels_that_makes_no_sense_is_refused_with_its_row(text: str
         ImageFolder(labels="other.csv").load(folder)
 
 
+def test_a_table_beside_a_folder_of_all_images_is_named(folder: Path) -> None:
+    flat(folder)
+    (folder / "photographs").mkdir()
+    for image in folder.glob("*.png"):
+        image.rename(folder / "photographs" / image.name)
+    with pytest.raises(UsageError, match=r"it needs at least 2; if labels\.csv says them: imagefolder:labels=labels"):
+        ImageFolder(size=28, channels=1).load(folder)
+
+
 def test_a_table_may_say_splits_and_its_numbers_are_those_of_classes(folder: Path, tmp_path: Path) -> None:
     flat(folder)
     files = sorted(path.name for path in folder.glob("*.png"))

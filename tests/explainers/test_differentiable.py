@@ -360,7 +360,7 @@ def test_what_cannot_be_done_is_said(images: Tensor) -> None:
     x, y = images.clone().requires_grad_(), torch.tensor([3, 5])
     with pytest.raises(ValueError, match=r"function relu is called in Branching, .* cannot trace it: give every call"):
         differentiable(attr.GuidedBackprop(Branching())).attribute(x, target=y)
-    with pytest.raises(ValueError, match="function clamp is called in Clamped cannot be made a module"):
+    with pytest.raises(ValueError, match="function clamp is called in Clamped and cannot be made a module"):
         differentiable(attr.DeepLift(Clamped())).attribute(x, target=y)
     with pytest.raises(ValueError, match="Network has no ReLU, so that Captum would return its plain gradient"):
         differentiable(attr.GuidedBackprop(made(lambda: Network(nn.Tanh, nn.AvgPool2d)))).attribute(x, target=y)

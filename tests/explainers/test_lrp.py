@@ -329,6 +329,73 @@ class Applied(nn.Module):
         return self.head(self.function(x).flatten(1))
 
 
+MOVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "transpose": lambda x: x.transpose(1, 3),
+    "permute": lambda x: torch.permute(x, (0, 2, 3, 1)),
+    "items": lambda x: torch.cat([x[:, 1:], x[:, :1]], 1),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_relevance_goes_back_to_where_values_were_moved_from(move: str, x: Tensor, target: Tensor) -> None:
+    network, alone = Applied(MOVES[move]).double().eval(), Applied(nn.Identity()).double().eval()
+    alone.head = network.head
+    moved, back = torch.func.vjp(MOVES[move], x)[:2]
+    torch.testing.assert_close(LRP()(network, x, target), back(LRP()(alone, moved, target))[0])
+
+
+def test_a_part_of_what_is_split_has_no_rule(x: Tensor, target: Tensor) -> None:
+    def swapped(x: Tensor) -> Tensor:
+        parts = x.chunk(2, dim=2)
+        return torch.cat([parts[1], parts[0]], dim=2)
+
+    with pytest.raises(ValueError, match=r"no rule for node 'getitem\w*' \(getitem\)"):
+        LRP()(Applied(swapped).double().eval(), x, target)
+
+
+class OwnLinear(nn.Linear):
+    """A class derived from one of torch, which torch.fx looks into; so are the two below."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, bias=self.bias)
+
+
+class OwnConvolution(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
+
+
+class OwnNorm(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps))
+
+
+def in_a_row(linear: type[nn.Linear], convolution: type[nn.Conv2d], norm: Callable[[int], nn.Module]) -> nn.Module:
+    """Norms after a convolution and after an activation."""
+    return nn.Sequential(
+        *(Normalize(MEAN, STD), convolution(3, 6, 3, padding=1, bias=False), norm(6), norm(6)),
+        *(convolution(6, 6, 3, stride=2, padding=1, groups=2), norm(6), nn.Flatten(), linear(96, 4)),
+    )
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_layers_that_are_called_as_functions_have_the_rules_of_modules(rule: str, x: Tensor, target: Tensor) -> None:
+    def norm(channels: int) -> nn.Module:
+        return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+
+    torch.manual_seed(0)
+    modules = in_a_row(nn.Linear, nn.Conv2d, norm).double().train()
+    modules(x)  # Statistics of images, so that a norm is not the identity.
+    functions = in_a_row(OwnLinear, OwnConvolution, OwnNorm).double()
+    weights = zip(functions.state_dict().values(), modules.state_dict().values(), strict=True)
+    for own, theirs in weights:
+        own.copy_(theirs)
+    lrp = LRP(rule=rule)  # type: ignore[arg-type]
+    wanted, found = (lrp(network.eval(), x, target) for network in (modules, functions))
+    assert wanted.abs().max() > 0
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
 def changed_under_another_name(x: Tensor) -> Tensor:
     y = x * 1
     z = y

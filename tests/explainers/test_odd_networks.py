@@ -31,6 +31,7 @@ from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 from attrobust.explainers.uniform_gradient import UniformGradient
 from attrobust.networks.private_copy import private_copy
 from attrobust.networks.probe import probe_for
+from attrobust.networks.second_order import SecondOrder
 from attrobust.types import ImageFacts
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting .* hooks:UserWarning", "ignore:Input Tensor:UserWarning")
@@ -214,6 +215,21 @@ def test_the_derivative_is_that_of_the_network_as_it_was_explained(x: Tensor) ->
         found.append(torch.autograd.grad(maps.square().sum(), attached)[0])
         assert all(torch.equal(value, statistics[key]) for key, value in net.state_dict().items())
         assert net[1].training  # type: ignore[index]
+    assert torch.allclose(*found, rtol=1e-9)
+
+
+def test_a_chunk_that_is_computed_again_has_no_convolutions_for_weights_that_are_constant(x: Tensor) -> None:
+    """Attacks differentiate after the mode has ended that spares them. A depthwise layer has one for each channel."""
+    net = made(lambda: small(nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Softplus())).requires_grad_(False)
+    calls, found = [], []
+    for size in (1, 1 << 40):
+        attached = x.clone().requires_grad_()
+        with memory_budget(size), SecondOrder():
+            maps = SmoothGrad(samples=3)(net, attached, TARGET, create_graph=True)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            found += torch.autograd.grad(maps.square().sum(), attached)
+        calls.append({event.key for event in profile.key_averages()})
+    assert all("aten::_convolution_double_backward" not in names for names in calls)
     assert torch.allclose(*found, rtol=1e-9)
 
 

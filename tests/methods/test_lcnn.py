@@ -21,7 +21,7 @@ from attrobust.benchmark.models.lenet import LeNet
 from attrobust.benchmark.models.resnet import ResNet18
 from attrobust.benchmark.training.loop import fresh_network, save_tensors
 from attrobust.explainers.base import Explainer
-from attrobust.explainers.captum_engine.lrp_rules import Layer
+from attrobust.explainers.captum_engine.lrp_rules import Layer, Norm
 from attrobust.explainers.deeplift import DeepLift
 from attrobust.explainers.gradcam import GradCam
 from attrobust.explainers.guided import GuidedBackprop
@@ -301,7 +301,7 @@ def test_relevance_sees_the_slope_of_a_batch_normalisation() -> None:
     for _ in range(2):
         norm(torch.randn(8, 4, 5, 5))
     x = torch.randn(2, 3, 6, 6)
-    layer = Layer.of(convolution).then(norm.eval())
+    layer = Layer.of(convolution).then(Norm.of(norm.eval()))
     assert torch.allclose(layer(x), norm(convolution(x)), atol=1e-6)
     assert norm.gain() < 0.5
 
