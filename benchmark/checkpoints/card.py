@@ -91,6 +91,10 @@ class WeightCard:
     job: str = ""
     published: Published | None = None
 
+    def __post_init__(self) -> None:
+        if any({"name", "settings"} - set(item) for item in (self.method, self.model)):
+            raise ValueError("method and model must have a name and settings")
+
     @property
     def stem(self) -> str:
         """The name of its files in a run's folder, without a suffix."""
