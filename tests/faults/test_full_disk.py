@@ -86,16 +86,16 @@ def test_a_run_survives_a_file_system_that_is_full(whole: dict[str, bytes], time
     """A file system in memory, in a namespace of its own; kilobytes that are enough for nothing, some or all of it."""
     if not times(0, 1) or shutil.which("unshare") is None:
         pytest.skip("with --long, where namespaces can be made")
-    words = " ".join([sys.executable, str(ROOT / "run_benchmark.py"), *WORDS, "--out", "disk/run"])
+    command = f"{sys.executable} {ROOT / 'run_benchmark.py'}"
+    words = f"{command} {' '.join(WORDS)} --out disk/run"
     for kilobytes in (4, 8, 16, 32, 64, 128, 256):
         (tmp_path / "disk").mkdir(exist_ok=True)
         script = (
-            f"mount -t tmpfs -o size={kilobytes}k none disk && {words} 2>first; code=$?; mount -o remount,size=8m disk"
-            f" && {words} >second 2>&1 && {words.replace(' --methods', ' verify disk/run #')} >verified && echo $code"
-            " && cp -r disk/run copied"
+            f"mount -t tmpfs -o size={kilobytes}k none disk || exit; {words} 2>first; mount -o remount,size=8m disk"
+            f" && {words} >second 2>&1 && {command} verify disk/run >verified && cp -r disk/run copied"
         )
-        command = ["unshare", "-rm", "bash", "-c", script]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        line = ["unshare", "-rm", "bash", "-c", script]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
         if "unshare" in done.stderr or "mount:" in done.stderr:
             pytest.skip("namespaces cannot be made here")
         assert done.returncode == 0, done.stderr
