@@ -20,8 +20,8 @@ import numpy as np
 
 from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.store.rows import PassCounts, Provenance
-from attrobust.benchmark.store.sealed import opened, sealed
 from attrobust.files import write_atomically
+from attrobust.sealed import opened, sealed
 from attrobust.types import UsageError
 
 LOG = logging.getLogger("attrobust")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from attrobust.benchmark.store.retrainings import RETRAININGS
-from attrobust.benchmark.store.sealed import opened
 from attrobust.files import read_plain
+from attrobust.sealed import opened
 from attrobust.types import UsageError
 
 FOLDERS = ("checkpoints", RETRAININGS)

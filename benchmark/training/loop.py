@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from attrobust.benchmark.data.base import Loaded, Split, image_facts
 from attrobust.benchmark.models.base import ModelFamily
-from attrobust.benchmark.store.sealed import opened, sealed
 from attrobust.benchmark.training.batches import epoch_batches
 from attrobust.benchmark.training.recipe import Recipe
 from attrobust.files import write_atomically
@@ -25,6 +24,7 @@ from attrobust.methods.base import Batch, Method
 from attrobust.networks.copying import independent_copy
 from attrobust.places import ours
 from attrobust.process import seed_all, seeded, standard
+from attrobust.sealed import opened, sealed
 from attrobust.types import ImageFacts, UsageError
 
 LOG = logging.getLogger("attrobust")

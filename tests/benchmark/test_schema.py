@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from attrobust.benchmark.store.lines import document_of, line_of
+
 from helpers.edits import EDITS, edited, places
 from helpers.runs import SMALL, WHOLE, run
 

@@ -11,8 +11,8 @@ import pytest
 
 from attrobust.benchmark.command.main import main
 from attrobust.benchmark.report.verify import examine
-from attrobust.benchmark.store.sealed import sealed
 from attrobust.benchmark.store.store import Store
+from attrobust.sealed import sealed
 
 from helpers.faults import WORDS, tables
 from helpers.png import png16
