@@ -1,4 +1,4 @@
-"""Atomic file writes and file hashes.
+"""Atomic file writes, reads of plain files alone, and file hashes.
 
 A file written here is complete or absent, whenever the process is killed; durability in a power cut is left to the file
 system.
@@ -8,28 +8,81 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from attrobust.types import UsageError
 
 UNFINISHED = ".attrobust-tmp"
 """Suffix of temporary files; one left after a crash can be deleted."""
+ABANDONED = 600.0
+"""Seconds after which a temporary file is nobody's: each takes less to be written."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under another name, flush it to disk, then rename it over ``path``; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=UNFINISHED)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add bytes at the end of a file; they have reached the disk when this returns, and none is left when it fails."""
+    # Without a buffer, which would be written when the file is closed, after it was cut to its length before.
+    with _naming(path), path.open("ab", buffering=0) as file:
+        length = file.seek(0, os.SEEK_END)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        except BaseException:
+            os.ftruncate(file.fileno(), length)
+            raise
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of the operating system say which file it is about."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def read_plain(path: Path) -> bytes:
+    """The bytes of a plain file; raises UsageError for a folder, pipe or device, and where it cannot be read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path} is no plain file")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files that killed processes left in a folder that nobody locks."""
+    for path in folder.glob(f".*{UNFINISHED}"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def file_sha256(path: Path) -> str:

@@ -40,9 +40,18 @@ def shipped_names(folder: Path) -> list[str]:
 def table(path: Path) -> dict[str, Any]:
     """What a TOML file holds; raises UsageError where it is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise UsageError(f"{path}: not readable as TOML: {error}") from error
+    return values(data, str(path))
+
+
+def values(data: bytes, where: str) -> dict[str, Any]:
+    """What the text of a TOML file holds; raises UsageError, beginning with the file, where it is none."""
+    try:
+        return tomllib.loads(data.decode().replace("\r\n", "\n"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{where}: not readable as TOML: {error}") from error
 
 
 def read(cls: type[T], path: Path, extra: dict[str, Any] | None = None) -> T:

@@ -21,6 +21,7 @@ import hashlib
 import io
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def _arrays(path: Path) -> dict[str, Array]:
             return {name: found[name] for name in found.files}
     except FileNotFoundError:
         raise UsageError(f"--stronger {path} does not exist") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"--stronger {path} is no .npz file of plain arrays ({error})") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from attrobust.files import write_atomically
+from attrobust.files import read_plain, write_atomically
 from attrobust.naming import toml as settings
 from attrobust.naming.suggest import did_you_mean
 from attrobust.types import DatasetFacts, ImageFacts, Named, Settings, UsageError
@@ -93,6 +94,7 @@ class WeightCard:
     job: str = ""
     published: Published | None = None
 
+<<<<<<< HEAD
     def is_of(self, stem: str) -> bool:
         """Whether files of this name, without its suffix, in a run's folder are those of this training.
 
@@ -103,6 +105,16 @@ class WeightCard:
         tail = tail_of(self.seed, self.job or stem[-21:-9], self.code)
         between = stem.removeprefix(method).removesuffix(tail)
         return stem == f"{method}{between}{tail}" and (not between or between.startswith("-"))
+=======
+    def __post_init__(self) -> None:
+        if any({"name", "settings"} - set(item) for item in (self.method, self.model)):
+            raise ValueError("method and model must have a name and settings")
+
+    @property
+    def stem(self) -> str:
+        """The name of its files in a run's folder, without a suffix."""
+        return stem_of(self.method["name"], self.seed, self.job, self.code)
+>>>>>>> h4
 
     @property
     def words(self) -> str:
@@ -110,17 +122,18 @@ class WeightCard:
         return f"{self.method['name']} with seed {self.seed}"
 
     def write(self, path: Path) -> None:
-        """Write the card as TOML, atomically."""
+        """Write the card as TOML, atomically; that of a run begins with a digest of its text."""
         facts = asdict(self)
         if self.published is None:
             del facts["published"]
-        write_atomically(path, _to_toml(facts))
+        text = _to_toml(facts).encode()
+        write_atomically(path, text if self.published else _digest_line(text) + text)
 
     @classmethod
     def read(cls, path: Path) -> WeightCard:
         """Read a card; raises UsageError naming the file where it is damaged."""
         try:
-            return settings.read(cls, path)
+            return settings.settings_from(cls, settings.values(_unsigned(path), str(path)), str(path))
         except UsageError as error:
             raise UsageError(f"not a weight card: {error}") from error
 
@@ -175,6 +188,23 @@ def shipped_path(name: str) -> Path:
 def checkpoints() -> dict[str, WeightCard]:
     """The cards of all checkpoints that ``load`` knows, by name."""
     return {name: WeightCard.read(path) for name, path in shipped().items()}
+
+
+def _unsigned(path: Path) -> bytes:
+    """The text of a card without its digest; raises UsageError where that is another's.
+
+    Cards of older versions, and shipped ones, have none; they begin with the first field.
+    """
+    text = read_plain(path)
+    first, newline, rest = text.partition(b"\n")
+    signed = first.startswith(b"digest = ")
+    if (first + newline != _digest_line(rest)) if signed else not first.startswith(b"sha256 = "):
+        raise UsageError(f"{path}: not as it was written")
+    return rest if signed else text
+
+
+def _digest_line(text: bytes) -> bytes:
+    return f'digest = "{hashlib.sha256(text).hexdigest()}"\n'.encode()
 
 
 def _to_toml(table: Settings, prefix: str = "") -> str:

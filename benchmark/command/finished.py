@@ -1,4 +1,4 @@
-"""What is done with runs that lie on disk: ``report``, ``verify`` and ``clean``, and the tables at the end of a run."""
+"""What is done with runs that lie on disk: ``report`` and ``clean``, and the tables at the end of a run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ from attrobust.benchmark.command.saying import say, tell
 from attrobust.benchmark.command.view import folder_of, view_of
 from attrobust.benchmark.report import latex, text, write
 from attrobust.benchmark.report.shards import IncompleteError
-from attrobust.benchmark.report.sweeps import boards_of, incomplete, stale_tables, together
+from attrobust.benchmark.report.sweeps import boards_of, together
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.report.verdict.closing import closing_lines
 from attrobust.benchmark.report.verdict.terminal import WIDEST
-from attrobust.benchmark.report.verify import verify as problems_of
 from attrobust.benchmark.report.view.versions import beside_each_other, named
 from attrobust.benchmark.store.pieces import Pieces
 from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.store.store import SWEEP, Store
-from attrobust.benchmark.store.sweep import read_sweep
 from attrobust.types import UsageError
 
 
@@ -125,43 +123,6 @@ def shard_done(store: Store, *, as_json: bool) -> None:
     share = f"numbers {first + 1} to {first + len(plan.entries)}" if plan.entries else "none"
     say(f"shard {plan.shard.name}: {share} of the {count} of the table, in {store.folder}")
     say("the table, when all shards are done: run_benchmark.py report SHARD SHARD ... --out DIR")
-
-
-def verify(options: argparse.Namespace) -> int:
-    """Print what is wrong with runs, or contest a number of one; returns the exit code."""
-    from attrobust.benchmark.command import board
-
-    if options.stronger:
-        return board.stronger(options)
-    if options.by:
-        raise UsageError("--by names who found the images of --stronger; name their file too")
-    if not options.recompute and (options.images or options.data_root or options.plugin):
-        raise UsageError("--images, --data-root and --plugin are for --recompute N; verify alone needs none of them")
-    failed = False
-    for path in options.runs:
-        groups, wrong = together([path]), 0
-        for group in groups:
-            if group.unfinished:
-                continue
-            (store,) = group.stores
-            sound, problems = problems_of(store)
-            wrong += len(problems)
-            for line in problems:
-                say(f"{store.folder}: {line}")
-            say(f"{store.folder}: {sound} rows recomputed and equal, {len(problems)} problems")
-        if line := incomplete(groups):
-            wrong += 1
-            say(f"{path}: incomplete: {line}")
-        if not wrong and read_sweep(path):
-            stale = stale_tables(path, groups)
-            wrong += len(stale)
-            for line in stale:
-                say(f"{path}: {line}")
-        if not wrong and options.recompute:
-            board.load_all(options.plugin)
-            wrong += not board.recompute(path, options.recompute, options.images or board.IMAGES, options.data_root)
-        failed = failed or bool(wrong)
-    return 1 if failed else 0
 
 
 def clean(options: argparse.Namespace) -> int:

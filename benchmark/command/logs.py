@@ -5,12 +5,34 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attrobust.naming.safe import line, lines
 
 LOG = logging.getLogger("attrobust")
+
+
+class _ToFile(logging.Handler):
+    """A log handler that writes to the end of a file; where the disk is full, the rows are what matters.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = path.open("ab", buffering=0)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, if that is possible."""
+        with suppress(OSError):
+            self._file.write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
 
 
 class _AboveBars(logging.Handler):
@@ -40,7 +62,7 @@ def _is_for_screen(record: logging.LogRecord) -> bool:
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Inside the block, log messages go to stderr and, with times and tracebacks, to a file."""
-    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file = _ToFile(path)
     to_file.setFormatter(_Readable("%(asctime)s %(levelname)s %(message)s"))
     to_screen = _AboveBars()
     to_screen.setLevel(logging.INFO)

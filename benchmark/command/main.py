@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from attrobust.benchmark.command import streams
 from attrobust.benchmark.command.asked import asked
 from attrobust.benchmark.command.ending import Ended, raise_on_signals
 from attrobust.benchmark.command.listing import REGISTRIES, listing
@@ -44,14 +45,27 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     began = time.monotonic()
-    words = list(sys.argv[1:] if argv is None else argv)
-    if argv is None:
-        raise_on_signals()
+    if argv is not None:
+        return _answered(list(argv), began, own_process=False)
+    raise_on_signals()
+    streams.prepare()
     try:
+        code = _answered(sys.argv[1:], began, own_process=True)
+    except SystemExit as ended:
+        if ended.code:
+            raise
+        code = 0  # ``--help`` has been printed
+    return streams.close(code)
+
+
+def _answered(words: list[str], began: float, *, own_process: bool) -> int:
+    """The exit code of a command whose errors are told in one line."""
+    try:
+        _check_words(words)
         if words and words[0] in COMMANDS:
             parser, command = COMMANDS[words[0]]
             return command(parser().parse_args(words[1:]))
-        return _benchmark(benchmark_parser().parse_args(words), words, began, own_process=argv is None)
+        return _benchmark(benchmark_parser().parse_args(words), words, began, own_process=own_process)
     except UsageError as error:
         tell(f"error: {error}")
         return 2
@@ -63,6 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + ended.signum
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        sys.stderr.write(f"error: {streams.in_words(error)}\n")
+        return 2
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Raise UsageError for a word that is no UTF-8, as the name of a file may be: no record of a run could hold it."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{word!a} is not encoded in UTF-8; give the file another name") from None
 
 
 def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, own_process: bool) -> int:
@@ -166,10 +192,10 @@ def _note_left_out() -> None:
 
 def _finished(name: str, options: argparse.Namespace) -> int:
     """What is done with runs that lie on disk."""
-    from attrobust.benchmark.command import finished  # Imports numpy, as ``report --help`` does not.
+    from attrobust.benchmark.command import finished, verify  # They import numpy, as ``report --help`` does not.
 
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
-    commands = {"report": finished.report, "verify": finished.verify, "clean": finished.clean}
+    commands = {"report": finished.report, "verify": verify.verify, "clean": finished.clean}
     return commands[name](options)
 
 

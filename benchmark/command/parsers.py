@@ -149,6 +149,11 @@ def verify_parser() -> Parser:
     )
     parser.add_argument("runs", nargs="+", type=some_path, metavar="RUN", help="folders of runs, sweeps or boards")
     parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="set damaged files and lines aside in RUN/damaged; the run's command computes them again",
+    )
+    parser.add_argument(
         "--recompute",
         type=positive,
         metavar="N",

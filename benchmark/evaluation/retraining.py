@@ -18,10 +18,10 @@ from attrobust.benchmark.evaluation.cases import explaining
 from attrobust.benchmark.evaluation.evaluate import scored_copy
 from attrobust.benchmark.evaluation.inputs import Rules
 from attrobust.benchmark.store.provenance import source_digest
+from attrobust.benchmark.store.retrainings import SUFFIX, read_hits, write_hits
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.benchmark.training.loop import correct, train
 from attrobust.explainers.base import Explainer
-from attrobust.files import write_atomically
 from attrobust.images import check_pixels
 from attrobust.maps.reduction import reduce_map
 from attrobust.maps.seeds import derive_seed
@@ -104,9 +104,9 @@ class Retraining:
         digests = {name: split.sha256 for name, split in splits.items()}
         job = replace(self.job, train_sha256=digests["train"], val_sha256=digests["val"], seed=seed)
         key = _key(job, digests["test"])
-        result = self.folder / f"{key}.hits"
+        result = self.folder / f"{key}{SUFFIX}"
         resume = result.with_suffix(".resume")
-        hits = _read(result, key, len(splits["test"]))
+        hits = _read(result, len(splits["test"]))
         if hits is None:
             trained = train(
                 *(job.method.item, job.model.item, replace(self.data, splits=splits), job.recipe),
@@ -117,8 +117,7 @@ class Retraining:
                 progress="retrain",
             )
             hits = correct(trained.model, splits["test"], len(splits["test"]), self.device)
-            marks = bytes(b"01"[hit] for hit in hits.tolist())
-            write_atomically(result, _digest(key, marks) + b"\n" + marks)
+            write_hits(result, hits.tolist())
         resume.unlink(missing_ok=True)
         return hits
 
@@ -129,20 +128,15 @@ def _key(job: TrainingJob, test_sha256: str) -> str:
     return fingerprint([job.key, job.code, test_sha256, own])
 
 
-def _digest(key: str, marks: bytes) -> bytes:
-    """Of a result and of the training it is of, so that files that changed places are known."""
-    return hashlib.sha256(key.encode() + marks).hexdigest().encode()
-
-
-def _read(path: Path, key: str, count: int) -> Tensor | None:
+def _read(path: Path, count: int) -> Tensor | None:
     """The result of an earlier training; None where there is none or it is damaged or another's."""
     if not path.is_file():
         return None
-    digest, _, marks = path.read_bytes().partition(b"\n")
-    if len(marks) != count or _digest(key, marks) != digest:
+    hits = read_hits(path)
+    if hits is None or len(hits) != count:
         LOG.warning("%s is of another training or is damaged; training again", path)
         return None
-    return torch.tensor([mark == b"1"[0] for mark in marks])
+    return torch.tensor(hits)
 
 
 def all_images(data: Loaded) -> dict[SplitName, Tensor]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from attrobust.benchmark.checkpoints.card import WeightCard, as_written, checkpoints
+from attrobust.benchmark.store.damage import Problem
 from attrobust.benchmark.store.rows import Row, Training
 from attrobust.benchmark.store.store import Store
 from attrobust.files import file_sha256
@@ -17,21 +18,22 @@ Cards = Mapping[str, Sequence[WeightCard]]
 """By sha256 of the weights; the same weights may come of several trainings."""
 
 
-def read_cards(store: Store) -> tuple[dict[str, list[WeightCard]], list[str]]:
+def read_cards(store: Store) -> tuple[dict[str, list[WeightCard]], list[Problem]]:
     """The cards of a run's checkpoints and of the shipped ones, and what is wrong with the run's own."""
     found: dict[str, list[WeightCard]] = {}
     problems = []
-    for path in sorted((store.folder / "checkpoints").glob("*.toml")):
+    for path in sorted((store.folder / "checkpoints").glob("[!.]*.toml")):
         weights = path.with_suffix(".pt")
         try:
             card = WeightCard.read(path)
         except UsageError as error:
-            problems.append(str(error))
+            problems.append(Problem(words=str(error), files=(path,)))
             continue
         if not card.is_of(path.stem):
-            problems.append(f"{path} is the card of another training ({card.words}): put the right files back")
+            words = f"{path} is the card of another training ({card.words}): put the right files back"
+            problems.append(Problem(words=words, files=(path, weights)))
         if not weights.is_file() or file_sha256(weights) != card.sha256:
-            problems.append(f"{weights} is missing or not what its card says")
+            problems.append(Problem(words=f"{weights} is missing or not what its card says", files=(weights, path)))
         found.setdefault(card.sha256, []).append(card)
     for card in checkpoints().values():
         found.setdefault(card.sha256, []).append(card)
@@ -41,18 +43,18 @@ def read_cards(store: Store) -> tuple[dict[str, list[WeightCard]], list[str]]:
 def readable_cards(stores: Iterable[Store]) -> list[WeightCard]:
     """The cards in the folders of runs that can be read, and the shipped ones; ``verify`` names the others."""
     found = []
-    for path in (path for store in stores for path in sorted((store.folder / "checkpoints").glob("*.toml"))):
+    for path in (path for store in stores for path in sorted((store.folder / "checkpoints").glob("[!.]*.toml"))):
         with suppress(UsageError):
             found.append(WeightCard.read(path))
     return [*found, *checkpoints().values()]
 
 
-def row_problems(rows: Mapping[str, Row], cards: Cards) -> Iterator[str]:
-    """Rows whose weights have cards, and all of these are of other trainings."""
+def row_problems(rows: Mapping[str, Row], cards: Cards) -> Iterator[tuple[str, str]]:
+    """Fingerprints of rows whose weights have cards, and all of these are of other trainings; with a line of words."""
     for key, row in rows.items():
         known = cards.get(row.cell.checkpoint_sha256, ())
         if row.cell.subject.method is not None and known and not any(is_of(card, row) for card in known):
-            yield f"row {key[:12]} ({row.metric.label}): its weights are those of {known[0].words}"
+            yield key, f"row {key[:12]} ({row.metric.label}): its weights are those of {known[0].words}"
 
 
 def is_of(card: WeightCard, row: Row) -> bool:

@@ -12,18 +12,18 @@ from attrobust.benchmark.store.store import Store
 from attrobust.types import UsageError
 
 
-def contest_problems(store: Store, rows: Mapping[str, Row]) -> Iterator[str]:
-    """One line for every contested row that its scores, its images or the row before do not bear out."""
+def contest_problems(store: Store, rows: Mapping[str, Row]) -> Iterator[tuple[str, str]]:
+    """Fingerprint and a line of words of every contested row that scores, images or the row before do not bear out."""
     for row in contested(rows):
         where = f"row {row.fingerprint[:12]} ({row.metric.label}), contested by {row.contests[-1].by}"
         earlier = before(row, rows)
         if not isinstance(earlier, ScoredRow):
-            yield f"{where}: the row that it contests is missing"
+            yield row.fingerprint, f"{where}: the row that it contests is missing"
             continue
         try:
-            yield from (f"{where}: {problem}" for problem in _problems(store, row, earlier))
+            yield from ((row.fingerprint, f"{where}: {problem}") for problem in _problems(store, row, earlier))
         except UsageError as error:
-            yield f"{where}: {error}"
+            yield row.fingerprint, f"{where}: {error}"
 
 
 def _problems(store: Store, row: ScoredRow, earlier: ScoredRow) -> Iterator[str]:

@@ -15,7 +15,7 @@ from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.shards import IncompleteError
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.report.view.keep import EVERYTHING, Keep
-from attrobust.benchmark.report.write import FORMATS, says_the_same
+from attrobust.benchmark.report.write import FORMATS, as_written, says_the_same
 from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.store.sweep import read_sweep
@@ -145,6 +145,5 @@ def stale_tables(folder: Path, groups: Sequence[Together]) -> list[str]:
     return [
         f"{path} does not say what the rows say; write it again with report"
         for suffix, render in FORMATS.values()
-        if (path := folder / f"leaderboard.{suffix}").is_file()
-        and not says_the_same(path.read_text(encoding="utf-8"), render(*boards))
+        if (path := folder / f"leaderboard.{suffix}").is_file() and not says_the_same(as_written(path), render(*boards))
     ]

@@ -15,7 +15,7 @@ from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Metric
 from attrobust.benchmark.report.training import Origin
 from attrobust.benchmark.report.verdict.sentence import sentence
 from attrobust.benchmark.report.verdict.view import verdict_of
-from attrobust.files import write_atomically
+from attrobust.files import read_plain, sweep, write_atomically
 from attrobust.naming.validate import as_json as plain
 from attrobust.types import UsageError
 
@@ -43,6 +43,7 @@ def write(boards: Sequence[Leaderboard], folder: Path, formats: Sequence[str]) -
         UsageError: the folder cannot be written.
     """
     paths = []
+    sweep(folder)
     for name in formats:
         suffix, render = FORMATS[name]
         path = folder / f"leaderboard.{suffix}"
@@ -54,6 +55,11 @@ def write(boards: Sequence[Leaderboard], folder: Path, formats: Sequence[str]) -
             ) from error
         paths.append(path)
     return paths
+
+
+def as_written(path: Path) -> str:
+    """The text of a table on disk, byte for byte; bytes that are no text stand for themselves."""
+    return read_plain(path).decode("utf-8", errors="surrogateescape")
 
 
 def says_the_same(written: str, again: str) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
+from attrobust.benchmark.store.lines import is_as_dumped, line_of
 from attrobust.benchmark.store.rows import Signed
-from attrobust.files import write_atomically
+from attrobust.files import read_plain, write_atomically
 from attrobust.naming.validate import MisfitError, as_json, parsed, validated
-from attrobust.types import Flag
+from attrobust.types import Flag, UsageError
 
 LOG = logging.getLogger("attrobust")
 AUDITS = "audits"
@@ -43,7 +42,7 @@ class Audits:
 
     def save(self, audit: Audit) -> None:
         """Write what an audit found."""
-        write_atomically(self._path(audit.key), json.dumps(as_json(audit.signed()), sort_keys=True) + "\n")
+        write_atomically(self._path(audit.key), line_of(as_json(audit.signed())))
 
     def of(self, key: str) -> Audit | None:
         """What an audit found; None where it was not made, or its file is damaged or another's."""
@@ -55,11 +54,9 @@ class Audits:
             LOG.warning("%s is damaged; auditing again", path)
         return found
 
-    def problems(self) -> Iterator[str]:
-        """One line for every file that is damaged or another's."""
-        for path in sorted(self._folder.glob("*.json")):
-            if _read(path) is None:
-                yield f"{path} is damaged; remove it"
+    def damaged(self) -> list[Path]:
+        """The files that are damaged or another's."""
+        return [path for path in sorted(self._folder.glob("[!.]*.json")) if _read(path) is None]
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"
@@ -68,7 +65,8 @@ class Audits:
 def _read(path: Path) -> Audit | None:
     """The contents of a file; None where they are not as they were written, or belong elsewhere."""
     try:
-        found: Audit = validated(parsed(path.read_bytes()), Audit)
-    except (MisfitError, ValueError):
+        data = read_plain(path)
+        found: Audit = validated(parsed(data), Audit)
+    except (MisfitError, ValueError, UsageError):
         return None
-    return found if found.key == path.stem and found == found.signed() else None
+    return found if found.key == path.stem and found == found.signed() and is_as_dumped(data) else None

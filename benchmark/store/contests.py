@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from attrobust.arrays import Floats, Integers
 from attrobust.benchmark.store.rows import Contest, Row, ScoredRow, contested_fingerprint, row_fingerprint
-from attrobust.files import write_atomically
+from attrobust.files import file_sha256, write_atomically
 from attrobust.naming.validate import as_json
 from attrobust.types import UsageError
 
@@ -83,8 +83,17 @@ def read_images(folder: Path, sha256: str) -> Shown:
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
         raise UsageError(f"{path} is not the file that its row was written with; restore the file")
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return Shown(x=arrays["x"], ids=arrays["ids"])
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return Shown(x=arrays["x"], ids=arrays["ids"])
+    except Exception as error:  # Whatever somebody put there is no reason to fail.
+        raise UsageError(f"{path} does not hold the images of a contest ({error}); restore the file") from error
+
+
+def damaged_images(folder: Path) -> list[Path]:
+    """The files of contests of a run that are not what their names say."""
+    paths = sorted((folder / FOLDER).glob("[!.]*.npz"))
+    return [path for path in paths if not path.is_file() or file_sha256(path) != path.stem]
 
 
 def _path(folder: Path, sha256: str) -> Path:

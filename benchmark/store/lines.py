@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from typing import Any, Literal
 
 import msgspec
@@ -46,6 +47,24 @@ class Lines:
         if key not in self._parts:
             self._parts[key] = msgspec.json.decode(raw, type=hints_of(ScoredRow)[name])
         return self._parts[key]
+
+
+def line_of(value: Any) -> bytes:
+    """A JSON value as files of a run have it in one line."""
+    return json.dumps(value, sort_keys=True, allow_nan=False).encode() + b"\n"
+
+
+def document_of(value: Any) -> bytes:
+    """A JSON value as files of a run have it that hold nothing else."""
+    return json.dumps(value, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def is_as_dumped(line: bytes) -> bool:
+    """Whether a line with a JSON document is, byte for byte, as ``line_of`` writes it."""
+    try:
+        return line_of(json.loads(line)) == line
+    except ValueError:
+        return False
 
 
 class _Named(msgspec.Struct):

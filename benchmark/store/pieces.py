@@ -21,6 +21,7 @@ import numpy as np
 from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.store.rows import PassCounts, Provenance
 from attrobust.files import write_atomically
+from attrobust.sealed import opened, sealed
 from attrobust.types import UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -106,9 +107,9 @@ class Pieces:
         """The results of the attack on some images; empty where there are none, or they are damaged."""
         return _read(self._folder / ATTACKED / cell / _name(rows)) or b""
 
-    def problems(self) -> list[str]:
-        """One line for every file that is damaged or another's."""
-        return [f"{path} is damaged; remove it" for path in self._all() if _read(path, quiet=True) is None]
+    def damaged(self) -> list[Path]:
+        """The files that are damaged or another's."""
+        return [path for path in self._all() if _read(path, quiet=True) is None]
 
     def size(self) -> int:
         """Bytes of all files."""
@@ -149,26 +150,22 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    write_atomically(path, _digest(path, data) + data)
+    write_atomically(path, sealed(data, _place(path)))
 
 
 def _read(path: Path, *, quiet: bool = False) -> bytes | None:
     """The contents of a file; None where it is missing, damaged or another's."""
     if not path.is_file():
         return None
-    whole = path.read_bytes()
-    digest, data = whole[:32], whole[32:]
-    if digest == _digest(path, data):
-        return data
-    if not quiet:
+    data = opened(path.read_bytes(), _place(path))
+    if data is None and not quiet:
         LOG.warning("%s is damaged; computing it again", path)
-    return None
+    return data
 
 
-def _digest(path: Path, data: bytes) -> bytes:
-    """Of a file's contents and of its place in the run."""
-    place = "/".join(path.parts[-3:])
-    return hashlib.sha256(place.encode() + b"\0" + data).digest()
+def _place(path: Path) -> str:
+    """Of a file in the folder of its run."""
+    return "/".join(path.parts[-3:])
 
 
 def _piece(rows: range, data: bytes) -> Piece:

@@ -106,6 +106,10 @@ def stamp(device: str, threads: int, batch_size: int) -> Provenance:
 
 def _git(*words: str) -> str:
     done = subprocess.run(
-        ["git", "-C", str(CORE.parent), *words], capture_output=True, text=True, check=True, timeout=10
+        ["git", "--no-optional-locks", "-C", str(CORE.parent), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
     )
     return done.stdout.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 
@@ -74,7 +74,7 @@ class MetricFacts(Record, frozen=True, kw_only=True):
     title: str
     higher_is_better: bool
     scale: float
-    decimals: int
+    decimals: Annotated[int, msgspec.Meta(ge=0, le=30)]
     unit: bool
     scope: Scope | Literal["accuracy"]
 

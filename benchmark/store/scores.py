@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import io
 import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
-from attrobust.files import write_atomically
+from attrobust.benchmark.store.damage import DamagedError
+from attrobust.files import read_plain, write_atomically
 from attrobust.types import UsageError
 
 FOLDER = "scores"
@@ -47,10 +50,7 @@ class ScoreFiles:
             return path.read_bytes()
         if path.name not in self._members:
             return None
-        try:
-            return self._opened.read(path.name)
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise self._damaged(error) from error
+        return self._content(path.name)
 
     def write(self, fingerprint: str, data: bytes) -> None:
         """Write the file of a row, atomically."""
@@ -61,18 +61,27 @@ class ScoreFiles:
         names = {path.stem for path in self.folder.glob("*.npz")} | {Path(name).stem for name in self._members}
         if not names:
             return
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-            for fingerprint in sorted(names):
-                data = self.read(fingerprint)
-                assert data is not None
-                archive.writestr(zipfile.ZipInfo(f"{fingerprint}.npz", TIME), data)
+        packed = _packed({f"{name}.npz": data for name in names if (data := self.read(name)) is not None})
         self._forget()
-        write_atomically(self.archive, buffer.getvalue())
+        write_atomically(self.archive, packed)
         for path in self.folder.glob("*.npz"):
             path.unlink()
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+    @property
+    def is_archive_as_packed(self) -> bool:
+        """Whether the archive is what ``pack`` makes of its members, byte for byte; raises as ``read`` does."""
+        if not self.archive.is_file():
+            return True
+        members = {name: self._content(name) for name in self._members}
+        return read_plain(self.archive) == _packed(members)
+
+    def _content(self, name: str) -> bytes:
+        try:
+            return self._opened.read(name)
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, zlib.error) as error:
+            raise self._damaged(error) from error
 
     @functools.cached_property
     def _members(self) -> frozenset[str]:
@@ -88,7 +97,7 @@ class ScoreFiles:
     def _opened(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.archive)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise self._damaged(error) from error
 
     def _forget(self) -> None:
@@ -99,4 +108,13 @@ class ScoreFiles:
             self.__dict__.pop(name, None)
 
     def _damaged(self, why: object) -> UsageError:
-        return UsageError(f"{self.archive} is damaged ({why}): put back the file that was published")
+        return DamagedError(self.archive, f"is damaged ({why})", "put back the file that was published")
+
+
+def _packed(members: Mapping[str, bytes]) -> bytes:
+    """An archive of files by name."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            archive.writestr(zipfile.ZipInfo(name, TIME), members[name])
+    return buffer.getvalue()

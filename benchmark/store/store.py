@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +14,14 @@ from filelock import FileLock, Timeout
 
 from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.store.arrays import PerImage, arrays_of
-from attrobust.benchmark.store.lines import Lines, names_of
+from attrobust.benchmark.store.damage import DamagedError
+from attrobust.benchmark.store.lines import document_of
 from attrobust.benchmark.store.plan import Plan
+from attrobust.benchmark.store.row_file import RowFile
 from attrobust.benchmark.store.rows import Row, ScoredRow
-from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.benchmark.store.scores import ScoreFiles
 from attrobust.benchmark.store.upgrade import FEASIBLE, OtherVersionError, feasible_of, read_plan
-from attrobust.files import UNFINISHED, write_atomically
+from attrobust.files import UNFINISHED, read_plain, write_atomically
 from attrobust.naming.validate import MisfitError, as_json, parsed
 from attrobust.types import UsageError
 
@@ -30,9 +29,9 @@ SWEEP = "sweep.json"
 TABLES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex")
 PAGE = "leaderboard.html"
 """Written where it is asked for."""
-AGAIN = "delete it or choose another --out, and run the benchmark again"
-ROW_START = b'{"cell":'
-"""How every line of rows starts, its keys being sorted."""
+NO_PLAN = "choose another --out, or let verify --repair set it aside and run the benchmark again"
+"""What to do with a ``run.json`` that may be somebody else's."""
+DELETE = "delete it and run the benchmark again"
 
 
 class Store:
@@ -44,11 +43,13 @@ class Store:
 
     Attributes:
         folder, version: as above.
+        lines: the file of the rows.
         scores: the files of per-image scores.
     """
 
     def __init__(self, folder: Path, version: str = "") -> None:
         self.folder, self.version = folder, version
+        self.lines = RowFile(folder / "rows.jsonl")
         self.scores = ScoreFiles(folder)
 
     @property
@@ -68,9 +69,23 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from writing this run; raises UsageError where one already does."""
-        lock = FileLock(self.folder / ".lock", timeout=0)
+        """Keep other processes from writing this run, and remove what killed ones left.
+
+        Raises:
+            UsageError: another process writes it, or what is there is not as a run wrote it.
+        """
         self.check_ours()
+        with self.held():
+            for path in self.folder.rglob(f".*{UNFINISHED}"):
+                path.unlink(missing_ok=True)
+            self.lines.mend_end()
+            self.lines.check()
+            yield
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from writing this run, whatever is there; raises UsageError where one already does."""
+        lock = FileLock(self.folder / ".lock", timeout=0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -79,61 +94,17 @@ class Store:
         except OSError as error:
             raise UsageError(f"--out {self.folder} cannot be written: {error.strerror}") from error
         try:
-            self._sweep()
             yield
         finally:
             lock.release()
 
     def rows(self) -> dict[str, Row]:
-        """All whole rows by fingerprint, of every schema that is read; where one was written again, the newest."""
-        found: dict[str, Row] = {}
-        lines = Lines()
-        for where, line in self._lines():
-            try:
-                row = lines.row(line)
-            except ValueError as error:
-                _parsed(where, line)
-                other = isinstance(error, OtherVersionError)
-                hint = "choose another --out" if other else "remove that line to recompute it"
-                raise UsageError(f"{where} is no row of schema {SCHEMA} ({error}); {hint}") from error
-            found[row.fingerprint] = row
-        return found
-
-    def misnamed(self) -> set[str]:
-        """Fingerprints of rows that are not those of their cell and metric, word for word as they are written."""
-        found: dict[str, bool] = {}
-        for where, line in self._lines():
-            try:
-                key, again = names_of(line)
-            except ValueError as error:
-                raise _damaged(where, error) from error
-            found[key] = again != key
-        return {key for key, wrong in found.items() if wrong}
-
-    def _lines(self) -> Iterator[tuple[str, bytes]]:
-        """Where every whole line of the rows stands, and what it says."""
-        path = self.folder / "rows.jsonl"
-        if path.is_file():
-            with path.open("rb") as file:
-                for number, line in enumerate(file, start=1):
-                    if line.endswith(b"\n"):
-                        yield f"{path} line {number}", line
+        """See ``RowFile.rows``."""
+        return self.lines.rows()
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Add rows at the end; they have reached the disk when this returns, and none is left when it fails."""
-        path = self.folder / "rows.jsonl"
-        data = b"".join(
-            json.dumps(as_json(row.signed()), sort_keys=True, allow_nan=False).encode() + b"\n" for row in rows
-        )
-        with path.open("ab") as file:
-            length = file.tell()
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                os.ftruncate(file.fileno(), length)
-                raise
+        """See ``RowFile.append``."""
+        self.lines.append(rows)
 
     def save_scores(
         self,
@@ -169,21 +140,14 @@ class Store:
         """What was stored of a row for each image.
 
         Raises:
-            UsageError: the file is missing or is not the one the row was written with.
+            UsageError: the file is missing, is not the one the row was written with, or holds something else.
         """
-        arrays = self._arrays(row, ("scores", *FEASIBLE, "worst", "members"))
-        known = "worst" in arrays
-        return PerImage(
-            scores=arrays["scores"],
-            feasible=feasible_of(arrays),
-            worst=arrays["worst"] if known else np.zeros(0, dtype=np.int64),
-            members=arrays["members"].tolist() if known else [],
-        )
+        return self._per_image(row, ("scores", *FEASIBLE, "worst", "members"))
 
     def load_scores(self, row: ScoredRow) -> tuple[Floats, Booleans]:
         """The scores and ``feasible`` alone, see ``load``."""
-        arrays = self._arrays(row, ("scores", *FEASIBLE))
-        return arrays["scores"], feasible_of(arrays)
+        found = self._per_image(row, ("scores", *FEASIBLE))
+        return found.scores, found.feasible
 
     def has_scores(self, row: ScoredRow) -> bool:
         """Whether the scores of a row are on disk, unchanged."""
@@ -192,7 +156,7 @@ class Store:
 
     def write_plan(self, plan: Plan) -> None:
         """Record what was asked for last; the tables of the run show this."""
-        write_atomically(self.folder / "run.json", json.dumps(as_json(plan), indent=2, sort_keys=True) + "\n")
+        write_atomically(self.folder / "run.json", document_of(as_json(plan)))
 
     def plan(self) -> Plan:
         """What was asked for last; raises UsageError where the folder holds no run."""
@@ -200,9 +164,9 @@ class Store:
         if not path.is_file():
             raise UsageError(f"{self.folder} holds no run: there is no {path.name} in it")
         try:
-            value = parsed(path.read_bytes())
+            value = parsed(read_plain(path))
         except ValueError as error:
-            raise UsageError(f"{path} is damaged ({error}); {AGAIN}") from error
+            raise DamagedError(path, f"is damaged ({error})", NO_PLAN) from error
         try:
             plan = read_plan(value)
         except OtherVersionError as error:
@@ -210,20 +174,38 @@ class Store:
                 f"{path} is of another version ({error}); run the benchmark again with another --out"
             ) from error
         except MisfitError as error:
-            raise UsageError(f"{path} is no plan ({error}); {AGAIN}") from error
+            raise DamagedError(path, f"is no plan ({error})", NO_PLAN) from error
         if any(entry.subject not in range(len(plan.subjects)) for entry in plan.entries):
-            raise UsageError(f"{path} is no plan (entries of no subject); {AGAIN}")
+            raise DamagedError(path, "is no plan (entries of no subject)", NO_PLAN)
         return plan
 
-    def _arrays(self, row: ScoredRow, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
-        return arrays_of(self._scores_of(row), names)
+    @property
+    def is_plan_as_dumped(self) -> bool:
+        """Whether ``run.json`` is laid out as a run does it, byte for byte, whatever it says."""
+        data = read_plain(self.folder / "run.json")
+        return document_of(parsed(data)) == data
+
+    def _per_image(self, row: ScoredRow, names: Sequence[str]) -> PerImage:
+        data = self._scores_of(row)
+        try:
+            arrays = arrays_of(data, names, row.n)
+            known = "worst" in arrays
+            return PerImage(
+                scores=arrays["scores"],
+                feasible=feasible_of(arrays),
+                worst=arrays["worst"] if known else np.zeros(0, dtype=np.int64),
+                members=arrays["members"].tolist() if known else [],
+            )
+        except (ValueError, KeyError, StopIteration) as error:
+            path = self.scores.path(row.fingerprint)
+            raise UsageError(f"{path} holds no scores of images ({error}): {DELETE}") from error
 
     def _scores_of(self, row: ScoredRow) -> bytes:
         path, data = self.scores.path(row.fingerprint), self.scores.read(row.fingerprint)
         if data is None:
             raise UsageError(f"{path} is missing: run the benchmark again to recompute it")
         if hashlib.sha256(data).hexdigest() != row.scores_sha256:
-            raise UsageError(f"{path} is not the file its row was written with: delete it and run the benchmark again")
+            raise UsageError(f"{path} is not the file its row was written with: {DELETE}")
         return data
 
     def check_ours(self) -> None:
@@ -238,12 +220,7 @@ class Store:
             and not (self.folder / "rows.jsonl").is_file()
         ):
             raise UsageError(f"--out {self.folder} holds a leaderboard but no run; choose another --out")
-        rows = self.folder / "rows.jsonl"
-        if rows.is_file():
-            with rows.open("rb") as file:
-                start = file.read(len(ROW_START))
-            if not ROW_START.startswith(start):
-                raise UsageError(f"{rows} was not written by a run; choose another --out")
+        self.lines.check_ours()
 
     def check_shard(self, name: str) -> None:
         """Raise UsageError where the folder holds another shard of a run, or all of one, whose record would be lost.
@@ -260,32 +237,3 @@ class Store:
             raise UsageError(
                 f"--out {self.folder} holds {holds}; give {f'shard {name}' if name else 'this run'} another"
             )
-
-    def _sweep(self) -> None:
-        """Remove what a killed process left: temporary files, and the torn last line of the rows."""
-        for path in self.folder.rglob(f".*{UNFINISHED}"):
-            path.unlink()
-        path = self.folder / "rows.jsonl"
-        if path.is_file() and not _ends_in_newline(path):
-            whole = path.read_bytes()
-            write_atomically(path, whole[: whole.rfind(b"\n") + 1])
-
-
-def _ends_in_newline(path: Path) -> bool:
-    """Whether a file is empty or its last line is whole."""
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
-
-
-def _parsed(where: str, line: bytes) -> Any:
-    try:
-        return parsed(line)
-    except ValueError as error:
-        raise _damaged(where, error) from error
-
-
-def _damaged(where: str, error: ValueError) -> UsageError:
-    return UsageError(f"{where} is damaged ({error}); remove that line to recompute it")

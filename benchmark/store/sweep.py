@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
 from typing import Literal
 
 from attrobust.benchmark.store.audits import AUDITS
-from attrobust.benchmark.store.rows import Record, ScoredRow
+from attrobust.benchmark.store.damage import REPAIR, DamagedError
+from attrobust.benchmark.store.lines import document_of
+from attrobust.benchmark.store.rows import Record, ScoredRow, Signed
 from attrobust.benchmark.store.schema import SCHEMA
-from attrobust.benchmark.store.store import AGAIN, SWEEP, Store
-from attrobust.files import write_atomically
+from attrobust.benchmark.store.store import SWEEP, Store
+from attrobust.files import read_plain, write_atomically
 from attrobust.naming.validate import MisfitError, as_json, parsed, validated
 from attrobust.types import UsageError
 
@@ -33,7 +34,7 @@ class SweptRun(Record, frozen=True, kw_only=True):
     table: str = ""
 
 
-class Sweep(Record, frozen=True, kw_only=True):
+class Sweep(Signed, frozen=True, kw_only=True):
     """The contents of ``sweep.json``.
 
     Attributes:
@@ -53,18 +54,21 @@ def read_sweep(folder: Path) -> Sweep | None:
     if not path.is_file():
         return None
     try:
-        sweep: Sweep = validated(parsed(path.read_bytes()), Sweep)
+        data = read_plain(path)
+        sweep: Sweep = validated(parsed(data), Sweep)
     except (MisfitError, ValueError) as error:
-        raise UsageError(f"{path} is no sweep ({error}); {AGAIN}") from error
+        raise DamagedError(path, f"is no sweep ({error})", REPAIR) from error
     if not sweep.runs or any(Path(run.folder).name != run.folder for run in sweep.runs):
-        raise UsageError(f"{path} is no sweep (runs that are no folders in it); {AGAIN}")
+        raise DamagedError(path, "is no sweep (runs that are no folders in it)", REPAIR)
+    if sweep.digest and (not sweep.is_as_written or document_of(parsed(data)) != data):
+        raise DamagedError(path, "is not as it was written", REPAIR)
     return sweep
 
 
 def write_sweep(folder: Path, sweep: Sweep) -> None:
     """Record what a sweep is made of; raises UsageError where the folder cannot be written."""
     try:
-        write_atomically(folder / SWEEP, json.dumps(as_json(sweep), indent=2, sort_keys=True) + "\n")
+        write_atomically(folder / SWEEP, document_of(as_json(sweep.signed())))
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be written: {error.strerror}") from error
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 from attrobust.benchmark.store.rows import ScoredRow
-from attrobust.files import write_atomically
+from attrobust.files import read_plain, write_atomically
 from attrobust.types import UsageError
 
 THUMBNAILS = "thumbnails"
@@ -55,5 +57,27 @@ class Thumbnails:
         data = path.read_bytes()
         return data if data.startswith(SIGNATURE) else None
 
+    def damaged(self) -> list[Path]:
+        """The pictures whose checksums are not those of what they hold."""
+        return [path for path in sorted(self._folder.glob("*/[!.]*.png")) if not _is_whole(path)]
+
     def _path(self, row: str, scores_sha256: str, image: int) -> Path:
         return self._folder / row / f"{scores_sha256[:16]}-{image}.png"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is a PNG from its signature to its end, each part of which has the checksum that it names."""
+    try:
+        data = read_plain(path)
+        if not data.startswith(SIGNATURE):
+            return False
+        at, kind = len(SIGNATURE), b""
+        while kind != b"IEND":
+            (size,) = struct.unpack_from(">L", data, at)
+            kind, part = data[at + 4 : at + 8], data[at + 4 : at + 8 + size]
+            if struct.unpack_from(">L", data, at + 8 + size) != (zlib.crc32(part),):
+                return False
+            at += 12 + size
+    except (UsageError, struct.error):
+        return False
+    return at == len(data)

@@ -2,7 +2,7 @@
 
 Schema 2 had other words, and left out what could be told from the rest. Schema 3 said how networks were trained of the
 run and not of each. A row's fingerprint is that of its cell as written, so it is held against the line itself, see
-``Store.misnamed``.
+``RowFile.examined``.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from attrobust.methods.base import Batch, Method
 from attrobust.networks.copying import independent_copy
 from attrobust.places import ours
 from attrobust.process import seed_all, seeded, standard
+from attrobust.sealed import opened, sealed
 from attrobust.types import ImageFacts, UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -144,7 +145,7 @@ def train(
                 best_state = independent_copy(model.state_dict())
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1, "job": job}
             best_so_far = {"best_state": best_state, "best_epoch": best.epoch, "best_accuracy": best.accuracy}
-            save_tensors(resume, state | best_so_far)
+            save_state(resume, state | best_so_far)
     model.load_state_dict(best_state)
     model.eval()
     return best
@@ -196,19 +197,28 @@ def correct(model: nn.Module, split: Split, count: int, device: torch.device, ba
 
 def save_tensors(path: Path, value: Any) -> None:
     """Write tensors and plain values atomically, as ``torch.load(weights_only=True)`` reads them."""
+    write_atomically(path, _as_saved(value))
+
+
+def save_state(path: Path, value: Any) -> None:
+    """Write a state of training, with a digest before it: torch reads damaged numbers without a word."""
+    write_atomically(path, sealed(_as_saved(value)))
+
+
+def _as_saved(value: Any) -> bytes:
     buffer = io.BytesIO()
     torch.save(value, buffer)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _saved_state(path: Path, device: torch.device) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        LOG.warning("%s is damaged (%s); training from the first epoch", path, type(error).__name__)
+    data = opened(path.read_bytes())
+    if data is None:
+        LOG.warning("%s is damaged; training from the first epoch", path)
         return None
+    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     if set(state) != STATE:
         LOG.warning("%s is not a state of training; training from the first epoch", path)
         return None

@@ -278,8 +278,8 @@ def test_a_sweep_that_misses_the_floor_is_a_failed_row_that_names_the_accuracies
         (lambda told: told["candidates"][0]["trials"][0].update(sha256="0" * 64), "names other weights than its rows"),
         (lambda told: told["candidates"][0]["trials"][0].update(score="0" * 64), "is not what its rows say"),
         (lambda told: told["metric"].update(label="topk:k=5"), "rests on rows of something else than topk:k=5"),
-        (lambda told: told.update(more=1), "(choices.0.more is not known); delete it or choose another --out"),
-        (lambda told: told.pop("sweep"), "(choices.0.sweep is missing); delete it or choose another --out"),
+        (lambda told: told.update(more=1), "(choices.0.more is not known); choose another --out"),
+        (lambda told: told.pop("sweep"), "(choices.0.sweep is missing); choose another --out"),
     ],
 )
 def test_verify_finds_a_choice_that_its_rows_do_not_lead_to(

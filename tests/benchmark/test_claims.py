@@ -6,12 +6,13 @@ import copy
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from attrobust.benchmark.checkpoints.card import shipped
+from attrobust.benchmark.checkpoints.card import WeightCard, shipped
 from attrobust.benchmark.command.main import main
 from attrobust.benchmark.report import csv, text
 from attrobust.benchmark.report.cards import read_cards
@@ -311,7 +312,7 @@ def test_rows_of_weights_that_are_anothers_are_found(tmp_path: Path, capsys: Cap
     words = ["--methods", "natural", *WORDS[2:], "--out", tmp_path]
     assert run(words, capsys)[0] == 0
     (card,) = (tmp_path / "checkpoints").glob("*.toml")
-    card.write_text(card.read_text().replace("seed = 0", "seed = 7", 1))
+    replace(WeightCard.read(card), seed=7).write(card)
     code, out, _ = run(["verify", tmp_path], capsys)
     assert code == 1
     assert "(accuracy): its weights are those of natural with seed 7" in out

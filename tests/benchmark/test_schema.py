@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from attrobust.benchmark.store.lines import document_of, line_of
+
 from helpers.edits import EDITS, edited, places
 from helpers.runs import SMALL, WHOLE, run
 
@@ -33,11 +35,12 @@ def test_whatever_is_edited_report_and_verify_end_in_words(tmp_path: Path, capsy
                 edited(rows[at], rng.choice(list(places(rows[at]))), rng.choice(EDITS)),
                 *rows[at + 1 :],
             ]
-        (tmp_path / "run.json").write_text(json.dumps(shown))
-        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+        (tmp_path / "run.json").write_bytes(document_of(shown))
+        (tmp_path / "rows.jsonl").write_bytes(b"".join(map(line_of, kept)))
         for command in ("verify", "report"):
             code, _, err = run([command, tmp_path], capsys)
             assert code in (0, 1, 2)
             assert code != 2 or (err.startswith("error: ") and err.count("\n") == 1), err
             codes.add((command, code))
-    assert codes == {("verify", 0), ("verify", 1), ("verify", 2), ("report", 0), ("report", 2)}
+    # Only another version is exit code 2 of verify.
+    assert codes - {("verify", 2)} == {("verify", 0), ("verify", 1), ("report", 0), ("report", 2)}

@@ -57,7 +57,7 @@ def test_a_full_disk_leaves_no_torn_row(store: Store, monkeypatch: pytest.Monkey
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr("attrobust.benchmark.store.store.os.fsync", full)
+        patch.setattr("attrobust.files.os.fsync", full)
         with pytest.raises(OSError, match="no space"):
             store.append([scored("b")])
     store.append([scored("c")])
@@ -77,8 +77,8 @@ def test_damage_in_the_middle_is_named_not_skipped(store: Store) -> None:
     [
         (99, rf"line 1 is no row of schema {SCHEMA} \(schema 99, of a newer version; this one reads 2 to {SCHEMA}\)"),
         (1, rf"line 1 is no row of schema {SCHEMA} \(schema 1, of an older version"),
-        ("3", r"\(schema must be int, not '3'\); remove that line"),
-        (True, r"\(schema must be int, not True\); remove that line"),
+        ("3", r"\(schema must be int, not '3'\); verify --repair"),
+        (True, r"\(schema must be int, not True\); verify --repair"),
     ],
 )
 def test_rows_of_another_schema_are_refused(schema: object, said: str, store: Store) -> None:
@@ -189,12 +189,18 @@ ENTRY = {"subject": 0, **dict.fromkeys(("explainer", "attack", "metric", "row"),
     [
         ({"schema": 1}, rf"another version \(schema 1, of an older.* reads 2 to {SCHEMA}\).* with another --out"),
         ({"schema": 99}, rf"another version \(schema 99, of a newer.* reads 2 to {SCHEMA}\).* with another --out"),
-        ({"schema": "3"}, r"\(schema must be int, not '3'\); delete it or choose another --out, and run"),
-        ({"interval": "wilson"}, r"\(interval 'wilson' is not one of percentile, bca\); delete it"),
-        ({"entries": "none"}, r"\(entries must be list, not 'none'\); delete it"),
+        (
+            {"schema": "3"},
+            r"\(schema must be int, not '3'\); choose another --out, or let verify --repair set it aside and run",
+        ),
+        ({"interval": "wilson"}, r"\(interval 'wilson' is not one of percentile, bca\); choose another --out"),
+        ({"entries": "none"}, r"\(entries must be list, not 'none'\); choose another --out"),
         ({"entries": [ENTRY]}, "of no subject"),
-        ({"entries": [ENTRY | {"subject": "0"}]}, r"\(entries\.0\.subject must be int, not '0'\); delete it"),
-        ({"checkpoints": {"mine": 3}}, r"\(checkpoints\.mine must be dict, not 3\); delete it"),
+        (
+            {"entries": [ENTRY | {"subject": "0"}]},
+            r"\(entries\.0\.subject must be int, not '0'\); choose another --out",
+        ),
+        ({"checkpoints": {"mine": 3}}, r"\(checkpoints\.mine must be dict, not 3\); choose another --out"),
     ],
 )
 def test_a_plan_of_another_shape_is_named(change: dict[str, object], said: str, store: Store) -> None:

@@ -53,17 +53,17 @@ def test_killed_after_an_epoch_and_resumed_gives_the_same_weights(
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     whole = run(method, part, tmp_path / "a", recipe)
-    save = training.save_tensors
+    save = training.save_state
 
     def dies(path: Path, value: dict[str, object]) -> None:
         save(path, value)
         if value["epoch"] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "save_tensors", dies)
+    monkeypatch.setattr(training, "save_state", dies)
     with pytest.raises(KeyboardInterrupt):
         run(method, part, tmp_path / "b", recipe)
-    monkeypatch.setattr(training, "save_tensors", save)
+    monkeypatch.setattr(training, "save_state", save)
     torch.rand(7)
     assert same(run(method, part, tmp_path / "b", recipe), whole)
 
@@ -71,12 +71,16 @@ def test_killed_after_an_epoch_and_resumed_gives_the_same_weights(
 def test_a_damaged_state_is_set_aside_and_training_starts_anew(part: Loaded, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     whole = run(Natural(), part, tmp_path / "a")
-    training.save_tensors(tmp_path / "other", {"model": {}})
+    training.save_state(tmp_path / "other", {"model": {}})
+    state = (tmp_path / "a" / "state.resume").read_bytes()
+    changed = bytearray(state)
+    changed[len(state) // 2] ^= 1
     for damage in (
         (tmp_path / "other").read_bytes(),
         b"",
         b"PK",
-        (tmp_path / "a" / "state.resume").read_bytes()[:-100],
+        state[:-100],
+        bytes(changed),
     ):
         (tmp_path / "a" / "state.resume").write_bytes(damage)
         assert same(run(Natural(), part, tmp_path / "a"), whole)

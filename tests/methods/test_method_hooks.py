@@ -104,16 +104,16 @@ def test_a_killed_training_goes_on_from_where_it_was_and_still_knows_its_start(
         arguments = {"seed": 0, "device": CPU, "resume": tmp_path / folder, "start": first}
         return copy_of(train(method, SMALL, coarse, SHORT, **arguments).model)  # type: ignore[arg-type]
 
-    whole, save = weights("a"), training.save_tensors
+    whole, save = weights("a"), training.save_state
 
     def dies(path: Path, value: dict[str, object]) -> None:
         save(path, value)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "save_tensors", dies)
+    monkeypatch.setattr(training, "save_state", dies)
     with pytest.raises(KeyboardInterrupt):
         weights("b")
-    monkeypatch.setattr(training, "save_tensors", save)
+    monkeypatch.setattr(training, "save_state", save)
     assert torch.equal(weights("b"), whole)
 
 

@@ -406,7 +406,7 @@ def test_a_killed_training_goes_on_where_it_stopped(
     images = {name: 0.7 * values for name, values in images_of(task).items()}
     whole = Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path / "whole")(images, 1)
     killed = Retraining(job=job_of(task), data=task, device=CPU, folder=tmp_path / "killed")
-    save, epochs = training.save_tensors, []
+    save, epochs = training.save_state, []
 
     def dies(path: Path, value: dict[str, int]) -> None:
         save(path, value)
@@ -414,7 +414,7 @@ def test_a_killed_training_goes_on_where_it_stopped(
         if value["epoch"] == 4 and len(epochs) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "save_tensors", dies)
+    monkeypatch.setattr(training, "save_state", dies)
     with pytest.raises(KeyboardInterrupt):
         killed(images, 1)
     assert [path.suffix for path in (tmp_path / "killed").iterdir()] == [".resume"]

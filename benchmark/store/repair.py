@@ -1,0 +1,62 @@
+"""Damaged files and lines of a run are set aside, so that the run's command computes them again; nothing is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from attrobust.benchmark.store.damage import Problem
+from attrobust.benchmark.store.store import Store
+from attrobust.files import write_atomically
+
+DAMAGED = "damaged"
+"""Folder of a run, in which files keep their places."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetAside:
+    """What was set aside of a run.
+
+    Attributes:
+        files: as they were called in the folder of the run.
+        lines: of ``rows.jsonl``, by number.
+    """
+
+    files: tuple[str, ...]
+    lines: tuple[int, ...]
+
+
+def set_aside(store: Store, problems: Iterable[Problem]) -> SetAside:
+    """Move what problems name into the folder ``damaged`` of a run; the caller holds the run.
+
+    Lines are written there before they are taken out of ``rows.jsonl``, so that a kill loses none.
+    """
+    found = list(problems)
+    lines = sorted({number for problem in found for number in problem.lines})
+    if lines:
+        whole = store.lines.read()
+        place = _free(store.folder / DAMAGED / store.lines.path.name)
+        write_atomically(place, b"".join(whole[number - 1].rstrip(b"\n") + b"\n" for number in lines))
+        store.lines.without(lines)
+    files = [path for path in dict.fromkeys(path for problem in found for path in problem.files) if path.exists()]
+    for path in files:
+        put_aside(store.folder, path)
+    return SetAside(files=tuple(str(path.relative_to(store.folder)) for path in files), lines=tuple(lines))
+
+
+def put_aside(folder: Path, path: Path) -> Path:
+    """Move one file of a run or a sweep into its folder ``damaged``; returns where it lies there."""
+    place = _free(folder / DAMAGED / path.relative_to(folder))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(place)
+    return place
+
+
+def _free(path: Path) -> Path:
+    """A path at which nothing is: the same, or with a number behind it."""
+    found, number = path, 1
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.name}.{number}")
+    return found
