@@ -33,6 +33,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="try thousands of inputs and all kinds of faults, in minutes")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Guard())
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
 
 from attrobust.benchmark.command.asked import asked
-from attrobust.benchmark.command.ending import Ended, raise_on_signals
+from attrobust.benchmark.command.blame import raised_in_a_plugin
+from attrobust.benchmark.command.ending import Ending, line_of
 from attrobust.benchmark.command.listing import REGISTRIES, listing
 from attrobust.benchmark.command.options import benchmark_parser, formats_of
 from attrobust.benchmark.command.parsers import (
@@ -37,26 +39,34 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    began = time.monotonic()
-    words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
-        raise_on_signals()
+        return Ending().carry_out(functools.partial(_answer, sys.argv[1:], own_process=True))
+    try:
+        return _answer(list(argv), own_process=False)
+    except KeyboardInterrupt:
+        sys.stderr.write(line_of(signal.SIGINT))
+        return 128 + signal.SIGINT
+
+
+def _answer(words: list[str], *, own_process: bool) -> int:
+    """Carry out what was typed; returns the exit code."""
+    began = time.monotonic()
     try:
         if words and words[0] in COMMANDS:
             parser, command = COMMANDS[words[0]]
             return command(parser().parse_args(words[1:]))
-        return _benchmark(benchmark_parser().parse_args(words), words, began, own_process=argv is None)
+        return _benchmark(benchmark_parser().parse_args(words), words, began, own_process=own_process)
     except UsageError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
-        return 130
-    except Ended as ended:
-        sys.stderr.write(f"{ended.words}; the same command goes on where it stopped\n")
-        return 128 + ended.signum
     except BrokenPipeError:
         return 0
+    except (Exception, SystemExit) as error:
+        line = raised_in_a_plugin(error)
+        if not line:
+            raise
+        sys.stderr.write(f"error: {' '.join(line.split())}\n")
+        return 2
 
 
 def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, own_process: bool) -> int:
@@ -69,8 +79,7 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
         keep_freed_memory()
     for path in options.plugin:
         load_plugin(path)
-    # Captum's warnings about its hooks concern private copies of networks only.
-    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    _leave_out_warnings()
     formats = formats_of(options.export)
     shard = None if options.shard is None else Shard.parse(options.shard)
     runs = asked(options)
@@ -128,6 +137,14 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
     return 1 if failures else 0
 
 
+def _leave_out_warnings() -> None:
+    """Print no warnings of libraries that say nothing to a user."""
+    # They concern private copies of networks only.
+    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    # A file of so many pixels is refused.
+    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
+
+
 def _list(options: argparse.Namespace) -> int:
     """Print what is registered; a plug-in that does not load is reported and left out."""
     for path in options.plugin:
@@ -153,7 +170,7 @@ def _finished(name: str, options: argparse.Namespace) -> int:
     """What is done with runs that lie on disk."""
     from attrobust.benchmark.command import finished  # Imports numpy, as ``report --help`` does not.
 
-    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    _leave_out_warnings()
     commands = {"report": finished.report, "verify": finished.verify, "clean": finished.clean}
     return commands[name](options)
 
@@ -167,21 +184,21 @@ def _figures(options: argparse.Namespace) -> int:
 def _gallery(options: argparse.Namespace) -> int:
     from attrobust.benchmark.command.gallery import gallery
 
-    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    _leave_out_warnings()
     return gallery(options)
 
 
 def _submit(options: argparse.Namespace) -> int:
     from attrobust.benchmark.command.board import submit
 
-    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    _leave_out_warnings()
     return submit(options)
 
 
 def _check(options: argparse.Namespace) -> int:
     from attrobust.benchmark.command.check import check
 
-    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    _leave_out_warnings()
     return check(options.targets, options.data_root)
 
 

@@ -22,6 +22,7 @@ from attrobust.benchmark.request.methods import Defaults, resolve_methods
 from attrobust.benchmark.training.recipe import load_recipe
 from attrobust.files import size_words
 from attrobust.naming.component import resolve_one
+from attrobust.naming.file_names import unsuitable
 from attrobust.naming.spec import Spec
 from attrobust.types import Settings, UsageError, percent
 
@@ -90,6 +91,8 @@ def name_of(card: WeightCard, suffix: str = "", under: str = "") -> str:
     for part in (first, name):
         if not re.fullmatch(NAME, part):
             raise UsageError(f"{part!r} is no name: lower-case letters, digits, '-', '_' and '.'")
+        if problem := unsuitable(part):
+            raise UsageError(f"{part!r} is no name: it {problem}")
     return f"{first}/{name}"
 
 

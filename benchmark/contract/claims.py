@@ -98,7 +98,7 @@ class Contract(Generic[T]):
                 claim.test(item, bench)
         except (ClaimError, UsageError) as broken:
             return _one_line(f"{broken}{self._place(type(item))}")
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             return _one_line(
                 f"{type(error).__name__}: {error}{_raised_at(error, type(item)) or self._place(type(item))}"
             )

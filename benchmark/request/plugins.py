@@ -12,10 +12,13 @@ from attrobust.benchmark.store.provenance import file_digest
 from attrobust.naming.moved import moved_for
 from attrobust.types import UsageError
 
+PREFIX = "attrobust_plugin_"
+"""How the module names of plug-in files begin."""
+
 
 def module_of(path: Path) -> str:
     """The module name of a plug-in file, with a hash of its path, so that files of one name are different modules."""
-    return f"attrobust_plugin_{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
+    return f"{PREFIX}{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
 
 
 def load_plugin(path: Path, *, module: str = "", copy: Path | None = None) -> None:
@@ -45,7 +48,7 @@ def load_plugin(path: Path, *, module: str = "", copy: Path | None = None) -> No
             spec.loader.exec_module(loaded)
     except UsageError as error:
         raise UsageError(f"--plugin {path}: {error}") from error
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(resolved)]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
