@@ -5,7 +5,7 @@ import runpy
 import sys
 
 if __name__ == "__main__":
-    ENDING = os.path.join(os.path.dirname(__file__), "benchmark", "command", "ending.py")  # noqa: PTH118, PTH120
+    ENDING = os.path.join(os.path.dirname(os.path.realpath(__file__)), "benchmark", "command", "ending.py")  # noqa: PTH118, PTH120
     runpy.run_path(ENDING)["exit_on_signals"]()
 
 from pathlib import Path

@@ -58,7 +58,7 @@ class Ending:
     def _raise_again(self) -> None:
         time.sleep(AGAIN)
         self._is_ending = False
-        _thread.interrupt_main(self._came)
+        _thread.interrupt_main(signal.Signals(self._came))
 
 
 def exit_on_signals() -> None:

@@ -81,6 +81,9 @@ class Store:
         try:
             self._sweep()
             yield
+        except BaseException:
+            self._remove_unfinished()
+            raise
         finally:
             lock.release()
 
@@ -261,10 +264,14 @@ class Store:
                 f"--out {self.folder} holds {holds}; give {f'shard {name}' if name else 'this run'} another"
             )
 
+    def _remove_unfinished(self) -> None:
+        """Remove temporary files, of worker processes that were ended among them."""
+        for path in self.folder.rglob(f".*{UNFINISHED}"):
+            path.unlink(missing_ok=True)
+
     def _sweep(self) -> None:
         """Remove what a killed process left: temporary files, and the torn last line of the rows."""
-        for path in self.folder.rglob(f".*{UNFINISHED}"):
-            path.unlink()
+        self._remove_unfinished()
         path = self.folder / "rows.jsonl"
         if path.is_file() and not _ends_in_newline(path):
             whole = path.read_bytes()

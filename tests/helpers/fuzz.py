@@ -14,7 +14,7 @@ from attrobust.types import UsageError
 
 from helpers.runs import run
 
-FEW, MANY = 40, 2000
+FEW, MANY = 25, 200
 """How many inputs a test tries in CI, and with ``--long``."""
 ODD = st.one_of(
     st.text(max_size=12),
