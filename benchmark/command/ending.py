@@ -17,7 +17,7 @@ from typing import Any
 
 WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the terminal was closed"}
 """By name, what the signals say that end a command."""
-AGAIN = 5.0
+AGAIN = 10.0
 """Seconds after which a signal is raised once more where the command has not ended: something has swallowed it."""
 
 
@@ -31,6 +31,7 @@ class Ending:
     def __init__(self) -> None:
         self._came = 0
         self._is_ending = False
+        self._thread = _thread.get_ident()
 
     def carry_out(self, command: Callable[[], int]) -> int:
         """The exit code of a command; that of the signal which has ended it, whatever has become of ``Ended``."""
@@ -58,7 +59,10 @@ class Ending:
     def _raise_again(self) -> None:
         time.sleep(AGAIN)
         self._is_ending = False
-        _thread.interrupt_main(signal.Signals(self._came))
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(self._thread, self._came)  # Which also wakes one that sleeps.
+        else:
+            _thread.interrupt_main(signal.Signals(self._came))
 
 
 def exit_on_signals() -> None:

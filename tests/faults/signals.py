@@ -31,7 +31,7 @@ TRAINED = ["--retrain", "--epochs", "2", "--model", "lenet:width=4,hidden=8"]
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
 LAST = "the same command goes on where it stopped"
 TABLE = "leaderboard.csv"
-PATIENCE = 20.0
+PATIENCE = 120.0
 """Seconds after which a command that was told to end hangs."""
 
 
