@@ -59,14 +59,14 @@ def _answer(words: list[str], *, own_process: bool) -> int:
     except UsageError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
-    except BrokenPipeError:
-        return 0
     except (Exception, SystemExit) as error:
-        line = raised_in_a_plugin(error)
-        if not line:
-            raise
-        sys.stderr.write(f"error: {' '.join(line.split())}\n")
-        return 2
+        if line := raised_in_a_plugin(error):
+            sys.stderr.write(f"error: {' '.join(line.split())}\n")
+            return 2
+        # Whoever reads what is printed has read enough.
+        if isinstance(error, BrokenPipeError):
+            return 0
+        raise
 
 
 def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, own_process: bool) -> int:
@@ -141,8 +141,8 @@ def _leave_out_warnings() -> None:
     """Print no warnings of libraries that say nothing to a user."""
     # They concern private copies of networks only.
     warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
-    # A file of so many pixels is refused.
-    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
+    # Files that do not decode are refused in words.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _list(options: argparse.Namespace) -> int:
