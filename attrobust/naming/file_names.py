@@ -11,6 +11,8 @@ FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*\x7f]')
 """Characters that no name has on Windows."""
 LONGEST = 200
 """Bytes of a name; file systems take 255, and what is made of a name is longer."""
+LONGEST_PART, LONGEST_PATH = 255, 4000
+"""Bytes of a name, and of a path, that file systems take."""
 LETTERS = 60
 """Of a text, in a file's name."""
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -53,12 +55,16 @@ def free_name(name: str, used: set[str]) -> str:
 
 
 def not_a_path(text: str) -> str:
-    """Why a text is not the path that was meant, in words: an address, or a home folder; empty where nothing is wrong.
+    """Why a text is not the path that was meant, or none at all, in words; empty where nothing is wrong.
 
-    A shell replaces ``~`` at the start of a word only, so that ``--out=~/runs`` would be a folder called ``~``.
+    It may be an address, longer than paths are, or a home folder: shells replace ``~`` at the start of a word only, so
+    that ``--out=~/runs`` would be a folder called ``~``.
     """
     if URL.match(text):
         return f"{text} is an address; download what is there and name the file or folder"
+    parts = [len(part.encode(errors="replace")) for part in text.split("/")]
+    if "\0" in text or max(parts) > LONGEST_PART or sum(parts) > LONGEST_PATH:
+        return f"{text[:LETTERS]!r}… is no path: it is too long, or has a character that no path has"
     if text.startswith("~") and not Path(text.split("/", maxsplit=1)[0]).exists():
         rest = text[1:]
         instead = f"$HOME{rest}" if not rest or rest.startswith("/") else "the whole path"

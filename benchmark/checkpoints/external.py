@@ -70,14 +70,16 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
     first = 2 if re.match(DRIVE, rest) else 1
     for count in range(first, len(pieces) + 1):
         file = Path(":".join(pieces[:count]))
-        if file.is_file():
+        if not not_a_path(str(file)) and file.is_file():
             model, key = _model_and_key(name, ":".join(pieces[count:]), default)
             return ExternalCheckpoint(name=name, source=WeightFile(path=file, key=key), model=model)
     package, slash, _ = rest.partition("/")
     if not slash or package not in PACKAGES:
+        if problem := not_a_path(rest):
+            raise UsageError(f"--checkpoint {name}: {problem}")
         file = Path(":".join(pieces[:first]))
         problem = "is a folder; name the weight file in it" if file.is_dir() else "does not exist"
-        raise UsageError(f"--checkpoint {name}: {not_a_path(rest) or f'file {file} {problem}'}")
+        raise UsageError(f"--checkpoint {name}: file {file} {problem}")
     network = Spec.parse(rest)
     if "name" in network.settings:
         raise UsageError(f"--checkpoint {name}: {network.name} is the name; leave out name={network.settings['name']}")

@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from attrobust.benchmark.store.provenance import file_digest
+from attrobust.naming.file_names import not_a_path
 from attrobust.naming.moved import moved_for
 from attrobust.types import UsageError
 
@@ -32,6 +33,8 @@ def load_plugin(path: Path, *, module: str = "", copy: Path | None = None) -> No
     Raises:
         UsageError: it does not run; names the file, the line and the error.
     """
+    if problem := not_a_path(str(path)):
+        raise UsageError(f"--plugin {problem}")
     if not (copy or path).is_file():
         raise UsageError(f"--plugin {path}: there is no such file")
     resolved, name = (copy or path).resolve(), module or module_of(path)
