@@ -66,7 +66,7 @@ def ended(folder: Path, words: Sequence[str], number: signal.Signals, seconds: f
     """What became of a run that was sent a signal after some seconds of the CPU: a word, and what it printed."""
     process = start(folder, words)
     while process.poll() is None and used(process.pid) < seconds:
-        time.sleep(0.002)
+        time.sleep(0.01)
     if process.poll() is not None:
         process.communicate()
         return "done before", ""

@@ -70,7 +70,7 @@ def test_a_signal_while_the_command_is_imported_ends_it_in_one_line(
 ) -> None:
     rng = random.Random(int(number))
     for _ in range(14 if request.config.getoption("--long") else 2):
-        word, err = ended(tmp_path / "run", ["--workers", "1"], number, rng.uniform(0.3, 1.5))
+        word, err = ended(tmp_path / "run", ["--workers", "1"], number, rng.uniform(0.1, 1.0))
         assert word in ("survived", "before the first line"), err
 
 
