@@ -1,6 +1,13 @@
 """Train or load, attack, score, print: ``python run_benchmark.py --methods aga,hessian,pgd-at``."""
 
+import os.path
+import runpy
 import sys
+
+if __name__ == "__main__":
+    ENDING = os.path.join(os.path.dirname(os.path.realpath(__file__)), "benchmark", "command", "ending.py")  # noqa: PTH118, PTH120
+    runpy.run_path(ENDING)["exit_on_signals"]()
+
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent

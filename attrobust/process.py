@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from torch.nn.modules import module as modules
 
+from attrobust.places import ours
+
 Setting = tuple[Callable[[], Any], Callable[[Any], object]]
 """A setting of the process: what reads it, and what sets it."""
 
@@ -172,11 +174,30 @@ _SETTINGS: tuple[Setting, ...] = (
 
 
 @contextmanager
-def restored() -> Iterator[None]:
-    """Afterwards every setting of the process is as it was; random states apart, see ``seeded``."""
-    before = [read() for read, _ in _SETTINGS]
+def contained() -> Iterator[None]:
+    """Raise an exception that ends processes, such as SystemExit, as a RuntimeError of its name and words.
+
+    For what components and plug-ins run: it is a mistake like any other there. KeyboardInterrupt passes, by which users
+    and signals end a process, and what attrobust raises itself.
+    """
     try:
         yield
+    except (Exception, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        if ours(type(error)):
+            raise
+        mistake: RuntimeError = type(type(error).__name__, (RuntimeError,), {})(str(error))
+        raise mistake.with_traceback(error.__traceback__) from error
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Afterwards every setting of the process is as it was; random states apart, see ``seeded``. As ``contained``."""
+    before = [read() for read, _ in _SETTINGS]
+    try:
+        with contained():
+            yield
     finally:
         for (read, write), value in zip(_SETTINGS, before, strict=True):
             if read() != value:

@@ -35,7 +35,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--long", action="store_true", help="inject faults everywhere and not in a few places: tests/faults"
+        "--long", action="store_true", help="inject faults everywhere and try thousands of inputs: tests/faults"
     )
 
 

@@ -21,6 +21,7 @@ from typing import Generic, TypeVar
 from attrobust.naming.installed import glance
 from attrobust.naming.moved import moved_for
 from attrobust.naming.suggest import did_you_mean
+from attrobust.places import ours
 from attrobust.types import UsageError
 
 T = TypeVar("T")
@@ -126,7 +127,7 @@ class Registry(Generic[T]):
             try:
                 with seeded(0):
                     loaded = entry.load()
-            except (Exception, SystemExit) as error:
+            except Exception as error:
                 problem = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
                 problem = moved_for(error) or problem
                 line = " ".join(problem.split()) or type(error).__name__
@@ -134,6 +135,11 @@ class Registry(Generic[T]):
             self._found()[name].loaded = loaded
             return loaded
         return entry.loaded
+
+    def loaded(self) -> list[type[T]]:
+        """The classes of people that have been imported."""
+        classes = (entry.loaded for entry in self._found().values())
+        return [cls for cls in classes if cls is not None and not ours(cls)]
 
     def _found(self) -> dict[str, Entry[T]]:
         if self._entries is None:

@@ -107,7 +107,7 @@ def _values(text: str, item: str) -> list[str]:
 
 
 def parse_sweeps(text: str, what: str) -> list[Sweep]:
-    """Split a comma-separated list of specs: a piece ``key=value`` without a colon continues the spec before it.
+    """Split a comma-separated list of specs: a piece ``key=value`` continues the spec before it.
 
     Raises:
         UsageError: an empty list, an empty piece, or the same spec twice.
@@ -116,7 +116,7 @@ def parse_sweeps(text: str, what: str) -> list[Sweep]:
     for piece in _split(text):
         if not piece.strip():
             raise UsageError(f"{what} {text!r} has an empty name; give names separated by commas")
-        if "=" in piece and ":" not in piece and pieces:
+        if "=" in piece.partition(":")[0] and pieces:
             pieces[-1] += ("," if ":" in pieces[-1] else ":") + piece
         else:
             pieces.append(piece)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attrobust.naming.file_names import not_a_path
 from attrobust.naming.suggest import did_you_mean
 from attrobust.naming.validate import MisfitError, hints_of, validated
 from attrobust.types import UsageError
@@ -22,8 +23,10 @@ def find_file(what: str, name: str, *folders: Path) -> Path:
     """
     if name.endswith(".toml"):
         path = Path(name)
+        if problem := not_a_path(name):
+            raise UsageError(f"{what} file {problem}")
         if not path.is_file():
-            raise UsageError(f"{what} file {name} does not exist")
+            raise UsageError(f"{what} file {name} {'is a folder' if path.is_dir() else 'does not exist'}")
         return path
     shipped = {known: folder / f"{known}.toml" for folder in folders for known in shipped_names(folder)}
     if name not in shipped:

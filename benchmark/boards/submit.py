@@ -17,6 +17,7 @@ from attrobust.benchmark.store.scores import ARCHIVE, ScoreFiles
 from attrobust.benchmark.store.scores import FOLDER as SCORES
 from attrobust.benchmark.store.store import SWEEP, TABLES, Store
 from attrobust.files import file_sha256
+from attrobust.naming.file_names import as_part, free_name
 from attrobust.types import UsageError
 
 FOLDERS = (SCORES, "audits", "checkpoints", CONTESTS)
@@ -50,10 +51,11 @@ def packing(run: Path, to: Path, facts: BoardFacts, plugins: Sequence[Path]) -> 
         if len(stores) > 1:
             for name in (SWEEP, *TABLES):
                 _copy_file(run / name, partial / name)
+        used: set[str] = set()
         for label, file in weights.items():
-            _copy_file(file, partial / HANDED_IN / f"{label.replace('/', '-')}{file.suffix}")
+            _copy_file(file, partial / HANDED_IN / f"{free_name(as_part(label), used)}{file.suffix}")
         for file in plugins:
-            _copy_file(file, partial / PLUGINS / file.name)
+            _copy_file(file, partial / PLUGINS / f"{free_name(file.stem, used)}{file.suffix}")
         # Of tables beside each other the papers are one file, at the root.
         write(boards_of(together([run]), "percentile"), partial, ["bibtex"])
         facts.write(partial)
@@ -73,7 +75,7 @@ def put(packed: Path, to: Path) -> None:
         to.rename(aside)
     try:
         packed.rename(to)
-    except OSError:
+    except BaseException:
         if aside.is_dir():
             aside.rename(to)
         raise

@@ -94,7 +94,10 @@ class WeightCard:
     job: str = ""
     published: Published | None = None
 
-<<<<<<< HEAD
+    def __post_init__(self) -> None:
+        if any({"name", "settings"} - set(item) for item in (self.method, self.model)):
+            raise ValueError("method and model must have a name and settings")
+
     def is_of(self, stem: str) -> bool:
         """Whether files of this name, without its suffix, in a run's folder are those of this training.
 
@@ -105,16 +108,6 @@ class WeightCard:
         tail = tail_of(self.seed, self.job or stem[-21:-9], self.code)
         between = stem.removeprefix(method).removesuffix(tail)
         return stem == f"{method}{between}{tail}" and (not between or between.startswith("-"))
-=======
-    def __post_init__(self) -> None:
-        if any({"name", "settings"} - set(item) for item in (self.method, self.model)):
-            raise ValueError("method and model must have a name and settings")
-
-    @property
-    def stem(self) -> str:
-        """The name of its files in a run's folder, without a suffix."""
-        return stem_of(self.method["name"], self.seed, self.job, self.code)
->>>>>>> h4
 
     @property
     def words(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,13 @@ from attrobust.benchmark.checkpoints.source import Source, WeightFile
 from attrobust.benchmark.checkpoints.state_dict import MismatchError, fitting_model, other_classes
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.naming.component import Component, resolve
+from attrobust.naming.file_names import not_a_path
 from attrobust.naming.spec import Spec
 from attrobust.process import seeded
 from attrobust.types import ImageFacts, UsageError
+
+DRIVE = r"[A-Za-z]:[\\/]"
+"""How a path begins on a drive of Windows, whose colon is no end of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +67,19 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
     if not (name and equals and rest):
         raise UsageError(f"--checkpoint {text!r} is not NAME=FILE, NAME=FILE:model or NAME=torchvision/NETWORK")
     pieces = rest.split(":")
-    for count in range(1, len(pieces) + 1):
+    first = 2 if re.match(DRIVE, rest) else 1
+    for count in range(first, len(pieces) + 1):
         file = Path(":".join(pieces[:count]))
-        if file.is_file():
+        if not not_a_path(str(file)) and file.is_file():
             model, key = _model_and_key(name, ":".join(pieces[count:]), default)
             return ExternalCheckpoint(name=name, source=WeightFile(path=file, key=key), model=model)
     package, slash, _ = rest.partition("/")
     if not slash or package not in PACKAGES:
-        problem = "is a folder; name the weight file in it" if Path(pieces[0]).is_dir() else "does not exist"
-        raise UsageError(f"--checkpoint {name}: file {pieces[0]} {problem}")
+        if problem := not_a_path(rest):
+            raise UsageError(f"--checkpoint {name}: {problem}")
+        file = Path(":".join(pieces[:first]))
+        problem = "is a folder; name the weight file in it" if file.is_dir() else "does not exist"
+        raise UsageError(f"--checkpoint {name}: file {file} {problem}")
     network = Spec.parse(rest)
     if "name" in network.settings:
         raise UsageError(f"--checkpoint {name}: {network.name} is the name; leave out name={network.settings['name']}")

@@ -95,7 +95,7 @@ def _not_weights_in_zip(content: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = {name.rpartition("/")[2] for name in archive.namelist()}
-    except zipfile.BadZipFile:
+    except Exception:  # Of a damaged archive zipfile raises whatever its reader runs into.
         return "is damaged or cut off; copy or download it again"
     if "constants.pkl" in names:
         return (

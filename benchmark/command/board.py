@@ -18,6 +18,7 @@ from attrobust.benchmark.command.saying import say, tell
 from attrobust.benchmark.report.verify import verify
 from attrobust.benchmark.request.plugins import load_plugin
 from attrobust.files import size_words
+from attrobust.naming.file_names import unsuitable
 from attrobust.types import UsageError
 
 MOST = 10
@@ -128,6 +129,8 @@ def _as_board(run: Path, to: Path, options: argparse.Namespace) -> int:
         raise UsageError("--as-board goes without --to and --by: a board lies in --results and is nobody's submission")
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", options.as_board):
         raise UsageError(f"--as-board {options.as_board!r} is no name: lower-case letters, digits, '-', '_' and '.'")
+    if problem := unsuitable(options.as_board):
+        raise UsageError(f"--as-board {options.as_board!r} {problem}; choose another")
     grows = to.is_dir()
     facts = read_facts(to) if grows else BoardFacts(version=1, licence=LICENCE)
     plugins = plugins_of(run)

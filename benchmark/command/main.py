@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import signal
 import sys
 import time
 import warnings
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from attrobust.benchmark.command import streams
 from attrobust.benchmark.command.asked import asked
-from attrobust.benchmark.command.ending import Ended, raise_on_signals
+from attrobust.benchmark.command.blame import raised_in_a_plugin
+from attrobust.benchmark.command.ending import Ending, line_of
 from attrobust.benchmark.command.listing import REGISTRIES, listing
 from attrobust.benchmark.command.options import benchmark_parser, formats_of
 from attrobust.benchmark.command.parsers import (
@@ -44,13 +46,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    began = time.monotonic()
-    if argv is not None:
-        return _answered(list(argv), began, own_process=False)
-    raise_on_signals()
+    if argv is None:
+        return Ending().carry_out(_own_process)
+    try:
+        return _answer(list(argv), own_process=False)
+    except KeyboardInterrupt:
+        sys.stderr.write(line_of(signal.SIGINT))
+        return 128 + signal.SIGINT
+
+
+def _own_process() -> int:
+    """The exit code of a command that has this process for itself."""
     streams.prepare()
     try:
-        code = _answered(sys.argv[1:], began, own_process=True)
+        code = _answer(sys.argv[1:], own_process=True)
     except SystemExit as ended:
         if ended.code:
             raise
@@ -58,8 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return streams.close(code)
 
 
-def _answered(words: list[str], began: float, *, own_process: bool) -> int:
-    """The exit code of a command whose errors are told in one line."""
+def _answer(words: list[str], *, own_process: bool) -> int:
+    """Carry out what was typed; returns the exit code."""
+    began = time.monotonic()
     try:
         _check_words(words)
         if words and words[0] in COMMANDS:
@@ -69,17 +79,17 @@ def _answered(words: list[str], began: float, *, own_process: bool) -> int:
     except UsageError as error:
         tell(f"error: {error}")
         return 2
-    except KeyboardInterrupt:
-        tell("interrupted; the same command goes on where it stopped")
-        return 130
-    except Ended as ended:
-        tell(f"{ended.words}; the same command goes on where it stopped")
-        return 128 + ended.signum
-    except BrokenPipeError:
-        return 0
-    except OSError as error:
-        sys.stderr.write(f"error: {streams.in_words(error)}\n")
-        return 2
+    except (Exception, SystemExit) as error:
+        if found := raised_in_a_plugin(error):
+            tell(f"error: {found}")
+            return 2
+        # Whoever reads what is printed has read enough.
+        if isinstance(error, BrokenPipeError):
+            return 0
+        if isinstance(error, OSError):
+            tell(f"error: {streams.in_words(error)}")
+            return 2
+        raise
 
 
 def _check_words(words: Sequence[str]) -> None:
@@ -101,8 +111,7 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
         keep_freed_memory()
     for path in options.plugin:
         load_plugin(path)
-    # Captum's warnings about its hooks concern private copies of networks only.
-    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    _leave_out_warnings()
     formats = formats_of(options.export)
     shard = None if options.shard is None else Shard.parse(options.shard)
     runs = asked(options)
@@ -169,6 +178,14 @@ def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, o
     return 1 if failures else 0
 
 
+def _leave_out_warnings() -> None:
+    """Print no warnings of libraries that say nothing to a user."""
+    # They concern private copies of networks only.
+    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    # Files that do not decode are refused in words.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 def _list(options: argparse.Namespace) -> int:
     """Print what is registered; a plug-in that does not load is reported and left out."""
     for path in options.plugin:
@@ -194,7 +211,7 @@ def _finished(name: str, options: argparse.Namespace) -> int:
     """What is done with runs that lie on disk."""
     from attrobust.benchmark.command import finished, verify  # They import numpy, as ``report --help`` does not.
 
-    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    _leave_out_warnings()
     commands = {"report": finished.report, "verify": verify.verify, "clean": finished.clean}
     return commands[name](options)
 
@@ -208,21 +225,21 @@ def _figures(options: argparse.Namespace) -> int:
 def _gallery(options: argparse.Namespace) -> int:
     from attrobust.benchmark.command.gallery import gallery
 
-    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    _leave_out_warnings()
     return gallery(options)
 
 
 def _submit(options: argparse.Namespace) -> int:
     from attrobust.benchmark.command.board import submit
 
-    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    _leave_out_warnings()
     return submit(options)
 
 
 def _check(options: argparse.Namespace) -> int:
     from attrobust.benchmark.command.check import check
 
-    warnings.filterwarnings("ignore", message="Setting .* hooks", module=r"captum\.")
+    _leave_out_warnings()
     return check(options.targets, options.data_root)
 
 

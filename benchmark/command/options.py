@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from attrobust import __version__
 from attrobust.benchmark.store.schema import INTERVALS
+from attrobust.naming.file_names import not_a_path
 from attrobust.naming.suggest import RENAMED, did_you_mean
 from attrobust.types import UsageError
 
@@ -241,9 +242,11 @@ def benchmark_parser() -> Parser:
 
 
 def some_path(text: str) -> Path:
-    """A path; raises ArgumentTypeError for an empty text, as an unset shell variable gives."""
+    """A path; raises ArgumentTypeError for an empty text, as an unset shell variable gives, an address or a bare ~."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; name a file or folder")
+    if problem := not_a_path(text):
+        raise argparse.ArgumentTypeError(problem)
     return Path(text)
 
 

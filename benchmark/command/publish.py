@@ -23,6 +23,7 @@ from attrobust.benchmark.request.methods import Defaults, resolve_methods
 from attrobust.benchmark.training.recipe import load_recipe
 from attrobust.files import size_words
 from attrobust.naming.component import resolve_one
+from attrobust.naming.file_names import unsuitable
 from attrobust.naming.lists import listed, refuse_empty
 from attrobust.naming.spec import Spec
 from attrobust.types import Settings, UsageError, percent
@@ -92,6 +93,8 @@ def name_of(card: WeightCard, suffix: str = "", under: str = "") -> str:
     for part in (first, name):
         if not re.fullmatch(NAME, part):
             raise UsageError(f"{part!r} is no name: lower-case letters, digits, '-', '_' and '.'")
+        if problem := unsuitable(part):
+            raise UsageError(f"{part!r} is no name: it {problem}")
     return f"{first}/{name}"
 
 

@@ -14,6 +14,7 @@ from attrobust.benchmark.report.view.keep import Keep
 from attrobust.benchmark.report.view.selection import Selection
 from attrobust.benchmark.report.view.style import DEFAULT, Style
 from attrobust.benchmark.store.store import Store
+from attrobust.naming.file_names import unsuitable
 from attrobust.naming.spec import fingerprint
 from attrobust.types import UsageError
 
@@ -68,6 +69,8 @@ def view_of(options: argparse.Namespace) -> View:
         raise UsageError(f"--label {options.label!r} may have letters, digits and :._/+- only")
     if options.name and not NAME.fullmatch(options.name):
         raise UsageError(f"--name {options.name!r} may have letters, digits and ._- only, a letter or digit first")
+    if options.name and (problem := unsuitable(options.name)):
+        raise UsageError(f"--name {options.name!r} {problem}; choose another")
     _check_caption(options.caption)
     selection = Selection(
         rows=options.rows,

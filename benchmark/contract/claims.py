@@ -106,7 +106,7 @@ class Contract(Generic[T]):
             return Outcome(claim.text, "", undecided=_one_line(str(why)))
         except (ClaimError, UsageError) as broken:
             return Outcome(claim.text, _one_line(f"{broken}{self._place(type(item))}"))
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             place = _raised_at(error, type(item)) or self._place(type(item))
             return Outcome(claim.text, _one_line(f"{type(error).__name__}: {error}{place}"))
         return Outcome(claim.text, "")

@@ -10,14 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from attrobust.arrays import Integers
 
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")
+"""What files may be, by Pillow's names, whatever their ending; for some of its others it starts programs."""
+PIXELS = 89_478_485
+"""Of a file at most: 256 MiB in three channels."""
 MAX_SAMPLE_VALUE, BITS_PER_SAMPLE = 281, 258
 """Tags of TIFF."""
 OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """Of the two bytes of a sample, the order that has the other one first, by Pillow's letters."""
+
+
+class DecodeError(ValueError):
+    """A file does not decode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,25 +42,58 @@ class Decoded:
 
 
 def decode(content: bytes, depth: int | None) -> Decoded:
-    """Decode a file.
+    """Decode a file: of several frames the first, as its rows are stored, without transparency.
 
     Args:
         content: its bytes.
         depth: bits of the data in files of 16 bits that do not state it; None for all 16.
 
     Raises:
-        OSError, SyntaxError, ValueError, Image.DecompressionBombError: it does not decode, or has a value of more bits.
+        DecodeError: it does not decode, has too many pixels, or has a value of more bits.
     """
-    with Image.open(io.BytesIO(content)) as opened:
+    try:
+        return _decoded(content, depth)
+    except DecodeError:
+        raise
+    except Exception as error:  # Of a damaged file Pillow raises whatever its readers run into.
+        raise DecodeError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def size_of(content: bytes) -> tuple[int, int]:
+    """Width and height of the image in a file; raises DecodeError."""
+    try:
+        with _opened(content) as opened:
+            return opened.size
+    except DecodeError:
+        raise
+    except Exception as error:  # See ``decode``.
+        raise DecodeError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _opened(content: bytes) -> ImageFile.ImageFile:
+    try:
+        opened = Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise DecodeError(f"it is none of {', '.join(FORMATS)}") from None
+    if (pixels := opened.width * opened.height) > PIXELS:
+        raise DecodeError(f"it has {pixels} pixels, and {PIXELS} are the most; scale it down")
+    return opened
+
+
+def _decoded(content: bytes, depth: int | None) -> Decoded:
+    with _opened(content) as opened:
         values = _samples(opened, content)
         if values is None:
             if opened.mode in ("I", "F"):
-                raise ValueError(f"pixel mode {opened.mode} has no fixed range; convert it to 8 bits")
+                raise DecodeError(f"pixel mode {opened.mode} has no fixed range; convert it to 8 bits")
+            if opened.mode == "P":
+                opened.load()
+                opened.info.pop("transparency", None)
             return Decoded(image=opened.convert("RGB"), largest=0)
         stated = _stated_depth(opened, content, values)
     largest, bits = int(values.max()), stated or depth or 16
     if largest >= 2**bits:
-        raise ValueError(f"it has the value {largest}, and depth={bits} ends at {2**bits - 1}")
+        raise DecodeError(f"it has the value {largest}, and depth={bits} ends at {2**bits - 1}")
     image = Image.fromarray((values >> (bits - 8)).astype(np.uint8)).convert("RGB")
     return Decoded(image=image, largest=0 if stated else largest)
 
@@ -70,7 +111,7 @@ def _samples(opened: ImageFile.ImageFile, content: bytes) -> Integers | None:
         high, low = np.split(_bytes(content, "RGBA")[..., :2], 2, axis=2)
         return (256 * high + low)[..., 0]
     if bands not in ("RGB", "RGBA", "RGBX") or order not in OTHER_ORDER:
-        raise ValueError(f"its 16-bit layout {layout} is not known; save it as 16-bit RGB or with 8 bits")
+        raise DecodeError(f"its 16-bit layout {layout} is not known; save it as 16-bit RGB or with 8 bits")
     # Pillow keeps the high byte of every sample; told of the other order it keeps the low one.
     low = _bytes(content, f"{bands};16{OTHER_ORDER[order]}")
     return (256 * np.asarray(opened).astype(np.int64) + low)[..., :3]
@@ -92,7 +133,7 @@ def _with_layout(tile: Any, layout: str) -> Any:
 
 def _bytes(content: bytes, layout: str) -> Integers:
     """The file read as if its samples lay in another way, H×W×bands."""
-    with Image.open(io.BytesIO(content)) as opened:
+    with _opened(content) as opened:
         opened.tile = [_with_layout(tile, layout) for tile in opened.tile]
         return np.asarray(opened).astype(np.int64)
 

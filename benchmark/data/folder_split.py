@@ -10,12 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from attrobust.benchmark.data.base import Split, in_parts
-from attrobust.benchmark.data.decode import decode
+from attrobust.benchmark.data.decode import DecodeError, decode
 from attrobust.benchmark.data.decoded import DecodedImages
 from attrobust.benchmark.data.preparation import Preparation
 from attrobust.types import UsageError
@@ -125,7 +124,7 @@ class FolderSplit(Split):
             raise UsageError(f"imagefolder: {path} cannot be read: {error.strerror}") from error
         try:
             decoded = decode(content, self._depth)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except DecodeError as error:
             raise UsageError(f"imagefolder: {path} does not decode ({error}); mend or remove it") from error
         digest = hashlib.sha256(content).hexdigest()
         if self._sha256.setdefault(path, digest) != digest:

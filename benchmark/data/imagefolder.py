@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from attrobust.benchmark.data import register
 from attrobust.benchmark.data.absent import Absent
 from attrobust.benchmark.data.base import Dataset, Loaded, Split, fixed_order
 from attrobust.benchmark.data.class_lists import ClassList, in_order, read_classes
+from attrobust.benchmark.data.decode import DecodeError, size_of
 from attrobust.benchmark.data.folder_split import FolderSplit
 from attrobust.benchmark.data.layout import Labelled, find_splits
 from attrobust.benchmark.data.preparation import Interpolation, Preparation
@@ -160,9 +160,8 @@ class ImageFolder(Dataset):
 
 def _size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as opened:
-            return opened.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return size_of(path.read_bytes())
+    except DecodeError as error:
         raise UsageError(f"imagefolder: {path} does not decode ({error}); mend or remove it") from error
 
 

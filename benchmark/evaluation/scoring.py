@@ -55,7 +55,7 @@ class Scoring:
                     return torch.stack([metric.score(case).cpu() for case in cases.of(metric)])
             except ExplanationError:
                 raise
-            except (Exception, SystemExit) as error:  # whatever a plug-in raises
+            except Exception as error:  # whatever a plug-in raises
                 line = f"metric {type(metric).__name__}: {type(error).__name__}: {error}"
                 self.failures[index] = Failure(error=line.splitlines()[0][:300], traceback=traceback.format_exc())
         return torch.full(cases.shape, torch.nan, dtype=torch.float64)

@@ -21,6 +21,7 @@ from attrobust.benchmark.executors.jobs import BatchJob, BatchPart, BatchResult,
 from attrobust.benchmark.request.request import Request
 from attrobust.explainers.shared.chunks import memory_budget
 from attrobust.metrics.base import CaseMetric
+from attrobust.process import contained
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -53,11 +54,12 @@ class Batches:
         while waiting and not problem:
             part = waiting.pop(0)
             try:
-                done.append(self._part(job, part, network, source_model))
+                with contained():
+                    done.append(self._part(job, part, network, source_model))
                 continue
             except UsageError:
                 raise
-            except (Exception, SystemExit) as error:
+            except Exception as error:
                 problem, where = one_line(error), traceback.format_exc()
                 short = out_of_memory(error)
             # Outside the handler, whose traceback holds what was allocated.

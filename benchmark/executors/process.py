@@ -153,12 +153,15 @@ def started(setup: Setup, send: Send) -> Callable[[Job], Result] | None:
         setup: of the process.
         send: takes messages for the driver.
     """
+    from attrobust.process import contained
+
     try:
-        worker = make_worker(setup, send)
+        with contained():
+            worker = make_worker(setup, send)
     except UsageError as error:
         send(Refused(reason=str(error)))
         return None
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         LOG.error("a worker process cannot start\n%s", traceback.format_exc(), extra={"file_only": True})
         send(Refused(reason=f"a worker process cannot start: {type(error).__name__}: {error}"))
         return None

@@ -40,7 +40,7 @@ from attrobust.explainers.shared.chunks import memory_budget
 from attrobust.maps.seeds import derive_seed
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import Passes
-from attrobust.process import seeded
+from attrobust.process import contained, seeded
 from attrobust.types import UsageError
 
 
@@ -99,10 +99,11 @@ class Worker:
 
     def _obtain(self, job: NetworkJob) -> NetworkResult:
         try:
-            return NetworkResult(sha256=self._open(job).sha256)
+            with contained():
+                return NetworkResult(sha256=self._open(job).sha256)
         except UsageError:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             problem = f"training failed: {one_line(error)}"
             return NetworkResult(error=problem, traceback=traceback.format_exc())
 
@@ -135,10 +136,11 @@ class Worker:
         scores, problem, where = None, "", ""
         started = time.monotonic()
         try:
-            scores = self._scores(job, network)
+            with contained():
+                scores = self._scores(job, network)
         except UsageError:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             problem, where = one_line(error), traceback.format_exc()
         seconds = round(time.monotonic() - started, 3)
         return CellResult(
@@ -161,11 +163,11 @@ class Worker:
         """Train a network for a cell. What goes wrong is said by the cell, which then trains it again."""
         network, _ = self._networks_of(job.whole)
         try:
-            with memory_budget(self._request.chunks):
+            with contained(), memory_budget(self._request.chunks):
                 self._retrainings.one(job, network)
         except UsageError:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             return Result(error=one_line(error), traceback=traceback.format_exc())
         return Result()
 

@@ -16,6 +16,7 @@ from typing import Any
 from attrobust.benchmark.executors.base import Job, Result
 from attrobust.benchmark.executors.pool import PATIENCE, Pool
 from attrobust.benchmark.executors.process import Message, Ready, Setup, heard, serve
+from attrobust.children import made_unaware
 from attrobust.types import UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -98,7 +99,8 @@ class Workers(Pool):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=serve, args=(theirs, self._setups[place]), daemon=True)
-        process.start()
+        with made_unaware():
+            process.start()
         theirs.close()
         self._processes[place] = _Process(place=place, process=process, connection=ours)
         return self._processes[place]

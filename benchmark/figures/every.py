@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from attrobust.benchmark.figures.pareto import pareto
 from attrobust.benchmark.figures.radii import radii
 from attrobust.benchmark.figures.training_cost import with_training_passes
 from attrobust.benchmark.report.frame import results, scores
+from attrobust.naming.file_names import as_part, free_name
 from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
@@ -86,13 +86,14 @@ def draw(
         UsageError: the folders hold no finished runs.
     """
     frames: dict[Needs, DataFrame] = {"results": results(*runs)}
+    used: set[str] = set()
     for name in names:
         kind = KINDS[name]
         if kind.needs not in frames:
             frames[kind.needs] = (
                 scores(*runs) if kind.needs == "scores" else with_training_passes(frames["results"], *runs)
             )
-        yield from _of_kind(name, kind, _tables(frames[kind.needs], kind), metrics, subset)
+        yield from _of_kind(name, kind, _tables(frames[kind.needs], kind), metrics, subset, used)
 
 
 def _tables(frame: DataFrame, kind: Kind) -> Mapping[str, DataFrame]:
@@ -102,21 +103,16 @@ def _tables(frame: DataFrame, kind: Kind) -> Mapping[str, DataFrame]:
 
 
 def _of_kind(
-    name: str, kind: Kind, tables: Mapping[str, DataFrame], metrics: Sequence[str], subset: str
+    name: str, kind: Kind, tables: Mapping[str, DataFrame], metrics: Sequence[str], subset: str, used: set[str]
 ) -> Iterator[Drawn]:
     for where, frame in tables.items():
         for metric in (metrics or [""]) if kind.has_metric else [""]:
-            told = "-".join(filter(None, [name, slug(where), slug(metric)]))
+            told = free_name("-".join(filter(None, [name, as_part(where), as_part(metric)])), used)
             options = {"metric": metric or None} if kind.has_metric else {}
             try:
                 yield Drawn(name=told, figure=kind.draw(frame, subset=subset, **options))
             except NothingToDrawError as error:
                 yield Drawn(name=told, figure=None, problem=str(error))
-
-
-def slug(text: str) -> str:
-    """A text from outside as a part of a file's name."""
-    return re.sub(r"[^\w.]+", "-", text).strip("-.")
 
 
 def check_names(names: Sequence[str]) -> None:

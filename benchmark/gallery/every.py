@@ -10,17 +10,15 @@ from attrobust.benchmark.boards.board import stores_of
 from attrobust.benchmark.boards.opened import Opener
 from attrobust.benchmark.boards.registered import check_registered
 from attrobust.benchmark.boards.sample import StoredCell, cells_of
-from attrobust.benchmark.figures.every import slug
 from attrobust.benchmark.gallery.attacked import CellPictures
 from attrobust.benchmark.gallery.draw import Rows
 from attrobust.benchmark.gallery.picking import Wanted, metric_of, picked
 from attrobust.benchmark.gallery.picture import Picture
+from attrobust.naming.file_names import as_part, free_name
 from attrobust.types import UsageError
 
 ROWS = 12
 """Of a figure at most; more make further figures."""
-LETTERS = 60
-"""Of a name from outside, in the name of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +103,10 @@ def pages(pictures: Sequence[Picture], by: Rows) -> Iterator[Page]:
     used: set[str] = set()
     for (table, explainer, attack, shared), found in groups.items():
         last = f"image-{shared}" if by == "image" and shared.isdigit() else shared
-        parts = [slug(part)[:LETTERS] for part in (table, explainer, attack, last)]
+        parts = [as_part(part) for part in (table, explainer, attack, last)]
         for start in range(0, len(found), ROWS):
             number = f"part-{start // ROWS + 1}" if len(found) > ROWS else ""
-            name = _free("-".join(filter(None, [*parts, number])), used)
+            name = free_name("-".join(filter(None, [*parts, number])), used)
             yield Page(name=name, pictures=tuple(found[start : start + ROWS]))
 
 
@@ -119,13 +117,3 @@ def _once(pictures: Sequence[Picture]) -> list[Picture]:
         if item.image not in found or isinstance(found[item.image].chosen, int):
             found[item.image] = item
     return list(found.values())
-
-
-def _free(name: str, used: set[str]) -> str:
-    """A name that no other file has, on file systems that ignore case too."""
-    found, number = name, 1
-    while found.casefold() in used:
-        number += 1
-        found = f"{name}-{number}"
-    used.add(found.casefold())
-    return found

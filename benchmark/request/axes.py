@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from attrobust.naming.file_names import free_name
 from attrobust.naming.spec import parse_specs
 from attrobust.types import UsageError, parse_number
 
@@ -47,7 +48,7 @@ class Combination:
     @property
     def folder(self) -> str:
         """Part and axes as the name of a folder, e.g. ``digits-eps-2-255``."""
-        return re.sub(r"[^\w.]+", "-", ", ".join(filter(None, [self.part, *self._axes])))
+        return free_name(re.sub(r"[^\w.]+", "-", ", ".join(filter(None, [self.part, *self._axes]))), set())
 
     def _words(self, parts: str) -> str:
         return ", ".join(filter(None, [parts, *self._axes, *self.differences]))
@@ -82,7 +83,7 @@ def combinations(
         ]
     for index, item in enumerate(found):
         for other in found[:index]:
-            if item.folder == other.folder:
+            if item.folder.casefold() == other.folder.casefold():
                 raise UsageError(
                     f"{item.words} and {other.words} would have the same folder; give them one command each"
                 )

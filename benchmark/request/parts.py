@@ -11,6 +11,7 @@ from typing import Any
 from attrobust.benchmark.request.axes import radii_of
 from attrobust.benchmark.request.protocol import Protocol, protocol_file, protocol_from
 from attrobust.naming import toml as settings
+from attrobust.naming.file_names import unsuitable
 from attrobust.naming.spec import Sweep
 from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
@@ -70,6 +71,8 @@ def load_parts(name: str) -> list[Part]:
         where = f"{path}: parts.{part}"
         if not NAME.fullmatch(part):
             raise UsageError(f"{where}: a part is a folder; name it with small letters, digits and -")
+        if problem := unsuitable(part):
+            raise UsageError(f"{where}: a part is a folder, and this name {problem}; choose another")
         if not isinstance(values, dict):
             raise UsageError(f"{where} must be a table, [parts.{part}]")
         settings.check_keys(values, fields, where)

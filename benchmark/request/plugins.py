@@ -9,13 +9,17 @@ import traceback
 from pathlib import Path
 
 from attrobust.benchmark.store.provenance import file_digest
+from attrobust.naming.file_names import not_a_path
 from attrobust.naming.moved import moved_for
 from attrobust.types import UsageError
+
+PREFIX = "attrobust_plugin_"
+"""How the module names of plug-in files begin."""
 
 
 def module_of(path: Path) -> str:
     """The module name of a plug-in file, with a hash of its path, so that files of one name are different modules."""
-    return f"attrobust_plugin_{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
+    return f"{PREFIX}{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
 
 
 def load_plugin(path: Path, *, module: str = "", copy: Path | None = None) -> None:
@@ -29,6 +33,8 @@ def load_plugin(path: Path, *, module: str = "", copy: Path | None = None) -> No
     Raises:
         UsageError: it does not run; names the file, the line and the error.
     """
+    if problem := not_a_path(str(path)):
+        raise UsageError(f"--plugin {problem}")
     if not (copy or path).is_file():
         raise UsageError(f"--plugin {path}: there is no such file")
     resolved, name = (copy or path).resolve(), module or module_of(path)
@@ -45,7 +51,7 @@ def load_plugin(path: Path, *, module: str = "", copy: Path | None = None) -> No
             spec.loader.exec_module(loaded)
     except UsageError as error:
         raise UsageError(f"--plugin {path}: {error}") from error
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(resolved)]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attrobust.naming import toml as settings
+from attrobust.naming.file_names import unsuitable
 from attrobust.naming.validate import check_types
 from attrobust.threat import ThreatModel
 from attrobust.types import UsageError, parse_number
@@ -103,8 +104,15 @@ class Protocol:
 
 
 def protocol_file(name: str) -> Path:
-    """The file of a shipped protocol, or of a path ending in ``.toml``; raises UsageError where there is none."""
-    return settings.find_file("protocol", name, FOLDER, PAPERS)
+    """The file of a shipped protocol, or of a path ending in ``.toml``.
+
+    Raises:
+        UsageError: there is none, or its name, which is that of the folder of the run, is none on some system.
+    """
+    path = settings.find_file("protocol", name, FOLDER, PAPERS)
+    if problem := unsuitable(path.stem if path.suffix else path.name):
+        raise UsageError(f"protocol file {path}: its name, of which the run's folder is called, {problem}; rename it")
+    return path
 
 
 def load_protocol(name: str) -> Protocol:

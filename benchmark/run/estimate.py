@@ -268,7 +268,7 @@ class _Trials:
             if time.thread_time() - self._started < PATIENCE:
                 try:
                     self._known[kind] = trial()
-                except (Exception, SystemExit) as error:  # whatever a plug-in raises
+                except Exception as error:  # whatever a plug-in raises
                     LOG.debug("%s: %s: %s", words, type(error).__name__, error)
             if self._known[kind] is None:
                 self.unknown = (*self.unknown, words)

@@ -76,8 +76,7 @@ class Store:
         """
         self.check_ours()
         with self.held():
-            for path in self.folder.rglob(f".*{UNFINISHED}"):
-                path.unlink(missing_ok=True)
+            self._remove_unfinished()
             self.lines.mend_end()
             self.lines.check()
             yield
@@ -95,6 +94,9 @@ class Store:
             raise UsageError(f"--out {self.folder} cannot be written: {error.strerror}") from error
         try:
             yield
+        except BaseException:
+            self._remove_unfinished()
+            raise
         finally:
             lock.release()
 
@@ -237,3 +239,8 @@ class Store:
             raise UsageError(
                 f"--out {self.folder} holds {holds}; give {f'shard {name}' if name else 'this run'} another"
             )
+
+    def _remove_unfinished(self) -> None:
+        """Remove temporary files, of worker processes that were ended among them."""
+        for path in self.folder.rglob(f".*{UNFINISHED}"):
+            path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from attrobust.benchmark.report.sweeps import Together, together
 from attrobust.benchmark.store.plan import Comparison, Plan
 from attrobust.benchmark.store.store import Store
+from attrobust.naming.file_names import not_a_path
 from attrobust.naming.spec import fingerprint
 from attrobust.naming.validate import as_json
 from attrobust.types import UsageError
@@ -62,6 +63,8 @@ def named(texts: Sequence[str]) -> list[Named]:
         if not text.strip():
             raise UsageError("a RUN is empty; name a folder")
         name, equals, folder = text.partition("=")
+        if problem := not_a_path(folder if equals and not Path(text).exists() else text):
+            raise UsageError(problem)
         found.append(("", Path(text)) if not equals or Path(text).exists() else (name.strip(), Path(folder)))
     if len({bool(name) for name, _ in found}) > 1:
         raise UsageError(

@@ -1,0 +1,179 @@
+"""Whatever a plug-in raises, wherever it is called: a failed number or one line, never exit code 0 without a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.runs import run
+
+Capture = pytest.CaptureFixture[str]
+
+PLUGINS = """
+import asyncio, sys
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from attrobust import *
+from attrobust.benchmark.data.digits import Digits
+from attrobust.benchmark.models.lenet import LeNet
+
+
+class Leave(BaseException):
+    pass
+
+
+def leave(kind):
+    if kind == "exit":
+        sys.exit(0)
+    raise {"own": Leave("gone"), "cancelled": asyncio.CancelledError(), "pipe": BrokenPipeError("gone")}[kind]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    where: str = ""
+    kind: str = "exit"
+
+    def __post_init__(self):
+        if self.where == "settings":
+            leave(self.kind)
+
+    def work(self, count):
+        if self.where == "work" or self.where == "run" and count == 3:
+            leave(self.kind)
+
+
+@register_method("leaving")
+@dataclass(frozen=True, kw_only=True)
+class LeavingMethod(Settings, Method):
+    def loss(self, model, x, y, generator):
+        self.work(3 if len(x) == 64 else 0)
+        return torch.nn.functional.cross_entropy(model(x), y)
+
+
+@register_explainer("leaving")
+@dataclass(frozen=True, kw_only=True)
+class LeavingExplainer(Settings, Explainer):
+    def attribute(self, model, x, target, *, create_graph, generator):
+        self.work(len(x))
+        x = x if create_graph else x.detach().requires_grad_()
+        logits = model(x).gather(1, target[:, None])
+        return torch.autograd.grad(logits.sum(), x, create_graph=create_graph)[0]
+
+
+@register_attack("leaving")
+@dataclass(frozen=True, kw_only=True)
+class LeavingAttack(Settings, Attack):
+    def run(self, context, x, y):
+        self.work(len(x))
+        return context.threat.project(x, x + context.threat.eps * context.streams("a").uniform(x).sign())
+
+
+@register_metric("leaving")
+@dataclass(frozen=True, kw_only=True)
+class LeavingMetric(Settings, Similarity):
+    higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def compare(self, a, b):
+        self.work(len(a))
+        return torch.minimum(a.abs(), b.abs()).sum(dim=1) / torch.maximum(a.abs(), b.abs()).sum(dim=1)
+
+
+@register_dataset("leaving")
+@dataclass(frozen=True, kw_only=True)
+class LeavingDataset(Settings, Dataset):
+    def load(self, root):
+        self.work(0)
+        return Digits().load(root)
+
+
+@register_model("leaving")
+@dataclass(frozen=True, kw_only=True)
+class LeavingModel(LeNet):
+    where: str = ""
+    kind: str = "exit"
+
+    def __post_init__(self):
+        if self.where == "settings":
+            leave(self.kind)
+
+    def network(self, facts):
+        leave(self.kind)
+"""
+ODD = """class LeavingMetric(Settings, Similarity):
+    @property
+    def without_effect(self):
+        sys.exit(0)
+"""
+RUN = ["--methods", "natural", "--images", "3", "--explainers", "saliency", "--attacks", "noise:draws=1"]
+RUN += ["--metrics", "cosine", "--baselines", "none", "--accuracy-attack", "none", "--no-audit", "--export", "csv"]
+RUN += ["--epochs", "1", "--recipe", "digits"]
+PLACES = [(axis, "settings") for axis in ("methods", "explainers", "attacks", "metrics", "dataset", "model")]
+PLACES += [(axis, "work") for axis in ("methods", "explainers", "attacks", "metrics", "dataset", "model")]
+PLACES += [("explainers", "run"), ("attacks", "run"), ("metrics", "run"), ("methods", "run")]
+KINDS = {"exit": "SystemExit: 0", "own": "Leave: gone", "cancelled": "CancelledError", "pipe": "BrokenPipeError: gone"}
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plugin") / "leaving.py"
+    path.write_text(PLUGINS)
+    return path
+
+
+def ended(words: list[str | Path], plugin: Path, out: Path, capsys: Capture) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a short run with other options."""
+    given = {word for word in words if str(word).startswith("--")}
+    usual = [part for at in range(0, len(RUN), 2) if RUN[at] not in given for part in RUN[at : at + 2]]
+    return run([*usual, *words, "--plugin", plugin, "--out", out], capsys)
+
+
+@pytest.mark.parametrize(("axis", "where"), PLACES, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_ends_processes_ends_no_run_without_a_word(
+    axis: str, where: str, kind: str, plugin: Path, tmp_path: Path, capsys: Capture, request: pytest.FixtureRequest
+) -> None:
+    if kind != "exit" and (axis, where) != ("dataset", "work") and not request.config.getoption("--long"):
+        pytest.skip("with --long: every kind in every place")
+    words: list[str | Path] = [f"--{axis}", f"leaving:where={where},kind={kind}"]
+    if axis in ("methods", "model"):
+        words += [] if axis == "model" else ["--model", "lenet:width=4,hidden=8"]
+    if axis == "model":
+        words[1] = f"leaving:where={where},kind={kind},width=4,hidden=8"
+    code, out, err = ended(words, plugin, tmp_path / "run", capsys)
+    assert KINDS[kind] in err, err
+    assert "Traceback" not in err
+    if where == "run":
+        assert code == 1, err
+        assert (tmp_path / "run" / "leaderboard.csv").is_file()
+    else:
+        assert code == 2, err
+        assert len(err.strip().splitlines()) == 1
+        assert not out
+
+
+def test_an_exception_that_nothing_takes_in_is_one_line_where_a_plug_in_raises_it(
+    plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Such as that of a property of a class, which is asked for everywhere."""
+    odd = tmp_path / "odd.py"
+    odd.write_text(PLUGINS.replace("class LeavingMetric(Settings, Similarity):", ODD))
+    code, out, err = ended(["--metrics", "leaving:kind=own"], odd, tmp_path / "run", capsys)
+    assert code == 2, err
+    assert err.startswith(f"error: {odd} line ")
+    assert err.endswith("SystemExit: 0\n")
+    assert not out
+
+
+def test_a_signal_is_no_mistake_of_a_plug_in(plugin: Path, tmp_path: Path, capsys: Capture) -> None:
+    interrupting = tmp_path / "interrupting.py"
+    interrupting.write_text(
+        PLUGINS.replace("        sys.exit(0)\n    raise", "        raise KeyboardInterrupt\n    raise")
+    )
+    code, out, err = ended(["--explainers", "leaving:where=run"], interrupting, tmp_path / "run", capsys)
+    assert code == 130
+    assert not out
+    assert err.strip().splitlines()[-1] == "interrupted; the same command goes on where it stopped"
