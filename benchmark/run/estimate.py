@@ -143,8 +143,9 @@ class Estimator:
             for audit in left.audits:
                 network, label = self._together.network(audit.network.source), audit.explainer.label
                 count = functools.partial(self._calibration.of_audit, audit, self._together.saved(network))
-                kind = fingerprint(["audit", audit.cell.explainer, self._together.layers(network)])
-                if cost := trials.of(kind, f"audits of {label}", count):
+                like = fingerprint(["audit", audit.cell.explainer])
+                kind = fingerprint([like, self._together.layers(network)])
+                if cost := trials.of(kind, f"audits of {label}", count, like=like):
                     images = min(IMAGES, audit.cell.images)
                     found.add((audit.group or audit.network.label, label, "audit"), cost, images, self._priced(network))
                 bar.update()
@@ -219,8 +220,10 @@ class Estimator:
         size = self._together.size(cell)
         count = functools.partial(self._calibration.of_cell, cell, size, saved)
         metrics = [metric.canonical for metric in cell.metrics]
-        kind = fingerprint([cell.cell.explainer, cell.cell.attack, cell.cell.threat, metrics, size, saved])
-        return self._trials.of(kind, cell.label.partition(" / ")[2], count)
+        like = [cell.cell.explainer, cell.cell.attack, cell.cell.threat, metrics]
+        return self._trials.of(
+            fingerprint([*like, size, saved]), cell.label.partition(" / ")[2], count, like=fingerprint(like)
+        )
 
     def _peak(self, cell: CellJob) -> int:
         return self._together.peak(cell)
@@ -260,9 +263,18 @@ class _Trials:
         self.unknown: tuple[str, ...] = ()
         self._started = time.thread_time()
         self._known: dict[str, Any] = {}
+        self._alike: dict[str, Any] = {}
 
-    def of(self, kind: str, words: str, trial: Callable[[], Found]) -> Found | None:
-        """What a trial found, this one or an earlier one of its kind; None where there is none."""
+    def of(self, kind: str, words: str, trial: Callable[[], Found], like: str = "") -> Found | None:
+        """What a trial found, this one or an earlier one of its kind; None where there is none.
+
+        Args:
+            kind: of jobs that take the same.
+            words: what is said of a job that was not tried out.
+            trial: tries it out.
+            like: of jobs that take nearly the same, of which one stands for the others when there is no time left;
+                empty where none does.
+        """
         if kind not in self._known:
             self._known[kind] = None
             if time.thread_time() - self._started < PATIENCE:
@@ -270,6 +282,10 @@ class _Trials:
                     self._known[kind] = trial()
                 except Exception as error:  # whatever a plug-in raises
                     LOG.debug("%s: %s: %s", words, type(error).__name__, error)
+                if self._known[kind] is not None:
+                    self._alike.setdefault(like, self._known[kind])
+            elif like:
+                self._known[kind] = self._alike.get(like)
             if self._known[kind] is None:
                 self.unknown = (*self.unknown, words)
         found: Found | None = self._known[kind]

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from attrobust.benchmark.models.lenet import LeNet
+from attrobust.benchmark.run.estimate import _Trials
 from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.types import ImageFacts
@@ -104,6 +105,15 @@ def test_what_cannot_be_tried_out_is_named(tmp_path: Path, monkeypatch: pytest.M
     told = said([*WORDS, "--images", "4", "--out", str(tmp_path)], capsys)
     assert told["besides"] == "not tried out: saliency / noise:draws=3, saliency / topk:steps=5, saliency"
     assert numbers(told["passes"]) == [300, 0, 0], "of clean accuracy alone"
+
+
+def test_when_there_is_no_time_left_a_like_job_stands_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = _Trials()
+    assert trials.of("topk on one network", "topk", lambda: 3, like="topk") == 3
+    monkeypatch.setattr("attrobust.benchmark.run.estimate.PATIENCE", 0)
+    assert trials.of("topk on another", "topk", lambda: 4, like="topk") == 3
+    assert trials.of("frame", "frame", lambda: 5, like="frame") is None
+    assert trials.unknown == ("frame",)
 
 
 def test_a_run_says_how_large_attacked_images_may_become(
