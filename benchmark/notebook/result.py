@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy import float64
+from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
@@ -49,7 +50,7 @@ class Scored:
     """
 
     facts: MetricFacts
-    values: npt.NDArray[np.float64]
+    values: NDArray[float64]
     by: tuple[str, ...] = ()
 
 

@@ -130,7 +130,7 @@ def test_every_table_has_the_column_beside_clean_accuracy(finished: Path, tmp_pa
     shown = [f"{100 * row['mean']:.1f}" for row in rows]
     assert "accuracy (%) ↑" in out
     assert out.index("accuracy (%) ↑") < out.index("under pgd (%) ↑") < out.index("Cosine ↑")
-    assert "under pgd:steps=5 on the attacked images" in out
+    assert "under pgd:steps=5 on the attacked images" in " ".join(out.split())
     table = pd.read_csv(tmp_path / "leaderboard.csv", dtype=str)
     table = table[table["metric"] == "under pgd (%)"]
     assert table["mean"].tolist() == shown

@@ -404,7 +404,7 @@ def test_flags_are_in_rows_and_tables_and_are_renewed_without_the_scores(
 
     code, out, _ = run(words, capsys)
     assert code == 0
-    assert out.count(f"! natural, constant: {REASON}") == 1, "one note for all attacks and metrics"
+    assert " ".join(out.split()).count(f"! natural, constant: {REASON}") == 1, "one note for all attacks and metrics"
     assert "not audited" not in out
     found = rows(folder)
     explained = [row for row in found if row["cell"]["explainer"]]

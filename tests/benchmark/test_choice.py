@@ -220,7 +220,7 @@ def test_every_table_says_what_was_chosen(finished: Path, tmp_path: Path, capsys
         f"topk:steps=2 for saliency on its first 6 images, with an accuracy of at least {least:.2f} % "
         "(2 points below the sweep's best)"
     )
-    assert note in out
+    assert note in " ".join(out.split())
     assert f"- {note}" in (tmp_path / "leaderboard.md").read_text()
     assert "aga:cosd=\\{0.1,1\\} on the validation split" in (tmp_path / "leaderboard.tex").read_text()
     assert json.loads(run(["report", finished, "--out", tmp_path, "--json"], capsys)[1])["choices"] == [told]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from attrobust.benchmark.run.coverage import Stretch, batches, stretches, usable
 from attrobust.benchmark.store.store import Store
 from attrobust.networks.passes import Passes
 
+from helpers.boards import rewritten
 from helpers.runs import run, written_rows
 
 Capture = pytest.CaptureFixture[str]
@@ -274,9 +276,8 @@ def test_new_parts_do_not_change_which_old_ones_are_taken() -> None:
 def test_rows_are_not_taken_for_other_images(tmp_path: Path, attacked: list[int], capsys: Capture) -> None:
     assert run([*WORDS, *METRICS, "--images", "4", "--out", tmp_path], capsys)[0] == 0
     store = Store(tmp_path)
-    rows = (tmp_path / "rows.jsonl").read_text()
     data = next(row.cell.data_sha256 for row in store.rows().values() if row.cell.images == 4)
-    (tmp_path / "rows.jsonl").write_text(rows.replace(data, "0" * 64))
+    rewritten(tmp_path, lambda line: json.loads(json.dumps(line).replace(data, "0" * 64)))
     attacked.clear()
     assert run([*WORDS, *METRICS, "--images", "8", "--keep-images", "none", "--out", tmp_path], capsys)[0] == 0
     assert attacked == [4, 5, 6, 7], "the results of the attack on the first four are kept"

@@ -137,7 +137,7 @@ def test_blocks_say_which_part_they_are_of_and_what_is_other_in_it(board: Path, 
     ]
     assert "saliency, direct:steps=2, direct, eps 8/255, 4 images" in titles
     (caption,) = [line for line in lines if line.startswith("Protocol ")]
-    assert "6 and 4 test images, linf 2/255 and linf 8/255" in caption
+    assert "6 and 4 test images, linf 2/255 and linf 8/255" in " ".join(shown.split())
     blocks = lines[lines.index(caption) :]
     heads = [line for line in blocks if line.startswith("method  ") and "accuracy (%)" in line]
     assert ["under apgd" in line for line in heads] == [True, False], "columns a part lacks are not shown"

@@ -103,7 +103,7 @@ def test_files_of_scores_are_read_as_numpy_reads_them(run: Path) -> None:
         data = path.read_bytes()
         with np.load(io.BytesIO(data)) as arrays:
             wanted = dict(arrays)
-        found = _arrays(data, wanted)
+        found = _arrays(data, wanted, len(data))
         assert found is not None, "the short way is taken"
         assert list(found) == list(wanted)
         for name, array in wanted.items():
@@ -117,7 +117,7 @@ def test_files_of_scores_are_read_as_numpy_reads_them(run: Path) -> None:
 def test_files_of_another_form_are_left_to_numpy(save: Any, array: np.ndarray[Any, Any]) -> None:
     buffer = io.BytesIO()
     save(buffer, scores=array)
-    assert arrays_of(buffer.getvalue(), ["scores"])["scores"].tolist() == array.tolist()
+    assert arrays_of(buffer.getvalue(), ["scores"], images=3)["scores"].tolist() == array.tolist()
     with pytest.raises(ValueError, match=r"pickle|allow"):
         arrays_of(b"no file of scores", ["scores"])
 

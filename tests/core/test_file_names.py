@@ -140,6 +140,8 @@ def test_plug_ins_of_one_name_are_both_handed_in(tmp_path: Path, monkeypatch: py
         file.parent.mkdir()
         file.write_text(f"x = {number}\n")
     monkeypatch.setattr("attrobust.benchmark.boards.submit.stores_of", lambda _: {})
+    monkeypatch.setattr("attrobust.benchmark.boards.submit.write", lambda *_: None)
+    monkeypatch.setattr("attrobust.benchmark.boards.submit.boards_of", lambda *_: [])
     facts = BoardFacts(version=1, licence="CC0-1.0")
     with packing(tmp_path, tmp_path / "packed", facts, files) as packed:
         found = sorted((packed / "plugins").iterdir())

@@ -430,7 +430,7 @@ def test_a_result_is_whole_or_absent(task: Loaded, tmp_path: Path, monkeypatch: 
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(retraining, "write_atomically", full)
+        patch.setattr(retraining, "write_hits", full)
         with pytest.raises(OSError, match="no space"):
             service(images_of(task), 5)
     monkeypatch.setattr(training, "epoch_batches", forbidden)

@@ -218,7 +218,7 @@ def test_the_command_reports_retrieval_for_every_explainer_and_verifies_it(
     ]
     code, out, err = run([*words, "--allow-flips", "--full", "--out", folder], capsys)
     assert code == 0, err
-    assert "modified: attacks, eps, explainers, images, keep_prediction, metrics" in out
+    assert "modified: attacks, eps, explainers, images, keep_prediction, metrics" in " ".join(out.split())
     assert "prediction kept" not in out
     assert "retrieval, predicted (%) ↑" in out
     assert "retrieval, oracle (%) ↑" in out

@@ -35,10 +35,13 @@ def training_column(board: Leaderboard) -> Json:
 
 
 def training_numbers(board: Leaderboard, costs: Mapping[str, float]) -> Iterator[Json | None]:
-    """What stands in the column for every network, then for every mean over seeds; None where it is not known."""
+    """What stands in the column for every network, then for every mean over seeds; None where it is not known.
+
+    Sanity-check baselines have none: what they show is not what was trained.
+    """
     lines, means = board.groups[0].lines, board.groups[0].means
     for line in lines:
-        yield _number([line.sha256], costs)
+        yield None if line.baseline else _number([line.sha256], costs)
     for mean in means:
         yield _number([line.sha256 for line in lines if line.method == mean.method], costs)
 
