@@ -174,7 +174,7 @@ def test_seeds_are_rows_and_their_mean_says_that_its_spread_is_over_seeds(tmp_pa
     assert code == 0
     assert "natural, mean of 3 seeds" in out
     assert "± its standard error over the seeds" in " ".join(out.split())
-    assert "95 % interval (bootstrap; Wilson's where every score is 0 or 1, as in accuracies)" in out
+    assert "95 % interval (bootstrap; Wilson's where every score is 0 or 1, as in accuracies)" in " ".join(out.split())
     table = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
     board = json.loads(run([*words, "--metrics", "cosine", "--json"], capsys)[1])
     means = [row["mean"] for row in board["rows"] if row["method"] == "natural" and row["attack"] == "topk:steps=2"][:3]

@@ -69,10 +69,9 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any] | 
 
 def replanned(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change ``run.json``, with a digest that fits."""
-    path = folder / "run.json"
-    plan = json.loads(path.read_text())
+    plan = json.loads((folder / "run.json").read_text())
     change(plan)
-    path.write_text(json.dumps(as_json(read_plan({**plan, "digest": ""}).signed())))
+    Store(folder).write_plan(read_plan({**plan, "digest": ""}).signed())
 
 
 def report(folder: Path) -> None:
