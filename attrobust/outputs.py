@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 LOG = logging.getLogger("attrobust")
+SUM = 1e-4
+"""How far from 1 probabilities in float32 may add up to."""
 WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
 """Modules of torch around a network that compute the same, and the attribute that holds it."""
 
@@ -32,11 +34,7 @@ class Logits(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B×C×H×W pixels in [0, 1] to B×K logits."""
-        logits: Tensor = _entry_of(self.network(x), self._entry)
-        if self._shape == "one":
-            z = logits.reshape(len(x), 1)
-            return torch.cat([-z / 2, z / 2], dim=1)
-        return logits.flatten(1) if self._shape == "flat" else logits
+        return _shaped(_entry_of(self.network(x), self._entry), self._shape)
 
 
 def with_logits(network: nn.Module, x: Tensor, classes: int) -> nn.Module:
@@ -76,6 +74,8 @@ def with_logits(network: nn.Module, x: Tensor, classes: int) -> nn.Module:
             f"{name} returns {_plain(logits.dtype)} for images in {_plain(x.dtype)}: it computes in lower precision "
             "inside (autocast), in which attacks drown in rounding; leave that out"
         )
+    if (told := probabilities(_shaped(logits, shape))) and len(x) > 1:
+        LOG.warning("warning: outputs of %s: %s", name, told)
     if entry is None and not shape:
         return network
     where = f"its {entry!r} is used" if entry is not None else "its output is used"
@@ -105,12 +105,29 @@ def classes_of(network: nn.Module, x: Tensor) -> int:
     return counts.pop()
 
 
+def probabilities(logits: Tensor) -> str:
+    """What gives outputs B×K away as probabilities or their logarithms; empty where they may be logits."""
+    rows = logits.detach().double()
+    for what, shares in (("softmax", rows), ("log_softmax", rows.exp())):
+        if shares.shape[1] > 1 and bool((shares >= 0).all() and ((shares.sum(dim=1) - 1).abs() < SUM).all()):
+            return f"they look like the output of {what}: explanations are of logits, leave that layer out"
+    return ""
+
+
 def _count(logits: Tensor, images: int) -> int:
     """How many classes a tensor could be the logits of; 0 where it is not such a tensor."""
     if logits.shape in ((images,), (images, 1)):
         return 2
     wide = logits.dim() >= 2 and logits.shape[0] == images
     return logits.shape[1] if wide and logits.numel() == images * logits.shape[1] else 0
+
+
+def _shaped(logits: Tensor, shape: str) -> Tensor:
+    """Logits B×K from outputs in one of the shapes that ``Logits`` knows."""
+    if shape == "one":
+        z = logits.reshape(len(logits), 1)
+        return torch.cat([-z / 2, z / 2], dim=1)
+    return logits.flatten(1) if shape == "flat" else logits
 
 
 def _place(output: Any, count: int, classes: int, name: str) -> tuple[str | int | None, str]:

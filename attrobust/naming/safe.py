@@ -16,6 +16,8 @@ LINKS = re.compile(r"(?:\](?=[(\[:])|&(?=#|\w+;)|:(?=//)|(?<=\bwww)\.|(?<=\w)@(?
 """Where a link, a reference or an entity of Markdown would begin."""
 STARTS = re.compile(r"^(?:[#+=-](?=[#+=\s-]|$)|\d+(?=[.)](?:\s|$)))")
 """What makes a heading or a list of a line that begins with it."""
+LETTERS = 300
+"""Of what went wrong, in rows."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """First characters of a cell that spreadsheets compute."""
 
@@ -24,6 +26,18 @@ def line(text: str) -> str:
     """Text in one line, without anything that a terminal obeys: ``\\x1b`` stands for an escape character."""
     joined = BREAKS.sub(" ", text)
     return joined if joined.isprintable() else "".join(map(_shown, joined))
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong in one line for rows and tables, whatever the author of an exception wrote into it."""
+    kind = type(error).__name__
+    try:
+        text = f"{kind}: {error}"
+    except Exception:  # its own __str__ raises
+        text = kind
+    # Half of a pair of surrogates, as in names of files that are no UTF-8, is in no document.
+    readable = text.encode("utf-8", "backslashreplace").decode()
+    return (readable.splitlines() or [kind])[0][:LETTERS]
 
 
 def lines(text: str) -> str:

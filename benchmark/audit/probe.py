@@ -11,6 +11,7 @@ from attrobust.benchmark.audit.case import AuditCase
 from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.explainers.base import Explainer
 from attrobust.maps.seeds import derive_seed
+from attrobust.naming.safe import reason
 from attrobust.process import seeded
 from attrobust.types import Flag
 
@@ -43,6 +44,5 @@ def probe(model: nn.Module, explainer: Explainer, images: Images, rules: Rules) 
                 flags += masking.attack_does_not_help(case)
         except Exception as error:  # whatever networks and explainers raise
             LOG.debug("the audit failed", exc_info=True)
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            flags.append(Flag(name="not-audited", reason=f"the audit stopped with {reason}"))
+            flags.append(Flag(name="not-audited", reason=f"the audit stopped with {reason(error)}"))
     return flags

@@ -60,6 +60,8 @@ def _fit(mine: Mapping[str, Store], theirs: Mapping[str, Store], name: str) -> F
     for words, store in theirs.items():
         if words not in mine:
             what = f"lacks the table {words}" if words else "is a sweep, and the board a single run"
+            if words and len(theirs) > 1:
+                what += f" (the board has {len(theirs)} tables, and a run of its protocol makes all)"
             differences.append(what)
             continue
         found = _differences(mine[words].plan(), store.plan())

@@ -28,6 +28,7 @@ from attrobust.benchmark.evaluation.scores import Scores, joined, unattacked
 from attrobust.benchmark.store.contests import before, read_images
 from attrobust.benchmark.store.rows import Row, ScoredRow
 from attrobust.maps.seeds import derive_seed
+from attrobust.naming.safe import reason
 from attrobust.networks.copying import independent_copy
 from attrobust.process import seeded
 from attrobust.types import UsageError
@@ -76,7 +77,7 @@ def recompute(cell: StoredCell, opener: Opener, images: int) -> list[Disagreemen
     except UsageError as error:
         return [Disagreement(cell, "", f"cannot be computed again: {error}")]
     except Exception as error:  # Whatever an item raises is said of its cell, and the others are still computed.
-        return [Disagreement(cell, "", f"failed: {type(error).__name__}: {error}".splitlines()[0][:300])]
+        return [Disagreement(cell, "", f"failed: {reason(error)}")]
     return [item for item in [*found, *contests] if item is not None]
 
 

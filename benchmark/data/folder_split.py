@@ -89,7 +89,9 @@ class FolderSplit(Split):
         for path in self._looks or ():
             digest.update(f"gaze {self._sha256[path]}\n".encode())
         for path, label in zip(self._files, self.labels.tolist(), strict=True):
-            digest.update(f"{path.relative_to(self._root).as_posix()} {self._sha256[path]} {label}\n".encode())
+            name = path.relative_to(self._root).as_posix()
+            # Names that are no UTF-8 are hashed as the bytes that they are.
+            digest.update(f"{name} {self._sha256[path]} {label}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def image_hashes(self) -> list[bytes]:

@@ -73,9 +73,11 @@ def _entries(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 def _files(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
     """Files of a folder and of those below it; ``above`` has the folders that lead to it, itself included."""
     for path, kind in _entries(folder):
-        if not stat.S_ISDIR(kind.st_mode):
+        if stat.S_ISREG(kind.st_mode):
             yield path
             continue
+        if not stat.S_ISDIR(kind.st_mode):
+            raise UsageError(f"imagefolder: {path} is neither a file nor a folder; remove it")
         if _identity(kind) in above:
             raise UsageError(f"imagefolder: {path} is a link to a folder that it lies in; remove it")
         yield from _files(path, above | {_identity(kind)})

@@ -12,6 +12,7 @@ from attrobust.benchmark.evaluation.cases import Cases, ExplanationError
 from attrobust.benchmark.evaluation.scores import Failure
 from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.base import CaseMetric
+from attrobust.naming.safe import reason
 from attrobust.networks.copying import independent_copy
 from attrobust.process import seeded
 
@@ -56,6 +57,6 @@ class Scoring:
             except ExplanationError:
                 raise
             except Exception as error:  # whatever a plug-in raises
-                line = f"metric {type(metric).__name__}: {type(error).__name__}: {error}"
-                self.failures[index] = Failure(error=line.splitlines()[0][:300], traceback=traceback.format_exc())
+                line = f"metric {type(metric).__name__}: {reason(error)}"
+                self.failures[index] = Failure(error=line, traceback=traceback.format_exc())
         return torch.full(cases.shape, torch.nan, dtype=torch.float64)

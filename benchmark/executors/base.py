@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from attrobust.naming.safe import reason
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -82,4 +84,4 @@ class Executor(ABC):
 
 def one_line(error: BaseException) -> str:
     """What went wrong, as rows and lists of failures say it."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    return reason(error)

@@ -83,9 +83,11 @@ def draw(
         subset: of the images.
 
     Raises:
-        UsageError: the folders hold no finished runs.
+        UsageError: the folders hold no finished runs, or no table of them has one of the metrics.
     """
     frames: dict[Needs, DataFrame] = {"results": results(*runs)}
+    for metric in metrics:
+        choose.metric_of(frames["results"], metric)
     used: set[str] = set()
     for name in names:
         kind = KINDS[name]

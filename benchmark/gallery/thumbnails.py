@@ -21,6 +21,7 @@ from attrobust.benchmark.report.page.payload import payload
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.store.thumbnails import Thumbnails
+from attrobust.naming.safe import reason
 from attrobust.types import UsageError
 
 LARGEST = 64
@@ -132,7 +133,7 @@ class PagePictures:
             try:
                 made = list(found.pictures())
             except Exception as error:  # Whatever an item raises is said of its cell.
-                self.problems.append(f"no pictures of {cell}: {type(error).__name__}: {error}".splitlines()[0][:300])
+                self.problems.append(f"no pictures of {cell}: {reason(error)}")
             else:
                 keep(made, self._stores)
                 count += len(made)

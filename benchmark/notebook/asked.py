@@ -52,8 +52,10 @@ def metrics_of(asked: str | Metric | Sequence[str | Metric]) -> tuple[Component[
     """
     if isinstance(asked, str):
         found = resolve(metrics, parse_specs(asked, "metrics"), Metric)
+    elif isinstance(asked, Metric) or not isinstance(asked, Sequence):
+        found = [component(metrics, asked, Metric)]
     else:
-        found = [component(metrics, item, Metric) for item in ([asked] if isinstance(asked, Metric) else asked)]
+        found = [component(metrics, item, Metric) for item in asked]
     if not found:
         raise UsageError("name a metric, e.g. metrics='topk,spearman'")
     chosen: list[Component[CaseMetric]] = []

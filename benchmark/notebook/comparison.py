@@ -163,6 +163,8 @@ def compare(models: Mapping[str, nn.Module], x: Tensor, y: Any = None, **asked: 
     """
     if not isinstance(models, Mapping) or len(models) < 2:
         raise UsageError("compare takes two networks at least, by name: compare({'a': one, 'b': other}, x)")
+    if not all(isinstance(name, str) for name in models):
+        raise UsageError("names of networks are texts: compare({'a': one, 'b': other}, x)")
     found = {}
     for name, model in models.items():
         try:

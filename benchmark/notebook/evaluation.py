@@ -92,6 +92,8 @@ def evaluate(
         audit=audit,
         progress=progress,
     )
+    if source_model is not None and not isinstance(source_model, nn.Module):
+        raise UsageError(f"source_model must be a torch.nn.Module, not {type(source_model).__name__}")
     if label == "true" and y is None:
         raise UsageError("label='true' explains the true classes; give them as y")
     found = given(model, x, y, classes=classes, partners=partners, masks=masks, batch_size=batch_size)

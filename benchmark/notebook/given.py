@@ -14,7 +14,7 @@ from attrobust.benchmark.evaluation.inputs import Images
 from attrobust.benchmark.statistics import at_chance
 from attrobust.images import NORMALISE, check_pixels
 from attrobust.networks.copying import independent_copy
-from attrobust.outputs import WRAPPERS, classes_of, with_logits
+from attrobust.outputs import WRAPPERS, classes_of, probabilities, with_logits
 from attrobust.process import standard
 
 FEW = 8
@@ -87,6 +87,9 @@ def given(
         if adapted is not network:
             notes.append(f"what {_name(network)} returns was made into one logit for each of {count} classes")
         require_logits(adapted, few, count)
+        with torch.no_grad():
+            if told := probabilities(adapted(few)):
+                notes.append(f"outputs of {_name(network)}: {told}")
         prediction = predicted(adapted, x, batch_size)
     labels = prediction if y is None else _classes(y, len(x), count)
     if y is not None and (strange := _strange(prediction, labels, count)):

@@ -56,12 +56,19 @@ def rules_of(
     try:
         radius = parse_number(eps) if isinstance(eps, str) else float(eps)
         threat = ThreatModel(norm=norm, eps=radius, keep_prediction=keep_prediction)
-    except (TypeError, ValueError) as error:
+    except TypeError:
+        raise UsageError(f"eps must be a number such as 8 / 255 or '8/255', not {eps!r}") from None
+    except ValueError as error:
         raise UsageError(str(error)) from error
     if label not in ("predicted", "true"):
         raise UsageError(f"label must be 'predicted' or 'true', not {label!r}")
     if reduction not in ("abs-sum", "sum", "abs-max"):
         raise UsageError(f"reduction must be 'abs-sum', 'sum' or 'abs-max', not {reduction!r}")
+    for name, number in (("batch_size", batch_size), ("seed", seed)):
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise UsageError(f"{name} must be a whole number, not {number!r}")
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+    if not isinstance(keep_prediction, bool):
+        raise UsageError(f"keep_prediction must be True or False, not {keep_prediction!r}")
     return Rules(threat=threat, reduction=reduction, label=label, seed=seed, batch_size=batch_size)

@@ -163,7 +163,10 @@ class Evaluation:
         frame = DataFrame(lines, index=pd.Index(self.titles, name="metric"))
         return frame.astype({"worst_image": "Int64", "defined": "int64"})
 
-    def plot(self, images: Sequence[int | Literal["worst", "median"]] = ("worst", "median")) -> Figure:
+    def plot(
+        self,
+        images: int | Literal["worst", "median"] | Sequence[int | Literal["worst", "median"]] = ("worst", "median"),
+    ) -> Figure:
         """Images before and after the attack, their difference, both maps, and the scores.
 
         Args:
@@ -172,7 +175,7 @@ class Evaluation:
         Raises:
             UsageError: there is no such image.
         """
-        return gallery(pictures(self, images), by="method")
+        return gallery(pictures(self, [images] if isinstance(images, int | str) else images), by="method")
 
     def __repr__(self) -> str:
         return shown.text(self)

@@ -90,6 +90,10 @@ def combinations(
     return found
 
 
+MOST_SEEDS = 10_000
+"""Training seeds of a run."""
+
+
 def seeds_of(text: str) -> tuple[int, ...]:
     """Training seeds from ``0,1,2`` or ``0-4``; raises UsageError on anything else."""
     found: list[int] = []
@@ -97,12 +101,14 @@ def seeds_of(text: str) -> tuple[int, ...]:
         match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", piece)
         first, last = (match[1], match[2]) if match else (piece, piece)
         try:
-            seeds = range(int(first), int(last) + 1)
+            count = int(last) - int(first) + 1
         except ValueError:
             raise UsageError(f"--seeds {text!r} must be whole numbers separated by commas, e.g. 0,1,2 or 0-4") from None
-        if not seeds:
+        if count > MOST_SEEDS:
+            raise UsageError(f"--seeds {text!r} are {count:,} trainings of each method; at most {MOST_SEEDS:,}")
+        if count < 1:
             raise UsageError(f"--seeds {text!r}: a range counts up, {last}-{first}")
-        found += seeds
+        found += range(int(first), int(last) + 1)
     return tuple(found)
 
 

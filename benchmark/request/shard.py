@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from attrobust.types import UsageError
 
+MOST = 100_000
+"""Shares of a run."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
@@ -26,6 +29,8 @@ class Shard:
         match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if match is None:
             raise UsageError(f"--shard {text!r} must be a share and how many there are, e.g. 2/3")
+        if int(match[2]) > MOST:
+            raise UsageError(f"--shard {text}: a run has at most {MOST:,} shares")
         shard = cls(number=int(match[1]), count=int(match[2]))
         if not 1 <= shard.number <= shard.count:
             raise UsageError(f"--shard {text}: shares are counted from 1/N to N/N")

@@ -84,6 +84,8 @@ ATTACKED = [*FAST, "--accuracy-attack", "apgd:steps=2"]
         (["--seeds", "0,x"], "whole numbers"),
         (["--seeds", "0,0"], "different whole numbers"),
         (["--seeds", "-1"], "not negative"),
+        (["--seeds", "0-99999999999999999999"], "at most 10,000"),
+        (["--shard", "1/99999999999999999999"], "at most 100,000 shares"),
         (["--protocol", "quik"], "unknown protocol 'quik'. Did you mean 'quick'?"),
         (["--protocol", "none.toml"], "does not exist"),
         (["--recipe", ""], "unknown recipe ''"),

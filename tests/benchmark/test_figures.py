@@ -306,8 +306,8 @@ def test_a_folder_without_a_run_and_a_metric_that_is_not_there(
     assert code == 2
     assert re.fullmatch(r"error: .* holds no run.*\n", err)
     code, out, err = run(["figures", sweep_of_radii, "--only", "eps", "--metric", "nothing", "--out", tmp_path], capsys)
-    assert (code, out) == (1, "")
-    assert err.startswith("note: no eps-nothing: no metric 'nothing' under an attack. There is 'top-10% (%)', ")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: no metric 'nothing' under an attack. There is 'top-10% (%)', ")
 
 
 def test_numbers_of_several_tables_are_not_mixed(swept: pd.DataFrame) -> None:

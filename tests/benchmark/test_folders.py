@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -363,3 +364,16 @@ def test_torchvisions_weights_state_how_images_are_prepared(network: str, digits
     expected = {"resnet50": (224, 232, "bilinear"), "efficientnet_b0": (224, 256, "bicubic")}[network]
     assert claim.preparation is not None
     assert (claim.preparation.size, claim.preparation.resize, claim.preparation.interpolation) == expected
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_refused_and_names_that_are_no_utf_8_are_read(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            Image.new("L", (8, 8), 100 * number).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "one" / "0.png").rename(tmp_path / "one" / os.fsdecode(b"caf\xe9.png"))
+    loaded = ImageFolder(size=8).load(tmp_path)
+    assert len(loaded.splits["test"].sha256) == 64
+    os.mkfifo(tmp_path / "one" / "pipe.png")
+    with pytest.raises(UsageError, match=r"pipe\.png is neither a file nor a folder"):
+        ImageFolder(size=8).load(tmp_path)

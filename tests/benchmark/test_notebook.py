@@ -185,6 +185,12 @@ BAD = {
     "label": Bad({"label": "top"}, "label must be"),
     "reduction": Bad({"reduction": "mean"}, "reduction must be"),
     "batch": Bad({"batch_size": 0}, "batch_size must be at least 1"),
+    "part of a batch": Bad({"batch_size": 2.5}, "batch_size must be a whole number"),
+    "seed": Bad({"seed": "a"}, "seed must be a whole number"),
+    "kept": Bad({"keep_prediction": "no"}, "keep_prediction must be True or False"),
+    "no eps": Bad({"eps": None}, "eps must be a number"),
+    "number": Bad({"metrics": 3}, "metric must be a name"),
+    "lent": Bad({"attack": "transfer", "source_model": 3}, "source_model must be a torch.nn.Module"),
     "unlabelled": Bad({"label": "true", "y": None}, "give them as y"),
     "range": Bad({"x": 255 * torch.rand(2, 1, 28, 28), "y": None}, "must be in [0, 1]"),
     "bytes": Bad({"x": torch.zeros(2, 1, 28, 28, dtype=torch.uint8), "y": None}, "divide 8-bit pixels by 255"),
@@ -218,6 +224,16 @@ def test_a_network_that_guesses_is_asked_about_normalisation(natural: nn.Module)
     assert "attrobust.Normalize(mean, std)" in note
 
 
+@pytest.mark.parametrize(("last", "told"), [(nn.Softmax(1), "softmax"), (nn.LogSoftmax(1), "log_softmax")])
+def test_probabilities_in_the_place_of_logits_are_noted(
+    last: nn.Module, told: str, natural: nn.Module, digits: tuple[Tensor, Tensor], said: list[str]
+) -> None:
+    found = attrobust.evaluate(nn.Sequential(natural, last), *digits, **QUICK)
+    (note,) = [line for line in found.notes if "leave that layer out" in line]
+    assert f"output of {told}:" in note
+    assert any(f"output of {told}:" in line for line in said), "architectures of plug-ins are told so too"
+
+
 def test_a_failed_metric_leaves_the_others(natural: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
     class Broken(Spearman):
         def compare(self, a: Tensor, b: Tensor) -> Tensor:
@@ -242,6 +258,7 @@ def test_it_is_shown_in_a_hundred_columns_and_hostile_names_are_text(
 
 
 def test_pictures_are_of_the_images_asked_for(result: Evaluation) -> None:
+    assert len(result.plot("worst").axes) == len(result.plot(0).axes) == 6
     figure = result.plot(["worst", 3])
     words = " ".join(text.get_text() for text in figure.texts)
     assert f"image {result.summary().loc['top-10% (%)', 'worst_image']}, worst of 6" in words
