@@ -13,6 +13,7 @@ from torch import nn
 from attrobust.attacks.base import AttackOutput
 from attrobust.benchmark.data.base import Loaded
 from attrobust.benchmark.evaluation.evaluate import accuracy_under_attack, evaluate, judge
+from attrobust.benchmark.evaluation.garbage import Garbage
 from attrobust.benchmark.evaluation.kept import KeptResults, decoded, some_of
 from attrobust.benchmark.evaluation.scores import Scores
 from attrobust.benchmark.executors.base import one_line
@@ -39,6 +40,7 @@ class Batches:
     def __init__(self, request: Request, data: Loaded) -> None:
         self._request, self._data = request, data
         self._lists: dict[tuple[SplitName, int], FirstImages] = {}
+        self._garbage = Garbage()
 
     def computed(self, job: BatchJob, network: nn.Module, source_model: nn.Module | None) -> BatchResult:
         """The scores of all parts of a batch, up to the first that fails; one that finds no memory is halved.
@@ -69,6 +71,7 @@ class Batches:
                 problem, where = "", ""
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
+        self._garbage.left_by(network)
         failures = [item.scores.failures[index] for item in done for index in sorted(item.scores.failures)]
         where = "\n".join([*(failure.traceback for failure in failures), *([where] if where else [])])
         return BatchResult(parts=tuple(done), error=problem, traceback=where)

@@ -9,6 +9,7 @@ import torch
 
 from attrobust.benchmark.audit.probe import probe
 from attrobust.benchmark.evaluation.evaluate import evaluate, judge, scored_copy
+from attrobust.benchmark.evaluation.garbage import Garbage
 from attrobust.benchmark.evaluation.scores import Scores
 from attrobust.benchmark.evaluation.scores import joined as joined_scores
 from attrobust.benchmark.evaluation.watching import Sight, Watch
@@ -47,11 +48,12 @@ def answer(question: Question, found: Given, name: str) -> Evaluation:
     rules = question.rules
     flags = probe(found.network, question.explainer.item, found.images, rules) if question.audit else []
     starts = range(0, len(found.images), rules.batch_size)
-    seen: list[Batch] = []
+    seen, garbage = list[Batch](), Garbage()
     label = f"{name}: {question.explainer.label} under {question.attack.label}"
     for start in bar(starts, label, shown=question.progress):
         with seeded(derive_seed("job", rules.seed)):
             seen.append(_batch(question, found, range(start, min(start + rules.batch_size, len(found.images)))))
+        garbage.left_by(found.network)
     scores = {scope: joined_scores([batch.scores[scope] for batch in seen]) for scope in seen[0].scores}
     pairs = joined([batch.pairs for batch in seen])
     return Evaluation(

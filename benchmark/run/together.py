@@ -148,7 +148,8 @@ class Together:
             return ""
         what = job.label.partition(" / ")[2]
         said = f"{what}: {taken} image{'s' if taken > 1 else ''} at a time may take {size_words(self.base + peak)}"
-        allowed = f"more than the {size_words(self.base + self.room)} of {self._source}"
+        whole = self.base + self.room if self._request.memory is None else self._request.memory
+        allowed = f"more than the {size_words(whole)} of {self._source}"
         fits = self._fitting(job)
         advice = f"--batch-size {fits} would fit" if fits < taken else "raise --memory or make images smaller"
         return f"{said}, {allowed}; {advice}"
