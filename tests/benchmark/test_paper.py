@@ -105,6 +105,12 @@ def test_labels_of_tables_do_not_clash_unless_these_are_the_same(tmp_path: Path)
     found = [labels(latex.render(board)) for board in (one, other, wide)]
     assert len({label for of_one in found for label in of_one}) == sum(map(len, found))
     assert labels(latex.render(again)) == found[0], "not of the place of the folder"
+    view = replace(one, style=Style(is_view=True))
+    (group, *others) = view.groups
+    renamed = replace(
+        view, groups=(replace(group, lines=tuple(replace(x, label=x.label * 2) for x in group.lines)), *others)
+    )
+    assert not {*labels(latex.render(view))} & {*labels(latex.render(renamed))}, "two views that name rows otherwise"
     named = replace(one, style=Style(label="tab:mine"))
     assert labels(latex.render(named))[:3] == ["tab:mine-verdict", "tab:mine", "tab:mine-2"]
     assert "\\ref{tab:mine}" in latex.render(named)

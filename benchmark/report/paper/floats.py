@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from attrobust.benchmark.report.notes import all_notes, contests
 from attrobust.benchmark.report.paper.fit import (
@@ -183,8 +184,8 @@ def _slug(boards: Sequence[Leaderboard]) -> str:
 
 
 def _digest(boards: Sequence[Leaderboard]) -> str:
-    """Of what tables show, but for the numbers: the networks, the columns and how they are compared."""
-    facts = [
+    """Of what tables show, but for the numbers: the networks, the columns, of views their names, and the comparison."""
+    facts: list[dict[str, Any]] = [
         {
             "comparison": as_json(board.comparison),
             "interval": board.interval,
@@ -199,4 +200,8 @@ def _digest(boards: Sequence[Leaderboard]) -> str:
         }
         for board in boards
     ]
+    for fact, board in zip(facts, boards, strict=True):
+        if board.style.is_view:
+            titles = [metric.title for group in board.groups for metric in group.metrics]
+            fact["names"] = [[line.label for line in board.groups[0].lines], titles]
     return fingerprint(facts)[:DIGITS]
