@@ -263,8 +263,9 @@ def load(name: str | Path) -> nn.Module:
         return _trained(path)
     if path.is_dir():
         raise UsageError(f"{path} is a folder; attrobust.load_run opens the networks of a run")
-    card = shipped_path(str(name))
-    return _shipped(str(name), card, WeightCard.read(card)).network(*parts_of(WeightCard.read(card)))
+    path = shipped_path(str(name))
+    card = WeightCard.read(path)
+    return _shipped(str(name), path, card).network(*parts_of(card))
 
 
 def _trained(path: Path) -> nn.Module:

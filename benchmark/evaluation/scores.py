@@ -102,8 +102,11 @@ def worst_result(scores: Tensor, sources: Tensor, *, higher_is_better: bool) -> 
     Returns:
         float64[B], and int64[B]: of equally bad results the first, -1 where all are undefined.
     """
-    defined = scores.isfinite()
-    harm = (-scores if higher_is_better else scores).masked_fill(~defined, -torch.inf)
-    index = harm.argmax(dim=0, keepdim=True)
-    members = sources.gather(0, index)[0].masked_fill(~defined.any(dim=0), -1)
+    index = harm(scores, higher_is_better=higher_is_better).argmax(dim=0, keepdim=True)
+    members = sources.gather(0, index)[0].masked_fill(~scores.isfinite().any(dim=0), -1)
     return scores.gather(0, index)[0], members
+
+
+def harm(scores: Tensor, *, higher_is_better: bool) -> Tensor:
+    """How bad scores are for the model: larger where worse, smallest where they are NaN or infinite."""
+    return (-scores if higher_is_better else scores).masked_fill(~scores.isfinite(), -torch.inf)

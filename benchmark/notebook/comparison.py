@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,10 @@ class Comparison:
         See ``attrobust.benchmark.statistics.compare``: paired tests over images, corrected for all pairs and metrics.
         Missing where a score is undefined for more than half of the images, or there are fewer than 5 images.
         """
+        return self._ranks.copy()
+
+    @functools.cached_property
+    def _ranks(self) -> DataFrame:
         results = list(self.evaluations.values())
         columns = [
             Column(
@@ -124,7 +129,7 @@ class Comparison:
         titles = [f"{title} {arrow}" for title, arrow in zip(results[0].titles, arrows, strict=True)]
         cells = [["network", *(["accuracy"] if labelled else []), *titles]]
         for name, result in self.evaluations.items():
-            ranks = self.ranks.loc[name]
+            ranks = self._ranks.loc[name]
             numbers = [
                 f"{row[1]} {row[2]}".strip() + ("" if pd.isna(rank) else f" ({rank})")
                 for row, rank in zip(shown.rows(result), ranks, strict=True)
@@ -138,7 +143,7 @@ class Comparison:
         lines = [
             "In brackets the 95 % interval over images, and the rank: networks that cannot be told apart share it."
         ]
-        if self.ranks.isna().all(axis=None):
+        if self._ranks.isna().all(axis=None):
             lines = ["In brackets the 95 % interval over images. Too few images have scores for ranks."]
         for name, result in self.evaluations.items():
             lines += [f"{name}: {line}" for line in shown.remarks(result) if not line.startswith("accuracy ")]

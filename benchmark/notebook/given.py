@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.benchmark.contract.models import require_logits
-from attrobust.benchmark.data.base import partners_among
+from attrobust.benchmark.data.base import partners_among, shape_of
 from attrobust.benchmark.evaluation.inputs import Images
 from attrobust.benchmark.statistics import at_chance
 from attrobust.images import NORMALISE, check_pixels
@@ -83,7 +83,9 @@ def given(
             count = classes if classes is not None else classes_of(network, few)
             adapted = with_logits(network, few, count)
         except (RuntimeError, TypeError) as error:
-            raise ValueError(f"{_name(model)} does not take x, {_shape(x)}: {_line(error)}{_grey(x)}") from error
+            raise ValueError(
+                f"{_name(model)} does not take x, {shape_of(x.shape)}: {_line(error)}{_grey(x)}"
+            ) from error
         if adapted is not network:
             notes.append(f"what {_name(network)} returns was made into one logit for each of {count} classes")
         require_logits(adapted, few, count)
@@ -139,7 +141,7 @@ def _classes(y: Any, count: int, classes: int) -> Tensor:
     """True classes as int64[B]; raises ValueError."""
     labels = torch.as_tensor(y).detach().cpu()
     if labels.shape != (count,):
-        raise ValueError(f"y must be one class for each of {count} images, not {_shape(labels)}")
+        raise ValueError(f"y must be one class for each of {count} images, not {shape_of(labels.shape)}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(f"y must be whole numbers, the positions of the classes, not {_plain(labels.dtype)}")
     labels = labels.to(torch.int64)
@@ -168,10 +170,6 @@ def _name(model: nn.Module) -> str:
 
 def _line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _shape(x: Tensor) -> str:
-    return "×".join(map(str, x.shape)) or "a single number"
 
 
 def _plain(dtype: torch.dtype) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from attrobust.benchmark.evaluation.scores import harm
 from attrobust.benchmark.evaluation.watching import Sight
 from attrobust.maps.reduction import Reduction, reduce_map
 
@@ -37,14 +38,13 @@ class Worst:
     """
 
     def __init__(self, reduction: Reduction, *, higher_is_better: bool) -> None:
-        self._reduction, self._sign = reduction, -1.0 if higher_is_better else 1.0
+        self._reduction, self._higher_is_better = reduction, higher_is_better
         self._pairs: Pairs | None = None
         self._harm = torch.empty(0)
 
     def take(self, sight: Sight) -> None:
         """A further result of the attack."""
-        score = self._sign * sight.scores[0]
-        harm = score.masked_fill(~score.isfinite(), -torch.inf)
+        done = harm(sight.scores[0], higher_is_better=self._higher_is_better)
         found = Pairs(
             clean=sight.clean,
             attacked=sight.attacked,
@@ -53,13 +53,13 @@ class Worst:
             target=sight.target,
         )
         if self._pairs is None:
-            self._pairs, self._harm = found, harm
+            self._pairs, self._harm = found, done
             return
         # As where a score is taken: of equally bad results the first.
-        worse = harm > self._harm
+        worse = done > self._harm
         self._pairs.attacked[worse] = found.attacked[worse]
         self._pairs.attacked_maps[worse] = found.attacked_maps[worse]
-        self._harm = torch.maximum(harm, self._harm)
+        self._harm = torch.maximum(done, self._harm)
 
     @property
     def pairs(self) -> Pairs:

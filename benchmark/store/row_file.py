@@ -52,17 +52,7 @@ class RowFile:
 
     def rows(self) -> dict[str, Row]:
         """All whole rows by fingerprint, of every schema that is read; where one was written again, the newest."""
-        found: dict[str, Row] = {}
-        lines = Lines()
-        for where, line in self._lines():
-            try:
-                row = lines.row(line)
-            except OtherVersionError as error:
-                raise _unread(where, error) from error
-            except ValueError as error:
-                raise _damaged(where, line, error) from error
-            found[row.fingerprint] = row
-        return found
+        return {row.fingerprint: row for _, row in self._read()}
 
     def examined(self) -> Iterator[Line]:
         """Every line of the rows, with what is wrong with it; a torn last one too. Raises as ``rows`` for versions."""
@@ -85,6 +75,12 @@ class RowFile:
 
     def check(self) -> None:
         """Raise UsageError for the first row that is not as the run wrote it: a run would go on from it."""
+        for where, row in self._read():
+            if not row.is_as_written:
+                raise UsageError(f"{where} is not as the run wrote it; {REPAIR}")
+
+    def _read(self) -> Iterator[tuple[str, Row]]:
+        """Where every whole row stands, and the row; raises UsageError where a line is none."""
         lines = Lines()
         for where, line in self._lines():
             try:
@@ -93,8 +89,7 @@ class RowFile:
                 raise _unread(where, error) from error
             except ValueError as error:
                 raise _damaged(where, line, error) from error
-            if not row.is_as_written:
-                raise UsageError(f"{where} is not as the run wrote it; {REPAIR}")
+            yield where, row
 
     def _lines(self, *, torn: bool = False) -> Iterator[tuple[str, bytes]]:
         """Where every whole line of the rows stands, and what it says; with ``torn`` a last line that is not, too."""
