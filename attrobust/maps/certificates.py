@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attrobust.arrays import Floats
+from attrobust.arrays import Floats, Integers
+from attrobust.maps.concentration import mean_at_least, share_at_least, share_at_most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,14 @@ def check_promise(radius: float, confidence: float) -> None:
 
 
 def certify_top_k(
-    counts: Floats, samples: int, *, k: int, stdev: float, radius: float, confidence: float
+    counts: Floats,
+    samples: int,
+    *,
+    k: int,
+    stdev: float,
+    radius: float,
+    confidence: float,
+    chosen: Integers | None = None,
 ) -> TopKCertificate:
     """Top-k certificate of the mean of 0/1 maps under Gaussian noise (Levine et al. 2019, arXiv 1905.12105).
 
@@ -80,21 +88,22 @@ def certify_top_k(
         stdev: s, in pixel units.
         radius: ρ, in pixel units.
         confidence: of all bounds of an image together.
+        chosen: the k pixels whose overlap is certified, int64 B×k, positions in a flattened map; by default those of
+            the largest counts.
     """
-    from scipy.stats import beta, norm
+    from scipy.stats import norm
 
     flat = counts.reshape(len(counts), -1)
     tail = (1 - confidence) / (2 * flat.shape[1])
-    low = np.where(flat > 0, beta.ppf(tail, flat, samples - flat + 1), 0.0)
-    high = np.where(flat < samples, beta.isf(tail, flat + 1, samples - flat), 1.0)
+    low, high = share_at_least(flat, samples, tail), share_at_most(flat, samples, tail)
     lower, upper = norm.cdf(norm.ppf(low) - radius / stdev), norm.cdf(norm.ppf(high) + radius / stdev)
     overlap = np.zeros(len(flat))
     for row, (values, below, above) in enumerate(zip(flat, lower, upper, strict=True)):
-        chosen = np.argsort(-values, kind="stable")[:k]
+        held = np.argsort(-values, kind="stable")[:k] if chosen is None else chosen[row]
         reachable = np.sort(above)
         # Number of other pixels whose upper bound is at or above this one's lower bound. The pixel itself is always
         # among those counted, since upper >= lower: hence the -1.
-        rivals = len(above) - np.searchsorted(reachable, below[chosen], side="left") - 1
+        rivals = len(above) - np.searchsorted(reachable, below[held], side="left") - 1
         overlap[row] = float((rivals < k).mean())
     shape = counts.shape
     return TopKCertificate(
@@ -105,25 +114,6 @@ def certify_top_k(
         radius=radius,
         confidence=confidence,
     )
-
-
-def mean_at_least(values: Floats, confidence: float) -> Floats:
-    """A lower bound for the expectation of numbers in [-1, 1], that holds with probability ``confidence``.
-
-    The empirical Bernstein bound (Maurer and Pontil 2009, arXiv 0907.3740, theorem 4): with sample variance V and
-    α = 1 - confidence, ``mean - √(2 V ln(2/α) / n) - 2 · 7 ln(2/α) / (3 (n - 1))``, the 2 being the width of [-1, 1].
-    It is tighter than Hoeffding's ``√(2 ln(1/α) / n)`` where the variance is small, as it is for cosines between a
-    direction and gradients: for 1000 draws of standard deviation 0.02 the slack is 0.03 in place of 0.1.
-
-    Args:
-        values: B×n, independent within a row, n at least 2.
-        confidence: of each row's bound.
-    """
-    count = values.shape[1]
-    level = math.log(2 / (1 - confidence))
-    spread = np.sqrt(2 * level * values.var(axis=1, ddof=1) / count)
-    bound: Floats = values.mean(axis=1) - spread - 14 * level / (3 * (count - 1))
-    return bound
 
 
 def certified_cosine(
@@ -148,32 +138,6 @@ def certified_cosine(
         radius=radius,
         confidence=confidence,
     )
-
-
-def gaussian_cosine(cosines: Floats, *, stdev: float, radius: float, confidence: float) -> Floats:
-    """Certified cosine under Gaussian noise of deviation s within l2 radius ρ: ``2 Φ(Φ⁻¹(q) - ρ/s) - 1``, float64[B].
-
-    With h(x) = E u(x + s η), η ~ N(0, I), ``||u|| ≤ 1``, and d a unit vector independent of the draws, let
-    ``φ = (1 + ⟨d, u⟩) / 2``, a function to [0, 1], and q a lower bound of ``E φ(x + s η)``.
-
-    1. Of all functions to [0, 1] with that expectation at x, the indicator of a half-space has the least at x + δ
-       (Neyman and Pearson): ``Φ(Φ⁻¹(q) - ||δ||₂/s)``. In other words ``Φ⁻¹(E φ)`` changes by at most 1/s per unit of
-       distance (Salman et al. 2019, arXiv 1906.04584, lemma 2).
-    2. So ``⟨d, h(x')⟩ = 2 E φ(x' + s η) - 1`` is at least the bound for every x' within ρ of x.
-    3. h is a mean of vectors no longer than 1, so ``||h(x')|| ≤ 1``, and where ``⟨d, h(x')⟩`` is positive, the cosine
-       ``⟨d, h(x')⟩ / ||h(x')||`` is at least as large.
-
-    It is -1 where the bound is not positive: nothing can be certified there.
-
-    Args:
-        cosines: B×n of ``⟨d, u⟩`` at draws around each image, independent of d.
-        stdev, radius: s, above 0, and ρ, in pixel units.
-        confidence: of the bound of each image.
-    """
-    from scipy.stats import norm
-
-    q = (1 + mean_at_least(cosines, confidence)) / 2
-    return _where_positive(2 * norm.cdf(norm.ppf(np.clip(q, 0.0, 1.0)) - radius / stdev) - 1)
 
 
 def _where_positive(bound: Floats) -> Floats:
