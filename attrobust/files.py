@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from attrobust.naming.file_names import not_a_file
 from attrobust.types import UsageError
 
 UNFINISHED = ".attrobust-tmp"
@@ -70,8 +70,8 @@ def _naming(path: Path) -> Iterator[None]:
 def read_plain(path: Path) -> bytes:
     """The bytes of a plain file; raises UsageError for a folder, pipe or device, and where it cannot be read."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path} is no plain file")
+        if problem := not_a_file(path):
+            raise UsageError(f"{path} {problem}")
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 
-DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{number}" for kind in ("com", "lpt") for number in range(10))}
+DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{number}" for kind in ("com", "lpt") for number in "0123456789¹²³")}
 """Names that Windows keeps for devices, whatever the ending."""
 FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*\x7f]')
 """Characters that no name has on Windows."""
@@ -31,6 +33,26 @@ def unsuitable(name: str) -> str:
     if len(name.encode(errors="replace")) > LONGEST:
         return f"is longer than {LONGEST} bytes"
     return "" if name else "is empty"
+
+
+def not_a_file(path: Path) -> str:
+    """What is at a path in place of a file, in words, e.g. ``is a folder``; empty where there is a file."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return f"is a link to {path.readlink()}, which does not exist" if path.is_symlink() else "does not exist"
+    except NotADirectoryError:
+        return "does not exist: what should be a folder of it is a file"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    kinds = {"a folder": stat.S_ISDIR, "a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
+    kind = next((name for name, is_one in kinds.items() if is_one(mode)), "a device")
+    return "" if stat.S_ISREG(mode) else f"is {kind}, and no file"
+
+
+def real(path: Path) -> Path:
+    """The absolute path without links; one whose links lead back to themselves stays as far as it can be followed."""
+    return Path(os.path.realpath(path))
 
 
 def as_part(text: str) -> str:
@@ -60,6 +82,8 @@ def not_a_path(text: str) -> str:
     It may be an address, longer than paths are, or a home folder: shells replace ``~`` at the start of a word only, so
     that ``--out=~/runs`` would be a folder called ``~``.
     """
+    if not text:
+        return "an empty name is no path"
     if URL.match(text):
         return f"{text} is an address; download what is there and name the file or folder"
     parts = [len(part.encode(errors="replace")) for part in text.split("/")]

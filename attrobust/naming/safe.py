@@ -61,11 +61,14 @@ def _escapes() -> dict[int, str]:
 
 
 def csv_cell(value: object) -> object:
-    """A cell of a CSV: text that a spreadsheet would compute has an apostrophe in front, numbers stay as they are."""
-    if not isinstance(value, str) or not value.startswith(FORMULA):
+    """A cell of a CSV: text in one line, with an apostrophe in front where a spreadsheet would compute it.
+
+    Numbers stay as they are.
+    """
+    if not isinstance(value, str):
         return value
     try:
         float(value)
     except ValueError:
-        return f"'{value}"
+        return f"'{line(value)}" if value.startswith(FORMULA) else line(value)
     return value

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrobust.naming.file_names import not_a_path
+from attrobust.naming.file_names import not_a_file, not_a_path
 from attrobust.naming.suggest import did_you_mean
 from attrobust.naming.validate import MisfitError, hints_of, validated
 from attrobust.types import UsageError
@@ -25,8 +25,8 @@ def find_file(what: str, name: str, *folders: Path) -> Path:
         path = Path(name)
         if problem := not_a_path(name):
             raise UsageError(f"{what} file {problem}")
-        if not path.is_file():
-            raise UsageError(f"{what} file {name} {'is a folder' if path.is_dir() else 'does not exist'}")
+        if problem := not_a_file(path):
+            raise UsageError(f"{what} file {name} {problem}")
         return path
     shipped = {known: folder / f"{known}.toml" for folder in folders for known in shipped_names(folder)}
     if name not in shipped:

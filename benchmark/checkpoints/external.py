@@ -14,7 +14,7 @@ from attrobust.benchmark.checkpoints.source import Source, WeightFile
 from attrobust.benchmark.checkpoints.state_dict import MismatchError, fitting_model, other_classes
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.naming.component import Component, resolve
-from attrobust.naming.file_names import not_a_path
+from attrobust.naming.file_names import not_a_file, not_a_path
 from attrobust.naming.spec import Spec
 from attrobust.process import seeded
 from attrobust.types import ImageFacts, UsageError
@@ -78,8 +78,8 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
         if problem := not_a_path(rest):
             raise UsageError(f"--checkpoint {name}: {problem}")
         file = Path(":".join(pieces[:first]))
-        problem = "is a folder; name the weight file in it" if file.is_dir() else "does not exist"
-        raise UsageError(f"--checkpoint {name}: file {file} {problem}")
+        problem = "is a folder; name the weight file in it" if file.is_dir() else not_a_file(file)
+        raise UsageError(f"--checkpoint {name}: {file} {problem}")
     network = Spec.parse(rest)
     if "name" in network.settings:
         raise UsageError(f"--checkpoint {name}: {network.name} is the name; leave out name={network.settings['name']}")

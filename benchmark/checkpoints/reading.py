@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from attrobust.files import read_plain, size_words
+from attrobust.machine import memory
+from attrobust.naming.file_names import not_a_file
 from attrobust.types import UsageError
 
 BESIDE_WEIGHTS = (
@@ -34,6 +38,12 @@ FORMATS = (
     (b"\x1f\x8b", "is a gzip archive; unpack it with gunzip or tar and name the file in it"),
 )
 """First bytes of files that are no weights, and what to say of them."""
+
+
+PICKLE = "data.pkl"
+"""Of an archive of PyTorch, the file of names and shapes; the numbers are in others."""
+MOST_STRUCTURE = 2**28
+"""Bytes of that file beyond which an archive is not read: the largest of networks have a few million."""
 
 
 class StandIn:
@@ -61,12 +71,14 @@ def read_file(path: Path) -> tuple[Any, str]:
     Raises:
         UsageError: no such file, one of another kind, or objects whose code would have to be run.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"checkpoint file {path} does not exist") from None
-    except OSError as error:
-        raise UsageError(f"checkpoint file {path} cannot be read: {error.strerror}") from error
+    if problem := not_a_file(path):
+        raise UsageError(f"checkpoint file {path} {problem}")
+    size, free = path.stat().st_size, memory()
+    if size > free:
+        raise UsageError(
+            f"checkpoint file {path} has {size_words(size)}, and only {size_words(free)} of memory are free"
+        )
+    content = read_plain(path)
     if problem := _not_weights(content):
         raise UsageError(f"{path} {problem}")
     is_safetensors = path.suffix == ".safetensors" or _has_safetensors_header(content)
@@ -95,6 +107,7 @@ def _not_weights_in_zip(content: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = {name.rpartition("/")[2] for name in archive.namelist()}
+            structure = max((one.file_size for one in archive.infolist() if one.filename.endswith(PICKLE)), default=0)
     except Exception:  # Of a damaged archive zipfile raises whatever its reader runs into.
         return "is damaged or cut off; copy or download it again"
     if "constants.pkl" in names:
@@ -102,7 +115,9 @@ def _not_weights_in_zip(content: bytes) -> str:
             "is a TorchScript archive, which is a program, and no code of a checkpoint is run here; "
             "where it was made, save its weights alone: torch.save(torch.jit.load(FILE).state_dict(), NEW)"
         )
-    if "data.pkl" not in names:
+    if structure > MOST_STRUCTURE:
+        return f"is no weights: {size_words(structure)} of names and shapes, where weights have a few"
+    if PICKLE not in names:
         return "is a zip archive without weights that torch.save wrote; unpack it and name the file in it"
     return ""
 
@@ -126,7 +141,9 @@ def _safetensors(path: Path, content: bytes) -> Any:
 
 def _torch(path: Path, content: bytes) -> Any:
     try:
-        with torch.serialization.safe_globals(STAND_INS):
+        with torch.serialization.safe_globals(STAND_INS), warnings.catch_warnings():
+            # Of the protocol that a file was pickled with; what cannot be read is refused in words.
+            warnings.simplefilter("ignore")
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         raise UsageError(f"{path} {_refused(content, str(error))}") from error

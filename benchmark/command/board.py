@@ -18,7 +18,7 @@ from attrobust.benchmark.command.saying import say, tell
 from attrobust.benchmark.report.verify import verify
 from attrobust.benchmark.request.plugins import load_plugin
 from attrobust.files import size_words
-from attrobust.naming.file_names import unsuitable
+from attrobust.naming.file_names import not_a_file, real, unsuitable
 from attrobust.types import UsageError
 
 MOST = 10
@@ -103,7 +103,7 @@ def submit(options: argparse.Namespace) -> int:
         _say(fit)
     plugins = list(options.plugin) or plugins_of(run)
     load_all(plugins)
-    to: Path = options.to or options.results / "submissions" / run.resolve().name
+    to: Path = options.to or options.results / "submissions" / real(run).name
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UsageError(f"--to {to} holds something already; name an empty folder")
     fit = fitting[0]
@@ -175,8 +175,8 @@ def plugins_of(run: Path) -> list[Path]:
     for store in stores_of(run).values():
         found |= dict.fromkeys(named_plugins(store.plan().argv))
     for path in found:
-        if not path.is_file():
-            raise UsageError(f"plug-in {path} of the run is not there; say where it is with --plugin")
+        if problem := not_a_file(path):
+            raise UsageError(f"plug-in {path} of the run {problem}; say where it is with --plugin")
     return list(found)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from attrobust.benchmark.command.listing import REGISTRIES
 from attrobust.benchmark.command.saying import say
 from attrobust.benchmark.request.plugins import load_plugin, module_of
+from attrobust.naming.file_names import not_a_path
 from attrobust.types import UsageError
 
 
@@ -52,8 +53,10 @@ def _classes(target: str) -> list[tuple[str, type[Any]]]:
     axis, colon, name = target.partition(":")
     if colon and axis in REGISTRIES:
         return [(name, REGISTRIES[axis].get(name))]
+    if problem := not_a_path(target):
+        raise UsageError(f"check: {problem}")
     path = Path(target)
-    load_plugin(path)
+    load_plugin(path, said="check")
     found = [
         (entry.name, registry.get(entry.name))
         for registry in REGISTRIES.values()

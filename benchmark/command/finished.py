@@ -25,6 +25,7 @@ from attrobust.benchmark.report.view.versions import beside_each_other, named
 from attrobust.benchmark.store.pieces import Pieces
 from attrobust.benchmark.store.schema import How
 from attrobust.benchmark.store.store import SWEEP, Store
+from attrobust.naming.file_names import real
 from attrobust.types import UsageError
 
 
@@ -51,9 +52,9 @@ def report(options: argparse.Namespace) -> int:
     folders = [folder for _, folder in runs]
     if len(folders) > 1 and options.out is None:
         raise UsageError("a table of several runs needs a folder of its own; name it with --out")
-    own = {path.resolve() for path in folders}
+    own = {real(path) for path in folders}
     holds = options.out and any((options.out / name).is_file() for name in ("run.json", SWEEP))
-    if holds and options.out.resolve() not in own:
+    if holds and real(options.out) not in own:
         raise UsageError(f"--out {options.out} holds another run, whose tables would be lost; choose another folder")
     out = folder_of(view, folders, options.out)
     if formats == ["bibtex"] and view.is_whole:

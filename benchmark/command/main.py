@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import re
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from attrobust.benchmark.command import streams
 from attrobust.benchmark.command.asked import asked
 from attrobust.benchmark.command.blame import raised_in_a_plugin
-from attrobust.benchmark.command.ending import Ending, line_of
+from attrobust.benchmark.command.ending import Ended, Ending, line_of
 from attrobust.benchmark.command.listing import REGISTRIES, listing
 from attrobust.benchmark.command.options import benchmark_parser, formats_of
 from attrobust.benchmark.command.parsers import (
@@ -35,10 +36,14 @@ from attrobust.benchmark.command.saying import tell
 from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.benchmark.request.shard import Shard
 from attrobust.naming.safe import lines
+from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
 if TYPE_CHECKING:
     from attrobust.benchmark.run.runner import Runner
+
+NEGATIVE = re.compile(r"-\.?\d")
+"""How a negative number begins."""
 
 # OpenMP threads that spin while they wait make torch ten times slower when another process needs a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -72,6 +77,7 @@ def _answer(words: list[str], *, own_process: bool) -> int:
     began = time.monotonic()
     try:
         _check_words(words)
+        words = _with_negative_values(words)
         if words and words[0] in COMMANDS:
             parser, command = COMMANDS[words[0]]
             return command(parser().parse_args(words[1:]))
@@ -79,7 +85,10 @@ def _answer(words: list[str], *, own_process: bool) -> int:
     except UsageError as error:
         tell(f"error: {error}")
         return 2
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit, KeyboardInterrupt) as error:
+        # Ctrl-C is an ``Ended`` in a process of our own, and may come while a plug-in runs in somebody else's.
+        if isinstance(error, KeyboardInterrupt) and (isinstance(error, Ended) or not own_process):
+            raise
         if found := raised_in_a_plugin(error):
             tell(f"error: {found}")
             return 2
@@ -93,12 +102,29 @@ def _answer(words: list[str], *, own_process: bool) -> int:
 
 
 def _check_words(words: Sequence[str]) -> None:
-    """Raise UsageError for a word that is no UTF-8, as the name of a file may be: no record of a run could hold it."""
+    """Raise UsageError for a mistyped command, and for a word that is no UTF-8, as the name of a file may be.
+
+    No record of a run could hold such a word.
+    """
     for word in words:
         try:
             word.encode()
         except UnicodeEncodeError:
             raise UsageError(f"{word!a} is not encoded in UTF-8; give the file another name") from None
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        hint = did_you_mean(words[0], COMMANDS)
+        raise UsageError(f"there is no command {words[0]!r}.{hint} Commands: {', '.join(COMMANDS)}; see --help")
+
+
+def _with_negative_values(words: Sequence[str]) -> list[str]:
+    """The words, where a negative number is one with the option before it: parsers take ``-1/255`` for an option."""
+    joined: list[str] = []
+    for word in words:
+        if NEGATIVE.match(word) and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _benchmark(options: argparse.Namespace, words: list[str], began: float, *, own_process: bool) -> int:

@@ -16,6 +16,7 @@ from attrobust.benchmark.store.damage import DamagedError, Problem
 from attrobust.benchmark.store.repair import DAMAGED, SetAside, put_aside, set_aside
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.store.sweep import read_sweep
+from attrobust.naming.file_names import real
 from attrobust.types import UsageError
 
 
@@ -41,7 +42,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def _wrong(path: Path, *, repair: bool) -> int:
     """Print what is wrong with a run, a sweep or a board; returns how much that is."""
-    if repair and any((place / BOARD).is_file() for place in (path, path.resolve().parent)):
+    if repair and any((place / BOARD).is_file() for place in (path, real(path).parent)):
         raise UsageError(f"{path} is a published board: what is damaged in it is put back from the repository")
     try:
         groups = together([path])

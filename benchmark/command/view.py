@@ -14,7 +14,7 @@ from attrobust.benchmark.report.view.keep import Keep
 from attrobust.benchmark.report.view.selection import Selection
 from attrobust.benchmark.report.view.style import DEFAULT, Style
 from attrobust.benchmark.store.store import Store
-from attrobust.naming.file_names import unsuitable
+from attrobust.naming.file_names import real, unsuitable
 from attrobust.naming.spec import fingerprint
 from attrobust.types import UsageError
 
@@ -107,7 +107,7 @@ def folder_of(view: View, runs: Sequence[Path], out: Path | None) -> Path:
     """
     if view.is_whole:
         return out or runs[0]
-    if out is not None and out.resolve() in {run.resolve() for run in runs}:
+    if out is not None and real(out) in {real(run) for run in runs}:
         raise UsageError(f"--out {out} holds the run's own tables, which a view does not replace; name another folder")
     return out or runs[0] / VIEWS / view.name
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from attrobust.benchmark.executors.base import Job, Result, one_line
 from attrobust.benchmark.executors.jobs import failed
 from attrobust.children import belong_to_parent
+from attrobust.naming.file_names import real
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -192,7 +193,7 @@ def make_worker(setup: Setup, send: Send) -> Callable[[Job], Result]:
     for plugin in setup.plugins:
         path = setup.copies.get(plugin.path, plugin.path)
         load_plugin(plugin.path, module=plugin.module, copy=path)
-        if file_digest(path.resolve()) != plugin.sha256:
+        if file_digest(real(path)) != plugin.sha256:
             raise UsageError(f"{plugin.path} changed during the run; run the same command again")
 
     import torch

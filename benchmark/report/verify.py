@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from attrobust.benchmark.report.cards import Cards, read_cards, row_problems
 from attrobust.benchmark.report.chosen import choice_problems
@@ -14,17 +13,12 @@ from attrobust.benchmark.report.leaderboard import build
 from attrobust.benchmark.report.older import older_tables
 from attrobust.benchmark.report.recomputed import wrong_numbers
 from attrobust.benchmark.report.write import FORMATS, as_written, says_the_same
-from attrobust.benchmark.store.audits import Audits
-from attrobust.benchmark.store.contests import damaged_images
 from attrobust.benchmark.store.damage import DamagedError, Problem, damaged
-from attrobust.benchmark.store.pieces import Pieces
 from attrobust.benchmark.store.plan import Plan
-from attrobust.benchmark.store.retrainings import damaged_hits
+from attrobust.benchmark.store.repair import damaged_files
 from attrobust.benchmark.store.row_file import CHANGED, MISNAMED, Line
 from attrobust.benchmark.store.rows import FailedRow, Row, ScoredRow
-from attrobust.benchmark.store.states import damaged_states
 from attrobust.benchmark.store.store import Store
-from attrobust.benchmark.store.thumbnails import Thumbnails
 from attrobust.types import UsageError
 
 REMOVE = "remove its line from rows.jsonl to recompute it, or let --repair set it aside"
@@ -89,7 +83,7 @@ def examine(store: Store) -> Examined:
         else:
             sound += 1
     cards, of_cards = read_cards(store)
-    problems += [*damaged(_damaged_files(store)), *of_cards]
+    problems += [*damaged(damaged_files(store.folder)), *of_cards]
     problems += [Problem(words=words, lines=numbers_of[key]) for key, words in row_problems(rows, cards)]
     problems += _of_plan(store, plan, rows, cards) if plan else []
     problems += [Problem(words=words, lines=numbers_of[key]) for key, words in contest_problems(store, rows)]
@@ -124,15 +118,6 @@ def _wrong(store: Store, rows: Mapping[str, Row], problems: list[Problem]) -> di
     except DamagedError as error:
         problems.append(Problem(words=str(error), files=(error.path,)))
         return {}
-
-
-def _damaged_files(store: Store) -> Iterator[Path]:
-    yield from Pieces(store.folder).damaged()
-    yield from Audits(store.folder).damaged()
-    yield from damaged_hits(store.folder)
-    yield from damaged_states(store.folder)
-    yield from damaged_images(store.folder)
-    yield from Thumbnails(store.folder).damaged()
 
 
 def _of_plan(store: Store, plan: Plan, rows: Mapping[str, Row], cards: Cards) -> Iterator[Problem]:

@@ -19,12 +19,13 @@ from attrobust.benchmark.request.cluster import ClusterSettings
 from attrobust.benchmark.request.plugins import module_of
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.store.provenance import file_digest
+from attrobust.naming.file_names import real
 from attrobust.types import SplitName
 
 
 def setup_of(request: Request, device: str, threads: int) -> Setup:
     """What a worker process is made with."""
-    paths = [path.resolve() for path in request.plugins]
+    paths = [real(path) for path in request.plugins]
     return Setup(
         plugins=tuple(Plugin(path=path, sha256=file_digest(path), module=module_of(path)) for path in paths),
         request=pickle.dumps(request),

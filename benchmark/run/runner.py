@@ -39,6 +39,7 @@ from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.run.together import Together
 from attrobust.benchmark.store.pieces import ATTACKED
 from attrobust.benchmark.store.plan import ShardFacts
+from attrobust.benchmark.store.repair import put_aside, remade_files
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.training.job import TrainingJob
 from attrobust.files import size_words
@@ -235,8 +236,14 @@ class Runner:
                 torch.set_num_threads(resources.threads)
                 if self.request.cluster is None:  # Which says itself what a job has.
                     LOG.info("computing with %s", resources.words)
+            self._set_aside_what_is_damaged()
             self._say_what_is_kept()
             return self._run(carries_out)
+
+    def _set_aside_what_is_damaged(self) -> None:
+        """Move files that are not as the run wrote them into its folder ``damaged``, so that they are made again."""
+        for path in list(remade_files(self.store.folder)):
+            LOG.warning("%s is damaged; it is set aside in %s", path, put_aside(self.store.folder, path))
 
     def _say_what_is_kept(self) -> None:
         """Say how large attacked images may become, and whether there is room."""

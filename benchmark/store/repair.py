@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from attrobust.benchmark.store.audits import Audits
+from attrobust.benchmark.store.contests import damaged_images
 from attrobust.benchmark.store.damage import Problem
+from attrobust.benchmark.store.pieces import Pieces
+from attrobust.benchmark.store.retrainings import damaged_hits
+from attrobust.benchmark.store.states import damaged_states
 from attrobust.benchmark.store.store import Store
+from attrobust.benchmark.store.thumbnails import Thumbnails
 from attrobust.files import write_atomically
 
 DAMAGED = "damaged"
 """Folder of a run, in which files keep their places."""
+
+
+def damaged_files(folder: Path) -> Iterator[Path]:
+    """The files of a run that are not as they were written; those of its plan, rows, scores and weights apart."""
+    yield from remade_files(folder)
+    yield from damaged_images(folder)
+    yield from Thumbnails(folder).damaged()
+
+
+def remade_files(folder: Path) -> Iterator[Path]:
+    """Those among them that the command of the run makes again where it needs them."""
+    yield from Pieces(folder).damaged()
+    yield from Audits(folder).damaged()
+    yield from damaged_hits(folder)
+    yield from damaged_states(folder)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,7 +149,7 @@ def test_an_error_is_placed_at_the_authors_own_line(tmp_path: Path, bench: Bench
     [
         ("x = 1\n", "registers no class; decorate it with one of @register_method"),
         ("x = \n", "line 1: SyntaxError"),
-        (None, "there is no such file"),
+        (None, "does not exist"),
     ],
 )
 def test_a_file_that_cannot_be_checked_is_one_line_and_exit_2(

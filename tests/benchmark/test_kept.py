@@ -110,7 +110,7 @@ def test_a_damaged_audit_is_named_and_made_again(tmp_path: Path, done: list[str]
     done.clear()
     code, _, err = run(words, capsys)
     assert code == 0
-    assert f"{flagged} is damaged; auditing again" in err
+    assert f"{flagged} is damaged; it is set aside in {tmp_path / 'damaged' / 'audits' / flagged.name}" in err
     assert audits(done) == 1
     assert "constant-map" in (tmp_path / "leaderboard.csv").read_text()
     assert run(["verify", tmp_path], capsys)[0] == 0

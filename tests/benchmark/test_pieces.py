@@ -123,7 +123,7 @@ def test_damaged_files_are_computed_again(
     wanted = ["--metrics", "cosine,spearman"] if place == "attacked" else METRICS
     code, _, err = run([*words, *wanted, "--out", tmp_path / "run"], capsys)
     assert code == 0
-    assert "is damaged; computing it again" in err
+    assert "is damaged; it is set aside in" in err
     assert attacked == ([*range(8)] if place == "attacked" else [])
     assert run([*words, *wanted, "--out", tmp_path / "whole"], capsys)[0] == 0
     assert table(tmp_path / "run") == table(tmp_path / "whole")
@@ -192,6 +192,21 @@ def test_verify_names_a_damaged_file_and_clean_removes_what_can_be_computed_agai
     assert not (tmp_path / "attacked").exists()
     assert run(["verify", tmp_path], capsys)[0] == 0
     assert run([*words[:-1], tmp_path], capsys)[0] == 0
+
+
+def test_a_rerun_sets_aside_what_is_damaged_though_nothing_needs_it(
+    tmp_path: Path, attacked: list[int], capsys: Capture
+) -> None:
+    words = [*WORDS, *METRICS, "--images", "4", "--out", tmp_path]
+    assert run(words, capsys)[0] == 0
+    path = next((tmp_path / "attacked").glob("*/*"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    attacked.clear()
+    code, _, err = run(words, capsys)
+    assert (code, attacked) == (0, [])
+    assert f"{path} is damaged; it is set aside in {tmp_path / 'damaged'}" in err
+    assert run(["verify", tmp_path], capsys)[0] == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

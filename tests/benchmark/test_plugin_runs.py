@@ -127,6 +127,6 @@ def test_a_plug_in_that_moved_is_named_to_submit(made: Path, tmp_path: Path, cap
     try:
         code, _, err = run(["submit", made, "--results", tmp_path, "--as-board", "mine"], capsys)
         assert (code, err.count("\n")) == (2, 1)
-        assert f"plug-in {plugin} of the run is not there; say where it is with --plugin" in err
+        assert f"plug-in {plugin} of the run does not exist; say where it is with --plugin" in err
     finally:
         moved.rename(plugin)

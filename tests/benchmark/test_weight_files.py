@@ -149,10 +149,10 @@ def jit(path: Path) -> bytes:
     return (path / "jit.pt").read_bytes()
 
 
-def archive(name: str) -> bytes:
+def archive(name: str, content: bytes = b"0123456789") -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as packed:
-        packed.writestr(name, b"0123456789")
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr(name, content)
     return buffer.getvalue()
 
 
@@ -229,6 +229,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "Keras": (lambda _: b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file"),
     "a pickle": (lambda _: pickle.dumps({"a": 1}), "is not a file that torch.save or safetensors wrote"),
     "noise": (lambda _: bytes(range(255, 0, -1)), "is not a file that torch.save or safetensors wrote"),
+    "a pickle of more names than a network has": (
+        lambda _: archive("archive/data.pkl", bytes(2**28 + 1)),
+        "is no weights: 268.4 MB of names and shapes",
+    ),
     "an empty dict": (lambda _: {}, "holds no state dict (it is an empty dict)"),
     "a tensor": (lambda _: torch.ones(3), "holds no state dict (it is a Tensor)"),
     "a whole network": (lambda _: load("digits/natural"), "Sequential, and no code of a checkpoint is run here"),
@@ -297,7 +301,7 @@ def test_a_process_that_reads_a_copy_of_the_file_reads_the_same_key(tmp_path: Pa
     checkpoint = parse_external(f"mine={file}:key=state_dict_ema", default)
     networks = Networks(None, None, tmp_path, {file: tmp_path / "copy"})  # type: ignore[arg-type]
     assert networks.at_hand(checkpoint).source == WeightFile(path=tmp_path / "copy", key="state_dict_ema")
-    with pytest.raises(UsageError, match=f"file {tmp_path} is a folder; name the weight file in it"):
+    with pytest.raises(UsageError, match=f"mine: {tmp_path} is a folder; name the weight file in it"):
         parse_external(f"mine={tmp_path}", default)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from attrobust.benchmark.request.axes import combinations
 from attrobust.benchmark.request.parts import load_parts
 from attrobust.benchmark.request.protocol import FOLDER
 from attrobust.naming.component import resolve_one
-from attrobust.naming.file_names import as_part, free_name, not_a_path, unsuitable
+from attrobust.naming.file_names import as_part, free_name, not_a_file, not_a_path, real, unsuitable
 from attrobust.naming.spec import parse_specs
 from attrobust.types import UsageError
 
@@ -37,6 +38,7 @@ Capture = pytest.CaptureFixture[str]
         ("CON", "a device on Windows"),
         ("nul.v2", "a device on Windows"),
         ("com1", "a device on Windows"),
+        ("COM¹", "a device on Windows"),
         ("é" * 101, "longer than 200 bytes"),
         ("", "is empty"),
     ],
@@ -55,6 +57,49 @@ def test_texts_become_names_that_no_system_takes_for_the_same() -> None:
     names = [free_name(as_part(text), used) for text in ("a/b", "a:b", "A-B", "con", "..", "", "x" * 300)]
     assert names == ["a-b", "a-b-2", "A-B-3", "con_", "unnamed_", "unnamed_-2", "x" * 60]
     assert all(unsuitable(name) == "" for name in names)
+
+
+def strange(folder: Path) -> dict[str, str]:
+    """What is no file, by its path, and what is said of it."""
+    (folder / "file").write_text("")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "broken").symlink_to(folder / "nothing")
+    os.mkfifo(folder / "pipe")
+    return {
+        str(folder): "is a folder, and no file",
+        str(folder / "missing"): "does not exist",
+        str(folder / "file" / "below"): "does not exist: what should be a folder of it is a file",
+        str(folder / "loop"): "cannot be read: Too many levels of symbolic links",
+        str(folder / "broken"): f"is a link to {folder / 'nothing'}, which does not exist",
+        str(folder / "pipe"): "is a pipe, and no file",
+        "/dev/zero": "is a device, and no file",
+    }
+
+
+def test_what_is_no_file_is_called_by_its_kind(tmp_path: Path) -> None:
+    for path, said in strange(tmp_path).items():
+        assert not_a_file(Path(path)) == said
+    assert not_a_file(tmp_path / "file") == ""
+    assert real(tmp_path / "loop").name == "loop"
+
+
+@pytest.mark.parametrize("words", [["--plugin"], ["check"], ["--checkpoint", "a="]], ids=" ".join)
+def test_whoever_names_something_else_than_a_file_is_told_what_it_is(
+    words: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    for path, said in strange(tmp_path).items():
+        line = [*words[:-1], words[-1] + path] if words[-1].endswith("=") else [*words, path]
+        code, _, err = run(line, capsys)
+        assert (code, err.count("\n")) == (2, 1)
+        assert said in err or "is a folder; name the weight file in it" in err
+
+
+def test_links_that_lead_back_to_themselves_end_every_command_in_one_line(tmp_path: Path, capsys: Capture) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for words in (["report"], ["report", "--out", tmp_path / "out"], ["verify"], ["gallery"], ["figures"], ["submit"]):
+        code, _, err = run([words[0], loop, *words[1:]], capsys)
+        assert (code, err) == (2, f"error: {loop} holds no run: there is no run.json in it\n")
 
 
 @pytest.mark.parametrize("stem", ["...", ".", "nul", "x:y"])
@@ -116,10 +161,10 @@ def test_a_file_called_like_a_home_folder_is_a_path(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (r"C:\nets\w.pt", r"file C:\nets\w.pt does not exist"),
-        ("C:/nets/w.pt:lenet", "file C:/nets/w.pt does not exist"),
-        ("nowhere.pt:lenet", "file nowhere.pt does not exist"),
-        (".", "file . is a folder; name the weight file in it"),
+        (r"C:\nets\w.pt", r"mine: C:\nets\w.pt does not exist"),
+        ("C:/nets/w.pt:lenet", "C:/nets/w.pt does not exist"),
+        ("nowhere.pt:lenet", "nowhere.pt does not exist"),
+        (".", "mine: . is a folder; name the weight file in it"),
     ],
 )
 def test_a_weight_file_that_is_none_is_named_whole(text: str, problem: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import attrobust
 
 from helpers.runs import run
 
@@ -177,3 +181,18 @@ def test_a_signal_is_no_mistake_of_a_plug_in(plugin: Path, tmp_path: Path, capsy
     assert code == 130
     assert not out
     assert err.strip().splitlines()[-1] == "interrupted; the same command goes on where it stopped"
+
+
+def test_what_ends_generators_is_a_line_like_any_mistake(tmp_path: Path, capsys: Capture) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("raise GeneratorExit\n")
+    code, _, err = run(["--plugin", mine, "--dry-run"], capsys)
+    assert (code, err) == (2, f"error: {mine} line 1: GeneratorExit: \n")
+
+
+def test_a_plug_in_that_says_ctrl_c_is_a_line_where_signals_say_something_else(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("raise KeyboardInterrupt\n")
+    words = [sys.executable, Path(attrobust.__file__).parents[1] / "run_benchmark.py", "--plugin", mine, "--dry-run"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (2, f"error: {mine} line 1: KeyboardInterrupt: \n")

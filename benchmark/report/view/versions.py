@@ -10,7 +10,7 @@ from pathlib import Path
 from attrobust.benchmark.report.sweeps import Together, together
 from attrobust.benchmark.store.plan import Comparison, Plan
 from attrobust.benchmark.store.store import Store
-from attrobust.naming.file_names import not_a_path
+from attrobust.naming.file_names import not_a_path, real
 from attrobust.naming.spec import fingerprint
 from attrobust.naming.validate import as_json
 from attrobust.types import UsageError
@@ -106,7 +106,7 @@ def beside_each_other(runs: Sequence[Named]) -> list[Together]:
 def _check_shards(name: str, folders: Sequence[Path], stores: Sequence[Store]) -> None:
     """Raise UsageError where folders of one name are not shards of one run."""
     whole = [store.folder for store in stores if store.is_finished and store.plan().shard is None]
-    if len(folders) > 1 and (whole or len({folder.resolve() for folder in folders}) < len(folders)):
+    if len(folders) > 1 and (whole or len({real(folder) for folder in folders}) < len(folders)):
         given = " ".join(f"{name}={folder}" for folder in folders)
         raise UsageError(f"{given}: {name!r} is the name of runs that are no shards of one; give each its own name")
 
