@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from attrobust.explainers import register
 from attrobust.explainers.shared.masking import SegmentExplainer, gain, paint
-from attrobust.explainers.shared.segments import counts, find
+from attrobust.maps.segments import counts, find
 
 
 @register("feature-ablation")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attrobust.explainers import register
 from attrobust.explainers.shared.least_squares import fit
 from attrobust.explainers.shared.masking import SegmentExplainer, paint
-from attrobust.explainers.shared.segments import counts, draw, find
+from attrobust.maps.segments import counts, draw, find
 
 CERTAIN = 1e6
 """Weight of the full and the empty coalition, infinite in the paper; the value is Captum's."""

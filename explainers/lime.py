@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attrobust.explainers import register
 from attrobust.explainers.shared.least_squares import fit
 from attrobust.explainers.shared.masking import SegmentExplainer, paint
-from attrobust.explainers.shared.segments import counts, draw, find
+from attrobust.maps.segments import counts, draw, find
 
 
 @register("lime")

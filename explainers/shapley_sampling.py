@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attrobust.explainers import register
 from attrobust.explainers.shared.masking import SegmentExplainer, gain, paint
-from attrobust.explainers.shared.segments import draw, find
+from attrobust.maps.segments import draw, find
 
 
 @register("shapley-sampling")

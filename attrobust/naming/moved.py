@@ -17,7 +17,8 @@ _BY_FOLDER = {
     ("attrobust", "attrobust.maps"): "ranks reduction seeds certificates lengths",
     ("methods", "attrobust.methods.losses"): "activation adversarial draws gradients integrated",
     ("explainers", "attrobust.networks"): "tracing probe",
-    ("explainers", "attrobust.explainers.shared"): "chunks gradient masking segments least_squares noise",
+    ("explainers", "attrobust.explainers.shared"): "chunks gradient masking least_squares noise",
+    ("explainers", "attrobust.maps"): "segments",
     ("explainers", "attrobust.explainers.captum_engine"): "differentiable graph rectifiers captum_lrp lrp_rules",
     ("attacks", "attrobust.attacks.engine"): "adam adaptive descent feasible walk signed board prediction scored",
     ("attacks", "attrobust.attacks.objectives"): "mass scores",
@@ -39,6 +40,7 @@ _BY_FOLDER = {
 }
 MOVED = {f"{old}.{name}": f"{new}.{name}" for (old, new), names in _BY_FOLDER.items() for name in names.split()} | {
     "attrobust.views": "attrobust.networks.smoothed",
+    "attrobust.explainers.shared.segments": "attrobust.maps.segments",
     "attrobust.types.ThreatModel": "attrobust.threat.ThreatModel",
     "attrobust.Study": "attrobust.RetrainingMetric",
     "attrobust.Bench": "attrobust.RetrainingContext",

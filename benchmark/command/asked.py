@@ -81,6 +81,11 @@ def _protocol(options: argparse.Namespace, part: Part, combination: Combination)
     def listed(text: str | None, what: str) -> tuple[str, ...] | None:
         return None if text is None else tuple(str(spec) for spec in parse_specs(text, what))
 
+    def swept(text: str | None, what: str) -> tuple[str, ...] | None:
+        if text is None:
+            return None
+        return tuple(sweep.text if sweep.is_swept else str(sweep.specs[0]) for sweep in parse_sweeps(text, what))
+
     dataset = combination.dataset
     if options.image_size is not None:
         spec = Spec.parse(dataset or part.protocol.dataset)
@@ -97,7 +102,7 @@ def _protocol(options: argparse.Namespace, part: Part, combination: Combination)
         model=combination.model,
         images=options.images,
         methods=part.rows_of(method_texts),
-        explainers=listed(options.explainers, "--explainers"),
+        explainers=swept(options.explainers, "--explainers"),
         attacks=listed(options.attacks, "--attacks"),
         metrics=listed(options.metrics, "--metrics"),
         accuracy_attack=_accuracy_attack(options.accuracy_attack),

@@ -24,7 +24,7 @@ def asked_for(requests: Sequence[Request]) -> str:
     first, runs = requests[0], len(requests)
     parts = [
         _plural(len(first.methods) + len(first.checkpoints), "network"),
-        _plural(len(first.explainers), "explainer"),
+        _plural(first.columns, "explainer"),
         _plural(len(first.attacks), "attack"),
         f"{_plural(first.protocol.images, 'image')} of {first.dataset.label}",
     ]
@@ -44,6 +44,8 @@ def standing(runner: Runner, shared: Shared | None = None) -> str:
     lines = [f"{'method':<24} {'seed':>4}  {'weights':<9} {'cells done':>10}"]
     if shard := runner.request.shard:
         known = f"{sum(row.done for row in runner.status)}/{sum(row.cells for row in runner.status)} cells done"
+        if runner.tuned is None:
+            known = "measures all settings of explainers; what it computes of the table is known when they are chosen"
         if runner.request.criterion:
             known = "measures all members of sweeps; what it computes of the table is known when they are chosen"
         lines.insert(0, f"shard {shard}: {known}")
@@ -53,12 +55,28 @@ def standing(runner: Runner, shared: Shared | None = None) -> str:
         role = f"  candidate of {subject.candidate_of}, on validation images" if subject.candidate_of else ""
         weights = "shared" if row.origin == "to train" and subject.source in others else row.origin
         lines.append(f"{subject.label:<24} {seed:>4}  {weights:<9} {done:>10}{role}")
+    lines += tuning_lines(runner)
     for label, seed, origin in runner.source_models():
         lines.append(f"{label:<24} {seed:>4}  {origin:<9} {'':>10}  source model of attacks")
     for remote in (checkpoint.remote for checkpoint in runner.downloads()):
         if remote is not None:
             lines.append(f"download {remote.name}, {size_words(remote.size)}, from {remote.url}")
     return "\n".join(lines) + "\n"
+
+
+def tuning_lines(runner: Runner) -> list[str]:
+    """One line for every explainer whose settings are chosen: from what, and what was chosen where that is known."""
+    if runner.tuner is None:
+        return []
+    done, cells = (sum(getattr(row, name) for row in runner.tuning_status) for name in ("done", "cells"))
+    basis = f"best {runner.tuner.criterion.metric.label} on the first {runner.tuner.grid.images} validation images"
+    shown = {choice.sweep: choice.shown for choice in runner.tuned or ()}
+    lines = []
+    for sweep in runner.tuner.criterion.sweeps:
+        known = shown.get(sweep.text)
+        what = f"{known} is chosen" if known else "to be chosen first; cells and costs are those of its first setting"
+        lines.append(f"{sweep.text}: {what} ({basis}, {done}/{cells} cells done)")
+    return lines
 
 
 def expected(runner: Runner, *, started: float = 0.0, shared: Shared | None = None) -> str:

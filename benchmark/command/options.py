@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   run_benchmark.py --methods natural,aga:cosd=0.1 --eps 8/255 --attacks noise,topk:k=100
   run_benchmark.py --methods "natural,aga:cosd={0.1,1,10}"
   run_benchmark.py --methods "natural,aga:cosd={0.1,1,10}" --choose topk --accuracy-floor 95%
+  run_benchmark.py --methods natural,aga --explainers "smoothgrad:stdev={0.05,0.1,0.2}" --choose insertion
   run_benchmark.py --dataset imagefolder --data-root photos --image-size 64 --model resnet18 --epochs 5
   run_benchmark.py --checkpoint mine=weights.pt:lenet --methods natural
   run_benchmark.py --methods natural,aga --eps 4/255,8/255,16/255
@@ -130,7 +131,7 @@ def benchmark_parser() -> Parser:
         "--choose",
         metavar="METRIC[@ATTACK[@EXPLAINER]]",
         help="of every sweep in --methods keep the best on the validation split (default: first attack that is not "
-        "noise, first explainer)",
+        "noise, first explainer); by a METRIC of maps of clean images, such as insertion, of those in --explainers",
     )
     add(
         "--accuracy-floor",

@@ -8,9 +8,13 @@ from msgspec.structs import replace
 
 from attrobust.benchmark.report.labels import fits, fits_metric
 from attrobust.benchmark.store.choice import Choice, candidate
+from attrobust.benchmark.store.explainer_choice import ExplainerChoice, explainer_candidate
 from attrobust.benchmark.store.plan import Plan
 from attrobust.benchmark.store.rows import Row
 from attrobust.naming.spec import Sweep
+
+_Network = tuple[str, int | None, str]
+"""Label, seed and hash of the weights."""
 
 
 def choice_problems(plan: Plan, rows: Mapping[str, Row]) -> list[str]:
@@ -46,6 +50,53 @@ def choice_problems(plan: Plan, rows: Mapping[str, Row]) -> list[str]:
         if {subject.sha256 for subject in plan.subjects if subject.label == shown} != weights:
             found.append(f"{where} and the table differ in {shown}")
     return found
+
+
+def tuning_problems(plan: Plan, rows: Mapping[str, Row]) -> list[str]:
+    """Where a choice of an explainer's settings is not the one that the rows of its candidates lead to."""
+    networks = [(item.label, item.seed, item.sha256) for item in plan.subjects if not item.baseline]
+    found = []
+    for choice in plan.explainer_choices or ():
+        where = f"run.json: the choice from {choice.sweep}"
+        again = replace(
+            choice,
+            candidates=tuple(explainer_candidate(item.label, item.trials, rows) for item in choice.candidates),
+        ).settled()
+        if again != choice:
+            found.append(f"{where} is not what its rows say")
+        members = [str(spec) for spec in Sweep.parse(choice.sweep).specs]
+        if members != [item.label for item in choice.candidates]:
+            found.append(f"{where} does not list every member")
+        if {again.shown} != {label for label in plan.explainers if label in members}:
+            found.append(f"{where} and the columns of the table differ")
+        for item in choice.candidates:
+            if not _same_networks([(trial.network, trial.seed, trial.sha256) for trial in item.trials], networks):
+                found.append(f"{where} names other networks than the table")
+            for trial in item.trials:
+                row = rows.get(trial.score)
+                if trial.sha256 and not (row and _is_of(choice, item.label, trial.sha256, row)):
+                    found.append(f"{where} rests on rows of something else than {item.label} on validation images")
+    return list(dict.fromkeys(found))
+
+
+def _same_networks(mine: list[_Network], theirs: list[_Network]) -> bool:
+    """Whether networks are the same; weights that a shard did not meet are unknown in its table."""
+    return [item[:2] for item in mine] == [item[:2] for item in theirs] and all(
+        ours[2] == other[2] or not other[2] for ours, other in zip(mine, theirs, strict=True)
+    )
+
+
+def _is_of(choice: ExplainerChoice, label: str, sha256: str, row: Row) -> bool:
+    """Whether a row is what a trial says: of these weights and settings, by the metric, without an attack."""
+    cell, words = row.cell, row.wording
+    return (
+        row.split == "val"
+        and cell.checkpoint_sha256 == sha256
+        and not cell.attack
+        and cell.images == choice.images
+        and fits(label, cell.explainer, words.get("explainer", ()))
+        and fits_metric(choice.metric, row.metric, words.get("metric", ()))
+    )
 
 
 def _is_candidate(label: str, row: Row) -> bool:

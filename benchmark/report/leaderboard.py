@@ -51,6 +51,7 @@ def build(stores: Sequence[Store], how: How = "percentile", keep: Keep = EVERYTH
     if not groups:
         raise UsageError(f"{first.folder}/run.json has no columns; run the benchmark again")
     choices = {fingerprint(as_json(choice)): choice for run in runs for choice in run.plan.choices}
+    tuned = {fingerprint(as_json(choice)): choice for run in runs for choice in run.plan.explainer_choices or ()}
     board = Leaderboard(
         comparison=first.plan.comparison,
         accuracies=tuple(first.accuracies),
@@ -60,6 +61,7 @@ def build(stores: Sequence[Store], how: How = "percentile", keep: Keep = EVERYTH
         at_chance=sum(row.chance is not None for row in known),
         interval=how,
         choices=tuple(choices.values()),
+        tuned=tuple(tuned.values()),
         audited=all(row.audited for row in rows),
         has_verdict=keep.has_verdict(item.label for item in first.plan.attacks),
         stores=tuple(stores),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrobust.benchmark.report import tuned
 from attrobust.benchmark.report.choices import note
 from attrobust.benchmark.report.table import Leaderboard
 from attrobust.benchmark.report.words import name
@@ -11,10 +12,12 @@ from attrobust.benchmark.store.rows import Contest
 
 
 def all_notes(boards: Sequence[Leaderboard], *, flags: bool = True, choices: bool = True) -> list[str]:
-    """What has to be known beside the numbers of tables: flags and broken rules, and how rows were chosen."""
+    """What has to be known beside the numbers: flags and broken rules, and how rows and explainers were chosen."""
     found = []
     for board in boards:
-        lines = [*(notes(board) if flags else []), *(map(note, board.choices) if choices else [])]
+        lines = notes(board) if flags else []
+        if choices:
+            lines += [*map(note, board.choices), *map(tuned.note, board.tuned)]
         found += [f"{board.where}: {line}" if board.where else line for line in lines]
     return found
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from attrobust.benchmark.store.choice import Choice
+from attrobust.benchmark.store.explainer_choice import ExplainerChoice
 from attrobust.benchmark.store.plan import Address, Comparison, Entry, Plan, ShardFacts, SubjectEntry
 from attrobust.benchmark.store.store import Store
 from attrobust.types import UsageError
@@ -108,7 +110,11 @@ def _named(plan: Plan, place: Address) -> str:
 
 def _check_one_run(store: Store, plan: Plan, other: Store, others: Plan) -> None:
     """Raise UsageError where two shards that were asked for alike did not come out alike."""
-    for mine, theirs in zip(plan.choices, others.choices, strict=True):
+    pairs: list[tuple[Choice | ExplainerChoice, Choice | ExplainerChoice]] = [
+        *zip(plan.choices, others.choices, strict=True),
+        *zip(plan.explainer_choices or (), others.explainer_choices or (), strict=True),
+    ]
+    for mine, theirs in pairs:
         if mine != theirs:
             raise UsageError(
                 f"{store.folder} and {other.folder} do not have the same choice from {mine.sweep}: their machines "

@@ -11,6 +11,7 @@ from attrobust.benchmark.report.training import Origin
 from attrobust.benchmark.report.view.style import DEFAULT, Style
 from attrobust.benchmark.statistics import Estimate, OverSeeds, Spread
 from attrobust.benchmark.store.choice import Choice
+from attrobust.benchmark.store.explainer_choice import ExplainerChoice
 from attrobust.benchmark.store.plan import Comparison
 from attrobust.benchmark.store.rows import Contest, MetricFacts
 from attrobust.benchmark.store.schema import SCOPES, How
@@ -211,6 +212,7 @@ class Leaderboard:
         at_chance: networks that do no better than guessing.
         interval: how intervals over images were computed.
         choices: how rows were chosen on the validation split.
+        tuned: how settings of explainers were chosen there.
         audited: whether every network and explainer was tried out for flags.
         part: of the protocol that it is of, or several; empty where the protocol has no parts.
         where: of a table beside others, what it is about, e.g. ``eps 2/255``; empty where it stands alone.
@@ -228,6 +230,7 @@ class Leaderboard:
     at_chance: int = 0
     interval: How = "percentile"
     choices: tuple[Choice, ...] = ()
+    tuned: tuple[ExplainerChoice, ...] = ()
     audited: bool = True
     part: str = ""
     where: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from attrobust.benchmark.report.cards import Cards, read_cards, row_problems
-from attrobust.benchmark.report.chosen import choice_problems
+from attrobust.benchmark.report.chosen import choice_problems, tuning_problems
 from attrobust.benchmark.report.claims import plan_problems
 from attrobust.benchmark.report.contests import contest_problems
 from attrobust.benchmark.report.leaderboard import build
@@ -122,7 +122,7 @@ def _wrong(store: Store, rows: Mapping[str, Row], problems: list[Problem]) -> di
 
 def _of_plan(store: Store, plan: Plan, rows: Mapping[str, Row], cards: Cards) -> Iterator[Problem]:
     path = store.folder / "run.json"
-    lines = [*plan_problems(plan, rows, cards), *choice_problems(plan, rows)]
+    lines = [*plan_problems(plan, rows, cards), *choice_problems(plan, rows), *tuning_problems(plan, rows)]
     if not lines and plan.digest and not store.is_plan_as_dumped:
         lines.append("run.json is not as the run wrote it; run the same command again")
     yield from (Problem(words=words, files=(path,)) for words in lines)

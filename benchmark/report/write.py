@@ -94,6 +94,7 @@ def _whole(board: Leaderboard) -> Json:
         "comparison": plain(board.comparison),
         "interval": board.interval,
         "choices": [plain(choice.settled()) for choice in board.choices],
+        **({"explainer_choices": [plain(choice.settled()) for choice in board.tuned]} if board.tuned else {}),
         "verdict": _verdict(board) if board.has_verdict else None,
         "rows": rows,
         "over_seeds": over_seeds,

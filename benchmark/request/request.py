@@ -18,7 +18,13 @@ from attrobust.benchmark.data.base import Dataset
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.request.aimed import aimed, all_aimed
 from attrobust.benchmark.request.cluster import ClusterSettings, parse_executor
-from attrobust.benchmark.request.criterion import Criterion, make_criterion
+from attrobust.benchmark.request.criterion import (
+    Criterion,
+    ExplainerCriterion,
+    chooses,
+    make_criterion,
+    make_explainer_criterion,
+)
 from attrobust.benchmark.request.methods import Defaults, resolve_methods, resolve_source_models, resolve_starts
 from attrobust.benchmark.request.protocol import Protocol
 from attrobust.benchmark.request.shard import Shard
@@ -50,9 +56,10 @@ class Request:
         methods, checkpoints: the rows.
         sweeps: the specs of methods that list values in braces.
         criterion: by which the best member of a sweep is chosen; None where every member is a row.
+        explainer_criterion: by which settings of explainers are chosen; None where every member is a column.
         starts: by name, the methods whose trained weights some of ``methods`` and ``source_models`` start from.
         source_models: by name, the methods that train the source models of transfer attacks.
-        explainers, attacks, metrics: the columns.
+        explainers, attacks, metrics: the columns; of explainers to be chosen, every setting.
         accuracy_attack: attack on the prediction, for the column of accuracy under attack; None where there is none.
         recipe: of training, for missing checkpoints.
         retrain: whether shipped checkpoints are ignored.
@@ -78,6 +85,7 @@ class Request:
     methods: list[Component[Method]]
     sweeps: list[Sweep]
     criterion: Criterion | None
+    explainer_criterion: ExplainerCriterion | None
     starts: dict[str, Component[Method]]
     source_models: dict[str, Component[Method]]
     checkpoints: list[ExternalCheckpoint]
@@ -104,6 +112,12 @@ class Request:
     def defaults(self) -> Defaults:
         """Settings of methods that are not typed."""
         return Defaults(recipe=self.recipe, dataset=self.dataset.name, model=self.model.name)
+
+    @property
+    def columns(self) -> int:
+        """How many explainers the table has."""
+        sweeps = self.explainer_criterion.sweeps if self.explainer_criterion else ()
+        return len(self.explainers) - sum(len(sweep.candidates) - 1 for sweep in sweeps)
 
     @property
     def most_together(self) -> int:
@@ -167,8 +181,9 @@ def make_request(
             raise UsageError(f"two rows would be called {name!r}; give the checkpoint another name")
     if not labels:
         raise UsageError("nothing to evaluate: give --methods, --checkpoint or both")
+    explainer_sweeps = parse_sweeps(",".join(protocol.explainers), "--explainers")
     shown_explainers = resolve(
-        explainers.registry, parse_specs(",".join(protocol.explainers), "--explainers"), Explainer
+        explainers.registry, [spec for sweep in explainer_sweeps for spec in sweep.specs], Explainer
     )
     shown_attacks = resolve(attacks.registry, parse_specs(",".join(protocol.attacks), "--attacks"), Attack)
     columns = parse_specs(",".join(protocol.metrics), "--metrics")
@@ -177,10 +192,16 @@ def make_request(
         refuse_without_effect(metric.item, spec)
     shown_attacks = all_aimed(shown_attacks, shown_metrics)
     accuracy_attack = _accuracy_attack(protocol.accuracy_attack) if protocol.accuracy_attack else None
-    criterion = None
-    if choose is not None:
+    criterion, explainer_criterion = None, None
+    if choose is not None and chooses(choose, shown_metrics) == "explainers":
+        explainer_criterion = make_explainer_criterion(
+            choose, accuracy_floor, shown_metrics, explainer_sweeps, shown_explainers
+        )
+    elif choose is not None:
         if not any(sweep.is_swept for sweep in sweeps):
-            raise UsageError("--choose needs a sweep to choose from, such as --methods 'aga:cosd={0.1,1,10}'")
+            swept = any(sweep.is_swept for sweep in explainer_sweeps)
+            hint = "; explainers are chosen by a metric of clean images, such as insertion" if swept else ""
+            raise UsageError(f"--choose needs a sweep to choose from, such as --methods 'aga:cosd={{0.1,1,10}}'{hint}")
         criterion = make_criterion(choose, accuracy_floor, shown_metrics, shown_attacks, shown_explainers)
         # An attack that is no column is aimed here, one that is has been.
         criterion = replace(criterion, attack=aimed(criterion.attack, [criterion.metric]))
@@ -197,6 +218,7 @@ def make_request(
         methods=resolved,
         sweeps=[sweep for sweep in sweeps if sweep.is_swept],
         criterion=criterion,
+        explainer_criterion=explainer_criterion,
         starts=resolve_starts([*resolved, *source_models.values()], defaults),
         source_models=source_models,
         checkpoints=external,

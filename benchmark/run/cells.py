@@ -94,7 +94,7 @@ def cells_of(
     source_models: Mapping[str, NetworkJob],
     size_of: Callable[[CellJob], int],
 ) -> list[PlacedCell]:
-    """Every cell of a subject, clean accuracy first, then that under attack.
+    """Every cell of a subject, clean accuracy first where it is measured, then that under attack.
 
     Args:
         request, data: of the run.
@@ -165,7 +165,7 @@ def cells_of(
         job, before = in_batches(job, size_of(job), keeps=request.keep_images)
         return PlacedCell(column=column.label if column else "", job=job, parts=before)
 
-    cells = [placed([], facts={"data_sha256": split.sha256, "images": len(split)})]
+    cells = [placed([], facts={"data_sha256": split.sha256, "images": len(split)})] if grid.accuracy else []
     if grid.accuracy_attack:
         cells.append(placed([], attack=grid.accuracy_attack))
     if metrics := grid.of("attack"):

@@ -36,6 +36,10 @@ class Completed:
         """Fingerprints of its rows, in the order of the table."""
         return [key for cell in self.cells for key, _ in rows_of(cell.job)]
 
+    def keys_of(self, explainer: str) -> list[str]:
+        """Fingerprints of its rows of one explainer."""
+        return [key for cell in self.cells if cell.column == explainer for key, _ in rows_of(cell.job)]
+
     @property
     def entries(self) -> Iterator[Entry]:
         """Where each row stands in the table of a run: its subject's position, explainer, attack and metric."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from attrobust.attacks.base import Attack
 from attrobust.benchmark.data.base import Loaded, evaluation_sha256
-from attrobust.benchmark.request.criterion import Criterion
+from attrobust.benchmark.request.criterion import Criterion, ExplainerCriterion
 from attrobust.benchmark.request.request import Request
 from attrobust.explainers.base import Explainer
 from attrobust.metrics.base import Metric
@@ -24,6 +24,7 @@ class Grid:
         data_sha256: of these images.
         explainers, attacks, metrics: the columns.
         accuracy_attack: under which accuracy is measured on these images; None for no such column.
+        accuracy: whether clean accuracy is measured on the whole split.
     """
 
     split: SplitName
@@ -33,6 +34,7 @@ class Grid:
     attacks: list[Component[Attack]]
     metrics: list[Component[Metric]]
     accuracy_attack: Component[Attack] | None
+    accuracy: bool = True
 
     def of(self, scope: Scope) -> list[Component[Metric]]:
         """The metrics of a scope."""
@@ -72,4 +74,19 @@ def choosing_grid(criterion: Criterion, data: Loaded, images: int) -> Grid:
         attacks=[criterion.attack],
         metrics=[criterion.metric],
         accuracy_attack=None,
+    )
+
+
+def tuning_grid(criterion: ExplainerCriterion, data: Loaded, images: int) -> Grid:
+    """What settings of explainers are measured on: as many validation images, at most the split."""
+    images = min(images, len(data.splits["val"]))
+    return Grid(
+        split="val",
+        images=images,
+        data_sha256=evaluation_sha256(data.splits["val"], images),
+        explainers=[item for sweep in criterion.sweeps for item in sweep.candidates],
+        attacks=[],
+        metrics=[criterion.metric],
+        accuracy_attack=None,
+        accuracy=False,
     )

@@ -116,7 +116,8 @@ class Planner:
             audit = audit_of(cell.job, [network, *source_models.values()])
             jobs += [*([audit] if audit else []), *cell.parts, cell.job]
             # A baseline of maps has the network, and the accuracy, of another row.
-            if cell is cells[0] and isinstance(subject.source, ExternalCheckpoint) and not subject.baseline:
+            measured = grid.accuracy and cell is cells[0]
+            if measured and isinstance(subject.source, ExternalCheckpoint) and not subject.baseline:
                 jobs.append(_claim(subject, subject.source, network, cell.job))
         return Part(
             position=position,

@@ -11,6 +11,7 @@ from attrobust.benchmark.run.cells import accuracy_facts, metric_facts
 from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.subjects import Subject
 from attrobust.benchmark.store.choice import Choice
+from attrobust.benchmark.store.explainer_choice import ExplainerChoice
 from attrobust.benchmark.store.plan import AccuracyAttack, AttackFacts, Comparison, Plan, ShardFacts, SubjectEntry
 from attrobust.benchmark.store.provenance import EVALUATION, code_digest
 from attrobust.benchmark.store.schema import SCHEMA
@@ -59,6 +60,7 @@ def record_of(
     argv: Iterable[str],
     *,
     shard: ShardFacts | None,
+    explainer_choices: Sequence[ExplainerChoice] | None,
 ) -> Plan:
     """The contents of ``run.json``.
 
@@ -71,6 +73,7 @@ def record_of(
         choices: how members of sweeps were chosen.
         argv: as typed.
         shard: which share of the table was computed; None for all of it.
+        explainer_choices: how settings of explainers were chosen.
     """
     attack = request.accuracy_attack
     return Plan(
@@ -85,6 +88,7 @@ def record_of(
         interval=request.interval,
         argv=tuple(argv),
         choices=tuple(choices),
+        explainer_choices=tuple(explainer_choices) if explainer_choices else None,
         checkpoints={label: facts for done in completed for label, facts in done.findings.items()},
         shard=shard,
         passes=_passes([subject for subject, _ in rows], images),
@@ -111,8 +115,10 @@ def asked_for(request: Request, comparison: Comparison, images: ImageFacts, rows
         images: that its networks take.
         rows: of the table, members of sweeps that are still to be chosen from among them.
     """
-    criterion = request.criterion
+    criterion, tuning = request.criterion, request.explainer_criterion
     chosen_by: list[object] = []
+    if tuning:
+        chosen_by = [tuning.metric.canonical, [sweep.text for sweep in tuning.sweeps]]
     if criterion:
         parts = (criterion.metric, criterion.attack, criterion.explainer)
         chosen_by = [*(part.canonical for part in parts), criterion.floor]

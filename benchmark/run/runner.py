@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import torch
 
@@ -26,7 +27,7 @@ from attrobust.benchmark.run.computing import cluster_of, setup_of
 from attrobust.benchmark.run.costs import PASSES
 from attrobust.benchmark.run.driver import Driver
 from attrobust.benchmark.run.estimate import Estimate, Estimator
-from attrobust.benchmark.run.grid import choosing_grid, table_grid
+from attrobust.benchmark.run.grid import Grid, choosing_grid, table_grid, tuning_grid
 from attrobust.benchmark.run.lighter import MANY, advice
 from attrobust.benchmark.run.plan import Plan, Planner
 from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, try_out
@@ -34,9 +35,11 @@ from attrobust.benchmark.run.record import asked_for, comparison_of, record_of
 from attrobust.benchmark.run.resources import Resources
 from attrobust.benchmark.run.resources import choose as choose_resources
 from attrobust.benchmark.run.shards import Share, share
-from attrobust.benchmark.run.status import Left, status_of
+from attrobust.benchmark.run.status import Left, RowStatus, status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.run.together import Together
+from attrobust.benchmark.run.tuning import Tuned, Tuner, columns
+from attrobust.benchmark.store.explainer_choice import ExplainerChoice
 from attrobust.benchmark.store.pieces import ATTACKED
 from attrobust.benchmark.store.plan import ShardFacts
 from attrobust.benchmark.store.repair import put_aside, remade_files
@@ -71,6 +74,9 @@ class Runner:
         left: what there is to do.
         resources: what it is done with.
         notes: a line for each explainer that does not suit one of the networks.
+        tuner: chooses settings of explainers; None where there is nothing to choose.
+        tuned: what it chose, none where there is nothing to choose; None until it did.
+        tuning_status: of each network how far it is measured for that.
 
     Raises:
         UsageError: the data cannot be read, are not what they say, have fewer test images than asked for, or do not fit
@@ -85,7 +91,7 @@ class Runner:
         data: Loaded | None = None,
         said: Callable[[Runner], None] = lambda _: None,
     ) -> None:
-        self.request = request
+        self.request = self._whole = request
         self.store = Store(request.out)
         self.argv = argv
         self.resources = Resources(devices=(str(request.device),), threads=torch.get_num_threads())
@@ -98,7 +104,8 @@ class Runner:
         read_all(self.data, _splits_used(request), label)
         self._table = table_grid(request, self.data)
         self._choosing = choosing_grid(request.criterion, self.data, wanted) if request.criterion else None
-        grids = [grid for grid in (self._table, self._choosing) if grid]
+        tuning = tuning_of(request, self.data)
+        grids = [grid for grid in (self._table, self._choosing, tuning) if grid]
         check_settings(request, self.data, grids)
         opened = open_checkpoints(request, self.data)
         self._external_sha256 = {name: sha256 for name, (_, sha256) in opened.items()}
@@ -107,23 +114,25 @@ class Runner:
         self._executor = executor
         self._together: Together | None = None
         self.notes: list[str] = []
+        self.tuned: tuple[ExplainerChoice, ...] | None = ()
+        self.tuning_status: list[RowStatus] = []
         self._asked = [*self.subjects, *baselines_of(request, self.subjects)]
-        self.planner = Planner(
-            request,
-            self.data,
-            table=self._table,
-            choosing=self._choosing,
-            networks=self._networks,
-            external_sha256=self._external_sha256,
-            seeds={subject.source_model_seed for subject in self._asked},
-        )
+        self.planner = self._planner_of(self._table)
+        self.tuner: Tuner | None = None
+        if request.explainer_criterion and tuning:
+            self.tuner = Tuner(
+                criterion=request.explainer_criterion,
+                grid=tuning,
+                planner=self._planner_of(tuning),
+                subjects=self.subjects,
+            )
         self.store.check_ours()
         self.store.check_shard(str(request.shard or ""))
         plan = self._look()
         self._lent = {job.key for part in plan.parts for job in part.source_models.values()}
         said(self)
-        # Which rows of a sweep are to be measured is known when its candidates are.
-        if self._choosing or any(row.done < row.cells for row in self.status):
+        # Which rows and columns of sweeps are to be measured is known when their members are.
+        if self._is_open or any(row.done < row.cells for row in self.status):
             networks, self.notes = try_out(request, self.data, grids, [network for network, _ in opened.values()])
             batch = test.batch(range(min(wanted, request.most_together)))[0]
             jobs, work = self.left.jobs, self.left.work
@@ -134,17 +143,50 @@ class Runner:
             built = dict(zip(names, networks, strict=True))
             self._together = Together(request, built, batch, len(self.resources.devices))
             self.notes += self._together.choose(batch.whole for batch, _ in self.left.batches)
-            self.planner.size_of = self._together.size
+            for planner in (self.planner, self.tuner.planner if self.tuner else self.planner):
+                planner.size_of = self._together.size
             if self._together.is_short:
                 self._look()
 
+    def _planner_of(self, table: Grid) -> Planner:
+        """Plans what is measured of rows of the table, and of candidates."""
+        planner = Planner(
+            self.request,
+            self.data,
+            table=table,
+            choosing=self._choosing,
+            networks=self._networks,
+            external_sha256=self._external_sha256,
+            seeds={subject.source_model_seed for subject in self._asked},
+        )
+        if self._together:
+            planner.size_of = self._together.size
+        return planner
+
     def _look(self) -> Plan:
         """Plan what was asked for, and see what is left of it."""
+        driver, tuning = self._driver(), self.tuner.plan() if self.tuner else Plan(parts=())
+        if self.tuner:
+            self._take_in(self.tuner.known(driver, lambda subject: self._weights(subject)[1]))
         plan = self.planner.plan(self._asked)
         # What a shard computes of the table is known when members of sweeps are chosen.
-        plan = plan if self._choosing else self._share(plan).plan
-        self.status, self.left = status_of(plan, self._driver(), self._networks, self._weights)
+        plan = plan if self._is_open else self._share(plan).plan
+        both = Plan(parts=(*tuning.parts, *plan.parts))
+        found, self.left = status_of(both, driver, self._networks, self._weights)
+        self.tuning_status, self.status = found[: len(tuning.parts)], found[len(tuning.parts) :]
         return plan
+
+    def _take_in(self, tuned: Tuned) -> None:
+        """Make the columns those of the chosen explainers; the first setting stands in where none is chosen yet."""
+        self.tuned = tuned.choices
+        self.request = replace(self._whole, explainers=columns(self._whole, tuned.choices or ()))
+        self._table = table_grid(self.request, self.data)
+        self.planner = self._planner_of(self._table)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether rows or columns of the table are still to be chosen."""
+        return self._choosing is not None or self.tuned is None
 
     def downloads(self) -> list[Checkpoint]:
         """The shipped weights that are needed for what there is to do, and are not on this machine yet."""
@@ -166,7 +208,7 @@ class Runner:
     @property
     def images(self) -> int | None:
         """How many images there are to be done; None where what is to be measured is to be chosen first."""
-        return None if self._choosing else self.left.images
+        return None if self._is_open else self.left.images
 
     @property
     def is_done(self) -> bool:
@@ -258,6 +300,11 @@ class Runner:
 
     def _run(self, executor: Executor) -> list[str]:
         driver = self._driver()
+        failures: list[str] = []
+        if self.tuner:
+            tuned = self.tuner.run(driver, executor)
+            failures += tuned.failures
+            self._take_in(tuned)
         selection = self._choose(driver, executor)
         rows = [*selection.subjects, *baselines_of(self.request, selection.subjects)]
         plan = self.planner.plan(rows)
@@ -267,14 +314,24 @@ class Runner:
         images = image_facts(self.data)
         shard = None
         if self.request.shard:
-            asked = asked_for(self.request, comparison, images, self._asked)
+            asked = asked_for(self._whole, comparison_of(self._whole, self._table.data_sha256), images, self._asked)
             shard = ShardFacts(number=self.request.shard.number, starts=own.starts, asked=asked)
         weights = [(part.subject, driver.network(part.network).sha256) for part in plan.parts]
         record = record_of(
-            self.request, comparison, images, weights, completed, selection.choices, self.argv, shard=shard
+            self.request,
+            comparison,
+            images,
+            weights,
+            completed,
+            selection.choices,
+            self.argv,
+            shard=shard,
+            explainer_choices=self.tuned,
         )
         self.store.write_plan(record)
-        return [*selection.failures, *(line for done in completed for line in done.failures)]
+        failures += [*selection.failures, *(line for done in completed for line in done.failures)]
+        # A network that could not be trained fails when explainers are chosen, and again in the table.
+        return list(dict.fromkeys(failures))
 
     def _share(self, plan: Plan) -> Share:
         """What of the plan of the whole table this command carries out."""
@@ -321,4 +378,19 @@ class Runner:
 def _splits_used(request: Request) -> tuple[SplitName, ...]:
     """The splits that a run reads: those of training only where it may train."""
     retrains = any(type(metric.item).scope == "training" for metric in request.metrics)
-    return ("train", "val", "test") if request.methods or request.source_models or retrains else ("test",)
+    if request.methods or request.source_models or retrains:
+        return "train", "val", "test"
+    return ("val", "test") if request.explainer_criterion else ("test",)
+
+
+def tuning_of(request: Request, data: Loaded) -> Grid | None:
+    """What settings of explainers are measured on; None where none are chosen.
+
+    Raises:
+        UsageError: there are no validation images to choose on.
+    """
+    if request.explainer_criterion is None:
+        return None
+    if not len(data.splits.get("val", ())):
+        raise UsageError(f"--choose needs validation images, and {request.dataset.label} has none here")
+    return tuning_grid(request.explainer_criterion, data, request.protocol.images)

@@ -53,8 +53,8 @@ def candidate(label: str, trials: Sequence[Trial], rows: Mapping[str, Row]) -> C
 
     One that is undefined on more than half of the images cannot be chosen, as it is not ranked in a table.
     """
-    accuracies, problem = _means([rows.get(trial.accuracy) for trial in trials])
-    scores, other = _means([rows.get(trial.score) for trial in trials])
+    accuracies, problem = means([rows.get(trial.accuracy) for trial in trials])
+    scores, other = means([rows.get(trial.score) for trial in trials])
     return Candidate(
         label=label,
         trials=tuple(trials),
@@ -64,8 +64,8 @@ def candidate(label: str, trials: Sequence[Trial], rows: Mapping[str, Row]) -> C
     )
 
 
-def _means(rows: Sequence[Row | None]) -> tuple[list[float], str]:
-    """The means of rows, or none and what is wrong with the first that has no use."""
+def means(rows: Sequence[Row | None]) -> tuple[list[float], str]:
+    """The means of rows; or none, and what is wrong with the first row that has no use."""
     found = []
     for row in rows:
         if row is None:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from attrobust.benchmark.store.choice import Choice
+from attrobust.benchmark.store.explainer_choice import ExplainerChoice
 from attrobust.benchmark.store.rows import ACCURACY, MetricFacts, Record, Signed, Training
 from attrobust.benchmark.store.schema import SCOPES, How
 from attrobust.naming.spec import fingerprint
@@ -197,12 +198,13 @@ class Plan(Signed, frozen=True, kw_only=True):
             with the hashes of the weights that the share met.
         passes: of networks that were trained here, by label, how often each image goes through them in training;
             those of which it is not known are left out. Null in plans of older versions.
+        explainer_choices: how settings of explainers were chosen on the validation split; null where none were.
 
     The interval is not signed, since it may be chosen later.
     """
 
     UNSIGNED: ClassVar[tuple[str, ...]] = ("digest", "interval")
-    ADDED: ClassVar[tuple[str, ...]] = ("shard", "passes")
+    ADDED: ClassVar[tuple[str, ...]] = ("shard", "passes", "explainer_choices")
 
     schema: Literal[4]
     comparison: Comparison
@@ -218,6 +220,7 @@ class Plan(Signed, frozen=True, kw_only=True):
     checkpoints: dict[str, Settings] = msgspec.field(default_factory=dict)
     shard: ShardFacts | None = None
     passes: dict[str, float] | None = None
+    explainer_choices: tuple[ExplainerChoice, ...] | None = None
 
     @property
     def addresses(self) -> list[Address]:

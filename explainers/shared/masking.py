@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attrobust.explainers.base import Explainer, check_grey
 from attrobust.explainers.shared.chunks import accumulate
 from attrobust.explainers.shared.gradient import logit
-from attrobust.explainers.shared.segments import Kind
+from attrobust.maps.segments import Kind
 
 Kept = Callable[[slice, slice], Tensor]
 """From rows of the batch and copies to the pixels that keep their value, bool[rows or 1, copies, H, W]."""

@@ -18,9 +18,10 @@ from attrobust.explainers.kernel_shap import KernelShap, coalitions
 from attrobust.explainers.lime import Lime
 from attrobust.explainers.occlusion import Occlusion
 from attrobust.explainers.shapley_sampling import ShapleySampling
-from attrobust.explainers.shared import least_squares, segments
+from attrobust.explainers.shared import least_squares
 from attrobust.explainers.shared.chunks import memory_budget
 from attrobust.explainers.shared.masking import first_occurrences
+from attrobust.maps import segments
 from attrobust.networks.passes import counted
 
 from helpers import stock_perturbation as stock

@@ -1,4 +1,4 @@
-"""Segments: groups of neighbouring pixels that a perturbation-based explainer masks together.
+"""Segments: groups of neighbouring pixels that explainers and metrics mask together.
 
 A segmentation is ``labels``, int64[L, H, W] on the CPU, numbered from 0 without gaps; L is 1 where all images share it
 and the batch size where each has its own, with its own number of segments.
