@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from attrobust.benchmark.audit.probe import probe
@@ -56,7 +57,8 @@ def answer(question: Question, found: Given, name: str) -> Evaluation:
             seen.append(_batch(question, found, range(start, min(start + rules.batch_size, len(found.images)))))
         garbage.left_by(found.network)
     scores = {scope: joined_scores([batch.scores[scope] for batch in seen]) for scope in seen[0].scores}
-    pairs = joined([batch.pairs for batch in seen])
+    pairs, in_order = joined([batch.pairs for batch in seen]), _in_order(question, scores)
+    failures = dict.fromkeys(line for batch in seen for line in batch.failures)
     return Evaluation(
         name=name,
         explainer=question.explainer.label,
@@ -70,11 +72,11 @@ def answer(question: Question, found: Given, name: str) -> Evaluation:
         attacked=pairs.attacked.to(found.images.x),
         attacked_prediction=predicted(found.network, pairs.attacked.to(found.images.x), rules.batch_size),
         maps=Maps(clean=pairs.clean_maps, attacked=pairs.attacked_maps),
-        scores=_in_order(question, scores),
+        scores=in_order,
         feasible=scores["attack"].feasible,
         passes=scores["attack"].passes,
         flags=tuple(flags),
-        notes=(*found.notes, *dict.fromkeys(line for batch in seen for line in batch.failures)),
+        notes=(*found.notes, *failures, *(() if failures else undefined(in_order))),
     )
 
 
@@ -136,6 +138,18 @@ def _in_order(question: Question, scores: Mapping[Scope, Scores]) -> tuple[Score
         by = tuple(names) if len(part.members) > 1 else ()
         found.append(Scored(facts=metric_facts(metric), values=part.values[place].numpy(), by=by))
     return tuple(found)
+
+
+def undefined(scores: Iterable[Scored]) -> Iterator[str]:
+    """A line for every metric that has no value for some images."""
+    for score in scores:
+        missing = int(np.isnan(score.values).sum())
+        if missing:
+            name, count = score.facts.name, len(score.values)
+            yield (
+                f"{score.facts.label} is undefined for {missing} of {count} images; "
+                f"run_benchmark.py --list metrics:{name} says when it is"
+            )
 
 
 def check(question: Question, found: Given) -> None:

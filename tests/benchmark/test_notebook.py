@@ -302,3 +302,12 @@ def test_networks_are_compared_image_by_image(natural: nn.Module, digits: tuple[
         attrobust.compare({"natural": natural}, *digits)
     with pytest.raises(ValueError, match="other: model must be"):
         attrobust.compare({"natural": natural, "other": 3}, *digits, **QUICK)  # type: ignore[dict-item]
+
+
+def test_a_metric_without_a_value_is_noted_with_where_its_docs_are(digits: tuple[Tensor, Tensor]) -> None:
+    x, y = digits
+    found = attrobust.evaluate(load("digits/natural"), x, y, attack="noise", metrics="cosine,aga-bound")
+    assert found.notes == (
+        f"aga-bound is undefined for {len(x)} of {len(x)} images; "
+        "run_benchmark.py --list metrics:aga-bound says when it is",
+    )
