@@ -25,7 +25,9 @@ def closing_lines(
     lost = [line.label for line, number in numbers if number.estimate is None]
     again = "the command of the run tries them again"
     more = ["--full"] if not full else ["--export", "html"] if "html" not in formats else []
-    words = ["run_benchmark.py", *(["report", *runs, *more] if more else ["figures", *runs])]
+    # A folder whose name begins like an option is one by its path.
+    folders = [f"./{run}" if run.startswith("-") and not run.startswith("--") else run for run in runs]
+    words = ["run_benchmark.py", *(["report", *folders, *more] if more else ["figures", *folders])]
     # Figures know no names of versions.
     ends = not runs or (not more and any(store.version for board in boards for store in board.stores))
     return [
