@@ -520,3 +520,5 @@ def test_the_next_command_is_one_that_shows_more(finished: Path) -> None:
         "next: run_benchmark.py report 'my run' --export html",
         "next: run_benchmark.py figures 'my run'",
     ]
+    odd = closing_lines([board], ["-runs", "--out", "-tables"], ["csv"], full=False)[-1]
+    assert odd == "next: run_benchmark.py report ./-runs --out ./-tables --full"
