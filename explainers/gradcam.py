@@ -42,8 +42,8 @@ class LayerExplainer(Explainer):
         """
         modules: dict[str, nn.Module] = dict(network.named_modules())
         if self.layer and self.layer not in modules:
-            near = did_you_mean(self.layer, list(modules)) or ": its layers are those of named_modules()"
-            raise ValueError(f"the network has no layer {self.layer!r}{near}")
+            near = did_you_mean(self.layer, list(modules)) or " Its layers are those of named_modules()"
+            raise ValueError(f"the network has no layer {self.layer!r}.{near}")
         named = feature_map(model, network, image, how, self.layer)
         return modules[named.name], named
 

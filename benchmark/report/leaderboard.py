@@ -51,7 +51,12 @@ def build(stores: Sequence[Store], how: How = "percentile", keep: Keep = EVERYTH
     if not groups:
         raise UsageError(f"{first.folder}/run.json has no columns; run the benchmark again")
     choices = {fingerprint(as_json(choice)): choice for run in runs for choice in run.plan.choices}
-    tuned = {fingerprint(as_json(choice)): choice for run in runs for choice in run.plan.explainer_choices or ()}
+    tuned = {
+        fingerprint(as_json(choice)): choice
+        for run in runs
+        for choice in run.plan.explainer_choices or ()
+        if keep.explainers is None or choice.shown in keep.explainers
+    }
     board = Leaderboard(
         comparison=first.plan.comparison,
         accuracies=tuple(first.accuracies),

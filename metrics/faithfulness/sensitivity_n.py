@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attrobust.maps.lengths import PIXELS
-from attrobust.maps.rows import centred
+from attrobust.maps.rows import centred, is_constant
 from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
@@ -26,9 +26,9 @@ class SensitivityN(Quality):
 
     From arXiv 1711.06104. φ are signed attributions, added up over channels; a pixel is removed in all channels. The
     paper draws the correlation against n, of which this is one. Quantus has it as faithfulness correlation (Bhatt et
-    al. 2020); its own SensitivityN removes pixels in the map's order, not at random. NaN where all pixels of a map are
-    equal, since every set then has the same sum, where no set changes the logit, and where an attribution is not
-    finite.
+    al. 2020); its own SensitivityN removes pixels in the map's order, not at random. NaN where all
+    attributions are equal, since such a map tells no pixels apart, and where all shares of the logit are, so that every
+    set has the same sum; where no set changes the logit; and where an attribution is not finite.
 
     Attributes:
         n: how many pixels a set has, a count or a percentage.
@@ -76,7 +76,7 @@ class SensitivityN(Quality):
             changes.append(before - self._logit(case, moved))
         a, b = centred(torch.stack(sums, dim=1)), centred(torch.stack(changes, dim=1))
         correlation: Tensor = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))
-        return correlation.clamp(-1.0, 1.0)
+        return correlation.clamp(-1.0, 1.0).masked_fill(is_constant(case.clean_attributions.flatten(1)), float("nan"))
 
     def _shares(self, raw: Tensor, differences: Tensor) -> Tensor:
         """What each pixel is said to contribute, B×HW, less what the first one does; NaN where a value is not finite.

@@ -179,6 +179,8 @@ def test_every_table_says_what_was_chosen(finished: Path, tmp_path: Path, capsys
     assert f"- {note}" in (tmp_path / "leaderboard.md").read_text()
     assert "on the validation split" in (tmp_path / "leaderboard.tex").read_text()
     assert json.loads(run(["report", finished, "--out", tmp_path, "--json"], capsys)[1])["explainer_choices"] == [told]
+    _, out, _ = run(["report", finished, "--explainers", "saliency", "--out", tmp_path / "view"], capsys)
+    assert "was chosen" not in out
 
 
 def test_settings_are_shown_with_their_means_while_they_are_compared(finished: Path, capsys: Capture) -> None:

@@ -310,6 +310,7 @@ def test_contributions_in_a_linear_network_are_perfectly_correlated_and_constant
     for value in (0.1, -3.7, 0.0):
         constant = explained_by(case, lambda x, value=value: torch.full_like(x, value))  # type: ignore[misc]
         assert SensitivityN(samples=9, attribution="share").score(constant).isnan().all()
+        assert SensitivityN(samples=9).score(constant).isnan().all()
     for parameter in case.model.parameters():
         nn.init.zeros_(parameter)
     assert SensitivityN(samples=9).score(explained_by(case, lambda x: x)).isnan().all()
