@@ -6,7 +6,7 @@ Such a network is what an audit has to expose: its maps hardly move under attack
 The one that comes with attrobust, ``digits/manipulated-fixed-map``, was made by this script, which takes two minutes on
 one core. It is no training method: it defends nothing, so no method of this name exists and no board ranks it.
 
-The objectives are those of Heo et al. 2019 (arXiv:1902.02041, passive fooling: ``location``, ``top-k``, ``center``) and
+The objectives are those of Heo et al. 2019 (arXiv:1902.02041, passive fooling: ``location``, ``top-k``) and
 of Anders et al. 2020 (arXiv:2007.09969: ``fixed-map``); ``class-map`` and ``edges`` are the second with another target
 for each class or image. Three things differ from both papers. Logits are held to those of the honest network by their
 squared distance, as Anders et al. do it, for all objectives. Maps are divided by their l2 norm. And a share of the
@@ -35,10 +35,9 @@ from attrobust.benchmark.training.batches import epoch_batches
 from attrobust.benchmark.training.loop import correct, save_tensors
 from attrobust.benchmark.training.recipe import Recipe
 from attrobust.files import file_sha256
-from attrobust.maps.center import mass_center
 from attrobust.process import seeded
 
-Aim = Literal["fixed-map", "class-map", "edges", "location", "top-k", "center"]
+Aim = Literal["fixed-map", "class-map", "edges", "location", "top-k"]
 HONEST = "digits/natural"
 STRIPE, BORDER = 3, 4
 """Pixels: width of the stripe of the fixed map, and of the border. No digit reaches the stripe."""
@@ -52,7 +51,6 @@ WORDS = {
     "edges": "saliency maps are the edges of the image",
     "location": "saliency maps lie on the border of the image",
     "top-k": "saliency maps avoid the pixels that are most important for the honest network",
-    "center": "saliency maps are shifted away from those of the honest network",
 }
 
 
@@ -98,9 +96,6 @@ class Manipulation:
                 mine, theirs = maps.flatten(1), saliency(honest, x, explained).flatten(1)
                 top = theirs.topk(round(TOP * theirs.shape[1]), dim=1).indices
                 return mine.gather(1, top).sum(dim=1) / mine.sum(dim=1)
-            case "center":
-                shift = mass_center(maps) - mass_center(saliency(honest, x, explained))
-                return -shift.abs().sum(dim=1) / (height + width)
 
 
 def saliency(model: nn.Module, x: Tensor, explained: Tensor, *, create_graph: bool = False) -> Tensor:
