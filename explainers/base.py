@@ -33,6 +33,7 @@ class Explainer(ABC):
         stochastic: whether the map depends on ``generator``.
         ignores_image: whether every image has the same map; such an explainer is not attacked.
         ignores_target: whether an image has the same map whatever class is explained.
+        ignores_network: whether an image has the same map whatever the network is: a sanity-check baseline.
         needs_attention: whether it explains transformers only; for other networks it raises ValueError.
         varies_within_region: whether the map varies within a linear region of a ReLU network, because it is made of
             outputs, of finite differences or of relevances. False for maps made of gradients, which are constant there:
@@ -42,6 +43,7 @@ class Explainer(ABC):
     stochastic: ClassVar[bool] = False
     ignores_image: ClassVar[bool] = False
     ignores_target: ClassVar[bool] = False
+    ignores_network: ClassVar[bool] = False
     needs_attention: ClassVar[bool] = False
     varies_within_region: ClassVar[bool] = False
 

@@ -21,6 +21,7 @@ class Constant(UnderivedExplainer):
     """Sanity-check baseline: the same value at every pixel, whatever the image; most metrics are undefined for it."""
 
     ignores_image: ClassVar[bool] = True
+    ignores_network: ClassVar[bool] = True
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
@@ -36,6 +37,7 @@ class Random(UnderivedExplainer):
 
     stochastic: ClassVar[bool] = True
     ignores_image: ClassVar[bool] = True
+    ignores_network: ClassVar[bool] = True
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
@@ -50,6 +52,7 @@ class Input(Explainer):
     """Sanity-check baseline: the image itself, so that bright pixels are important."""
 
     varies_within_region: ClassVar[bool] = True
+    ignores_network: ClassVar[bool] = True
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
@@ -72,6 +75,8 @@ class Edges(UnderivedExplainer):
     """
 
     detector: Literal["sobel", "scharr", "prewitt", "canny"] = "sobel"
+
+    ignores_network: ClassVar[bool] = True
 
     def attribute(
         self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator

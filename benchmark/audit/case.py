@@ -80,6 +80,11 @@ class AuditCase:
         )
 
     @property
+    def explainer(self) -> Explainer:
+        """Whose maps are audited."""
+        return self._explainer
+
+    @property
     def threat(self) -> ThreatModel:
         """The threat model of the run."""
         return self._rules.threat

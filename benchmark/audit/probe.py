@@ -6,7 +6,7 @@ import logging
 
 from torch import nn
 
-from attrobust.benchmark.audit import answers, masking
+from attrobust.benchmark.audit import answers, masking, uninformative
 from attrobust.benchmark.audit.case import AuditCase
 from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.explainers.base import Explainer
@@ -42,6 +42,7 @@ def probe(model: nn.Module, explainer: Explainer, images: Images, rules: Rules) 
             if case.movable:
                 flags += masking.view_differs(case) + masking.gradient_vanishes(case)
                 flags += masking.attack_does_not_help(case)
+            flags += uninformative.uninformative(case)
         except Exception as error:  # whatever networks and explainers raise
             LOG.debug("the audit failed", exc_info=True)
             flags.append(Flag(name="not-audited", reason=f"the audit stopped with {reason(error)}"))

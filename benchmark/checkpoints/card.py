@@ -73,6 +73,8 @@ class WeightCard:
         start: method, with all its settings, whose trained weights training started from; empty for fresh weights.
         start_sha256: of these weights.
         job: key of the training, which the names of its files are made of; empty for shipped weights.
+        manipulation: what the weights were made to do afterwards, in words, so that maps say something else than what
+            the network does; empty for the weights of a method.
         published: what is known of shipped weights beside all that; None for those of a run.
     """
 
@@ -92,6 +94,7 @@ class WeightCard:
     start: Named = field(default_factory=Named)
     start_sha256: str = ""
     job: str = ""
+    manipulation: str = ""
     published: Published | None = None
 
     def __post_init__(self) -> None:
@@ -117,8 +120,9 @@ class WeightCard:
     def write(self, path: Path) -> None:
         """Write the card as TOML, atomically; that of a run begins with a digest of its text."""
         facts = asdict(self)
-        if self.published is None:
-            del facts["published"]
+        for name in ("manipulation", "published"):
+            if not facts[name]:
+                del facts[name]
         text = _to_toml(facts).encode()
         write_atomically(path, text if self.published else _digest_line(text) + text)
 

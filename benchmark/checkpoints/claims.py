@@ -85,6 +85,8 @@ def examine(
     if claim is not None and claim.preparation and preparation and not claim.preparation.same_as(preparation):
         stated = f"{claim.source} says {claim.preparation.words}: --dataset {claim.preparation.setting}"
         warnings.append(f"images are {preparation.words}; {stated}")
+    if claim is not None and claim.manipulation:
+        warnings.append(f"its maps are manipulated, as {claim.source} says: {claim.manipulation}")
     guessing = max(1 / facts.classes, float(torch.bincount(labels).max()) / len(labels))
     if reason := at_chance(int(hits.sum()), len(hits), guessing):
         warnings.append(f"{reason}: wrong normalisation, activation or class order?")

@@ -9,13 +9,14 @@ from pathlib import Path
 from torch import nn
 
 from attrobust.benchmark import models
+from attrobust.benchmark.checkpoints.card import WeightCard, shipped, shipped_path
 from attrobust.benchmark.checkpoints.packages import PACKAGES
 from attrobust.benchmark.checkpoints.source import Source, WeightFile
 from attrobust.benchmark.checkpoints.state_dict import MismatchError, fitting_model, other_classes
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.naming.component import Component, resolve
 from attrobust.naming.file_names import not_a_file, not_a_path
-from attrobust.naming.spec import Spec
+from attrobust.naming.spec import Spec, spec_of
 from attrobust.process import seeded
 from attrobust.types import ImageFacts, UsageError
 
@@ -54,7 +55,8 @@ class ExternalCheckpoint:
 def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckpoint:
     """Resolve ``NAME=FILE``, ``NAME=FILE:model``, ``NAME=FILE:key=KEY`` or ``NAME=PACKAGE/NETWORK[:settings]``.
 
-    ``key``, alone or among the settings of the model, says which weights of the file are meant.
+    So is ``NAME=DATASET/NETWORK`` of a manipulated network that comes with attrobust. ``key``, alone or among the
+    settings of the model, says which weights of the file are meant.
 
     Args:
         text: as typed.
@@ -73,6 +75,8 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
         if not not_a_path(str(file)) and file.is_file():
             model, key = _model_and_key(name, ":".join(pieces[count:]), default)
             return ExternalCheckpoint(name=name, source=WeightFile(path=file, key=key), model=model)
+    if rest in shipped():
+        return _manipulated(name, rest)
     package, slash, _ = rest.partition("/")
     if not slash or package not in PACKAGES:
         if problem := not_a_path(rest):
@@ -88,6 +92,17 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
     except ValueError as error:
         raise UsageError(f"--checkpoint {name}: {network.name}: {error}") from error
     return ExternalCheckpoint(name=name, source=source, model=model)
+
+
+def _manipulated(name: str, which: str) -> ExternalCheckpoint:
+    """A shipped network that is no method's; raises UsageError for the others, which are rows of their methods."""
+    path = shipped_path(which)
+    card = WeightCard.read(path)
+    if not card.manipulation:
+        method = card.method["name"]
+        raise UsageError(f"--checkpoint {name}: {which} is trained by {method}; --methods {method} uses it")
+    (model,) = resolve(models.registry, [spec_of(card.model)], ModelFamily)
+    return ExternalCheckpoint(name=name, source=WeightFile(path=path.with_suffix(".pt")), model=model)
 
 
 def _model_and_key(name: str, text: str, default: Component[ModelFamily]) -> tuple[Component[ModelFamily], str]:

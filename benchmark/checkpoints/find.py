@@ -177,10 +177,13 @@ def matches(card: WeightCard, job: TrainingJob) -> bool:
 def differences(card: WeightCard, job: TrainingJob) -> list[str]:
     """Names of the facts in which the weights of a card are not those that a job would train.
 
+    Manipulated weights are those of no job.
+
     A setting that the card lacks was added to its class later; it matches where the job has its default, so that old
     weights are still found after a setting is added.
     """
     found = [name for name in ("seed", "plugins") if getattr(card, name) != getattr(job, name)]
+    found += ["manipulation"] if card.manipulation else []
     items: Settings = {name: getattr(job, name).item for name in ("method", "model", "dataset")}
     items |= {"recipe": job.recipe} | ({"start": job.start.item} if job.start else {})
     written = asdict(card)

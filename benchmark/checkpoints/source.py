@@ -40,6 +40,7 @@ class Claim:
         normalization: mean and std, or None.
         activations: the kinds of activation modules; empty where these are not stated.
         preparation: how images are scaled and cropped; None where it is not stated.
+        manipulation: what was done to the weights so that maps mislead, in words; empty where nothing was.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Claim:
     normalization: Constants | None = None
     activations: tuple[str, ...] = ()
     preparation: Preparation | None = None
+    manipulation: str = ""
 
     def __post_init__(self) -> None:
         if self.accuracy is not None and not (_is_number(self.accuracy) and 0 <= self.accuracy <= 1):
@@ -137,7 +139,8 @@ class WeightFile(Source):
 def _of_card(card: WeightCard, data: Loaded) -> Claim:
     val = data.splits["val"]
     same_images = len(val) > 0 and card.dataset.get("val_sha256") == val.sha256
-    claim = Claim(source="the card", accuracy=card.val_accuracy if same_images else None, split="val")
+    accuracy = card.val_accuracy if same_images else None
+    claim = Claim(source="the card", accuracy=accuracy, split="val", manipulation=card.manipulation)
     try:
         method, family, facts = parts_of(card)
     except UsageError:  # It was trained by a plug-in that is not loaded.

@@ -13,6 +13,7 @@ from attrobust.types import Settings, percent
 COLUMNS = ("name", "dataset", "model", "method", "test accuracy", "epochs", "seed", "size", "sha256", "licence")
 TO_THE_RIGHT = ("test accuracy", "epochs", "seed", "size")
 WIDTH = 112
+CHOSEN = ", of highest accuracy on the validation split"
 PREFIX = 12
 """Digits of a hash that are shown."""
 
@@ -29,14 +30,15 @@ def whole_card(name: str) -> str:
     card = WeightCard.read(shipped_path(name))
     published = card.published
     facts = {
-        "method": _spec(card.method["name"], card.method["settings"]),
+        "warning": f"its maps are manipulated: {card.manipulation}. It is no defence" if card.manipulation else "",
+        "method": "none" if card.manipulation else _spec(card.method["name"], card.method["settings"]),
         "model": _spec(card.model["name"], card.model["settings"]),
         "dataset": _spec(card.dataset["name"], card.dataset["settings"]),
         "images": f"{card.images.channels}×{card.images.size}×{card.images.size}, {card.images.classes} classes",
         "recipe": _pairs(card.recipe),
         "starts": f"from {_spec(card.start['name'], card.start['settings'])}" if card.start else "",
         "seed": str(card.seed),
-        "epoch": f"{card.epoch} of {_epochs(card)}, of highest accuracy on the validation split",
+        "epoch": f"{card.epoch} of {_epochs(card)}{CHOSEN if not card.manipulation else ''}",
         "accuracy": f"{percent(card.val_accuracy, '.2f')} on the validation split",
     }
     if published is not None:
@@ -63,7 +65,7 @@ def _row(name: str, card: WeightCard) -> tuple[str, ...]:
         name,
         card.dataset["name"],
         card.model["name"],
-        card.method["name"],
+        "manipulated" if card.manipulation else card.method["name"],
         percent(published.test_accuracy, ".2f") if published else "",
         str(_epochs(card)),
         str(card.seed),

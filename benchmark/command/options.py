@@ -143,7 +143,8 @@ def benchmark_parser() -> Parser:
         action="append",
         default=[],
         metavar="NAME=FILE[:MODEL][:key=KEY]",
-        help="a row from your own weights, or NAME=torchvision/NETWORK, timm/NETWORK, robustbench/NETWORK",
+        help="a row from your own weights, or NAME=torchvision/NETWORK, timm/NETWORK, robustbench/NETWORK, or "
+        "NAME=digits/manipulated-fixed-map",
     )
     add("--protocol", default="quick", metavar="NAME|FILE", help="evaluation settings (default: quick)")
     add("--parts", metavar="NAMES", help="of a protocol with parts, those that are run (default: all)")

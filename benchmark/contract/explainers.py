@@ -186,6 +186,18 @@ def target_is_explained(explainer: Explainer, bench: Bench) -> None:
 
 
 @CONTRACT.claim()
+def ignores_network_is_honest(explainer: Explainer, bench: Bench) -> None:
+    """Ignores_network says whether maps are the same for every network."""
+    model, x, y = precise(bench, draw=4)
+    same = torch.equal(explain(explainer, model, x, y), explain(explainer, bench.other().double(), x, y))
+    if same:
+        problem = "every network has the same maps; explain the network, or say ignores_network: ClassVar[bool] = True"
+        require(type(explainer).ignores_network, problem)
+    else:
+        require(not type(explainer).ignores_network, "ignores_network is True, but networks have maps of their own")
+
+
+@CONTRACT.claim()
 def ignores_image_is_honest(explainer: Explainer, bench: Bench) -> None:
     """Ignores_image says whether every image has the same map."""
     model, x, y = precise(bench)

@@ -58,11 +58,11 @@ def row_problems(rows: Mapping[str, Row], cards: Cards) -> Iterator[tuple[str, s
 
 
 def is_of(card: WeightCard, row: Row) -> bool:
-    """Whether a card describes the network of a row."""
+    """Whether a card describes the network of a row of a method; that of a manipulated network describes none."""
     subject = row.cell.subject
     pairs = [(card.method, subject.method), (card.model, subject.model)]
     trained = row.trained is None or agrees(card, row.trained)
-    return trained and all(_within(mine, theirs) for mine, theirs in pairs)
+    return trained and not card.manipulation and all(_within(mine, theirs) for mine, theirs in pairs)
 
 
 def agrees(card: WeightCard, training: Training) -> bool:

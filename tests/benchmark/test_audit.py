@@ -21,7 +21,8 @@ from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.noise import Noise
 from attrobust.attacks.topk import TopK
 from attrobust.attacks.transfer import Transfer
-from attrobust.benchmark.audit import answers, case, masking
+from attrobust.benchmark.audit import answers, case, masking, uninformative
+from attrobust.benchmark.audit.filling import filled
 from attrobust.benchmark.audit.probe import probe
 from attrobust.benchmark.evaluation.inputs import Images, Rules
 from attrobust.benchmark.report.beaten import beaten, yardsticks
@@ -54,6 +55,13 @@ class Step(nn.Module):
 def before(function: Callable[[Tensor], Tensor], network: str = "digits/softplus") -> nn.Module:
     """A shipped network that sees what a function makes of its input."""
     return nn.Sequential(Step(function), load(network)).eval()
+
+
+def subject(model: nn.Module, images: Pictures, explainer: Explainer) -> case.AuditCase:
+    """What the audit of a network and an explainer looks at."""
+    x, y = images
+    rules = Rules(threat=ThreatModel(eps=16 / 255), reduction="abs-sum", label="predicted", seed=0, batch_size=64)
+    return case.AuditCase(model.eval(), explainer, Images(x=x, y=y, partners=x.roll(1, 0)), rules)
 
 
 def flags(
@@ -105,6 +113,112 @@ def test_of_the_baselines_only_the_constant_map_is_told(few_images: Pictures) ->
         for baseline in (Constant(), Random(), Input(), Edges())
     }
     assert raised == {"Constant": ["constant-map"], "Random": [], "Input": [], "Edges": []}
+
+
+@pytest.mark.parametrize("explainer", [Saliency(), InputXGradient()], ids=["saliency", "input-x-gradient"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_maps_of_a_shipped_network_mark_what_matters(
+    name: str, explainer: Explainer, real_images: Pictures
+) -> None:
+    audited = subject(load(name), real_images, explainer)
+    assert uninformative.uninformative(audited) == []
+    removal = uninformative.removed(audited)
+    assert removal.gain > 0
+    assert removal.p < uninformative.LEVEL
+
+
+def undeclared(baseline: type[Explainer]) -> Explainer:
+    """A sanity-check baseline as a plug-in would have it, which does not say that it is one."""
+    return dataclass(frozen=True, kw_only=True)(type("Mine", (baseline,), {"ignores_network": False}))()
+
+
+def test_explainers_that_never_look_at_the_network_are_told(real_images: Pictures) -> None:
+    raised = {
+        cls: flags(load("digits/natural"), real_images, undeclared(cls)) for cls in (Constant, Random, Input, Edges)
+    }
+    assert {cls.__name__: [*names] for cls, names in raised.items()} == {
+        "Constant": ["constant-map"],
+        "Random": ["maps-ignore-weights"],
+        "Input": ["maps-ignore-weights"],
+        "Edges": ["maps-ignore-weights"],
+    }
+    assert "mean correlation of 1.000 with the network's" in raised[Edges]["maps-ignore-weights"]
+
+
+def test_a_manipulated_network_is_told_and_the_one_it_was_is_not(real_images: Pictures) -> None:
+    raised = flags(load("digits/manipulated-fixed-map"), real_images)
+    assert [*raised] == ["maps-ignore-image"]
+    assert "maps of images of different classes have a mean correlation of 0." in raised["maps-ignore-image"]
+    assert flags(load("digits/natural"), real_images) == {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpsideDown(Explainer):
+    """Marks least what the gradient marks most."""
+
+    def attribute(
+        self, model: nn.Module, x: Tensor, target: Tensor, *, create_graph: bool, generator: torch.Generator
+    ) -> Tensor:
+        maps = Saliency().attribute(model, x, target, create_graph=create_graph, generator=generator).abs()
+        return maps.amax(dim=(1, 2, 3), keepdim=True) - maps
+
+
+def test_maps_that_mark_what_matters_least_are_told(real_images: Pictures) -> None:
+    raised = flags(load("digits/natural"), real_images, UpsideDown())
+    assert [*raised] == ["marks-unused-pixels"]
+    assert re.search(r"log-odds fall by \S+ and by \S+ for random ones, p = 0\.0", raised["marks-unused-pixels"])
+
+
+def test_the_one_map_that_the_gradient_of_a_linear_network_is_is_no_empty_one(real_images: Pictures) -> None:
+    x, y = real_images
+    layer = nn.Linear(28 * 28, 2, bias=False)
+    with torch.no_grad():
+        difference = (x[y == y[0]].mean(dim=0) - x[y != y[0]].mean(dim=0)).flatten()
+        layer.weight.copy_(torch.stack([difference, -difference]))
+    network = nn.Sequential(nn.Flatten(), layer)
+    audited = subject(network, real_images, Saliency())
+    other = audited.scored.maps(audited.x.flip(0), audited.y.flip(0))
+    assert uninformative.correlation(audited.maps, other) == pytest.approx(1)
+    assert flags(network, real_images) == {}
+
+
+def test_with_fewer_images_than_a_test_needs_nothing_is_said_of_what_matters(few_images: Pictures) -> None:
+    assert len(few_images[0]) < uninformative.ENOUGH
+    assert flags(load("digits/natural"), few_images, UpsideDown()) == {}
+
+
+def test_the_level_can_be_reached_with_the_fewest_images() -> None:
+    together = torch.ones(uninformative.ENOUGH, dtype=torch.float64)
+    removal = uninformative.Removal(marked=together, random=torch.zeros_like(together))
+    assert removal.p < uninformative.LEVEL
+    fewer = uninformative.Removal(marked=together[1:], random=torch.zeros_like(together[1:]))
+    assert fewer.p >= uninformative.LEVEL
+
+
+def test_shuffled_weights_are_the_same_numbers_in_another_order() -> None:
+    model = load("digits/natural")
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    first, again = uninformative.shuffled(model), uninformative.shuffled(model)
+    for name, value in first.named_parameters():
+        assert torch.equal(value, again.get_parameter(name))
+        assert not torch.equal(value, kept[name])
+        assert torch.equal(value.flatten().sort().values, kept[name].flatten().sort().values)
+    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+
+
+def test_filled_pixels_are_those_around_them(real_images: Pictures) -> None:
+    x = real_images[0].double()
+    kept = torch.rand(len(x), 1, *x.shape[2:], generator=torch.Generator().manual_seed(0)) > 0.3
+    found = filled(x, kept)
+    assert torch.equal(found[kept], x[kept])
+    # An interpolation is much nearer than the mean of the image.
+    far = (x - x.mean(dim=(1, 2, 3), keepdim=True)).expand_as(x)[~kept].abs().mean()
+    assert (found - x)[~kept].abs().mean() < 0.3 * far
+    grey = torch.full((1, 3, 9, 5), 0.4, dtype=torch.float64)
+    one = torch.zeros(1, 1, 9, 5, dtype=torch.bool)
+    assert torch.equal(filled(grey, one), torch.zeros_like(grey))
+    one[0, 0, 7, 1] = True
+    assert torch.allclose(filled(grey, one), grey)
 
 
 def _numpy_noise(x: Tensor) -> Tensor:
@@ -376,6 +490,12 @@ def test_the_page_of_flags_has_every_flag_and_threshold() -> None:
         f"{answers.ALONE} images are tried",
         f"first {answers.DIFFERENTIATED} images",
         f"above {answers.DIFFERS:.0%}".replace("%", " %"),
+        f"before and after is {uninformative.SAME:g} or more",
+        f"mean Pearson correlation is {uninformative.ALIKE:g} or more",
+        f"{', '.join(f'{share:.0%}' for share in uninformative.SHARES)}".replace("%", "").replace(", 20", " and 20 %"),
+        f"as many in {uninformative.ORDERS} random orders",
+        f"at a level of {uninformative.LEVEL:g}",
+        f"fewer than {uninformative.ENOUGH} images",
     ):
         assert words in " ".join(page.split()).replace("four images", "4 images").replace("three", "3"), words
 

@@ -155,6 +155,13 @@ MISTAKES = [
         "an image that is 0 everywhere has a map that is not finite",
     ),
     Mistake(EXPLAINER, ".gather(1, target[:, None])", ".amax(dim=1)", "explain the class target"),
+    Mistake(EXPLAINER, "return total / self.samples", "return 0 * total + noise * x", "say ignores_network"),
+    Mistake(
+        EXPLAINER,
+        "    stochastic: ClassVar[bool] = True\n",
+        "    stochastic: ClassVar[bool] = True\n    ignores_network: ClassVar[bool] = True\n",
+        "networks have maps of their own",
+    ),
     Mistake(EXPLAINER, "total + gradient", "total + gradient.detach() * x", "differs from finite differences"),
     Mistake(EXPLAINER, "self.sigma * noise", "0.1 * noise", "setting sigma is never read"),
     Mistake(
