@@ -6,27 +6,32 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import scipy.fft
 import torch
 from torch import Tensor, nn
 
 from attrobust import load
 from attrobust.attacks.base import Context
 from attrobust.attacks.engine.scored import Score, Scored
+from attrobust.attacks.engine.waves import cosine_basis, low_frequency
 from attrobust.attacks.nes import Nes
 from attrobust.attacks.noise import Noise
+from attrobust.attacks.sign_hunter import SignHunter, blocks
 from attrobust.attacks.square import Square, change
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.baselines import Edges
 from attrobust.explainers.guided import Deconvolution
+from attrobust.explainers.occlusion import Occlusion
 from attrobust.explainers.saliency import Saliency
 from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
+from attrobust.maps.seeds import ImageStreams
 from attrobust.networks.smoothed import smooth_pooling_model
 from attrobust.threat import ThreatModel
 
 ContextMaker = Callable[..., Context]
 QUERIES = 80
-ATTACKS = [Nes, Square]
-Both = pytest.mark.parametrize("attack", ATTACKS)
+ATTACKS = [Nes, Square, SignHunter]
+Each = pytest.mark.parametrize("attack", ATTACKS)
 
 
 def balls(norm: str) -> ThreatModel:
@@ -34,7 +39,7 @@ def balls(norm: str) -> ThreatModel:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@Both
+@Each
 def test_queries_beat_as_many_draws_of_noise(
     attack: type[Scored],
     norm: str,
@@ -52,7 +57,7 @@ def test_queries_beat_as_many_draws_of_noise(
     assert score(context.maps(asked.x, y)).mean() < score(context.maps(noisy.x, y)).mean()
 
 
-@Both
+@Each
 def test_more_queries_do_not_help_the_model(
     attack: type[Scored],
     coarse_network: nn.Module,
@@ -71,7 +76,7 @@ def test_more_queries_do_not_help_the_model(
 
 
 @pytest.mark.parametrize("score", ["topk", "kendall", "ssim"])
-@Both
+@Each
 def test_any_score_is_lowered(
     attack: type[Scored], score: Score, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
@@ -86,7 +91,7 @@ def test_any_score_is_lowered(
 @pytest.mark.parametrize(
     "explainer", [SparsifiedSmoothGrad(samples=8), Deconvolution(), Edges()], ids=lambda e: type(e).__name__
 )
-@Both
+@Each
 def test_explainers_without_a_derivative_are_attacked_without_a_surrogate(
     attack: type[Scored], explainer: Explainer, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
 ) -> None:
@@ -101,16 +106,19 @@ def test_explainers_without_a_derivative_are_attacked_without_a_surrogate(
 def test_queries_are_counted_exactly(real_images: tuple[Tensor, Tensor], make_context: ContextMaker) -> None:
     x, y = (part[:3] for part in real_images)
     context = make_context(load("digits/natural"), Saliency(), x)
-    # Two clean maps, and the predictions of the base before and after.
-    own, start, pairs = 4, 1, 5
-    for attack, asked in (
-        (Square(queries=30), 30),
-        (Nes(queries=30, pairs=pairs), start + 2 * (2 * pairs + 1)),
-        (Nes(queries=34, pairs=pairs), start + 3 * (2 * pairs + 1)),
+    start, pairs = 1, 5
+    for attack, asked, clean in (
+        (Square(queries=30), 30, 2),
+        (Nes(queries=30, pairs=pairs), start + 2 * (2 * pairs + 1), 2),
+        (Nes(queries=34, pairs=pairs), start + 3 * (2 * pairs + 1), 2),
+        (SignHunter(queries=1), 1, 1),
+        (SignHunter(queries=7), 7, 1),
+        (SignHunter(queries=30), 30, 1),
     ):
         passes = attack(context, x, y).passes
-        assert passes.forward == len(x) * (asked + own)
-        assert passes.backward == len(x) * (asked + 2)
+        # Beside clean maps, the predictions of the base before and after.
+        assert passes.forward == len(x) * (asked + clean + 2)
+        assert passes.backward == len(x) * (asked + clean)
         assert passes.double_backward == 0
 
 
@@ -171,6 +179,83 @@ def test_a_pyramid_has_the_length_of_the_ball(real_images: tuple[Tensor, Tensor]
     assert torch.equal(moved.flatten(1).sum(dim=1).sign(), chance[:, 2])
 
 
+def seen_by(attack: Scored, context: Context, x: Tensor, y: Tensor) -> list[Tensor]:
+    """Every image that an attack queries."""
+    seen = list[Tensor]()
+    attack(replace(context, observer=lambda _context, images, _maps, _feasible: seen.append(images)), x, y)
+    return seen
+
+
+@pytest.mark.parametrize("network", ["natural", "aga"])
+@pytest.mark.parametrize("explainer", [Deconvolution(), Occlusion(window=14, stride=14)], ids=lambda e: type(e).__name__)
+def test_flipped_signs_lower_more_than_squares_and_estimated_gradients_at_equal_queries(
+    explainer: Explainer, network: str, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:6]
+    context = make_context(load(f"digits/{network}"), explainer, x, surrogate=None)
+    y = context.predict(x)
+    score = SignHunter().objective(context, x, y)
+    hunted, squares, estimated = (
+        score(context.maps(attack(queries=QUERIES)(context, x, y).x, y)).mean()  # type: ignore[call-arg]
+        for attack in (SignHunter, Square, Nes)
+    )
+    assert hunted < min(squares, estimated)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_every_pixel_of_a_query_is_moved_as_far_as_ball_and_box_allow(
+    norm: str, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x, eps = 0.3 + 0.4 * real_images[0][:3], 0.2
+    threat = ThreatModel(norm=norm, eps=eps)  # type: ignore[arg-type]
+    context = make_context(load("digits/natural"), Saliency(), x, threat=threat)
+    size = eps if norm == "linf" else eps / x[0].numel() ** 0.5
+    images = seen_by(SignHunter(queries=30), context, x, context.predict(x))
+    assert len(images) == 30
+    for image in images:
+        torch.testing.assert_close((image - x).abs(), torch.full_like(x, size), rtol=0, atol=1e-6)
+
+
+def test_blocks_of_each_size_cover_every_channel_once() -> None:
+    x = torch.zeros(2, 3, 5, 9)
+    found = blocks(x, ImageStreams(0, [0, 1], "blocks"))
+    for parts in (2, 4, 8, 16, 2):
+        number = 3 * min(parts, 5) * min(parts, 9)
+        level = torch.stack([next(found) for _ in range(number)])
+        assert (level.sum(dim=0) == 1).all(), parts
+        assert (level.any(dim=(3, 4)).sum(dim=2) == 1).all(), "a block is of one channel"
+    assert next(blocks(torch.zeros(1, 1, 1, 1), ImageStreams(0, [0], "blocks"))).all()
+
+
+def test_a_descent_takes_some_of_the_queries_and_helps(
+    real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x = real_images[0][:6]
+    context = make_context(load("digits/natural"), Deconvolution(), x, surrogate=Saliency())
+    y = context.predict(x)
+    score = SignHunter().objective(context, x, y)
+    with_descent = SignHunter(queries=30, descent=10)
+    assert len(seen_by(with_descent, context, x, y)) == 30
+    assert len(seen_by(SignHunter(queries=6, descent=10), context, x, y)) == 6
+    lower, plain = (
+        score(context.maps(attack(context, x, y).x, y)).mean() for attack in (with_descent, SignHunter(queries=30))
+    )
+    assert lower < plain
+    assert with_descent.follows_gradient
+    assert not SignHunter().follows_gradient
+
+
+def test_patterns_are_those_of_an_inverse_cosine_transform() -> None:
+    coefficients = torch.randn(2, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(coefficients, (0, 7, 0, 5))
+    expected = scipy.fft.idctn(padded.numpy(), axes=(2, 3), norm="ortho")
+    found = low_frequency(coefficients, torch.empty(2, 3, 9, 11, dtype=torch.float64))
+    torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-13, atol=1e-13)
+    for count in (1, 4, 9):
+        basis = cosine_basis(count, 9)
+        torch.testing.assert_close(basis @ basis.T, torch.eye(count, dtype=torch.float64), rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -181,6 +266,11 @@ def test_a_pyramid_has_the_length_of_the_ball(real_images: tuple[Tensor, Tensor]
         (lambda: Nes(momentum=1), "momentum=1 must be at least 0 and below 1"),
         (lambda: Square(queries=0), "queries=0 must be at least 1"),
         (lambda: Square(area=0), "area=0 must be above 0 and at most 1"),
+        (lambda: SignHunter(queries=0), "queries=0 must be at least 1"),
+        (lambda: SignHunter(patterns=0), "patterns=0 must be at least 1"),
+        (lambda: SignHunter(waves=0), "waves=0 must be at least 1"),
+        (lambda: SignHunter(descent=-1), "descent=-1 must not be negative"),
+        (lambda: SignHunter(waves=9).check_size(8, 28), "waves=9 is more than the frequencies of 8×28 images"),
     ],
 )
 def test_bad_settings_are_refused(make: Callable[[], object], message: str) -> None:
