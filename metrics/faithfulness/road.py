@@ -14,7 +14,7 @@ from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.imputation import imputed
 from attrobust.metrics.shared.levels import check_counts, counts, percentages
-from attrobust.metrics.shared.logits import logits_of
+from attrobust.metrics.shared.logits import logits_of, target_probability
 from attrobust.metrics.shared.removal import First, defined, removal_order, usable
 from attrobust.naming.checks import not_negative
 from attrobust.types import Scope
@@ -79,10 +79,9 @@ class Removal(Quality, kind=True):
         return torch.stack(values).mean(dim=0)
 
     def _measured(self, case: Case, images: Tensor) -> Tensor:
-        logits = logits_of(case.model, images)
         if self.measure == "accuracy":
-            return (logits.argmax(dim=1) == case.target).to(logits)
-        return logits.softmax(dim=1).gather(1, case.target[:, None])[:, 0].clamp(0.0, 1.0)
+            return (logits_of(case.model, images).argmax(dim=1) == case.target).to(images)
+        return target_probability(case.model, images, case.target).clamp(0.0, 1.0)
 
 
 @register("road")

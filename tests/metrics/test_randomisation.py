@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
 from attrobust import load
@@ -18,10 +20,11 @@ from attrobust.explainers.baselines import Constant, Edges, Input, Random
 from attrobust.explainers.gradcam import GradCam
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map
-from attrobust.maps.seeds import derive_seed
+from attrobust.maps.seeds import ImageStreams, derive_seed
 from attrobust.metrics import registry
 from attrobust.metrics.randomisation.efficient_mprt import EfficientMprt, in_bins
 from attrobust.metrics.randomisation.mprt import Mprt
+from attrobust.metrics.randomisation.random_logit import RandomLogit
 from attrobust.metrics.shared.case import Case
 from attrobust.naming.spec import Spec, build
 from attrobust.networks.passes import counted
@@ -155,6 +158,66 @@ def test_the_scored_network_stays_and_passes_through_its_copies_are_counted(make
     assert passes.forward == 2 * (1 + len(layers(case.model, case.clean[:1])))
 
 
+# Classes.
+
+
+@pytest.mark.parametrize("other", ["random", "second"])
+def test_random_logit_is_the_similarity_of_maps_of_two_classes_by_hand(
+    other: Literal["random", "second"], images: Tensor
+) -> None:
+    case = case_of_fashion(images, Saliency())
+    known = gradients(case.model, case.clean, case.target)
+    by_rank, by_windows = (
+        RandomLogit(other=other, similarity=similarity).score(case).tolist() for similarity in ("spearman", "ssim")
+    )
+    logits = case.model(case.clean).detach()
+    for row in range(len(images)):
+        one, target = slice(row, row + 1), int(case.target[row])
+        rest = [label for label in range(10) if label != target]
+        if other == "second":
+            label = max(rest, key=logits[row].tolist().__getitem__)
+        else:
+            draws = ImageStreams(case.seed, [case.ids[row]], "random logit").uniform(logits[one])[0].tolist()
+            label = max(rest, key=draws.__getitem__)
+        maps = gradients(case.model, case.clean[one], torch.tensor([label]))[0]
+        assert by_rank[row] == pytest.approx(scipy.stats.spearmanr(known[row], maps).statistic, abs=1e-10)
+        height, width = images.shape[2:]
+        windows = structural_similarity(
+            known[row].reshape(height, width), maps.reshape(height, width), data_range=np.ptp(known[row])
+        )
+        assert by_windows[row] == pytest.approx(windows, abs=1e-10)
+
+
+def test_the_other_class_is_never_the_explained_one_and_each_is_drawn() -> None:
+    seen: list[Tensor] = []
+
+    def explain(x: Tensor, y: Tensor) -> Tensor:
+        seen.append(y)
+        return x
+
+    x = torch.rand(200, 1, 7, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(49, 4)).double().eval()
+    case = replace(case_of(model, x, torch.arange(200) % 4), explain=explain)
+    assert RandomLogit().score(case).tolist() == pytest.approx([1.0] * 200)
+    assert RandomLogit(similarity="ssim").score(case).tolist() == pytest.approx([1.0] * 200)
+    others = [y for y in seen if not torch.equal(y, case.target)]
+    assert len(others) == 2
+    for y in others:
+        assert (y != case.target).all()
+        pairs = torch.bincount(4 * case.target + y, minlength=16).view(4, 4)
+        assert (pairs + torch.eye(4) * 99 >= 6).all()
+
+
+@pytest.mark.parametrize("explainer", [Edges(), Random()], ids=str)
+def test_maps_that_ignore_the_class_are_worst_and_a_constant_one_is_undefined(
+    explainer: Explainer, images: Tensor
+) -> None:
+    assert RandomLogit().score(case_of_fashion(images, explainer)).tolist() == pytest.approx([1.0] * 3, abs=1e-12)
+    assert (RandomLogit().score(case_of_fashion(images, Saliency())) < 0.9).all()
+    assert RandomLogit().score(case_of_fashion(images, Constant())).isnan().all()
+
+
 # Networks.
 
 
@@ -266,6 +329,7 @@ def test_shares_in_bins_are_those_of_numpy(scale: float) -> None:
     [
         ("mprt", {"layers": "last", "order": "independent"}, "layers=last needs order=cascading"),
         ("mprt", {"order": "up"}, "cascading, independent"),
+        ("random-logit", {"other": "first"}, "random, second"),
         ("efficient-mprt", {"bins": "1"}, "bins=1 must be at least 2"),
         ("efficient-mprt", {"entropy": "gini"}, "histogram, shares"),
     ],
