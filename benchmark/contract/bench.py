@@ -154,6 +154,7 @@ class Bench:
             attacked=(0.7 * clean + 0.3 * noise)[rows],
             target=_predicted(model, clean)[rows],
             explain=explain or functools.partial(Saliency(), model),
+            explain_with=Saliency(),
             reduce=functools.partial(reduce_map, how="abs-sum"),
             partners=self._partners.double()[rows],
             seed=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -16,7 +17,7 @@ from attrobust.networks.copying import independent_copy
 from attrobust.places import ours
 from attrobust.process import seeded
 
-Explain = Callable[[Tensor, Tensor], Tensor]
+Explain = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 class ExplanationError(RuntimeError):
@@ -31,7 +32,7 @@ class Cases:
 
     Args:
         scored: the network in the precision of scores, see ``scored_copy``.
-        explain: attributions for scoring, or ``unexplained``.
+        explain: attributions for scoring, see ``explaining``, or ``unexplained``.
         context: of the batch.
         x: clean images, B×C×H×W.
         y: the explained classes, int64[B].
@@ -53,7 +54,9 @@ class Cases:
         like = next(scored.parameters())
         self._scored, self._context, self._target, self._masks = scored, context, y, masks
         self._clean, self._partners, *self._results = (images.to(like) for images in (x, context.partners, *results))
-        self._explain = _Remembering(explain, [self._clean, self._partners, *self._results], y)
+        self._explain_with = explain
+        fixed = [self._clean, self._partners, *self._results]
+        self._explain = _Remembering(functools.partial(explain, scored), fixed, y)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,6 +77,7 @@ class Cases:
             attacked=clean if result is None else result.clone(),
             target=self._target.clone(),
             explain=self._explain,
+            explain_with=self._explain_with,
             reduce=context.reduce,
             partners=self._partners.clone(),
             seed=context.seed,
@@ -85,7 +89,7 @@ class Cases:
 class _Remembering:
     """Attributions of any images, each time as another tensor; those of ``fixed`` images are computed once."""
 
-    def __init__(self, explain: Explain, fixed: Sequence[Tensor], target: Tensor) -> None:
+    def __init__(self, explain: Callable[[Tensor, Tensor], Tensor], fixed: Sequence[Tensor], target: Tensor) -> None:
         self._explain, self._fixed, self._target = explain, fixed, target
         self._known: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -117,17 +121,20 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     return alike and torch.equal(a, b)
 
 
-def explaining(scored: nn.Module, explainer: Explainer, seed: int) -> Explain:
-    """Attributions for scoring, signed, B×C×H×W; whatever draws random numbers draws the same ones every time."""
+def explaining(explainer: Explainer, seed: int) -> Explain:
+    """Attributions for scoring, signed, B×C×H×W, from a network, images B×C×H×W and classes int64[B].
+
+    Whatever draws random numbers draws the same ones every time.
+    """
     number = derive_seed("scored explanation", seed)
 
-    def explain(x: Tensor, y: Tensor) -> Tensor:
+    def explain(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         with seeded(number):
-            return explainer(scored, x, y, generator=torch.Generator().manual_seed(number))
+            return explainer(model, x, y, generator=torch.Generator().manual_seed(number))
 
     return explain
 
 
-def unexplained(_x: Tensor, _y: Tensor) -> Tensor:
+def unexplained(_model: nn.Module, _x: Tensor, _y: Tensor) -> Tensor:
     """In place of ``explaining`` for metrics of networks alone; raises RuntimeError."""
     raise RuntimeError("a metric of networks asked for an explanation")

@@ -59,7 +59,7 @@ def evaluate(
     """
     with seeded(derive_seed("evaluation", rules.seed)):
         scored, scoring = scored_copy(model), Scoring(metrics, rules.seed)
-        explain = explaining(scored, independent_copy(explainer), rules.seed)
+        explain = explaining(independent_copy(explainer), rules.seed)
         attack = independent_copy(attack)
         batches = []
         for context, x, y, masks in _contexts(model, explainer, images, rules, source_model, progress, rows):
@@ -94,7 +94,7 @@ def judge(
     """
     with seeded(derive_seed("evaluation", rules.seed)):
         scored, scoring = scored_copy(model), Scoring(metrics, rules.seed)
-        explain = explaining(scored, independent_copy(explainer), rules.seed) if explainer else unexplained
+        explain = explaining(independent_copy(explainer), rules.seed) if explainer else unexplained
         batches = []
         for context, x, y, masks in _contexts(model, explainer or Saliency(), images, rules, None, progress, rows):
             cases = Cases(scored, explain, context, x, y, masks=masks)

@@ -159,14 +159,14 @@ def split_maps(model: nn.Module, explainer: Explainer, images: Tensor, rules: Ru
         Tensor N×H×W on the CPU, in float64 where the device has it.
     """
     scored, model = scored_copy(model), independent_copy(model)
-    explain = explaining(scored, independent_copy(explainer), rules.seed)
+    explain = explaining(independent_copy(explainer), rules.seed)
     like = next(scored.parameters())
     parts = []
     starts = range(0, len(images), rules.batch_size)
     with seeded(derive_seed("evaluation", rules.seed)), torch.no_grad():
         for start in tqdm(starts, desc="explain", unit="batch", leave=False, disable=None):
             x = images[start : start + rules.batch_size].to(like.device)
-            maps = explain(x.to(like.dtype), model(x).argmax(dim=1))
+            maps = explain(scored, x.to(like.dtype), model(x).argmax(dim=1))
             parts.append(reduce_map(maps, rules.reduction).cpu())
         return torch.cat(parts)
 

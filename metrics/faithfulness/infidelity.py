@@ -12,7 +12,7 @@ from torch import Tensor
 from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
-from attrobust.metrics.shared.logits import logits_of
+from attrobust.metrics.shared.logits import target_logit
 from attrobust.naming.checks import above_zero, at_least
 from attrobust.networks.smoothed import input_mean
 from attrobust.types import Scope
@@ -110,11 +110,11 @@ class Infidelity(Quality):
         usable = raw.flatten(1).isfinite().all(dim=1)
         # Divided by the largest value, so that squares stay finite; the factor compensates for it.
         slopes = raw if self.factor == "none" else raw / raw.abs().amax(dim=(1, 2, 3), keepdim=True)
-        before = self._logit(case, case.clean)
+        before = target_logit(case.model, case.clean, case.target)
         predictions, changes = [], []
         for moved, weight in self.draws(case):
             predictions.append((slopes * weight).sum(dim=(1, 2, 3)))
-            changes.append(before - self._logit(case, moved))
+            changes.append(before - target_logit(case.model, moved, case.target))
         predicted, change = torch.stack(predictions), torch.stack(changes)
         if self.factor != "none":
             predicted = predicted * (predicted * change).sum(dim=0) / predicted.square().sum(dim=0)
@@ -136,9 +136,6 @@ class Infidelity(Quality):
             noise = self.sigma * streams.normal(x)
             moved = x - noise if self.perturbation == "noise" else (colour + noise).clamp(0.0, 1.0)
             yield moved, x - moved
-
-    def _logit(self, case: Case, images: Tensor) -> Tensor:
-        return logits_of(case.model, images).gather(1, case.target[:, None])[:, 0]
 
 
 def squares(draws: Tensor, side: int, height: int, width: int) -> Tensor:

@@ -13,7 +13,7 @@ from attrobust.maps.segments import counts, find
 from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
-from attrobust.metrics.shared.logits import logits_of
+from attrobust.metrics.shared.logits import target_probability
 from attrobust.naming.checks import at_least
 from attrobust.networks.smoothed import input_mean
 from attrobust.types import Scope
@@ -65,19 +65,16 @@ class Irof(Quality):
         labels = find(x, self.segments, self.size).to(x.device).expand(len(x), -1, -1)
         number, due = counts(labels), removal_steps(maps, labels)
         colour = torch.zeros_like(x) + (input_mean(case.model) if self.fill == "mean" else 0.0)
-        before = self._probability(case, x, case.target)
+        before = target_probability(case.model, x, case.target)
         # Trapezoids between points 1/L apart: the first and last point count half.
         total = 0.5 * torch.ones_like(before)
         for step in range(1, int(number.max()) + 1):
             rows = (number >= step).nonzero()[:, 0]
             moved = torch.where((due[rows] <= step)[:, None], colour[rows], x[rows])
-            ratio = self._probability(case, moved, case.target[rows]) / before[rows]
+            ratio = target_probability(case.model, moved, case.target[rows]) / before[rows]
             total[rows] += torch.where(number[rows] == step, 0.5, 1.0) * ratio
         undefined = (number < 2) | (before == 0) | ~maps.flatten(1).isfinite().all(dim=1)
         return (1 - total / number).masked_fill(undefined, float("nan"))
-
-    def _probability(self, case: Case, images: Tensor, target: Tensor) -> Tensor:
-        return logits_of(case.model, images).softmax(dim=1).gather(1, target[:, None])[:, 0]
 
 
 def removal_steps(maps: Tensor, labels: Tensor) -> Tensor:

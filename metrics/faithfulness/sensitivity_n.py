@@ -13,7 +13,7 @@ from attrobust.maps.rows import centred, is_constant
 from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
-from attrobust.metrics.shared.logits import logits_of
+from attrobust.metrics.shared.logits import target_logit
 from attrobust.naming.checks import at_least
 from attrobust.networks.smoothed import input_mean
 from attrobust.types import Amount, Scope
@@ -66,14 +66,14 @@ class SensitivityN(Quality):
         x, streams = case.clean, case.streams("sensitivity-n")
         colour = torch.zeros_like(x) + (input_mean(case.model) if self.fill == "mean" else 0.0)
         shares = self._shares(case.clean_attributions, x - colour)
-        before, count = self._logit(case, x), self.n.of(x.shape[2] * x.shape[3])
+        before, count = target_logit(case.model, x, case.target), self.n.of(x.shape[2] * x.shape[3])
         sums, changes = [], []
         for _ in range(self.samples):
             removed = torch.zeros_like(shares, dtype=torch.bool)
             removed.scatter_(1, streams.uniform(shares).topk(count, dim=1).indices, True)
             sums.append(shares.where(removed, 0.0).sum(dim=1))
             moved = torch.where(removed.view(-1, 1, *x.shape[2:]), colour, x)
-            changes.append(before - self._logit(case, moved))
+            changes.append(before - target_logit(case.model, moved, case.target))
         a, b = centred(torch.stack(sums, dim=1)), centred(torch.stack(changes, dim=1))
         correlation: Tensor = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))
         return correlation.clamp(-1.0, 1.0).masked_fill(is_constant(case.clean_attributions.flatten(1)), float("nan"))
@@ -89,6 +89,3 @@ class SensitivityN(Quality):
             values = values * differences
         pixels: Tensor = values.sum(dim=1).flatten(1)
         return pixels - pixels[:, :1]
-
-    def _logit(self, case: Case, images: Tensor) -> Tensor:
-        return logits_of(case.model, images).gather(1, case.target[:, None])[:, 0]

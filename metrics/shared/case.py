@@ -14,6 +14,11 @@ from attrobust.networks.copying import without_inference
 from attrobust.process import normal
 
 
+def no_other_network(_model: nn.Module, _x: Tensor, _target: Tensor) -> Tensor:
+    """In place of ``Case.explain_with`` where there is none; raises RuntimeError."""
+    raise RuntimeError("this case explains the predictions of its own network alone: it has no explain_with")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """Images before and after an attack, the network, and the function that explains its predictions.
@@ -26,6 +31,8 @@ class Case:
         target: the class the protocol explains, int64[B].
         explain: signed attributions B×C×H×W from images B×C×H×W and classes int64[B], as they are scored: a stochastic
             explainer uses the same draws every time.
+        explain_with: as ``explain``, of another network, which is its first argument: a changed copy of ``model``. By
+            default it raises RuntimeError.
         reduce: B×C×H×W attributions to B×H×W maps, as the protocol scores them.
         partners: for each image another one, of another class, B×C×H×W.
         seed: of the evaluation.
@@ -46,6 +53,7 @@ class Case:
     seed: int
     ids: Sequence[int]
     masks: Tensor | None = None
+    explain_with: Callable[[nn.Module, Tensor, Tensor], Tensor] = no_other_network
 
     def __post_init__(self) -> None:
         for name in ("clean", "attacked", "partners"):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
-from attrobust.metrics.shared.logits import logits_of
+from attrobust.metrics.shared.logits import target_probability
 from attrobust.naming.checks import at_least
 from attrobust.networks.smoothed import input_mean
 from attrobust.types import Scope
@@ -71,8 +71,8 @@ class Curve(Quality, kind=True):
             if known is not None and torch.equal(exchanged, known):
                 heights.append(heights[-1])
                 continue
-            logits = logits_of(case.model, torch.where(exchanged[:, None], after, before))
-            heights.append(logits.softmax(dim=1).gather(1, case.target[:, None])[:, 0])
+            images = torch.where(exchanged[:, None], after, before)
+            heights.append(target_probability(case.model, images, case.target))
         curve = torch.stack(heights)
         area = curve.mean(dim=0) if self.area == "mean" else torch.trapezoid(curve, dx=1 / self.steps, dim=0)
         return area.clamp(0.0, 1.0).masked_fill(~maps.flatten(1).isfinite().all(dim=1), float("nan"))

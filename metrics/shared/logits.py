@@ -1,4 +1,4 @@
-"""Logits of many images, a few at a time where that is faster."""
+"""Logits and probabilities of many images, a few at a time where that is faster."""
 
 from __future__ import annotations
 
@@ -22,3 +22,18 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     """
     rows = AT_ONCE if images.device.type == "cpu" else max(1, len(images))
     return torch.cat([model(part) for part in torch.split(images, rows)])
+
+
+def target_logit(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    """Logit of each image's class, float[B]; see ``logits_of``.
+
+    Args:
+        model, images: see ``logits_of``.
+        target: int64[B].
+    """
+    return logits_of(model, images).gather(1, target[:, None])[:, 0]
+
+
+def target_probability(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    """Softmax probability of each image's class, float[B]; see ``target_logit``."""
+    return logits_of(model, images).softmax(dim=1).gather(1, target[:, None])[:, 0]

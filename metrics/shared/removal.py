@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from attrobust.maps.seeds import ImageStreams, derive_seed
+from attrobust.metrics.shared.levels import check_counts, counts, percentages
 from attrobust.metrics.shared.retraining import RetrainingContext, RetrainingMetric
 from attrobust.naming.checks import at_least
-from attrobust.types import Amount, SplitName, parse_number
+from attrobust.types import SplitName
 
 First = Literal["largest", "smallest"]
 CHUNK = 1024
@@ -38,29 +38,21 @@ class RemovalMetric(RetrainingMetric, kind=True):
 
     def __post_init__(self) -> None:
         at_least(1, self, "repeats")
-        try:
-            rising = all(low < high for low, high in pairwise([0.0, *self._percents, 100.0]))
-        except ValueError:
-            rising = False
-        if not rising:
-            raise ValueError(f"levels={self.levels} must be rising percentages between 0 and 100, such as 10/30/50")
+        percentages(self.levels)
 
     @property
     def trainings(self) -> int:
         """See ``RetrainingMetric.trainings``: two orders of removal are compared."""
-        return 2 * self.repeats * len(self._percents)
+        return 2 * self.repeats * len(self.shares)
 
     @property
     def shares(self) -> list[float]:
         """The levels as shares in (0, 1), rising."""
-        return [percent / 100 for percent in self._percents]
+        return [percent / 100 for percent in percentages(self.levels)]
 
     def check_size(self, height: int, width: int) -> None:
         """Raise ValueError where two levels remove equally many pixels, or one removes all of them."""
-        counts = [*self._counts(height * width), height * width]
-        if not all(low < high for low, high in pairwise(counts)):
-            pixels = f"of {height}×{width} pixels"
-            raise ValueError(f"levels={self.levels}: {pixels} every level must remove a number of its own, and not all")
+        check_counts(self.levels, height, width)
 
     def hits(self, context: RetrainingContext, maps: Callable[[SplitName], Tensor], first: First) -> Tensor:
         """Which changed test images the networks trained on changed images classify correctly.
@@ -76,7 +68,7 @@ class RemovalMetric(RetrainingMetric, kind=True):
         seeds = [derive_seed("retraining", context.seed, repeat) for repeat in range(self.repeats)]
         maps_of = {split: maps(split) for split in context.images}
         by_level = []
-        for count in self._counts(maps_of["test"][0].numel()):
+        for count in counts(self.levels, maps_of["test"][0].numel()):
             changed = {
                 split: removed(images, maps_of[split], count, first, context.mean, context.seed, split)
                 for split, images in context.images.items()
@@ -91,13 +83,6 @@ class RemovalMetric(RetrainingMetric, kind=True):
     def where_defined(self, scores: Tensor, context: RetrainingContext) -> Tensor:
         """Scores repeats×N with NaN for test images whose map is not finite."""
         return scores.masked_fill(~defined(context.maps("test")), float("nan"))
-
-    def _counts(self, pixels: int) -> list[int]:
-        return [Amount(percent, percent=True).of(pixels) for percent in self._percents]
-
-    @property
-    def _percents(self) -> list[float]:
-        return [parse_number(part) for part in self.levels.split("/")]
 
 
 def removed(images: Tensor, maps: Tensor, count: int, first: First, mean: Tensor, seed: int, purpose: str) -> Tensor:

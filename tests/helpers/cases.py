@@ -42,6 +42,7 @@ def maker(network: nn.Module, images: Tensor) -> MakeCase:
             attacked=x if unattacked else attacked[rows],
             target=model(x).argmax(dim=1),
             explain=lambda images, classes: factor * explain(model, images, classes),
+            explain_with=lambda network, images, classes: factor * explain(network, images, classes),
             reduce=lambda raw: reduce_map(raw, "abs-sum"),
             partners=partners[rows],
             seed=0,
