@@ -188,7 +188,7 @@ def seen_by(attack: Scored, context: Context, x: Tensor, y: Tensor) -> list[Tens
 
 @pytest.mark.parametrize("network", ["natural", "aga"])
 @pytest.mark.parametrize(
-    "explainer", [Deconvolution(), Occlusion(window=14, stride=14)], ids=lambda e: type(e).__name__
+    "explainer", [Deconvolution(), Occlusion(window=14, stride=14)], ids=lambda explainer: type(explainer).__name__
 )
 def test_flipped_signs_lower_more_than_squares_and_estimated_gradients_at_equal_queries(
     explainer: Explainer, network: str, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
