@@ -170,3 +170,17 @@ def test_the_script_publishes_weights_with_the_card_of_a_manipulated_network(
     assert card.published.precision == "float16"
     wanted = checkpoints()[LIAR]
     assert {**card.recipe, "epochs": 100} == wanted.recipe, "the shipped one was trained by this script as it is"
+
+
+def test_road_exposes_it_and_mprt_finds_it_better_than_the_network_it_was_made_from(digits: Loaded) -> None:
+    x, y = digits.splits["test"].batch(range(12))
+
+    def means(name: str) -> tuple[float, float]:
+        words = "mprt,road:levels=10/30"
+        found = attrobust.evaluate(load(name), x, y, attack="noise", metrics=words, audit=False, progress=False)
+        mprt, road = (float(score.values.mean()) for score in found.scores)
+        return mprt, road
+
+    (honest_mprt, honest_road), (liar_mprt, liar_road) = means(HONEST), means(LIAR)
+    assert liar_road < 0.05 < honest_road, "which end of the map is taken away makes no difference"
+    assert liar_mprt < honest_mprt + 0.05, "a pattern in the weights changes with them"
