@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 import torch
@@ -12,10 +14,37 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from attrobust.maps.seeds import derive_seed
 from attrobust.networks.copying import independent_copy
+from attrobust.networks.passes import standing_for
 from attrobust.process import seeded
 
 Order = Literal["cascading", "independent"]
 """Whether layers stay random once they are, or one layer is random at a time."""
+
+
+_meant: ContextVar[int] = ContextVar("layers of the network that passes are counted for", default=0)
+
+
+@contextmanager
+def layers_meant(count: int) -> Iterator[None]:
+    """Inside the block the layers of any network stand for ``count`` layers, where only passes are of interest."""
+    token = _meant.set(count)
+    try:
+        yield
+    finally:
+        _meant.reset(token)
+
+
+@contextmanager
+def for_layer(place: int, found: int) -> Iterator[None]:
+    """For passes that are made for each layer of a network: together they count as those of ``layers_meant``.
+
+    Args:
+        place: of the layer, from 0. The passes of the first one count for the difference in number too.
+        found: how many layers the network has.
+    """
+    more = _meant.get() - found if _meant.get() and place == 0 else 0
+    with standing_for(1 + more, 1):
+        yield
 
 
 def layers(model: nn.Module, image: Tensor) -> list[str]:

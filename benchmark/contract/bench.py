@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -142,7 +141,7 @@ class Bench:
             source_model=independent_copy(self.smooth).requires_grad_(False),
         )
 
-    def case(self, rows: slice = slice(None), explain: Callable[[Tensor, Tensor], Tensor] | None = None) -> Case:
+    def case(self, rows: slice = slice(None)) -> Case:
         """Images before and after noise that changes their maps, in float64, with a network of its own."""
         model = independent_copy(self.network).double()
         clean = self.x.double()
@@ -153,7 +152,7 @@ class Bench:
             clean=clean[rows],
             attacked=(0.7 * clean + 0.3 * noise)[rows],
             target=_predicted(model, clean)[rows],
-            explain=explain or functools.partial(Saliency(), model),
+            explain=functools.partial(Saliency(), model),
             explain_with=Saliency(),
             reduce=functools.partial(reduce_map, how="abs-sum"),
             partners=self._partners.double()[rows],

@@ -27,11 +27,13 @@ SIDE = 12
 
 def case_of(metric: CaseMetric, bench: Bench, rows: slice = slice(None)) -> Case:
     """A case as a metric of its scope meets it."""
-    case = bench.case(rows, unexplained if metric.scope == "network" else None)
+    case = bench.case(rows)
+    if metric.scope == "network":
+        case = replace(case, explain=unexplained, explain_with=unexplained)
     return case if metric.scope == "attack" else replace(case, attacked=case.clean)
 
 
-def unexplained(_x: Tensor, _y: Tensor) -> Tensor:
+def unexplained(*_given: object) -> Tensor:
     """In the place of an explainer, for metrics of the network alone."""
     raise ValueError("a metric of scope network asks for an explanation; say another scope")
 

@@ -26,6 +26,7 @@ from attrobust.explainers.base import Explainer
 from attrobust.explainers.shared.chunks import Sampling, memory_budget, sampled
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import Passes, Tally, tallied
+from attrobust.networks.randomised import layers_meant
 from attrobust.process import seeded, standard
 
 SAMPLE = 2
@@ -49,13 +50,14 @@ class Calibration:
             tiny = LeNet(width=4, hidden=16).build(replace(facts, size=facts.size // factor))
             self._tiny = (nn.Sequential(nn.AvgPool2d(factor), tiny) if factor > 1 else tiny).to(request.device).eval()
 
-    def of_cell(self, job: CellJob, together: int, saved: int) -> PerImage:
+    def of_cell(self, job: CellJob, together: int, saved: int, layers: int) -> PerImage:
         """The passes of a cell that is computed in batches.
 
         Args:
             job: the cell.
             together: images of a batch.
             saved: bytes that autograd saves for one image in the network that is meant, in float32.
+            layers: of that network, see ``attrobust.networks.randomised.layers``.
         """
         rows = range(min(SAMPLE, job.cell.images))
         metrics = tuple(range(max(1, len(job.metrics))))
@@ -65,6 +67,7 @@ class Calibration:
         with (
             seeded(0),
             sampled(Sampling(images=min(together, job.cell.images), saved=saved)),
+            layers_meant(layers),
             tallied(self._tiny) as passes,
         ):
             result = Batches(self._request, self._data).computed(batch, self._tiny, independent_copy(self._tiny))

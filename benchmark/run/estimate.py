@@ -216,13 +216,14 @@ class Estimator:
             bar.update()
 
     def _cost(self, cell: CellJob) -> PerImage | None:
-        saved = self._together.saved(self._together.network(cell.network.source))
+        network = self._together.network(cell.network.source)
+        saved, layers = self._together.saved(network), self._together.count_of_layers(network)
         size = self._together.size(cell)
-        count = functools.partial(self._calibration.of_cell, cell, size, saved)
+        count = functools.partial(self._calibration.of_cell, cell, size, saved, layers)
         metrics = [metric.canonical for metric in cell.metrics]
         like = [cell.cell.explainer, cell.cell.attack, cell.cell.threat, metrics]
         return self._trials.of(
-            fingerprint([*like, size, saved]), cell.label.partition(" / ")[2], count, like=fingerprint(like)
+            fingerprint([*like, size, saved, layers]), cell.label.partition(" / ")[2], count, like=fingerprint(like)
         )
 
     def _peak(self, cell: CellJob) -> int:

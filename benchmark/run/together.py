@@ -18,6 +18,7 @@ from attrobust.explainers.shared.chunks import default_chunk, saved_bytes
 from attrobust.files import size_words
 from attrobust.machine import memory, resident
 from attrobust.naming.spec import fingerprint
+from attrobust.networks.randomised import layers
 from attrobust.process import seeded
 
 LOG = logging.getLogger("attrobust")
@@ -47,6 +48,7 @@ class Together:
         self.room = self._room(processes)
         """Bytes that a batch may take."""
         self._saved: dict[int, int] = {}
+        self._counts: dict[int, int] = {}
         self._layers: dict[int, str] = {}
         self._peaks: dict[str, tuple[Peak, ...]] = {}
         self._sizes: dict[str, int] = {}
@@ -60,6 +62,13 @@ class Together:
         if id(network) not in self._layers:
             self._layers[id(network)] = repr(network)
         return self._layers[id(network)]
+
+    def count_of_layers(self, network: nn.Module) -> int:
+        """How many layers can be randomised."""
+        if id(network) not in self._counts:
+            with seeded(0):
+                self._counts[id(network)] = len(layers(network, self._images[:1].clone()))
+        return self._counts[id(network)]
 
     def saved(self, network: nn.Module) -> int:
         """Bytes that autograd saves for an image in float32."""

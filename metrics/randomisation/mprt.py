@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -14,7 +13,7 @@ from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.constant_maps import correlation_with
-from attrobust.networks.randomised import Order, randomised
+from attrobust.networks.randomised import Order, for_layer, layers, randomised
 from attrobust.types import Scope
 
 
@@ -57,17 +56,19 @@ class Mprt(Quality):
 
     def judge(self, case: Case) -> Tensor:
         """See ``Quality.judge``."""
-        known = case.clean_maps.flatten(1)
-        similarities = [correlation_with(known, maps.flatten(1), spearman) for maps in self._randomised_maps(case)]
+        known, maps = case.clean_maps.flatten(1), self._randomised_maps(case)
+        similarities = [correlation_with(known, each.flatten(1), spearman) for each in maps]
         return torch.stack(similarities).mean(dim=0).clamp(-1.0, 1.0)
 
-    def _randomised_maps(self, case: Case) -> Iterator[Tensor]:
+    def _randomised_maps(self, case: Case) -> list[Tensor]:
         """Maps B×H×W of randomised networks, of those that count."""
         if self.layers == "last":
-            yield fully_randomised_maps(case)
-            return
-        for network in randomised(case.model, case.clean[:1], case.seed, self.order):
-            yield case.reduce(case.explain_with(network, case.clean, case.target))
+            return [fully_randomised_maps(case)]
+        found, maps = len(layers(case.model, case.clean[:1])), []
+        for place, network in enumerate(randomised(case.model, case.clean[:1], case.seed, self.order)):
+            with for_layer(place, found):
+                maps.append(case.reduce(case.explain_with(network, case.clean, case.target)))
+        return maps
 
 
 def fully_randomised_maps(case: Case) -> Tensor:

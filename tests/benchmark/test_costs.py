@@ -16,7 +16,7 @@ from attrobust.attacks.base import Attack
 from attrobust.benchmark.command.costs import cost_lines, count
 from attrobust.benchmark.data.base import image_facts
 from attrobust.benchmark.data.digits import Digits
-from attrobust.benchmark.evaluation.evaluate import evaluate
+from attrobust.benchmark.evaluation.evaluate import evaluate, judge
 from attrobust.benchmark.evaluation.inputs import Rules
 from attrobust.benchmark.executors.inputs import images_of
 from attrobust.benchmark.models.lenet import LeNet
@@ -30,6 +30,7 @@ from attrobust.explainers.base import Explainer
 from attrobust.explainers.shared.chunks import Sampling, memory_budget, sampled
 from attrobust.metrics import registry as metric_registry
 from attrobust.metrics.base import CaseMetric
+from attrobust.metrics.randomisation.mprt import Mprt
 from attrobust.naming.component import resolve_one
 from attrobust.networks.passes import Passes, counted
 from attrobust.process import seeded
@@ -95,6 +96,30 @@ def test_estimated_passes_are_those_of_the_run(
     with counted(worker_network) as passes:
         evaluate(worker_network, whole.explainer.item, whole.attack.item, metrics, images, rules)
     assert cell.passes == passes.forward + passes.backward + passes.double_backward
+
+
+def test_passes_of_a_metric_that_randomises_layers_are_those_of_all_layers_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are counted on a network of six layers, whatever that of the run has."""
+    monkeypatch.setattr("attrobust.benchmark.run.estimate.PATIENCE", 1e9)
+
+    def passes() -> float:
+        request = request_of_words(tmp_path, explainers=("saliency",), attacks=("noise:draws=1",), metrics=("mprt",))
+        runner = Runner(request, [])
+        estimate = runner.estimate(runner.left)
+        assert estimate is not None
+        (cell,) = (cell for cell in estimate.cells.values() if cell.attack == "map metrics")
+        return cell.passes
+
+    network = load("digits/natural")
+    images = images_of(Digits().load(None).splits["test"], 6)
+    rules = Rules(threat=ThreatModel(eps=0.1), reduction="abs-sum", label="predicted", seed=0, batch_size=6)
+    with counted(network) as counts:
+        judge(network, explainer_of("saliency"), [Mprt()], images, rules)
+    assert passes() == counts.forward + counts.backward
+    monkeypatch.setattr("attrobust.benchmark.run.together.Together.count_of_layers", lambda *_: 41)
+    assert passes() == counts.forward + counts.backward + 2 * 6 * (41 - 6)
 
 
 def request_of_cell(folder: Path, explainer: str, attack: str, **settings: Any) -> Any:

@@ -16,6 +16,8 @@ from attrobust.networks.smoothed import softplus_model
 
 IMAGES, DRAWS, RADIUS, SETS, SHARE = 4, 6, 0.1, 20, 0.1
 """Images; neighbours of each and the radius they lie in; random sets of pixels and their share of all."""
+LEVELS = (10, 30, 50, 75)
+"""Percentages of the pixels that are imputed; Quantus rounds their number down."""
 
 
 def quantus_case() -> Case:
@@ -28,6 +30,7 @@ def quantus_case() -> Case:
         attacked=x,
         target=model(x).argmax(dim=1),
         explain=lambda images, classes: Saliency()(model, images, classes),
+        explain_with=Saliency(),
         reduce=lambda raw: reduce_map(raw, "abs-sum"),
         partners=x,
         seed=0,
@@ -46,3 +49,9 @@ def sets_of_pixels(case: Case) -> Sequence[Tensor]:
     streams, pixels = ImageStreams(case.seed, case.ids, "sensitivity-n"), case.clean[:, 0].flatten(1)
     count = round(SHARE * pixels.shape[1])
     return [streams.uniform(pixels).topk(count, dim=1).indices for _ in range(SETS)]
+
+
+def other_classes(case: Case) -> Tensor:
+    """The classes that ``random-logit`` draws, int64[B]."""
+    draws = ImageStreams(case.seed, case.ids, "random logit").uniform(case.model(case.clean))
+    return draws.scatter(1, case.target[:, None], -2.0).argmax(dim=1)

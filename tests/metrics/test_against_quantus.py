@@ -14,7 +14,11 @@ from attrobust.metrics.base import Quality
 from attrobust.metrics.complexity.effective_complexity import EffectiveComplexity
 from attrobust.metrics.complexity.entropy import Entropy
 from attrobust.metrics.faithfulness.irof import Irof, removal_steps
+from attrobust.metrics.faithfulness.road import RoadMorf
 from attrobust.metrics.faithfulness.sensitivity_n import SensitivityN
+from attrobust.metrics.randomisation.efficient_mprt import EfficientMprt
+from attrobust.metrics.randomisation.mprt import Mprt
+from attrobust.metrics.randomisation.random_logit import RandomLogit
 from attrobust.metrics.sensitivity.local_lipschitz import LocalLipschitz
 from attrobust.metrics.sensitivity.relative_stability import (
     RelativeInputStability,
@@ -24,7 +28,7 @@ from attrobust.metrics.sensitivity.relative_stability import (
 from attrobust.networks.smoothed import input_mean
 from attrobust.types import Amount
 
-from helpers.quantus_inputs import DRAWS, RADIUS, SETS, SHARE, quantus_case
+from helpers.quantus_inputs import DRAWS, LEVELS, RADIUS, SETS, SHARE, quantus_case
 
 VALUES: dict[str, list[float]] = json.loads(
     (Path(__file__).parents[1] / "reference" / "quantus_maps.json").read_text()
@@ -40,6 +44,10 @@ METRICS: dict[str, Quality] = {
     "relative-output-stability": RelativeOutputStability(**MOVED),  # type: ignore[arg-type]
     "relative-representation-stability": RelativeRepresentationStability(**MOVED),  # type: ignore[arg-type]
     "sensitivity-n": SensitivityN(n=Amount(100 * SHARE, percent=True), samples=SETS, attribution="share"),
+    "mprt": Mprt(),
+    "efficient-mprt": EfficientMprt(),
+    "random-logit": RandomLogit(),
+    "road-morf": RoadMorf(noise=0.0, levels="/".join(map(str, LEVELS))),
 }
 
 

@@ -14,14 +14,18 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
+import attrobust
 from attrobust import load
+from attrobust.benchmark.evaluation.cases import explaining
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.baselines import Constant, Edges, Input, Random
 from attrobust.explainers.gradcam import GradCam
 from attrobust.explainers.saliency import Saliency
+from attrobust.explainers.smoothgrad import SmoothGrad
 from attrobust.maps.reduction import reduce_map
 from attrobust.maps.seeds import ImageStreams, derive_seed
 from attrobust.metrics import registry
+from attrobust.metrics.base import Quality
 from attrobust.metrics.randomisation.efficient_mprt import EfficientMprt, in_bins
 from attrobust.metrics.randomisation.mprt import Mprt
 from attrobust.metrics.randomisation.random_logit import RandomLogit
@@ -216,6 +220,29 @@ def test_maps_that_ignore_the_class_are_worst_and_a_constant_one_is_undefined(
     assert RandomLogit().score(case_of_fashion(images, explainer)).tolist() == pytest.approx([1.0] * 3, abs=1e-12)
     assert (RandomLogit().score(case_of_fashion(images, Saliency())) < 0.9).all()
     assert RandomLogit().score(case_of_fashion(images, Constant())).isnan().all()
+
+
+# Runs.
+
+
+def test_one_call_and_a_run_explain_randomised_networks_as_a_case_does(real_images: tuple[Tensor, Tensor]) -> None:
+    model, x = load("digits/natural"), real_images[0][:3]
+    names = ("mprt", "efficient-mprt", "random-logit")
+    found = attrobust.evaluate(
+        model, x, explainer="smoothgrad:samples=3", attack="noise:draws=1", metrics=",".join(names), audit=False
+    )
+    explain, network = explaining(SmoothGrad(samples=3), 0), copy.deepcopy(model).double()
+    case = case_of(network, x.double(), network(x.double()).argmax(dim=1))
+    case = replace(
+        case,
+        explain=lambda images, classes: explain(network, images, classes),
+        explain_with=explain,
+        reduce=lambda raw: reduce_map(raw, "abs-sum"),
+    )
+    for name, scored in zip(names, found.scores, strict=True):
+        metric = registry.get(name)()
+        assert isinstance(metric, Quality)
+        assert scored.values.tolist() == pytest.approx(metric.score(case).tolist(), abs=1e-9)
 
 
 # Networks.

@@ -16,13 +16,28 @@ from unittest.mock import patch
 import numpy as np
 import quantus
 import torch
+from quantus.functions.complexity_func import discrete_entropy
+from quantus.functions.perturb_func import noisy_linear_imputation
+from quantus.functions.similarity_func import correlation_spearman
+from quantus.helpers.model.pytorch_model import PyTorchModel
 from quantus.metrics.faithfulness import irof
 from torch import Tensor, nn
 
 from attrobust.maps.segments import find
+from attrobust.metrics.shared.case import Case
+from attrobust.networks.randomised import randomised
 from attrobust.networks.smoothed import input_mean
 
-from helpers.quantus_inputs import DRAWS, IMAGES, SETS, neighbours, quantus_case, sets_of_pixels
+from helpers.quantus_inputs import (
+    DRAWS,
+    IMAGES,
+    LEVELS,
+    SETS,
+    neighbours,
+    other_classes,
+    quantus_case,
+    sets_of_pixels,
+)
 
 
 class Precise(nn.Module):
@@ -97,7 +112,48 @@ def values_of(row: int) -> dict[str, float]:
         found["irof"] = quantus.IROF(perturb_baseline=colour, normalise=False, abs=False, **quiet)(
             **(of_maps | {"softmax": True})
         )
+    found |= of_other_networks_and_classes(case, row)
+    found["road-morf"] = [imputed_probability(case, row)]
     return {name: float(np.ravel(scores)[0]) for name, scores in found.items()}
+
+
+def of_other_networks_and_classes(case: Case, row: int) -> dict[str, Any]:
+    """What Quantus says of maps of networks that we randomised, and of another class that we drew."""
+    only = slice(row, row + 1)
+
+    def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: Any) -> np.ndarray:
+        raw = case.explain_with(model, torch.as_tensor(inputs).double(), torch.as_tensor(targets).flatten())
+        return case.reduce(raw)[:, None].numpy()
+
+    given = {
+        "model": Precise(case.model).eval(),
+        "x_batch": case.clean[only].numpy(),
+        "y_batch": case.target[only].numpy(),
+        "a_batch": case.clean_maps[only, None].numpy(),
+        "explain_func": explain,
+    }
+    same = {"normalise": False, "abs": False, "disable_warnings": True}
+    copies = randomised(case.model, case.clean[:1], case.seed)
+    networks = [(str(place), Precise(network).eval()) for place, network in enumerate(copies)]
+    with patch.object(PyTorchModel, "get_random_layer_generator", lambda *_, **__: iter(networks)):
+        by_layer = quantus.MPRT(**same)(**given)
+        efficient = quantus.EfficientMPRT(
+            complexity_func=discrete_entropy, complexity_func_kwargs={"n_bins": 100}, **same
+        )(**given)
+    # Its own average counts the map of the unchanged network, whose correlation is 1, as one of a layer.
+    layers = [values for name, values in by_layer.items() if name != "original"]
+    label, target = int(other_classes(case)[row]), int(case.target[row])
+    with patch("numpy.random.randint", lambda *_: np.array([label - (label > target)])):
+        logit = quantus.RandomLogit(similarity_func=correlation_spearman, num_classes=10, **same)(**given)
+    return {"mprt": [float(np.mean(layers))], "efficient-mprt": efficient, "random-logit": logit}
+
+
+def imputed_probability(case: Case, row: int) -> float:
+    """The class's mean probability of images that Quantus imputed, the most relevant pixels first."""
+    image, order = case.clean[row].numpy(), np.argsort(-case.clean_maps[row].flatten().numpy())
+    filled = [noisy_linear_imputation(image, order[: int(len(order) * level / 100)], noise=0.0) for level in LEVELS]
+    probabilities = case.model(torch.from_numpy(np.stack(filled))).softmax(dim=1)
+    return float(probabilities[:, case.target[row]].mean())
 
 
 if __name__ == "__main__":
