@@ -107,7 +107,10 @@ def make_explainer_criterion(
     swept = [sweep for sweep in sweeps if sweep.is_swept]
     if not swept:
         example = "--explainers 'smoothgrad:stdev={0.05,0.1,0.2}'"
-        raise UsageError(f"--choose {text} chooses settings of explainers; give values in braces, such as {example}")
+        raise UsageError(
+            f"--choose {text} chooses settings of explainers; give values in braces, such as {example}."
+            " Methods are chosen by what an attack does to maps, such as --choose topk"
+        )
     known = {item.label: item for item in explainer}
     for sweep in swept:
         if len(sweep.specs) < 2:

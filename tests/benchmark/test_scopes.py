@@ -226,7 +226,7 @@ def test_bca_intervals_are_reported_on_request_and_verified(finished: Path, tmp_
         (["--baselines", "untrained,untrained"], "names a sanity-check baseline twice"),
         (
             ["--methods", "natural,aga:cosd={0.1,1}", "--choose", "insertion"],
-            "sweeps are chosen by what an attack does",
+            "Methods are chosen by what an attack does to maps, such as --choose topk",
         ),
         (["--metrics", "roar:levels=50/10"], "levels=50/10 must be rising percentages"),
     ],
