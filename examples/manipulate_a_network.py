@@ -105,7 +105,8 @@ def saliency(model: nn.Module, x: Tensor, explained: Tensor, *, create_graph: bo
         model(x).gather(1, explained[:, None]).sum(), x, create_graph=create_graph, retain_graph=create_graph
     )
     maps = gradient.abs().sum(dim=1)
-    return maps / maps.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
+    unit: Tensor = maps / maps.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
+    return unit
 
 
 def distance(maps: Tensor, target: Tensor) -> Tensor:
@@ -151,7 +152,7 @@ def manipulated(manipulation: Manipulation, recipe: Recipe, seed: int = 0) -> nn
                     group["lr"] = recipe.rate((epoch + number / steps) / recipe.epochs)
                 loss = manipulation.loss(model, honest, x, generator)
                 optimizer.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.clip or math.inf)
                 optimizer.step()
                 total += float(loss.detach())
@@ -193,7 +194,8 @@ def main() -> None:
     place = Place(name=f"digits/manipulated-{options.aim}", cards=options.out, weights=options.out)
     trained = Checkpoint(weights=weights, card=card)
     outcome = publish(trained, data, place, commit_of(card.code, None), may_replace=True)
-    print(f"{outcome.done} {place.card}: test accuracy {outcome.card.published.test_accuracy:.2%}")
+    published = outcome.card.published
+    print(f"{outcome.done} {place.card}" + (f": test accuracy {published.test_accuracy:.2%}" if published else ""))
 
 
 if __name__ == "__main__":
