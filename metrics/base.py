@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attrobust.maps.reduction import reduce_map
 from attrobust.maps.rows import is_finite
@@ -72,6 +72,14 @@ class Metric(ABC):
 
     def check_size(self, height: int, width: int) -> None:  # noqa: B027
         """Raise ValueError where the settings are invalid for maps of this size; called before anything is run."""
+
+    def check_network(self, model: nn.Module, x: Tensor) -> None:  # noqa: B027
+        """Raise ValueError where the metric has no value for a network; called before anything is run.
+
+        Args:
+            model: in evaluation mode, on the CPU.
+            x: an image, 1×C×H×W.
+        """
 
     def _checked(self, scores: Tensor, count: int, author: str) -> Tensor:
         """The scores in float64; raises ValueError unless there is one for each image, inside the bounds.

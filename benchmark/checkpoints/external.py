@@ -75,8 +75,11 @@ def parse_external(text: str, default: Component[ModelFamily]) -> ExternalCheckp
         if not not_a_path(str(file)) and file.is_file():
             model, key = _model_and_key(name, ":".join(pieces[count:]), default)
             return ExternalCheckpoint(name=name, source=WeightFile(path=file, key=key), model=model)
-    if rest in shipped():
-        return _manipulated(name, rest)
+    which, colon, _ = rest.partition(":")
+    if which in shipped():
+        if colon:
+            raise UsageError(f"--checkpoint {name}: the card of {which} says its model; leave out {rest[len(which) :]}")
+        return _manipulated(name, which)
     package, slash, _ = rest.partition("/")
     if not slash or package not in PACKAGES:
         if problem := not_a_path(rest):

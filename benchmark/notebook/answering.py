@@ -167,6 +167,7 @@ def check(question: Question, found: Given) -> None:
             metric.item.check_size(height, width)
             if type(metric.item).needs_masks and images.masks is None:
                 raise ValueError("it needs object masks; give them as masks, bool B×H×W")
+            metric.item.check_network(scored_copy(found.network).cpu(), image)
     grid = Grid(
         split="test",
         images=len(images),

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from attrobust.benchmark.checkpoints.source import activation_kinds
@@ -151,8 +151,23 @@ def _check_pairs(
         with blamed_on(name):
             for grid in grids:
                 check_curvature(network, grid, image)
+    _check_metrics(networks, grids, image.float())
     unsuitable = [line for found in problems.values() for line in found]
     return [f"{line}; its cells will fail, the others are computed (--strict stops here)" for line in unsuitable]
+
+
+def _check_metrics(networks: Mapping[str, nn.Module], grids: Sequence[Grid], image: Tensor) -> None:
+    """Raise UsageError for a metric that suits no network; where it suits some, its rows of the others will fail."""
+    for metric in {item.label: item for grid in grids for item in grid.metrics}.values():
+        problems = []
+        for name, network in networks.items():
+            try:
+                with blamed_on(f"{metric.label} of {name}"):
+                    metric.item.check_network(network, image)
+            except UsageError as error:
+                problems.append(error)
+        if problems and len(problems) == len(networks):
+            raise problems[0]
 
 
 def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Module:

@@ -20,10 +20,12 @@ from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.derivatives import gradient
-from attrobust.naming.checks import above_zero, at_least, in_pixel_units
+from attrobust.naming.checks import at_least, in_pixel_units
 from attrobust.threat import format_eps
 from attrobust.types import Amount, Scope
 
+LEAST_NOISE = 1e-6
+"""Standard deviation below which noise is rounding."""
 CHUNK = 2**26
 """Numbers of all draws that are held at a time, about: images are certified in parts, of one image or more."""
 
@@ -55,7 +57,8 @@ class Certified(Quality, kind=True):
     scope: ClassVar[Scope] = "network"
 
     def __post_init__(self) -> None:
-        above_zero(self, "stdev")
+        if not self.stdev >= LEAST_NOISE:
+            raise ValueError(f"stdev={self.stdev:g} must be at least {LEAST_NOISE:g}, in pixel units")
         at_least(10, self, "samples")
         check_promise(self.radius, self.confidence)
         if self.norm == "linf":
@@ -107,11 +110,11 @@ class Certified(Quality, kind=True):
 @register("certified-cosine")
 @dataclass(frozen=True, kw_only=True)
 class CertifiedCosine(Certified):
-    """Lower bound of the cosine between the smoothed gradient here and at any image within a radius.
+    """Lower bound of the cosine between a direction and the smoothed gradient of any image within a radius.
 
     The smoothed gradient is that of the explained logit scaled to length 1, averaged over Gaussian noise. The direction
-    is its estimate from the held-out draws; the bound is ``gaussian_certificates.gaussian_cosine``. It is -1 where
-    nothing can be certified.
+    is the image's own smoothed gradient as the held-out draws estimate it. The bound is
+    ``gaussian_certificates.gaussian_cosine``; it is -1 where nothing can be certified.
     """
 
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)

@@ -32,8 +32,8 @@ class LocalLipschitz(NeighbourMetric):
 
     @property
     def title(self) -> str:
-        """E.g. ``local Lipschitz (8/255, length)``."""
-        return f"local Lipschitz ({self.ball}, {self.normalize})"
+        """E.g. ``local Lipschitz (8/255, 10 draws, length)``."""
+        return f"local Lipschitz ({self.ball}, {self.samples} draws, {self.normalize})"
 
     def measure(self, case: Case) -> Measure:
         """See ``NeighbourMetric.measure``."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attrobust.metrics import register
 from attrobust.metrics.shared.case import Case
@@ -79,8 +79,8 @@ class RelativeInputStability(RelativeStability):
 
     @property
     def title(self) -> str:
-        """E.g. ``rel. input stability (8/255)``."""
-        return f"rel. input stability ({self.ball})"
+        """E.g. ``rel. input stability (8/255, 10 draws)``."""
+        return f"rel. input stability ({self.ball}, {self.samples} draws)"
 
     def moves(self, case: Case) -> Measure:
         """See ``RelativeStability.moves``."""
@@ -98,8 +98,8 @@ class RelativeOutputStability(RelativeStability):
 
     @property
     def title(self) -> str:
-        """E.g. ``rel. output stability (8/255)``."""
-        return f"rel. output stability ({self.ball})"
+        """E.g. ``rel. output stability (8/255, 10 draws)``."""
+        return f"rel. output stability ({self.ball}, {self.samples} draws)"
 
     def moves(self, case: Case) -> Measure:
         """See ``RelativeStability.moves``."""
@@ -129,8 +129,14 @@ class RelativeRepresentationStability(RelativeStability):
 
     @property
     def title(self) -> str:
-        """E.g. ``rel. representation stability (8/255)``."""
-        return f"rel. representation stability ({self.ball}{', ' + self.layer if self.layer else ''})"
+        """E.g. ``rel. representation stability (8/255, 10 draws)``."""
+        layer = f", {self.layer}" if self.layer else ""
+        return f"rel. representation stability ({self.ball}, {self.samples} draws{layer})"
+
+    def check_network(self, model: nn.Module, x: Tensor) -> None:
+        """Raise ValueError where there is no such layer, or none is known to make the logits."""
+        with torch.no_grad():
+            representing(model, x, self.layer)(x)
 
     def moves(self, case: Case) -> Measure:
         """See ``RelativeStability.moves``."""

@@ -134,6 +134,11 @@ def test_other_shipped_weights_are_rows_of_their_methods(tmp_path: Path, capsys:
     code, _, err = run(["--checkpoint", "mine=digits/aga", "--out", tmp_path / "run"], capsys)
     assert code == 2
     assert err.strip().endswith("--checkpoint mine: digits/aga is trained by aga; --methods aga uses it")
+    code, _, err = run(["--checkpoint", f"mine={LIAR}:resnet18", "--dry-run"], capsys)
+    assert (code, err.strip()) == (
+        2,
+        f"error: --checkpoint mine: the card of {LIAR} says its model; leave out :resnet18",
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -229,6 +229,8 @@ def test_bca_intervals_are_reported_on_request_and_verified(finished: Path, tmp_
             "Methods are chosen by what an attack does to maps, such as --choose topk",
         ),
         (["--metrics", "roar:levels=50/10"], "levels=50/10 must be rising percentages"),
+        (["--metrics", "relative-representation-stability:layer=nope"], "the network has no layer 'nope'."),
+        (["--metrics", "certified-cosine:stdev=1e-300"], "stdev=1e-300 must be at least 1e-06"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2_before_any_training(

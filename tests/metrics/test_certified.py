@@ -249,7 +249,7 @@ def test_titles_say_what_is_certified_and_how_far() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"stdev": 0.0}, "stdev must be above 0"),
+        ({"stdev": 0.0}, "stdev=0 must be at least 1e-06, in pixel units"),
         ({"radius": -0.1}, "radius=-0.1 must be 0 or more"),
         ({"confidence": 1.0}, "confidence=1 must be between 0 and 1"),
         ({"samples": 9}, "samples=9 must be at least 10"),
