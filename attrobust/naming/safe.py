@@ -10,6 +10,8 @@ import re
 
 BREAKS = re.compile("\\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+\\s*")
 """Ends of lines, as ``str.splitlines`` knows them."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters but for tabs and ends of lines."""
 SPECIAL = "\\|*_<>`~$"
 """Characters that Markdown reads as more than themselves."""
 LINKS = re.compile(r"(?:\](?=[(\[:])|&(?=#|\w+;)|:(?=//)|(?<=\bwww)\.|(?<=\w)@(?=\w))")
@@ -43,6 +45,11 @@ def reason(error: BaseException) -> str:
 def lines(text: str) -> str:
     """Text of several lines, each as ``line`` makes it."""
     return "\n".join(map(line, text.split("\n")))
+
+
+def visible(text: str) -> str:
+    """Text in which escapes stand for control characters; ends of lines, and all else, stay."""
+    return CONTROL.sub(lambda match: _shown(match[0]), text)
 
 
 def _shown(char: str) -> str:

@@ -295,7 +295,7 @@ def test_a_robustbench_network_is_a_row_with_its_card(robustbench: Path, tmp_pat
         ("robustbench/Digits2020:normalize=half", "normalise by themselves"),
         ("robustbench/Digits2020:name=other", "leave out name=other"),
         ("robustbench/", "RobustBench has no ''"),
-        ("roboustbench/Digits2020", "file roboustbench/Digits2020 does not exist"),
+        ("roboustbench/Digits2020", "roboustbench/Digits2020 does not exist"),
     ],
 )
 def test_what_robustbench_has_not_is_one_line(

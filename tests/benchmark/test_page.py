@@ -135,6 +135,7 @@ def test_embedded_json_ends_no_script_and_comes_back_as_it_was() -> None:
     text = embedded({"key": HOSTILE})
     assert not re.search(r"[<>&\u2028]", text)
     assert json.loads(text) == {"key": HOSTILE}
+    assert json.loads(embedded({"a\0": ["\x1b[2J", "two\nlines"]})) == {"a\\x00": ["\\x1b[2J", "two\nlines"]}
 
 
 def test_the_page_names_no_other_place(tmp_path: Path) -> None:

@@ -500,6 +500,7 @@ def test_parts_that_cannot_be_pooled_have_a_verdict_each(capsys: Capture, tmp_pa
     assert [line for line in out.splitlines() if line.startswith("== ")] == [
         "== quick, 64 images",
         "== strong, 32 images",
+        "== explanations, 32 images",
     ]
     assert out.count("lcnn comes first") == 2
     assert err.splitlines()[1:] == [

@@ -165,7 +165,11 @@ def make(sizes: dict[str, int], out: Path) -> int:
         grid = table_grid(request, data)
         comparison = comparison_of(request, grid.data_sha256)
         weights = [(done.subject, done.sha256) for done in completed]
-        store.write_plan(record_of(request, comparison, image_facts(data), weights, completed, [], [], shard=None))
+        store.write_plan(
+            record_of(
+                request, comparison, image_facts(data), weights, completed, [], [], explainer_choices=[], shard=None
+            )
+        )
     return rows
 
 

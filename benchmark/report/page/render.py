@@ -20,7 +20,7 @@ from attrobust.benchmark.report.verdict.page import sections
 from attrobust.benchmark.report.verdict.terminal import ARROWS
 from attrobust.benchmark.report.verdict.view import verdict_of, with_verdict
 from attrobust.benchmark.report.words import caption, left_out, legend, protocols
-from attrobust.naming.safe import lines
+from attrobust.naming.safe import visible
 
 HERE = Path(__file__).parent
 STYLES = ("colours", "layout", "verdict", "table", "dialog", "print")
@@ -69,19 +69,19 @@ def subset_words(boards: Sequence[Leaderboard]) -> Iterator[tuple[str, str]]:
 
 def embedded(data: object) -> str:
     """JSON that may stand in a script element whatever its strings hold."""
-    text = json.dumps(_printable(data), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_visible(data), separators=(",", ":"), allow_nan=False)
     for character, escape in ESCAPES.items():
         text = text.replace(character, escape)
     return text
 
 
-def _printable(data: object) -> object:
-    """The same without characters that are not shown; ends of lines stay."""
+def _visible(data: object) -> object:
+    """The same without control characters."""
     if isinstance(data, str):
-        return data if data.isprintable() else lines(data)
+        return visible(data)
     if isinstance(data, Mapping):
-        return {_printable(key): _printable(value) for key, value in data.items()}
-    return [_printable(value) for value in data] if isinstance(data, (list, tuple)) else data
+        return {_visible(key): _visible(value) for key, value in data.items()}
+    return [_visible(value) for value in data] if isinstance(data, (list, tuple)) else data
 
 
 def _joined(folder: str, names: tuple[str, ...], suffix: str) -> str:
