@@ -67,6 +67,8 @@ def mean_at_most(mean: float, samples: int, tail: float) -> float:
 
 def _coins(a: float, b: float) -> float:
     """``KL(a ‖ b)`` of coins with these probabilities, b between a and 1."""
+    if b >= 1:
+        return math.inf if a < 1 else 0.0
     heads = a * math.log(a / b) if a > 0 else 0.0
     tails = (1 - a) * math.log((1 - a) / (1 - b)) if a < 1 else 0.0
     return heads + tails

@@ -53,7 +53,7 @@ def gaussian_cosine(
     Returns:
         The bound; -1, the trivial one, where nothing can be certified or a vector is not finite.
     """
-    if not (np.isfinite(draws).all() and np.isfinite(direction).all()):
+    if not all(np.isfinite(numbers).all() for numbers in (held_out, draws, direction)):
         return -1.0
     samples, tail = len(draws), (1 - confidence) / 3
     along = draws @ direction
@@ -101,12 +101,12 @@ def swaps_possible(
     gaps = np.cumsum(inside[:most] - outside[:most])
     sample_moment = _largest_eigenvalue(draws - centre)
     longest = size + float(centre @ centre)
-    powers = [2**i for i in range(most.bit_length() + 1)]
+    widths = [min(2.0 * 2**i, longest) for i in range(most.bit_length() + 1)]
+    tail = error / (2 * len(widths))
+    moments = [width * mean_at_most(sample_moment / width, samples, tail) for width in widths]
     chi, possible = _chi(radius / stdev), 0
     for m in range(1, most + 1):
-        power = next(power for power in powers if power >= m)
-        largest = min(2.0 * power, longest)
-        moment = largest * mean_at_most(sample_moment / largest, samples, error / (2 * len(powers)))
+        moment = moments[(m - 1).bit_length()]
         slack = shortfall(2 * m * moment, 2.0 * m, samples, error / (2 * most))
         if gaps[m - 1] <= slack + math.sqrt(2 * m * moment) * chi:
             possible = m
@@ -115,7 +115,7 @@ def swaps_possible(
 
 def _levels(values: Floats) -> Floats:
     """Numbers in (-1, 1), ascending: some quantiles, and one below them all by a third of their range."""
-    quantiles = np.quantile(values[np.isfinite(values)], LEVELS)
+    quantiles = np.quantile(values, LEVELS)
     below = quantiles[0] - (quantiles[-1] - quantiles[0]) / 3
     levels = np.unique(np.append(quantiles, below) - ROUNDING)
     chosen: Floats = levels[(levels > -1) & (levels < 1)]

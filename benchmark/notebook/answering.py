@@ -156,7 +156,7 @@ def check(question: Question, found: Given) -> None:
     """Raise UsageError where explainer, attack or metrics do not suit the images or the network."""
     images, explainer, attack = found.images, question.explainer, question.attack
     height, width = images.x.shape[-2:]
-    image = images.x[:1].double()
+    image, on_cpu = images.x[:1].double(), scored_copy(found.network).cpu()
     with blamed_on(attack.label):
         attack.item.check_size(height, width)
         attack.item.check_threat(question.rules.threat)
@@ -167,7 +167,7 @@ def check(question: Question, found: Given) -> None:
             metric.item.check_size(height, width)
             if type(metric.item).needs_masks and images.masks is None:
                 raise ValueError("it needs object masks; give them as masks, bool B×H×W")
-            metric.item.check_network(scored_copy(found.network).cpu(), image)
+            metric.item.check_network(on_cpu, image)
     grid = Grid(
         split="test",
         images=len(images),
@@ -179,7 +179,6 @@ def check(question: Question, found: Given) -> None:
     )
     # Two copies of the image show what all of them would, of explainers that take thousands.
     with blamed_on(explainer.label), sampled(Sampling()):
-        on_cpu = scored_copy(found.network).cpu()
         explainer.item(on_cpu, image, torch.zeros(1, dtype=torch.int64))
         check_maps(on_cpu, explainer, grid, image)
         check_curvature(on_cpu, grid, image)

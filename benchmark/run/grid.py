@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attrobust.attacks.base import Attack
 from attrobust.benchmark.data.base import Loaded, evaluation_sha256
@@ -65,28 +65,24 @@ def table_grid(request: Request, data: Loaded) -> Grid:
 
 def choosing_grid(criterion: Criterion, data: Loaded, images: int) -> Grid:
     """What candidates are measured on: as many validation images, at most the split."""
-    images = min(images, len(data.splits["val"]))
-    return Grid(
-        split="val",
-        images=images,
-        data_sha256=evaluation_sha256(data.splits["val"], images),
-        explainers=[criterion.explainer],
-        attacks=[criterion.attack],
-        metrics=[criterion.metric],
-        accuracy_attack=None,
-    )
+    found = _validation_grid(criterion.metric, data, images)
+    return replace(found, explainers=[criterion.explainer], attacks=[criterion.attack])
 
 
 def tuning_grid(criterion: ExplainerCriterion, data: Loaded, images: int) -> Grid:
     """What settings of explainers are measured on: as many validation images, at most the split."""
+    explainers = [item for sweep in criterion.sweeps for item in sweep.candidates]
+    return replace(_validation_grid(criterion.metric, data, images), explainers=explainers, accuracy=False)
+
+
+def _validation_grid(metric: Component[Metric], data: Loaded, images: int) -> Grid:
     images = min(images, len(data.splits["val"]))
     return Grid(
         split="val",
         images=images,
         data_sha256=evaluation_sha256(data.splits["val"], images),
-        explainers=[item for sweep in criterion.sweeps for item in sweep.candidates],
+        explainers=[],
         attacks=[],
-        metrics=[criterion.metric],
+        metrics=[metric],
         accuracy_attack=None,
-        accuracy=False,
     )

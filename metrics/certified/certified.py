@@ -99,12 +99,19 @@ class Certified(Quality, kind=True):
     def _draws(self, case: Case, purpose: str, count: int) -> Floats:
         """``of_gradient`` at noisy copies of the clean images, B×count×D."""
         streams = case.streams(f"certified gradients, {purpose}")
-        found = []
-        for _ in range(count):
+
+        def draw() -> Floats:
             noisy = case.clean + self.stdev * streams.normal(case.clean)
-            found.append(self.of_gradient(gradient(case.model, noisy, case.target, "logit")).flatten(1))
-        stacked: Floats = torch.stack(found, dim=1).double().cpu().numpy()
-        return stacked
+            found: Floats = self.of_gradient(gradient(case.model, noisy, case.target, "logit")).flatten(1).cpu().numpy()
+            return found
+
+        first = draw()
+        # Filled in place: a list of draws beside their stack would be twice the memory.
+        found = np.empty((len(first), count, first.shape[1]))
+        found[:, 0] = first
+        for place in range(1, count):
+            found[:, place] = draw()
+        return found
 
 
 @register("certified-cosine")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
+from attrobust.metrics.shared.filling import Fill, filled
 from attrobust.metrics.shared.logits import target_logit
-from attrobust.networks.smoothed import input_mean
 from attrobust.types import Scope
 
 
@@ -32,7 +31,7 @@ class Completeness(Quality):
         error: ``relative``, as above, or ``absolute``, ``|Σφ - Δ|``, in logits.
     """
 
-    fill: Literal["black", "mean"] = "black"
+    fill: Fill = "black"
     attribution: Literal["share", "slope"] = "share"
     error: Literal["relative", "absolute"] = "relative"
 
@@ -48,7 +47,7 @@ class Completeness(Quality):
     def judge(self, case: Case) -> Tensor:
         """See ``Quality.judge``."""
         x, raw = case.clean, case.clean_attributions
-        colour = torch.zeros_like(x) + (input_mean(case.model) if self.fill == "mean" else 0.0)
+        colour = filled(case, self.fill)
         shares = raw * (x - colour) if self.attribution == "slope" else raw
         change = target_logit(case.model, x, case.target) - target_logit(case.model, colour, case.target)
         error = (shares.flatten(1).sum(dim=1) - change).abs()

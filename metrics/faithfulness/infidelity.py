@@ -12,9 +12,9 @@ from torch import Tensor
 from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
+from attrobust.metrics.shared.filling import Fill, filled
 from attrobust.metrics.shared.logits import target_logit
 from attrobust.naming.checks import above_zero, at_least
-from attrobust.networks.smoothed import input_mean
 from attrobust.types import Scope
 
 
@@ -56,7 +56,7 @@ class Infidelity(Quality):
     samples: int = 50
     sigma: float = 0.2
     side: int = 10
-    fill: Literal["mean", "black"] = "mean"
+    fill: Fill = "mean"
 
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
@@ -126,7 +126,7 @@ class Infidelity(Quality):
     def draws(self, case: Case) -> Iterator[tuple[Tensor, Tensor]]:
         """``x - I`` and the weights that φ is multiplied by, ``samples`` times; both B×C×H×W."""
         x, streams = case.clean, case.streams("infidelity")
-        colour = torch.zeros_like(x) + (input_mean(case.model) if self.fill == "mean" else 0.0)
+        colour = filled(case, self.fill)
         for _ in range(self.samples):
             if self.perturbation == "square":
                 inside = squares(streams.uniform(x.new_empty(len(x), 3)), self.side, x.shape[2], x.shape[3])

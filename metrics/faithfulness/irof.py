@@ -13,9 +13,9 @@ from attrobust.maps.segments import counts, find
 from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
+from attrobust.metrics.shared.filling import Fill, filled
 from attrobust.metrics.shared.logits import target_probability
 from attrobust.naming.checks import at_least
-from attrobust.networks.smoothed import input_mean
 from attrobust.types import Scope
 
 
@@ -40,7 +40,7 @@ class Irof(Quality):
 
     segments: Literal["slic", "felzenszwalb", "quickshift", "grid"] = "slic"
     size: int = 4
-    fill: Literal["mean", "black"] = "mean"
+    fill: Fill = "mean"
 
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (float("-inf"), 1.0)
@@ -64,7 +64,7 @@ class Irof(Quality):
         x, maps = case.clean, case.clean_maps
         labels = find(x, self.segments, self.size).to(x.device).expand(len(x), -1, -1)
         number, due = counts(labels), removal_steps(maps, labels)
-        colour = torch.zeros_like(x) + (input_mean(case.model) if self.fill == "mean" else 0.0)
+        colour = filled(case, self.fill)
         before = target_probability(case.model, x, case.target)
         # Trapezoids between points 1/L apart: the first and last point count half.
         total = 0.5 * torch.ones_like(before)

@@ -13,9 +13,9 @@ from attrobust.maps.rows import centred, is_constant
 from attrobust.metrics import register
 from attrobust.metrics.base import Quality
 from attrobust.metrics.shared.case import Case
+from attrobust.metrics.shared.filling import Fill, filled
 from attrobust.metrics.shared.logits import target_logit
 from attrobust.naming.checks import at_least
-from attrobust.networks.smoothed import input_mean
 from attrobust.types import Amount, Scope
 
 
@@ -41,7 +41,7 @@ class SensitivityN(Quality):
 
     n: Amount = Amount(10, percent=True)
     samples: int = 100
-    fill: Literal["mean", "black"] = "mean"
+    fill: Fill = "mean"
     attribution: Literal["slope", "share"] = "slope"
 
     higher_is_better: ClassVar[bool] = True
@@ -64,7 +64,7 @@ class SensitivityN(Quality):
     def judge(self, case: Case) -> Tensor:
         """See ``Quality.judge``."""
         x, streams = case.clean, case.streams("sensitivity-n")
-        colour = torch.zeros_like(x) + (input_mean(case.model) if self.fill == "mean" else 0.0)
+        colour = filled(case, self.fill)
         shares = self._shares(case.clean_attributions, x - colour)
         before, count = target_logit(case.model, x, case.target), self.n.of(x.shape[2] * x.shape[3])
         sums, changes = [], []

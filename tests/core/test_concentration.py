@@ -60,6 +60,12 @@ def test_a_mean_as_low_as_the_bound_allows_is_as_rare_as_promised(samples: int, 
     assert mean_at_most(1.0, samples, tail) == 1
 
 
+def test_a_mean_next_to_1_has_a_bound() -> None:
+    for mean in (1 - 2**-53, 1 - 1e-12, 0.9999, 0.999):
+        for samples in (5, 800, 10**6):
+            assert mean <= mean_at_most(mean, samples, 1e-4) <= 1
+
+
 @pytest.mark.parametrize("probability", [0.01, 0.2, 0.5, 0.97])
 def test_a_mean_falls_short_by_more_than_bernsteins_bound_as_rarely_as_promised(probability: float) -> None:
     for samples in (10, 100, 10_000):
