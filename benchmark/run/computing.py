@@ -1,4 +1,4 @@
-"""What processes and nodes are told that carry out the jobs of a run."""
+"""What carries out the jobs of a run, and what processes and nodes are told that do."""
 
 from __future__ import annotations
 
@@ -9,18 +9,53 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from attrobust.benchmark.data.base import Loaded
+from attrobust.benchmark.executors.base import Executor
 from attrobust.benchmark.executors.cluster import Cluster, Share
 from attrobust.benchmark.executors.connection import Connection
 from attrobust.benchmark.executors.files import RunFiles, users_files
 from attrobust.benchmark.executors.networks import Networks
 from attrobust.benchmark.executors.node import Parcel
 from attrobust.benchmark.executors.process import Plugin, Setup
+from attrobust.benchmark.executors.serial import Serial
+from attrobust.benchmark.executors.worker import Worker
+from attrobust.benchmark.executors.workers import Workers, seconds_to_start
 from attrobust.benchmark.request.cluster import ClusterSettings
 from attrobust.benchmark.request.plugins import module_of
 from attrobust.benchmark.request.request import Request
+from attrobust.benchmark.run.resources import Resources
 from attrobust.benchmark.store.provenance import file_digest
+from attrobust.machine import cores
 from attrobust.naming.file_names import real
 from attrobust.types import SplitName
+
+
+def executor_of(request: Request, data: Loaded, networks: Networks, resources: Resources) -> Executor:
+    """What carries jobs out: this process, others, or a cluster.
+
+    Raises:
+        UsageError: there is no cluster, or no node for a job.
+    """
+    if request.cluster is not None:
+        splits = {name: data.splits[name].sha256 for name in splits_used(request)}
+        return cluster_of(request, request.cluster, networks, splits, resources.threads)
+    if len(resources.devices) == 1:
+        return Serial(Worker(request, data))
+    return Workers([setup_of(request, device, resources.threads) for device in resources.devices])
+
+
+def seconds_to_begin(request: Request, resources: Resources) -> float:
+    """Seconds that it takes to start all processes, found out with one: cores start one each at a time."""
+    devices = resources.devices
+    return seconds_to_start(setup_of(request, devices[0], resources.threads)) * max(1.0, len(devices) / cores())
+
+
+def splits_used(request: Request) -> tuple[SplitName, ...]:
+    """The splits that a run reads: those of training only where it may train."""
+    retrains = any(type(metric.item).scope == "training" for metric in request.metrics)
+    if request.methods or request.source_models or retrains:
+        return "train", "val", "test"
+    return ("val", "test") if request.explainer_criterion else ("test",)
 
 
 def setup_of(request: Request, device: str, threads: int) -> Setup:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -16,15 +16,12 @@ from attrobust.benchmark.checkpoints.untrained import Untrained
 from attrobust.benchmark.data.base import Loaded, evaluation_sha256, image_facts
 from attrobust.benchmark.data.checks import load_dataset, read_all
 from attrobust.benchmark.executors.base import Executor
-from attrobust.benchmark.executors.jobs import NetworkJob
 from attrobust.benchmark.executors.networks import Networks, Origin
-from attrobust.benchmark.executors.serial import Serial
-from attrobust.benchmark.executors.worker import Worker
-from attrobust.benchmark.executors.workers import Workers, seconds_to_start
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.choosing import Selection, choose
-from attrobust.benchmark.run.computing import cluster_of, setup_of
+from attrobust.benchmark.run.computing import executor_of, seconds_to_begin, splits_used
 from attrobust.benchmark.run.costs import PASSES
+from attrobust.benchmark.run.disk import say_what_is_kept, set_aside_what_is_damaged
 from attrobust.benchmark.run.driver import Driver
 from attrobust.benchmark.run.estimate import Estimate, Estimator
 from attrobust.benchmark.run.grid import Grid, choosing_grid, table_grid, tuning_grid
@@ -34,27 +31,20 @@ from attrobust.benchmark.run.preflight import check_settings, open_checkpoints, 
 from attrobust.benchmark.run.record import asked_for, comparison_of, record_of
 from attrobust.benchmark.run.resources import Resources
 from attrobust.benchmark.run.resources import choose as choose_resources
-from attrobust.benchmark.run.shards import Share, share
+from attrobust.benchmark.run.shards import Share, share, weigher
 from attrobust.benchmark.run.status import Left, RowStatus, status_of
 from attrobust.benchmark.run.subjects import Subject, baselines_of, subjects_of
 from attrobust.benchmark.run.together import Together
 from attrobust.benchmark.run.tuning import Tuned, Tuner, columns
 from attrobust.benchmark.store.explainer_choice import ExplainerChoice
-from attrobust.benchmark.store.pieces import ATTACKED
 from attrobust.benchmark.store.plan import ShardFacts
-from attrobust.benchmark.store.repair import put_aside, remade_files
 from attrobust.benchmark.store.store import Store
-from attrobust.benchmark.training.job import TrainingJob
-from attrobust.files import size_words
-from attrobust.machine import cores
 from attrobust.process import restored
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
 WORTH_ESTIMATING = 120.0
 """Seconds of a run, by a rough estimate, from which on it is worth the time that a better one takes."""
-WORTH_SAYING = 10**6
-"""Bytes on disk that a user wants to know of."""
 
 
 class Runner:
@@ -101,7 +91,7 @@ class Runner:
         wanted = request.protocol.images
         if wanted > len(test):
             raise UsageError(f"--images {wanted}: the test split of {label} has {len(test)} images")
-        read_all(self.data, _splits_used(request), label)
+        read_all(self.data, splits_used(request), label)
         self._table = table_grid(request, self.data)
         self._choosing = choosing_grid(request.criterion, self.data, wanted) if request.criterion else None
         tuning = tuning_of(request, self.data)
@@ -225,7 +215,8 @@ class Runner:
             return None
         with restored():
             torch.set_num_threads(self.resources.threads)
-            start = self._start if self.request.cluster or len(self.resources.devices) > 1 else None
+            several = self.request.cluster or len(self.resources.devices) > 1
+            start = partial(seconds_to_begin, self.request, self.resources) if several else None
             return Estimator(self.request, self.data, self._together).estimate(left, start)
 
     def costly(self) -> Estimate | None:
@@ -247,28 +238,15 @@ class Runner:
         estimator = Estimator(self.request, self.data, self._together)
         return advice(component.item, self.data.size, estimator.map_passes)
 
-    def _start(self) -> float:
-        """Seconds that it takes to start all processes, found out with one: cores start one each at a time."""
-        devices = self.resources.devices
-        return seconds_to_start(setup_of(self.request, devices[0], self.resources.threads)) * max(
-            1.0, len(devices) / cores()
-        )
-
     def executor(self) -> Executor:
         """What carries jobs out: this process, others, or a cluster; whoever asks for it closes it.
 
         Raises:
             UsageError: there is no cluster, or no node for a job.
         """
-        request, resources = self.request, self.resources
         if self._executor is not None:
             return self._executor
-        if request.cluster is not None:
-            data = {name: self.data.splits[name].sha256 for name in _splits_used(request)}
-            return cluster_of(request, request.cluster, self._networks, data, resources.threads)
-        if len(resources.devices) == 1:
-            return Serial(Worker(request, self.data))
-        return Workers([setup_of(request, device, resources.threads) for device in resources.devices])
+        return executor_of(self.request, self.data, self._networks, self.resources)
 
     def run(self, executor: Executor | None = None) -> list[str]:
         """Compute what is missing and record what was asked for; returns one line for every failure."""
@@ -278,25 +256,9 @@ class Runner:
                 torch.set_num_threads(resources.threads)
                 if self.request.cluster is None:  # Which says itself what a job has.
                     LOG.info("computing with %s", resources.words)
-            self._set_aside_what_is_damaged()
-            self._say_what_is_kept()
+            set_aside_what_is_damaged(self.store.folder)
+            say_what_is_kept(self.store.folder, self.left.kept_bytes(self.data.channels * self.data.size**2))
             return self._run(carries_out)
-
-    def _set_aside_what_is_damaged(self) -> None:
-        """Move files that are not as the run wrote them into its folder ``damaged``, so that they are made again."""
-        for path in list(remade_files(self.store.folder)):
-            LOG.warning("%s is damaged; it is set aside in %s", path, put_aside(self.store.folder, path))
-
-    def _say_what_is_kept(self) -> None:
-        """Say how large attacked images may become, and whether there is room."""
-        wanted = self.left.kept_bytes(self.data.channels * self.data.size**2)
-        if wanted < WORTH_SAYING:
-            return
-        folder = self.store.folder
-        where, most = folder / ATTACKED, size_words(wanted)
-        LOG.info("attacked images: at most %s in %s (--keep-images none leaves them out)", most, where)
-        if wanted > (free := shutil.disk_usage(folder).free):
-            LOG.warning("warning: %s has only %s free", folder, size_words(free))
 
     def _run(self, executor: Executor) -> list[str]:
         driver = self._driver()
@@ -338,15 +300,9 @@ class Runner:
         if self.request.shard is None:
             return Share(plan=plan, starts=())
         images = len(self.data.splits["train"]) if "train" in self.data.splits else 0
-
-        def weigh(network: NetworkJob) -> int:
-            before = network.source if isinstance(network.source, TrainingJob) else None
-            epochs = 0
-            while before and self._networks.origin(before)[0] not in ("shipped", "download"):
-                epochs, before = epochs + before.epochs, before.before
-            return PASSES * epochs * images
-
-        return share(plan, self.request.shard, PASSES * self.request.recipe.epochs * images, weigh)
+        return share(
+            plan, self.request.shard, PASSES * self.request.recipe.epochs * images, weigher(self._networks, images)
+        )
 
     def _driver(self) -> Driver:
         def identify(split: SplitName, images: int) -> str:
@@ -373,14 +329,6 @@ class Runner:
             except Exception:  # The architecture does not take the images, so that its cells fail.
                 return origin, ""
         return origin, checkpoint.card.sha256 if checkpoint else ""
-
-
-def _splits_used(request: Request) -> tuple[SplitName, ...]:
-    """The splits that a run reads: those of training only where it may train."""
-    retrains = any(type(metric.item).scope == "training" for metric in request.metrics)
-    if request.methods or request.source_models or retrains:
-        return "train", "val", "test"
-    return ("val", "test") if request.explainer_criterion else ("test",)
 
 
 def tuning_of(request: Request, data: Loaded) -> Grid | None:

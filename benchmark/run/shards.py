@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 
 from attrobust.benchmark.executors.base import Job
 from attrobust.benchmark.executors.jobs import AuditJob, ClaimJob, NetworkJob
+from attrobust.benchmark.executors.networks import Networks
 from attrobust.benchmark.request.shard import Shard
 from attrobust.benchmark.run.cells import PlacedCell, rows_of
-from attrobust.benchmark.run.costs import passes
+from attrobust.benchmark.run.costs import PASSES, passes
 from attrobust.benchmark.run.plan import Part, Plan
+from attrobust.benchmark.training.job import TrainingJob
 
 Weigh = Callable[[NetworkJob], int]
 """What it costs to obtain a network, in passes of one image; 0 where nothing is trained, whatever is on disk."""
@@ -54,6 +56,24 @@ def share(plan: Plan, shard: Shard, training: int, weigh: Weigh) -> Share:
     counted = itertools.count()
     parts = [_part(part, [cell for cell in part.cells if first <= next(counted) < last]) for part in plan.parts]
     return Share(plan=Plan(parts=tuple(part for part in parts if part.cells)), starts=tuple(rows[i] for i in edges))
+
+
+def weigher(networks: Networks, images: int) -> Weigh:
+    """What trainings cost that go over so many images.
+
+    Args:
+        networks: of the run, which know whose weights come with attrobust.
+        images: of the training split.
+    """
+
+    def weigh(network: NetworkJob) -> int:
+        before = network.source if isinstance(network.source, TrainingJob) else None
+        epochs = 0
+        while before and networks.origin(before)[0] not in ("shipped", "download"):
+            epochs, before = epochs + before.epochs, before.before
+        return PASSES * epochs * images
+
+    return weigh
 
 
 def blocks(costs: Sequence[int], needed: Sequence[dict[str, int]], count: int) -> list[int]:

@@ -91,8 +91,8 @@ def test_trainings_are_timed_and_nothing_is_trained(tmp_path: Path, capsys: Capt
 def test_starting_processes_takes_time(
     workers: str, cores: int, times: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr("attrobust.benchmark.run.runner.seconds_to_start", lambda _: 3600)
-    monkeypatch.setattr("attrobust.benchmark.run.runner.cores", lambda: cores)
+    monkeypatch.setattr("attrobust.benchmark.run.computing.seconds_to_start", lambda _: 3600)
+    monkeypatch.setattr("attrobust.benchmark.run.computing.cores", lambda: cores)
     told = said([*WORDS, "--images", "4", "--workers", workers, "--out", str(tmp_path)], capsys)
     (hours,) = [float(number) for number in re.findall(r", starting ([\d.]+) h", told["time"])] or [0]
     assert hours == times
@@ -119,13 +119,13 @@ def test_when_there_is_no_time_left_a_like_job_stands_for_another(monkeypatch: p
 def test_a_run_says_how_large_attacked_images_may_become(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr("attrobust.benchmark.run.runner.WORTH_SAYING", 1)
+    monkeypatch.setattr("attrobust.benchmark.run.disk.WORTH_SAYING", 1)
     words = [*WORDS, "--images", "4", "--metrics", "cosine", "--out", str(tmp_path / "run")]
     code, _, err = run(words, capsys)
     assert code == 0
     (line,) = (line for line in err.splitlines() if line.startswith("attacked images: at most"))
     assert size(tmp_path / "run" / "attacked") <= bytes_of(line)[0]
-    monkeypatch.setattr("attrobust.benchmark.run.runner.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    monkeypatch.setattr("attrobust.benchmark.run.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     assert "has only 1 kB free" in run([*words[:-1], str(tmp_path / "full")], capsys)[2]
     assert "attacked images" not in run([*words[:-1], str(tmp_path / "none"), "--keep-images", "none"], capsys)[2]
 

@@ -353,7 +353,9 @@ def test_a_verdict_on_few_images_is_given_with_caution(tmp_path: Path) -> None:
     few, enough = (sentence(verdict_of(made(tmp_path / str(n), ["good", "bad"], images=n, reason=""))) for n in (6, 30))
     assert few.endswith(" Caution: these are 6 images; with fewer than 30 few differences can be told from chance.")
     assert "Caution" not in enough
-    assert "Caution: these are 6 images" in text.markdown(made(tmp_path / "again", ["good", "bad"], images=6, reason=""))
+    assert "Caution: these are 6 images" in text.markdown(
+        made(tmp_path / "again", ["good", "bad"], images=6, reason="")
+    )
 
 
 def test_methods_that_tie_are_listed_by_their_means_and_not_as_they_were_typed(tmp_path: Path) -> None:
@@ -442,7 +444,12 @@ def test_flagged_numbers_have_no_rank_and_lead_no_column(tmp_path: Path) -> None
             store.append([replace(row, scores_sha256=sha256, mean=mean)])
     board = build([store])
     for group in (*board.subset(ALL, "attack"), *board.worst):
-        assert [[number.rank for number in line.numbers] for line in group.lines] == [[3, 3], [2, 2], [1, 1], [None] * 2]
+        assert [[number.rank for number in line.numbers] for line in group.lines] == [
+            [3, 3],
+            [2, 2],
+            [1, 1],
+            [None] * 2,
+        ]
         means = [line.numbers[0].estimate for line in group.lines]
         assert all(other and means[3] and means[3].mean > other.mean for other in means[:3])
     verdict = verdict_of(board)
