@@ -62,7 +62,7 @@ def test_any_admissible_order_gives_the_same_table(
 ) -> None:
     code, wanted, err = run([*WORDS, "--out", tmp_path / "serial"], capsys)
     assert code == 0, err
-    monkeypatch.setattr("attrobust.benchmark.run.runner.Serial", Shuffled)
+    monkeypatch.setattr("attrobust.benchmark.run.computing.Serial", Shuffled)
     code, out, err = run([*WORDS, "--out", tmp_path / "shuffled"], capsys)
     assert code == 0, err
     assert out == wanted
@@ -71,7 +71,7 @@ def test_any_admissible_order_gives_the_same_table(
     assert msgspec.structs.replace(plans[1], argv=plans[0].argv).signed() == plans[0]
     assert list(Store(tmp_path / "shuffled").rows()) != list(Store(tmp_path / "serial").rows()), "another order"
     before = Store(tmp_path / "shuffled").rows()
-    monkeypatch.setattr("attrobust.benchmark.run.runner.Serial", Serial)
+    monkeypatch.setattr("attrobust.benchmark.run.computing.Serial", Serial)
     assert run([*WORDS, "--out", tmp_path / "shuffled"], capsys)[0] == 0
     assert Store(tmp_path / "shuffled").rows() == before, "nothing is done again"
 
@@ -94,7 +94,7 @@ def test_what_is_on_disk_is_not_handed_to_an_executor(
 ) -> None:
     words = ["--methods", "natural,aga", *TRAINED, "--no-audit", "--out", tmp_path]
     assert run(words, capsys)[0] == 0
-    monkeypatch.setattr("attrobust.benchmark.run.runner.Serial", Untouched)
+    monkeypatch.setattr("attrobust.benchmark.run.computing.Serial", Untouched)
     assert run(words, capsys)[0] == 0
     with pytest.raises(AssertionError, match="natural / saliency / topk:steps=3"):
         run([*words, "--attacks", "topk:steps=3"], capsys)
