@@ -19,6 +19,8 @@ from attrobust.naming.file_names import not_a_file, not_a_folder
 FILES = ("rows.jsonl", "run.json", "log.txt", ARCHIVE)
 """Beside the tables, ``leaderboard.*``."""
 FOLDERS = (SCORES, ATTACKED, PIECES, "checkpoints", AUDITS, RETRAININGS, CONTESTS, THUMBNAILS)
+WRITTEN = (*FOLDERS, "views", "figures", "gallery", "damaged")
+"""All folders into which something of a run is written."""
 OF_CELLS = (ATTACKED, PIECES, THUMBNAILS)
 """Folders that hold a folder for each cell or row, called by its fingerprint."""
 FINGERPRINT = re.compile("[0-9a-f]{64}")

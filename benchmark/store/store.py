@@ -17,7 +17,7 @@ from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.store.arrays import PerImage, arrays_of
 from attrobust.benchmark.store.damage import DamagedError
 from attrobust.benchmark.store.lines import document_of
-from attrobust.benchmark.store.misplaced import misplaced
+from attrobust.benchmark.store.misplaced import WRITTEN, misplaced
 from attrobust.benchmark.store.plan import Plan
 from attrobust.benchmark.store.row_file import RowFile
 from attrobust.benchmark.store.rows import Row, ScoredRow
@@ -220,6 +220,8 @@ class Store:
         """Raise UsageError where the folder holds files that a run would overwrite and that no run wrote."""
         for path, problem in misplaced(self.folder):
             raise UsageError(f"{path} {problem}; let verify --repair set it aside, or choose another --out")
+        if os.path.lexists(self.folder / SWEEP):
+            raise UsageError(f"--out {self.folder} holds a sweep; give this run another folder")
         if (self.folder / "run.json").is_file():
             self.plan()
         elif (
@@ -246,6 +248,7 @@ class Store:
             )
 
     def _remove_unfinished(self) -> None:
-        """Remove temporary files, of worker processes that were ended among them."""
-        for path in self.folder.rglob(f".*{UNFINISHED}"):
+        """Remove temporary files, of worker processes that were ended among them; runs in folders below keep theirs."""
+        name = f".*{UNFINISHED}"
+        for path in [*self.folder.glob(name), *(path for part in WRITTEN for path in (self.folder / part).rglob(name))]:
             path.unlink(missing_ok=True)
