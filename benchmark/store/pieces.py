@@ -20,7 +20,7 @@ import numpy as np
 
 from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.store.rows import PassCounts, Provenance
-from attrobust.files import write_atomically
+from attrobust.files import read_plain, write_atomically
 from attrobust.sealed import opened, sealed
 from attrobust.types import UsageError
 
@@ -157,7 +157,10 @@ def _read(path: Path, *, quiet: bool = False) -> bytes | None:
     """The contents of a file; None where it is missing, damaged or another's."""
     if not path.is_file():
         return None
-    data = opened(path.read_bytes(), _place(path))
+    try:
+        data = opened(read_plain(path), _place(path))
+    except UsageError:
+        data = None
     if data is None and not quiet:
         LOG.warning("%s is damaged; computing it again", path)
     return data
