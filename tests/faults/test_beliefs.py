@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from attrobust.benchmark.statistics import estimate
+from attrobust.sealed import sealed
 
 from faults.test_hostile import put_plan, put_row, saved
 from helpers.faults import Capture, check_recovers, tables
@@ -52,6 +53,20 @@ def test_scores_that_no_image_can_have_are_named(name: str, score: float, folder
     code, out, _ = run(["verify", folder], capsys)
     assert code == 1
     assert f"an image has a score of {score}, which {row['metric']['label']} never is" in out
+
+
+def test_a_part_that_cannot_be_read_is_computed_again(folder: Path, whole: dict[str, bytes], capsys: Capture) -> None:
+    """It has the right digest and another form, as another version may give it."""
+    lines = (folder / "rows.jsonl").read_bytes().splitlines(keepends=True)
+    for content in (b"", b"garbage", saved(metrics=np.array(["a"]))):
+        for cell in (folder / "attacked").iterdir():
+            part = folder / "pieces" / cell.name / "0-2-0123456789abcdef"
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(sealed(content, "/".join(part.parts[-3:])))
+        (folder / "rows.jsonl").write_bytes(lines[0])
+        code, out, _ = run(["verify", folder], capsys)
+        assert (code, f"{part} is damaged" in out) == (1, True), out
+        check_recovers(folder, whole, capsys)
 
 
 def test_facts_of_a_metric_that_another_version_wrote_are_written_again(
