@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from attrobust.machine import memory
 from attrobust.naming.file_names import not_a_file
 from attrobust.types import UsageError
 
 UNFINISHED = ".attrobust-tmp"
 """Suffix of temporary files; one left after a crash can be deleted."""
+SMALL = 2**28
+"""Bytes of a file that is read whatever the system says of its free memory."""
 ABANDONED = 600.0
 """Seconds after which a temporary file is nobody's: each takes less to be written."""
 
@@ -68,13 +71,24 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def read_plain(path: Path) -> bytes:
-    """The bytes of a plain file; raises UsageError for a folder, pipe or device, and where it cannot be read."""
+    """The bytes of a plain file.
+
+    Raises:
+        UsageError: it is a folder, a pipe or a device, cannot be read, or is larger than the free memory.
+    """
     try:
         if problem := not_a_file(path):
             raise UsageError(f"{path} {problem}")
+        check_size(path)
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def check_size(path: Path) -> None:
+    """Raise UsageError for a file that does not fit into the free memory, as one of holes may not; OSError for none."""
+    if (size := path.stat().st_size) > max(SMALL, memory()):
+        raise UsageError(f"{path} is larger than the free memory: {size_words(size)}; move it away")
 
 
 def sweep(folder: Path) -> None:

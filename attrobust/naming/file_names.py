@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import Literal
 
 DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{number}" for kind in ("com", "lpt") for number in "0123456789¹²³")}
 """Names that Windows keeps for devices, whatever the ending."""
@@ -37,6 +38,15 @@ def unsuitable(name: str) -> str:
 
 def not_a_file(path: Path) -> str:
     """What is at a path in place of a file, in words, e.g. ``is a folder``; empty where there is a file."""
+    return _other_than("file", path)
+
+
+def not_a_folder(path: Path) -> str:
+    """What is at a path in place of a folder, in words, e.g. ``is a file``; empty where there is a folder."""
+    return _other_than("folder", path)
+
+
+def _other_than(wanted: Literal["file", "folder"], path: Path) -> str:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -45,9 +55,9 @@ def not_a_file(path: Path) -> str:
         return "does not exist: what should be a folder of it is a file"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    kinds = {"a folder": stat.S_ISDIR, "a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
-    kind = next((name for name, is_one in kinds.items() if is_one(mode)), "a device")
-    return "" if stat.S_ISREG(mode) else f"is {kind}, and no file"
+    kinds = {"file": stat.S_ISREG, "folder": stat.S_ISDIR, "pipe": stat.S_ISFIFO, "socket": stat.S_ISSOCK}
+    kind = next((name for name, is_one in kinds.items() if is_one(mode)), "device")
+    return "" if kind == wanted else f"is a {kind}, and no {wanted}"
 
 
 def real(path: Path) -> Path:

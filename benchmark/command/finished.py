@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import sys
@@ -64,6 +65,8 @@ def report(options: argparse.Namespace) -> int:
     for store in finished:
         if not store.plan().is_as_written:
             tell(f"warning: {store.folder}/run.json is not as the run wrote it; see verify")
+        for where in itertools.islice(store.lines.changed(), 1):
+            tell(f"warning: {where} is not as the run wrote it; see verify")
     interval: How = options.interval or (finished[0].plan().interval if finished else "percentile")
     try:
         boards = view.of(boards_of(groups, interval, view.keeps))

@@ -98,6 +98,9 @@ def _answer(words: list[str], *, own_process: bool) -> int:
         if isinstance(error, OSError):
             tell(f"error: {streams.in_words(error)}")
             return 2
+        if found := streams.exhausted(error):
+            tell(f"error: {found}")
+            return 2
         raise
 
 

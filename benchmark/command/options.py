@@ -60,6 +60,8 @@ class _Given(argparse.Action):
     def __call__(
         self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
+        if option and values == []:
+            raise argparse.ArgumentError(self, "-- is no value")  # Which argparse has taken out of ``--out=--``.
         if option and self.default in ("", []) and isinstance(values, str) and not values.strip(" ,"):
             raise argparse.ArgumentError(self, "is empty; name something, or leave it out")
         self.keep(namespace, values)

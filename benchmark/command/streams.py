@@ -18,6 +18,10 @@ TEMPORARY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Errors of a disk that is full, or that failed."""
 
 
+NO_MEMORY, NO_THREAD = ("can't allocate memory", "std::bad_alloc"), "can't start new thread"
+"""Of RuntimeErrors, by torch and Python."""
+
+
 class _Named(io.TextIOWrapper):
     """stdout, whose errors say so."""
 
@@ -99,6 +103,16 @@ def in_words(error: OSError) -> str:
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
     hint = "; what was computed is kept: make room, and type the same command again"
     return f"{where}{error.strerror or error}{hint if where and error.errno in TEMPORARY else ''}"
+
+
+def exhausted(error: BaseException) -> str:
+    """What of the machine an exception says is used up, in one line; empty where it says something else."""
+    text = str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(sign in text for sign in NO_MEMORY)):
+        return "there is not enough memory; what was computed is kept: free some, and type the same command again"
+    if isinstance(error, RuntimeError) and NO_THREAD in text:
+        return "the system lets this user start no more threads (ulimit -u); what was computed is kept"
+    return ""
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -6,7 +6,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,6 +20,7 @@ from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.request.shard import Shard
 from attrobust.benchmark.run.runner import Runner
 from attrobust.benchmark.run.shared import Shared, shared_by
+from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.store.sweep import Sweep, SweptRun, take_over, write_sweep
 from attrobust.types import UsageError
 
@@ -106,12 +107,15 @@ def run_all(
             checkpoint.fetch()
     failures = []
     first, folder = runners[0].request, runners[0].store.folder.parent
-    if swept := bool(combinations[0].words):
-        runs = tuple(
-            SweptRun(folder=item.folder, words=item.words, part=item.part, table=item.table) for item in combinations
-        )
-        write_sweep(folder, Sweep(runs=runs, argv=tuple(runners[0].argv)))
-    with command_bar([runner.images for runner in runners]) as bar:
+    swept = bool(combinations[0].words)
+    # Whoever writes the record of a sweep may write its tables too, so that no other command replaces it meanwhile.
+    with Store(folder).held() if swept else nullcontext(), command_bar([runner.images for runner in runners]) as bar:
+        if swept:
+            runs = tuple(
+                SweptRun(folder=item.folder, words=item.words, part=item.part, table=item.table)
+                for item in combinations
+            )
+            write_sweep(folder, Sweep(runs=runs, argv=tuple(runners[0].argv)))
         for index, (runner, combination) in enumerate(zip(runners, combinations, strict=True)):
             store, words = runner.store, combination.words
             bar.begin(index)
@@ -129,8 +133,8 @@ def run_all(
                     shard_done(store, as_json=shown == Shown.JSON)
                 else:
                     tables(store.folder, formats, first.interval, Shown.NOTHING if swept else shown)
-    if swept and not first.shard:
-        tables(folder, formats, first.interval, shown)
+        if swept and not first.shard:
+            tables(folder, formats, first.interval, shown)
     return failures
 
 

@@ -6,13 +6,18 @@ import functools
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from attrobust.arrays import Floats
 from attrobust.benchmark.report.processes import each
 from attrobust.benchmark.statistics import Estimate, estimates, shares
 from attrobust.benchmark.store.arrays import PerImage
-from attrobust.benchmark.store.rows import Row, ScoredRow
+from attrobust.benchmark.store.rows import MetricFacts, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.types import UsageError
 
+ROUNDING = 1e-6
+"""By which a score may be beyond the largest or the smallest possible one."""
 TOGETHER = 10_000_000
 """Scores that are in memory at once, but for one row with more."""
 
@@ -44,6 +49,16 @@ def _wrong_in(store: Store, rows: Sequence[ScoredRow]) -> dict[str, str]:
     return found
 
 
+def impossible(metric: MetricFacts, scores: Floats) -> str:
+    """Which score no image can have, in words; empty where there is none."""
+    defined = scores[np.isfinite(scores)]
+    if metric.scope == "accuracy":
+        wrong = defined[(defined != 0) & (defined != 1)]
+    else:
+        wrong = defined[(defined < -ROUNDING) | (defined > 1 + ROUNDING)] if metric.unit else defined[:0]
+    return f"an image has a score of {wrong[0]:.6g}, which {metric.label} never is" if wrong.size else ""
+
+
 def _problem(row: ScoredRow, loaded: PerImage, again: Estimate) -> str:
     pairs = {
         "mean": (row.mean, again.mean),
@@ -60,6 +75,8 @@ def _problem(row: ScoredRow, loaded: PerImage, again: Estimate) -> str:
             continue
         if value is None or not math.isclose(value, expected, rel_tol=1e-12, abs_tol=1e-12):
             return f"{name} is stored as {value} but its scores give {expected}"
+    if found := impossible(row.metric, loaded.scores):
+        return found
     if int(loaded.feasible.sum()) != row.n_feasible:
         return f"n_feasible is stored as {row.n_feasible} but its scores give {int(loaded.feasible.sum())}"
     members = shares(loaded.worst, loaded.members)

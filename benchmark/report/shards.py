@@ -17,7 +17,7 @@ UNREADABLE = ("accuracy_attack", "attacks", "code", "data_sha256", "explainers")
 """Facts of a comparison that are too long to quote."""
 
 
-class IncompleteError(Exception):
+class IncompleteError(UsageError):
     """Some shards of a run, or runs of a sweep, are missing or not finished; says which, and what of the table."""
 
 

@@ -14,6 +14,7 @@ from attrobust.benchmark.report.older import older_tables
 from attrobust.benchmark.report.recomputed import wrong_numbers
 from attrobust.benchmark.report.write import FORMATS, as_written, says_the_same
 from attrobust.benchmark.store.damage import DamagedError, Problem, damaged
+from attrobust.benchmark.store.misplaced import misplaced
 from attrobust.benchmark.store.plan import Plan
 from attrobust.benchmark.store.repair import damaged_files
 from attrobust.benchmark.store.row_file import CHANGED, MISNAMED, Line
@@ -84,6 +85,8 @@ def examine(store: Store) -> Examined:
             sound += 1
     cards, of_cards = read_cards(store)
     problems += [*damaged(damaged_files(store.folder)), *of_cards]
+    for path, problem in misplaced(store.folder):
+        problems.append(Problem(words=f"{path} {problem}; remove it, or let --repair set it aside", files=(path,)))
     problems += [Problem(words=words, lines=numbers_of[key]) for key, words in row_problems(rows, cards)]
     problems += _of_plan(store, plan, rows, cards) if plan else []
     problems += [Problem(words=words, lines=numbers_of[key]) for key, words in contest_problems(store, rows)]

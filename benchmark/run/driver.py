@@ -29,14 +29,14 @@ from attrobust.benchmark.executors.jobs import (
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.assembly import CELL, Assembly, only
 from attrobust.benchmark.run.audits import KnownFlags
-from attrobust.benchmark.run.cells import with_weights
+from attrobust.benchmark.run.cells import rows_of, with_weights
 from attrobust.benchmark.run.completed import Completed
 from attrobust.benchmark.run.coverage import Stretch
 from attrobust.benchmark.run.flags import audited, is_current
 from attrobust.benchmark.run.known import KnownRows
 from attrobust.benchmark.run.pieces import Identify
 from attrobust.benchmark.run.plan import Part, Plan
-from attrobust.benchmark.run.rows import failed_rows, scored_rows
+from attrobust.benchmark.run.rows import failed_rows, is_of, scored_rows, with_facts
 from attrobust.benchmark.run.waiting import Waiting
 from attrobust.benchmark.store.rows import FailedRow, Row, ScoredRow
 from attrobust.benchmark.store.store import Store
@@ -135,6 +135,7 @@ class Driver:
             self._append(rows)
         if job.batches and not failures:
             self._assembly.forget(filled)
+        self._renew_facts(filled)
         self._renew_flags(filled)
         return Result(error="; ".join(failures))
 
@@ -168,6 +169,7 @@ class Driver:
         elif isinstance(job, CellJob) and isinstance(result, CellResult):
             self._write(job, result)
             self._results[job.key] = Result(error=result.error)
+            self._renew_facts(self._filled(self._cells[job.key]))
             self._renew_flags(self._filled(self._cells[job.key]))
         elif isinstance(job, AuditJob) and isinstance(result, AuditResult):
             self._flags.take_in(job, result)
@@ -200,6 +202,16 @@ class Driver:
         flags = self._flags.of(job.audit)
         if flags is not None and (stale := self._stale(job)):
             self._append([audited(row, flags) for row in stale])
+
+    def _renew_facts(self, job: CellJob) -> None:
+        """Write rows again that say something else of their metric than it says now, as another version may have."""
+        lacking = self.lacking(job)
+        if stale := [
+            with_facts(row, facts, self._store)
+            for index, (row, (_, facts)) in enumerate(zip(self._known.of(job), rows_of(job), strict=True))
+            if index not in lacking and isinstance(row, ScoredRow) and not is_of(row.metric, facts)
+        ]:
+            self._append(stale)
 
     def _stale(self, job: CellJob) -> list[ScoredRow]:
         """Rows of a cell on disk whose flags are not those of the audit as it is now."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from msgspec.structs import replace
+
 from attrobust.benchmark import statistics
 from attrobust.benchmark.evaluation.scores import Scores
 from attrobust.benchmark.executors.jobs import CellJob
@@ -13,7 +15,7 @@ from attrobust.benchmark.run.cells import rows_of
 from attrobust.benchmark.run.flags import audited
 from attrobust.benchmark.run.subjects import training_of
 from attrobust.benchmark.run.wording import wording
-from attrobust.benchmark.store.rows import FailedRow, PassCounts, Provenance, Row, ScoredRow
+from attrobust.benchmark.store.rows import FailedRow, MetricFacts, PassCounts, Provenance, Row, ScoredRow
 from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.training.job import TrainingJob
@@ -81,6 +83,22 @@ def scored_rows(
         )
         rows.append(row if flags is None else audited(row, flags))
     return rows
+
+
+def is_of(said: MetricFacts, facts: MetricFacts) -> bool:
+    """Whether a row says of its metric what is true of it; it may have been typed in another way."""
+    return replace(said, label=facts.label) == facts
+
+
+def with_facts(row: ScoredRow, facts: MetricFacts, store: Store) -> ScoredRow:
+    """A row with other facts of its metric, whose label it keeps, and with the interval that these give its scores."""
+    (estimate,) = statistics.estimates([store.load_scores(row)[0]], [facts.unit])
+    return replace(
+        row,
+        metric=replace(facts, label=row.metric.label),
+        mean=_number(estimate.mean),
+        ci=(_number(estimate.low), _number(estimate.high)),
+    )
 
 
 def _shared(job: CellJob, provenance: Provenance) -> Iterator[Settings]:

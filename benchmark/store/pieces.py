@@ -20,7 +20,7 @@ import numpy as np
 
 from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.store.rows import PassCounts, Provenance
-from attrobust.files import write_atomically
+from attrobust.files import read_plain, write_atomically
 from attrobust.sealed import opened, sealed
 from attrobust.types import UsageError
 
@@ -86,8 +86,8 @@ class Pieces:
         found = []
         for path in _files(self._folder / PIECES / cell):
             data = _read(path)
-            if data is not None:
-                found.append(_piece(_rows(path), data))
+            if data is not None and (piece := _piece(_rows(path), data)):
+                found.append(piece)
         return found
 
     def forget(self, cell: str) -> None:
@@ -109,7 +109,7 @@ class Pieces:
 
     def damaged(self) -> list[Path]:
         """The files that are damaged or another's."""
-        return [path for path in self._all() if _read(path, quiet=True) is None]
+        return [path for path in self._all() if not _is_whole(path)]
 
     def size(self) -> int:
         """Bytes of all files."""
@@ -157,7 +157,10 @@ def _read(path: Path, *, quiet: bool = False) -> bytes | None:
     """The contents of a file; None where it is missing, damaged or another's."""
     if not path.is_file():
         return None
-    data = opened(path.read_bytes(), _place(path))
+    try:
+        data = opened(read_plain(path), _place(path))
+    except UsageError:
+        data = None
     if data is None and not quiet:
         LOG.warning("%s is damaged; computing it again", path)
     return data
@@ -168,16 +171,26 @@ def _place(path: Path) -> str:
     return "/".join(path.parts[-3:])
 
 
-def _piece(rows: range, data: bytes) -> Piece:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        metrics = arrays["metrics"].tolist()
-        pairs = zip(arrays["values"], arrays["worst"], strict=True)
-        return Piece(
-            rows=rows,
-            scores=dict(zip(metrics, pairs, strict=True)),
-            feasible=arrays["feasible"],
-            members=tuple(arrays["members"].tolist()),
-            passes=PassCounts(**dict(zip(PassCounts.__struct_fields__, arrays["passes"].tolist(), strict=True))),
-            seconds=float(arrays["seconds"]),
-            provenance=msgspec.json.decode(arrays["provenance"].tobytes(), type=Provenance),
-        )
+def _is_whole(path: Path) -> bool:
+    """Whether a file is as it was written, and of scores can be read."""
+    data = _read(path, quiet=True)
+    return data is not None and (path.parts[-3] != PIECES or _piece(_rows(path), data) is not None)
+
+
+def _piece(rows: range, data: bytes) -> Piece | None:
+    """What a file says; None where it has the right digest and another form, as another version may give it."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            metrics = arrays["metrics"].tolist()
+            pairs = zip(arrays["values"], arrays["worst"], strict=True)
+            return Piece(
+                rows=rows,
+                scores=dict(zip(metrics, pairs, strict=True)),
+                feasible=arrays["feasible"],
+                members=tuple(arrays["members"].tolist()),
+                passes=PassCounts(**dict(zip(PassCounts.__struct_fields__, arrays["passes"].tolist(), strict=True))),
+                seconds=float(arrays["seconds"]),
+                provenance=msgspec.json.decode(arrays["provenance"].tobytes(), type=Provenance),
+            )
+    except Exception:  # NumPy, zip files and msgspec raise errors of many classes.
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 
 from attrobust.benchmark.store.audits import Audits
@@ -15,6 +16,8 @@ from attrobust.benchmark.store.states import damaged_states
 from attrobust.benchmark.store.store import Store
 from attrobust.benchmark.store.thumbnails import Thumbnails
 from attrobust.files import write_atomically
+from attrobust.naming.file_names import not_a_folder
+from attrobust.types import UsageError
 
 DAMAGED = "damaged"
 """Folder of a run, in which files keep their places."""
@@ -57,10 +60,10 @@ def set_aside(store: Store, problems: Iterable[Problem]) -> SetAside:
     lines = sorted({number for problem in found for number in problem.lines})
     if lines:
         whole = store.lines.read()
-        place = _free(store.folder / DAMAGED / store.lines.path.name)
+        place = _place(store.folder, store.lines.path)
         write_atomically(place, b"".join(whole[number - 1].rstrip(b"\n") + b"\n" for number in lines))
         store.lines.without(lines)
-    files = [path for path in dict.fromkeys(path for problem in found for path in problem.files) if path.exists()]
+    files = [path for path in dict.fromkeys(path for problem in found for path in problem.files) if lexists(path)]
     for path in files:
         put_aside(store.folder, path)
     return SetAside(files=tuple(str(path.relative_to(store.folder)) for path in files), lines=tuple(lines))
@@ -68,16 +71,26 @@ def set_aside(store: Store, problems: Iterable[Problem]) -> SetAside:
 
 def put_aside(folder: Path, path: Path) -> Path:
     """Move one file of a run or a sweep into its folder ``damaged``; returns where it lies there."""
-    place = _free(folder / DAMAGED / path.relative_to(folder))
+    place = _place(folder, path)
     place.parent.mkdir(parents=True, exist_ok=True)
     path.rename(place)
     return place
 
 
-def _free(path: Path) -> Path:
-    """A path at which nothing is: the same, or with a number behind it."""
+def _place(folder: Path, path: Path) -> Path:
+    """Where a file of a run is put aside: its own place in the folder ``damaged``, with a number where one lies there.
+
+    Raises:
+        UsageError: there is something else in the place of a folder.
+    """
+    place = folder
+    for part in (DAMAGED, *path.relative_to(folder).parent.parts):
+        place /= part
+        if lexists(place) and (problem := not_a_folder(place)):
+            raise UsageError(f"{place} {problem}, so that nothing can be set aside there; move it away")
+    path = place / path.name
     found, number = path, 1
-    while found.exists():
+    while lexists(found):
         number += 1
         found = path.with_name(f"{path.name}.{number}")
     return found

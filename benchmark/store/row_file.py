@@ -12,7 +12,7 @@ from attrobust.benchmark.store.lines import Lines, is_as_dumped, line_of, names_
 from attrobust.benchmark.store.rows import Row
 from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.benchmark.store.upgrade import OtherVersionError
-from attrobust.files import append, write_atomically
+from attrobust.files import append, check_size, write_atomically
 from attrobust.naming.validate import as_json, parsed
 from attrobust.types import UsageError
 
@@ -75,9 +75,12 @@ class RowFile:
 
     def check(self) -> None:
         """Raise UsageError for the first row that is not as the run wrote it: a run would go on from it."""
-        for where, row in self._read():
-            if not row.is_as_written:
-                raise UsageError(f"{where} is not as the run wrote it; {REPAIR}")
+        for where in self.changed():
+            raise UsageError(f"{where}{CHANGED}; {REPAIR}")
+
+    def changed(self) -> Iterator[str]:
+        """Where every row stands that is not as the run wrote it; raises as ``rows``."""
+        return (where for where, row in self._read() if not row.is_as_written)
 
     def _read(self) -> Iterator[tuple[str, Row]]:
         """Where every whole row stands, and the row; raises UsageError where a line is none."""
@@ -94,6 +97,7 @@ class RowFile:
     def _lines(self, *, torn: bool = False) -> Iterator[tuple[str, bytes]]:
         """Where every whole line of the rows stands, and what it says; with ``torn`` a last line that is not, too."""
         if self.path.is_file():
+            check_size(self.path)
             with self.path.open("rb") as file:
                 for number, line in enumerate(file, start=1):
                     if torn or line.endswith(b"\n"):

@@ -47,7 +47,7 @@ class ScoreFiles:
         """
         path = self.path(fingerprint)
         if path.is_file():
-            return path.read_bytes()
+            return read_plain(path)
         if path.name not in self._members:
             return None
         return self._content(path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,14 @@ from attrobust.arrays import Booleans, Floats, Integers
 from attrobust.benchmark.store.arrays import PerImage, arrays_of
 from attrobust.benchmark.store.damage import DamagedError
 from attrobust.benchmark.store.lines import document_of
+from attrobust.benchmark.store.misplaced import WRITTEN, misplaced
 from attrobust.benchmark.store.plan import Plan
 from attrobust.benchmark.store.row_file import RowFile
 from attrobust.benchmark.store.rows import Row, ScoredRow
 from attrobust.benchmark.store.scores import ScoreFiles
 from attrobust.benchmark.store.upgrade import FEASIBLE, OtherVersionError, feasible_of, read_plan
 from attrobust.files import UNFINISHED, read_plain, write_atomically
+from attrobust.naming.file_names import not_a_file
 from attrobust.naming.validate import MisfitError, as_json, parsed
 from attrobust.types import UsageError
 
@@ -84,7 +87,10 @@ class Store:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes from writing this run, whatever is there; raises UsageError where one already does."""
-        lock = FileLock(self.folder / ".lock", timeout=0)
+        path = self.folder / ".lock"
+        if os.path.lexists(path) and (problem := "is a link, and no file" if path.is_symlink() else not_a_file(path)):
+            raise UsageError(f"{path} {problem}; remove it")
+        lock = FileLock(path, timeout=0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -212,9 +218,10 @@ class Store:
 
     def check_ours(self) -> None:
         """Raise UsageError where the folder holds files that a run would overwrite and that no run wrote."""
-        names = ["rows.jsonl", "run.json", "log.txt", PAGE, *TABLES]
-        if any((self.folder / name).exists() and not (self.folder / name).is_file() for name in names):
-            raise UsageError(f"--out {self.folder} holds a folder where a run keeps a file; choose another --out")
+        for path, problem in misplaced(self.folder):
+            raise UsageError(f"{path} {problem}; let verify --repair set it aside, or choose another --out")
+        if os.path.lexists(self.folder / SWEEP):
+            raise UsageError(f"--out {self.folder} holds a sweep; give this run another folder")
         if (self.folder / "run.json").is_file():
             self.plan()
         elif (
@@ -241,6 +248,7 @@ class Store:
             )
 
     def _remove_unfinished(self) -> None:
-        """Remove temporary files, of worker processes that were ended among them."""
-        for path in self.folder.rglob(f".*{UNFINISHED}"):
+        """Remove temporary files, of worker processes that were ended among them; runs in folders below keep theirs."""
+        name = f".*{UNFINISHED}"
+        for path in [*self.folder.glob(name), *(path for part in WRITTEN for path in (self.folder / part).rglob(name))]:
             path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from attrobust.benchmark.store.rows import Record, ScoredRow, Signed
 from attrobust.benchmark.store.schema import SCHEMA
 from attrobust.benchmark.store.store import SWEEP, Store
 from attrobust.files import read_plain, write_atomically
+from attrobust.naming.file_names import not_a_file
 from attrobust.naming.validate import MisfitError, as_json, parsed, validated
 from attrobust.types import UsageError
 
@@ -51,8 +52,10 @@ class Sweep(Signed, frozen=True, kw_only=True):
 def read_sweep(folder: Path) -> Sweep | None:
     """The sweep that a folder holds; None where there is none. Raises UsageError where the file is damaged."""
     path = folder / SWEEP
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
+    if problem := not_a_file(path):
+        raise DamagedError(path, problem, REPAIR)
     try:
         data = read_plain(path)
         sweep: Sweep = validated(parsed(data), Sweep)

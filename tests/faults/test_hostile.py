@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from attrobust.benchmark.checkpoints.card import _digest_line, _to_toml
 from attrobust.benchmark.command.main import main
 from attrobust.benchmark.store.lines import document_of
+from attrobust.benchmark.store.plan import Plan
 from attrobust.naming.spec import fingerprint
 
 from helpers.edits import edited, places
@@ -70,8 +71,10 @@ def signed(value: Any) -> Any:
     """A row or a plan with the digest that it should have, if it can have one."""
     if not isinstance(value, dict):
         return value
+    said = {key: item for key, item in value.items() if key not in ("digest", "interval")}
     try:
-        return {**value, "digest": fingerprint({k: v for k, v in value.items() if k not in ("digest", "interval")})}
+        # What was added to plans is not signed where it is null.
+        return {**value, "digest": fingerprint({k: v for k, v in said.items() if v is not None or k not in Plan.ADDED})}
     except (ValueError, TypeError):
         return value
 

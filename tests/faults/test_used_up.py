@@ -1,0 +1,61 @@
+"""Files that are larger than the memory, and what a machine has no more of, are one line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import attrobust.files
+from attrobust.benchmark.command import main as command
+
+from helpers.faults import WORDS, Capture, check_told
+from helpers.runs import run
+
+
+def test_a_file_of_holes_is_refused_before_it_is_read(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """It takes no room on the disk, and would take all of the memory."""
+    monkeypatch.setattr(attrobust.files, "memory", lambda: 0)
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed, folder)
+    scores, attacked = (next(path for path in folder.glob(name)) for name in ("scores/*", "attacked/*/*"))
+    for path in (folder / "rows.jsonl", folder / "run.json", scores, attacked, folder / "sweep.json"):
+        before = path.read_bytes() if path.exists() else b""
+        with path.open("wb") as file:
+            file.truncate(attrobust.files.SMALL + 1)
+        code, out, err = run(["verify", folder], capsys)
+        check_told(code, out, err)
+        assert code, path
+        assert "is larger than the free memory: 268.4 MB" in out + err or "is damaged" in out + err, out + err
+        path.write_bytes(before)
+    (folder / "sweep.json").unlink()
+    assert run(["verify", folder], capsys)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "there is not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "there is not enough memory"),
+        (RuntimeError("can't start new thread"), "the system lets this user start no more threads"),
+    ],
+)
+def test_what_is_used_up_is_one_line(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise error
+
+    monkeypatch.setattr(command, "_benchmark", fail)
+    code, _, err = run([*WORDS, "--out", tmp_path / "run"], capsys)
+    assert (code, err.startswith(f"error: {said}"), len(err.splitlines())) == (2, True, 1), err
+
+
+@pytest.mark.parametrize("words", [["--out=--"], ["--methods=--"], ["--plugin=--"], ["--images=--"]], ids=str)
+def test_two_dashes_are_no_value(words: list[str], capsys: Capture) -> None:
+    """Python's parser takes them out, so that nothing is left."""
+    code, _, err = run(words, capsys)
+    assert (code, err) == (2, f"error: argument {words[0][:-3]}: -- is no value (see --help)\n")
