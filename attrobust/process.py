@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch.nn.modules import module as modules
 
+from attrobust.naming.safe import message_of
 from attrobust.places import ours
 
 Setting = tuple[Callable[[], Any], Callable[[Any], object]]
@@ -187,7 +188,7 @@ def contained() -> Iterator[None]:
     except BaseException as error:
         if ours(type(error)):
             raise
-        mistake: RuntimeError = type(type(error).__name__, (RuntimeError,), {})(str(error))
+        mistake: RuntimeError = type(type(error).__name__, (RuntimeError,), {})(message_of(error))
         raise mistake.with_traceback(error.__traceback__) from error
 
 

@@ -32,14 +32,30 @@ def line(text: str) -> str:
 
 def reason(error: BaseException) -> str:
     """What went wrong in one line for rows and tables, whatever the author of an exception wrote into it."""
-    kind = type(error).__name__
-    try:
-        text = f"{kind}: {error}"
-    except Exception:  # its own __str__ raises
-        text = kind
     # Half of a pair of surrogates, as in names of files that are no UTF-8, is in no document.
-    readable = text.encode("utf-8", "backslashreplace").decode()
-    return (readable.splitlines() or [kind])[0][:LETTERS]
+    readable = described(error).encode("utf-8", "backslashreplace").decode()
+    return (readable.splitlines() or [""])[0][:LETTERS]
+
+
+def message_of(error: BaseException) -> str:
+    """What an exception says; its class where its author's ``__str__`` raises, as that of what it holds may."""
+    try:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return type(error).__name__
+
+
+def described(error: BaseException) -> str:
+    """The class of an exception, and what it says."""
+    kind, said = type(error).__name__, message_of(error)
+    return kind if said == kind else f"{kind}: {said}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; its class where it says nothing."""
+    return (message_of(error) or type(error).__name__).splitlines()[0]
 
 
 def lines(text: str) -> str:

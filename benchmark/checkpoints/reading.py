@@ -42,7 +42,7 @@ FORMATS = (
 
 PICKLE = "data.pkl"
 """Of an archive of PyTorch, the file of names and shapes; the numbers are in others."""
-MOST_STRUCTURE = 2**28
+MOST_STRUCTURE = 2**25
 """Bytes of that file beyond which an archive is not read: the largest of networks have a few million."""
 
 

@@ -143,8 +143,8 @@ def fitting_model(states: Mapping[str, State], facts: ImageFacts) -> str:
                         if value != getattr(type(suited), key)
                     }
                     return str(Spec(name, typed))
-        except (UsageError, ValueError, TypeError, KeyError, RuntimeError):
-            continue  # It does not fit the images, or is a plug-in that cannot be built with its defaults.
+        except Exception:  # It does not fit weights or images, or is a plug-in that cannot be built with its defaults.
+            continue
     return ""
 
 

@@ -15,6 +15,7 @@ from attrobust.benchmark.gallery.draw import Rows
 from attrobust.benchmark.gallery.picking import Wanted, metric_of, picked
 from attrobust.benchmark.gallery.picture import Picture
 from attrobust.naming.file_names import as_part, free_name
+from attrobust.naming.safe import message_of, reason
 from attrobust.types import UsageError
 
 ROWS = 12
@@ -81,7 +82,7 @@ class Gallery:
             try:
                 pictures += found.pictures()
             except Exception as error:  # Whatever an item raises is said of its cell.
-                problem = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+                problem = message_of(error) if isinstance(error, UsageError) else reason(error)
                 self.problems.append(f"no pictures of {cell}: {problem}".splitlines()[0][:300])
             done(found.count)
         return pictures

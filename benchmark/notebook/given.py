@@ -12,10 +12,11 @@ from attrobust.benchmark.contract.models import require_logits
 from attrobust.benchmark.data.base import partners_among, shape_of
 from attrobust.benchmark.evaluation.inputs import Images
 from attrobust.benchmark.statistics import at_chance
-from attrobust.images import NORMALISE, check_pixels
+from attrobust.images import NORMALISE, check_pixels, not_in_memory
+from attrobust.naming.safe import first_line
 from attrobust.networks.copying import independent_copy
 from attrobust.outputs import WRAPPERS, classes_of, probabilities, with_logits
-from attrobust.process import standard
+from attrobust.process import seeded
 
 FEW = 8
 """Images that a network is tried with."""
@@ -78,11 +79,13 @@ def given(
         notes.append(f"x was {_plain(x.dtype)} and is now {_plain(like.dtype)}, as the network's weights")
     x = x.detach().to("cpu", like.dtype)
     few = x[:FEW].to(like.device)
-    with standard():
+    with seeded(0):
         try:
             count = classes if classes is not None else classes_of(network, few)
             adapted = with_logits(network, few, count)
-        except (RuntimeError, TypeError) as error:
+        except ValueError:
+            raise
+        except Exception as error:  # whatever a network raises
             raise ValueError(
                 f"{_name(model)} does not take x, {shape_of(x.shape)}: {_line(error)}{_grey(x)}"
             ) from error
@@ -98,6 +101,9 @@ def given(
         notes.append(strange)
     if partners is None:
         partners = x[partners_among(labels.tolist(), len(x))]
+    check_pixels(partners, "partners")
+    if masks is not None and not (isinstance(masks, Tensor) and not not_in_memory(masks)):
+        raise ValueError(f"masks must be a tensor of bool, B×H×W, not {type(masks).__name__}")
         if len(x) == 1:
             notes.append("a single image has no other image for a partner; attacks that need one are given itself")
     images = Images(
@@ -139,7 +145,13 @@ def predicted(network: nn.Module, x: Tensor, batch_size: int) -> Tensor:
 
 def _classes(y: Any, count: int, classes: int) -> Tensor:
     """True classes as int64[B]; raises ValueError."""
-    labels = torch.as_tensor(y).detach().cpu()
+    try:
+        labels = torch.as_tensor(y).detach()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        labels = None
+    if labels is None or not_in_memory(labels):
+        raise ValueError(f"y must be one class for each of {count} images, as whole numbers, not {type(y).__name__}")
+    labels = labels.cpu()
     if labels.shape != (count,):
         raise ValueError(f"y must be one class for each of {count} images, not {shape_of(labels.shape)}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
@@ -169,7 +181,7 @@ def _name(model: nn.Module) -> str:
 
 
 def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return first_line(error)
 
 
 def _plain(dtype: torch.dtype) -> str:

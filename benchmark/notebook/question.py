@@ -16,6 +16,9 @@ from attrobust.naming.component import Component
 from attrobust.threat import ThreatModel
 from attrobust.types import Scope, UsageError, parse_number
 
+LONGEST = 60
+"""Letters of a value that errors quote."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
@@ -56,8 +59,8 @@ def rules_of(
     try:
         radius = parse_number(eps) if isinstance(eps, str) else float(eps)
         threat = ThreatModel(norm=norm, eps=radius, keep_prediction=keep_prediction)
-    except TypeError:
-        raise UsageError(f"eps must be a number such as 8 / 255 or '8/255', not {eps!r}") from None
+    except (TypeError, OverflowError):
+        raise UsageError(f"eps must be a number such as 8 / 255 or '8/255', not {str(eps)[:LONGEST]}") from None
     except ValueError as error:
         raise UsageError(str(error)) from error
     if label not in ("predicted", "true"):
