@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch.nn.modules import module as modules
 
-from attrobust.naming.safe import message_of
+from attrobust.naming.safe import has_words, message_of
 from attrobust.places import ours
 
 Setting = tuple[Callable[[], Any], Callable[[Any], object]]
@@ -178,15 +178,16 @@ _SETTINGS: tuple[Setting, ...] = (
 def contained() -> Iterator[None]:
     """Raise an exception that ends processes, such as SystemExit, as a RuntimeError of its name and words.
 
-    For what components and plug-ins run: it is a mistake like any other there. KeyboardInterrupt passes, by which users
-    and signals end a process, and what attrobust raises itself.
+    So is one that has no words, because its ``__str__`` raises. For what components and plug-ins run: it is a mistake
+    like any other there. KeyboardInterrupt passes, by which users and signals end a process, and what attrobust raises
+    itself.
     """
     try:
         yield
-    except (Exception, KeyboardInterrupt, GeneratorExit):
+    except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
-        if ours(type(error)):
+        if has_words(error) and (isinstance(error, Exception) or ours(type(error))):
             raise
         mistake: RuntimeError = type(type(error).__name__, (RuntimeError,), {})(message_of(error))
         raise mistake.with_traceback(error.__traceback__) from error

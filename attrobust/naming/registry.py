@@ -20,7 +20,6 @@ from typing import Generic, TypeVar
 
 from attrobust.naming.installed import glance
 from attrobust.naming.moved import moved_for
-from attrobust.naming.safe import described, message_of
 from attrobust.naming.suggest import did_you_mean
 from attrobust.places import ours
 from attrobust.types import UsageError
@@ -129,7 +128,7 @@ class Registry(Generic[T]):
                 with seeded(0):
                     loaded = entry.load()
             except Exception as error:
-                problem = message_of(error) if isinstance(error, UsageError) else described(error)
+                problem = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
                 problem = moved_for(error) or problem
                 line = " ".join(problem.split()) or type(error).__name__
                 raise UsageError(f"{self.kind} {name!r} of {entry.origin} does not load: {line}") from error
@@ -166,7 +165,7 @@ class Registry(Generic[T]):
             try:
                 found += distribution.entry_points.select(group=self._group)
             except Exception as error:
-                problem = described(error)
+                problem = f"{type(error).__name__}: {error}"
                 self._left_out.append(f"entry points of {_name_of(distribution)} cannot be read: {problem}")
         return found
 

@@ -37,25 +37,31 @@ def reason(error: BaseException) -> str:
     return (readable.splitlines() or [""])[0][:LETTERS]
 
 
-def message_of(error: BaseException) -> str:
-    """What an exception says; its class where its author's ``__str__`` raises, as that of what it holds may."""
+def has_words(error: BaseException) -> bool:
+    """Whether an exception can be asked what it says; its author's ``__str__`` may raise, or what it is made of."""
     try:
-        return str(error)
+        str(error)
     except KeyboardInterrupt:
         raise
     except BaseException:
-        return type(error).__name__
+        return False
+    return True
+
+
+def message_of(error: BaseException) -> str:
+    """What an exception says; its class where that cannot be asked."""
+    return str(error) if has_words(error) else type(error).__name__
 
 
 def described(error: BaseException) -> str:
     """The class of an exception, and what it says."""
-    kind, said = type(error).__name__, message_of(error)
-    return kind if said == kind else f"{kind}: {said}"
+    kind = type(error).__name__
+    return f"{kind}: {error}" if has_words(error) else kind
 
 
 def first_line(error: BaseException) -> str:
     """The first line of what an exception says; its class where it says nothing."""
-    return (message_of(error) or type(error).__name__).splitlines()[0]
+    return next((text for text in message_of(error).splitlines() if text.strip()), type(error).__name__)
 
 
 def lines(text: str) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from attrobust.naming.safe import message_of
 from attrobust.naming.suggest import did_you_mean
 from attrobust.naming.validate import hints_of
 from attrobust.types import Amount, Named, Settings, UsageError, parse_number
@@ -156,14 +155,14 @@ def build(cls: type[T], spec: Spec, defaults: Mapping[str, str] | None = None) -
         try:
             values[key] = converters[key](text) if key in converters else _convert(hints[key], text)
         except ValueError as error:
-            raise UsageError(f"{spec.name}: {key}: {message_of(error)}") from None
+            raise UsageError(f"{spec.name}: {key}: {error}") from None
     from attrobust.process import seeded  # Not above: names are parsed without torch.
 
     try:
         with seeded(0):
             return cls(**values)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{spec.name}: {message_of(error)}") from None
+        raise UsageError(f"{spec.name}: {error}") from None
 
 
 def _gathered(cls: type[Any], settings: dict[str, str], fields: Sequence[str]) -> dict[str, str]:

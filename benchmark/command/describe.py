@@ -10,7 +10,6 @@ from typing import Any
 from attrobust.benchmark.training.recipe import FOLDER, load_recipe
 from attrobust.methods.base import Method
 from attrobust.naming.registry import Registry
-from attrobust.naming.safe import message_of
 from attrobust.naming.spec import settings_of
 from attrobust.naming.toml import shipped_names
 from attrobust.threat import format_eps
@@ -31,7 +30,7 @@ def describe(registry: Registry[Any], name: str) -> str:
         try:
             instance = cls()
         except (TypeError, ValueError) as error:
-            raise UsageError(f"{registry.kind} {name!r} has no defaults: {message_of(error)}") from error
+            raise UsageError(f"{registry.kind} {name!r} has no defaults: {error}") from error
         settings = ",".join(f"{key}={typed(key, value)}" for key, value in settings_of(instance).items())
         lines += ["", *_entry("defaults", f"{name}:{settings}" if settings else f"{name} has no settings")]
         for preset, values in getattr(cls, "presets", {}).items():

@@ -35,7 +35,7 @@ from attrobust.benchmark.command.parsers import (
 from attrobust.benchmark.command.saying import tell
 from attrobust.benchmark.request.plugins import load_plugin, module_of
 from attrobust.benchmark.request.shard import Shard
-from attrobust.naming.safe import lines, message_of
+from attrobust.naming.safe import lines
 from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
 
@@ -83,7 +83,7 @@ def _answer(words: list[str], *, own_process: bool) -> int:
             return command(parser().parse_args(words[1:]))
         return _benchmark(benchmark_parser().parse_args(words), words, began, own_process=own_process)
     except UsageError as error:
-        tell(f"error: {message_of(error)}")
+        tell(f"error: {error}")
         return 2
     except (Exception, SystemExit, GeneratorExit, KeyboardInterrupt) as error:
         # Ctrl-C is an ``Ended`` in a process of our own, and may come while a plug-in runs in somebody else's.

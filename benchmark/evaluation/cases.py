@@ -13,7 +13,6 @@ from attrobust.explainers.base import Explainer
 from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.base import CaseMetric
 from attrobust.metrics.shared.case import Case
-from attrobust.naming.safe import described
 from attrobust.networks.copying import independent_copy
 from attrobust.places import ours
 from attrobust.process import seeded
@@ -112,7 +111,7 @@ class _Remembering:
         except Exception as error:
             if not _equal(self._target, y):
                 raise
-            raise ExplanationError(f"the explainer failed: {described(error)}") from error
+            raise ExplanationError(f"the explainer failed: {type(error).__name__}: {error}") from error
         self._known.append((images, y.clone(), maps))
         return maps.clone()
 

@@ -23,7 +23,6 @@ from attrobust.benchmark.executors.base import Job, Result, one_line
 from attrobust.benchmark.executors.jobs import failed
 from attrobust.children import belong_to_parent
 from attrobust.naming.file_names import real
-from attrobust.naming.safe import described, message_of
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -161,11 +160,11 @@ def started(setup: Setup, send: Send) -> Callable[[Job], Result] | None:
         with contained():
             worker = make_worker(setup, send)
     except UsageError as error:
-        send(Refused(reason=message_of(error)))
+        send(Refused(reason=str(error)))
         return None
     except Exception as error:
         LOG.error("a worker process cannot start\n%s", traceback.format_exc(), extra={"file_only": True})
-        send(Refused(reason=f"a worker process cannot start: {described(error)}"))
+        send(Refused(reason=f"a worker process cannot start: {type(error).__name__}: {error}"))
         return None
     send(Ready())
     return worker
@@ -176,7 +175,7 @@ def carried_out(worker: Callable[[Job], Result], job: Job) -> Message:
     try:
         return Done(result=worker(job))
     except UsageError as error:
-        return Refused(reason=message_of(error))
+        return Refused(reason=str(error))
 
 
 def make_worker(setup: Setup, send: Send) -> Callable[[Job], Result]:

@@ -15,7 +15,6 @@ from attrobust.benchmark.gallery.draw import Rows
 from attrobust.benchmark.gallery.picking import Wanted, metric_of, picked
 from attrobust.benchmark.gallery.picture import Picture
 from attrobust.naming.file_names import as_part, free_name
-from attrobust.naming.safe import message_of, reason
 from attrobust.types import UsageError
 
 ROWS = 12
@@ -82,7 +81,7 @@ class Gallery:
             try:
                 pictures += found.pictures()
             except Exception as error:  # Whatever an item raises is said of its cell.
-                problem = message_of(error) if isinstance(error, UsageError) else reason(error)
+                problem = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
                 self.problems.append(f"no pictures of {cell}: {problem}".splitlines()[0][:300])
             done(found.count)
         return pictures

@@ -11,7 +11,6 @@ from pathlib import Path
 from attrobust.benchmark.store.provenance import file_digest
 from attrobust.naming.file_names import not_a_file, not_a_path, real
 from attrobust.naming.moved import moved_for
-from attrobust.naming.safe import described, message_of
 from attrobust.types import UsageError
 
 PREFIX = "attrobust_plugin_"
@@ -52,11 +51,11 @@ def load_plugin(path: Path, *, module: str = "", copy: Path | None = None, said:
         with seeded(0):
             spec.loader.exec_module(loaded)
     except UsageError as error:
-        raise UsageError(f"{said} {path}: {message_of(error)}") from error
+        raise UsageError(f"{said} {path}: {error}") from error
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(resolved)]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
         where = f" line {line}" if line else ""
-        problem = moved_for(error) or described(error)
+        problem = moved_for(error) or f"{type(error).__name__}: {error}"
         raise UsageError(f"{said} {path}{where}: {problem}") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from attrobust.naming.safe import message_of
 from attrobust.process import seeded
 from attrobust.types import UsageError
 
@@ -24,4 +23,4 @@ def blamed_on(label: str) -> Iterator[None]:
         raise
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise UsageError(f"{label}: {kind}{message_of(error)}") from error
+        raise UsageError(f"{label}: {kind}{error}") from error
