@@ -13,7 +13,6 @@ from attrobust.benchmark.contract.claims import ClaimError, Contract, require
 from attrobust.benchmark.contract.traces import Traces
 from attrobust.explainers.sparsified_smoothgrad import SparsifiedSmoothGrad
 from attrobust.metrics.similarity.cosine import Cosine
-from attrobust.naming.safe import message_of
 from attrobust.networks.passes import counted
 from attrobust.threat import ThreatModel
 
@@ -174,5 +173,5 @@ def surrogates_are_followed(attack: Attack, bench: Bench) -> None:
     try:
         attack(bench.context(context.threat, explainer), bench.x, bench.y)
     except ValueError as error:
-        hint = "; use the maps of context.followed" if "not differentiable" in message_of(error) else ""
-        raise ClaimError(f"{message_of(error)}{hint}") from error
+        hint = "; use the maps of context.followed" if "not differentiable" in str(error) else ""
+        raise ClaimError(f"{error}{hint}") from error

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from attrobust.benchmark.contract.bench import Bench
-from attrobust.naming.safe import described, message_of
 from attrobust.process import seeded
 from attrobust.types import UsageError
 
@@ -104,12 +103,12 @@ class Contract(Generic[T]):
             with seeded(0):
                 claim.test(item, bench)
         except UndecidedError as why:
-            return Outcome(claim.text, "", undecided=_one_line(message_of(why)))
+            return Outcome(claim.text, "", undecided=_one_line(str(why)))
         except (ClaimError, UsageError) as broken:
-            return Outcome(claim.text, _one_line(f"{message_of(broken)}{self._place(type(item))}"))
+            return Outcome(claim.text, _one_line(f"{broken}{self._place(type(item))}"))
         except Exception as error:
             place = _raised_at(error, type(item)) or self._place(type(item))
-            return Outcome(claim.text, _one_line(f"{described(error)}{place}"))
+            return Outcome(claim.text, _one_line(f"{type(error).__name__}: {error}{place}"))
         return Outcome(claim.text, "")
 
     def _place(self, cls: type) -> str:

@@ -15,7 +15,6 @@ from attrobust.benchmark.contract.traces import Traces, no_global_randomness
 from attrobust.metrics.base import CaseMetric, Metric, Quality, Similarity, SpatialSimilarity
 from attrobust.metrics.shared.case import Case
 from attrobust.metrics.shared.retraining import RetrainingContext, RetrainingMetric
-from attrobust.naming.safe import message_of
 from attrobust.types import SplitName
 
 FEW = {"samples": 20, "repeats": 1}
@@ -113,7 +112,7 @@ def odd_maps_are_fine(metric: CaseMetric, bench: Bench) -> None:
         except ValueError as error:
             if name == "plain":
                 raise
-            require(False, f"with maps that are {name}: {message_of(error)}")
+            require(False, f"with maps that are {name}: {error}")
 
 
 @CONTRACT.claim()

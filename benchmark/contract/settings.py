@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 from attrobust.benchmark.contract.claims import Outcome, require
-from attrobust.naming.safe import message_of
 from attrobust.naming.spec import Spec, build, settings_of
 from attrobust.naming.suggest import refuse_old_attributes
 from attrobust.places import ours
@@ -34,7 +33,7 @@ def settings_claims(cls: type[Any]) -> Iterator[Outcome]:
             with seeded(0):
                 test(cls)
         except Exception as error:  # whatever an author's __post_init__ raises
-            problem = " ".join(message_of(error).split())
+            problem = " ".join(str(error).split())
         yield Outcome(text, problem)
 
 

@@ -7,7 +7,6 @@ something left to compute.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -27,10 +26,9 @@ from attrobust.explainers.base import Explainer
 from attrobust.explainers.shared.chunks import Sampling, sampled
 from attrobust.methods.base import SCRATCH, Method
 from attrobust.naming.component import Component
-from attrobust.naming.safe import message_of
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.spelled import function_kinks
-from attrobust.types import Cost, UsageError
+from attrobust.types import UsageError
 
 
 def check_settings(request: Request, data: Loaded, grids: Sequence[Grid]) -> None:
@@ -145,7 +143,7 @@ def _check_pairs(
                 for grid in grids:
                     check_maps(scored, explainer, grid, image)
         except UsageError as error:
-            problems[explainer.label].append(message_of(error))
+            problems[explainer.label].append(str(error))
     for found in problems.values():
         if found and (request.strict or len(found) == len(networks)):
             raise UsageError(found[0])
@@ -172,24 +170,12 @@ def _check_metrics(networks: Mapping[str, nn.Module], grids: Sequence[Grid], ima
             raise problems[0]
 
 
-def _check_cost(cost: Cost | None) -> None:
-    """Raise ValueError unless a step's cost is a finite number of passes; it is asked for when all is computed."""
-    if cost is None:
-        return
-    if not isinstance(cost, Cost):
-        raise ValueError(f"cost returned {type(cost).__name__}, not a Cost")
-    passes = (cost.forward, cost.backward, cost.double_backward)
-    if not all(isinstance(count, (int, float)) and math.isfinite(count) and count >= 0 for count in passes):
-        raise ValueError(f"cost returned passes {passes}, which must be finite and not negative")
-
-
 def _network(method: Component[Method], request: Request, data: Loaded) -> nn.Module:
     """The network of a method that can be trained on these images; raises ValueError where it cannot."""
     facts, family, item = image_facts(data), request.model.item, independent_copy(method.item)
     item.check_images(
         channels=facts.channels, size=facts.size, classes=facts.classes, gaze=data.splits["train"].has_gaze
     )
-    _check_cost(item.cost(facts.classes))
     network = fresh_network(item, family, data, seed=0)
     replaces = method.name == "softplus" or getattr(item, "softplus", None) is not None
     if replaces and not any(isinstance(module, nn.ReLU) for module in family.build(facts).modules()):
