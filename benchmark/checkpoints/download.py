@@ -171,9 +171,9 @@ def _go_on(remote: Remote, part: Path) -> None:
 
 def _opened(remote: Remote, have: int) -> Any:
     """The answer of the server to a request for all that follows the first ``have`` bytes."""
-    request = Request(remote.url, headers={"Range": f"bytes={have}-"} if have else {})
+    headers = {"Range": f"bytes={have}-"} if have else {}
     try:
-        return urlopen(request, timeout=PATIENCE)
+        return urlopen(Request(remote.url, headers=headers), timeout=PATIENCE)
     except HTTPError as error:
         if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return _opened(remote, 0)
