@@ -11,6 +11,7 @@ from torch import Tensor
 from attrobust.benchmark.checkpoints.dialects import MEANS, STDS, is_beside, translations
 from attrobust.benchmark.checkpoints.holders import AVERAGED, State
 from attrobust.benchmark.models.normalization import Constants
+from attrobust.storage import not_in_memory
 from attrobust.types import UsageError
 
 
@@ -71,8 +72,9 @@ class Fit:
 
 def are_real(tensor: Tensor) -> bool:
     """Whether a tensor is real numbers all of which are in memory, and none of them many times by a stride of 0."""
-    stored = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized or tensor.is_nested)
-    return stored and not tensor.is_complex() and tensor.numel() <= tensor.untyped_storage().nbytes()
+    if not_in_memory(tensor) or tensor.is_complex():
+        return False
+    return tensor.numel() * tensor.itemsize <= tensor.untyped_storage().nbytes()
 
 
 def _numbers(tensor: Tensor, channels: int) -> tuple[float, ...]:

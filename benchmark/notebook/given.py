@@ -12,11 +12,12 @@ from attrobust.benchmark.contract.models import require_logits
 from attrobust.benchmark.data.base import partners_among, shape_of
 from attrobust.benchmark.evaluation.inputs import Images
 from attrobust.benchmark.statistics import at_chance
-from attrobust.images import NORMALISE, check_pixels, not_in_memory
+from attrobust.images import NORMALISE, check_pixels
 from attrobust.naming.safe import first_line
 from attrobust.networks.copying import independent_copy
 from attrobust.outputs import WRAPPERS, classes_of, probabilities, with_logits
 from attrobust.process import seeded
+from attrobust.storage import check_in_memory
 
 FEW = 8
 """Images that a network is tried with."""
@@ -87,7 +88,7 @@ def given(
             raise
         except Exception as error:  # whatever a network raises
             raise ValueError(
-                f"{_name(model)} does not take x, {shape_of(x.shape)}: {_line(error)}{_grey(x)}"
+                f"{_name(model)} does not take x, {shape_of(x.shape)}: {first_line(error)}{_grey(x)}"
             ) from error
         if adapted is not network:
             notes.append(f"what {_name(network)} returns was made into one logit for each of {count} classes")
@@ -101,17 +102,10 @@ def given(
         notes.append(strange)
     if partners is None:
         partners = x[partners_among(labels.tolist(), len(x))]
-    check_pixels(partners, "partners")
-    if masks is not None and not (isinstance(masks, Tensor) and not not_in_memory(masks)):
-        raise ValueError(f"masks must be a tensor of bool, B×H×W, not {type(masks).__name__}")
         if len(x) == 1:
             notes.append("a single image has no other image for a partner; attacks that need one are given itself")
-    images = Images(
-        x=x,
-        y=labels,
-        partners=partners.detach().to("cpu", like.dtype),
-        masks=None if masks is None else masks.cpu(),
-    )
+    check_pixels(partners, "partners")
+    images = Images(x=x, y=labels, partners=partners.detach().to("cpu", like.dtype), masks=_masks(masks))
     return Given(
         network=adapted,
         images=images,
@@ -147,10 +141,10 @@ def _classes(y: Any, count: int, classes: int) -> Tensor:
     """True classes as int64[B]; raises ValueError."""
     try:
         labels = torch.as_tensor(y).detach()
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        labels = None
-    if labels is None or not_in_memory(labels):
-        raise ValueError(f"y must be one class for each of {count} images, as whole numbers, not {type(y).__name__}")
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        said = f"y must be one class for each of {count} images, as whole numbers, not {type(y).__name__}"
+        raise ValueError(f"{said}: {first_line(error)}") from error
+    check_in_memory(labels, "y")
     labels = labels.cpu()
     if labels.shape != (count,):
         raise ValueError(f"y must be one class for each of {count} images, not {shape_of(labels.shape)}")
@@ -161,6 +155,16 @@ def _classes(y: Any, count: int, classes: int) -> Tensor:
     if low < 0 or high >= classes:
         raise ValueError(f"y has classes from {int(low)} to {int(high)}; the network has {classes}, from 0")
     return labels
+
+
+def _masks(masks: Any) -> Tensor | None:
+    """Object masks on the CPU, whatever their shape; raises ValueError."""
+    if masks is None:
+        return None
+    if not isinstance(masks, Tensor):
+        raise ValueError(f"masks must be a tensor of bool, B×H×W, not {type(masks).__name__}")
+    check_in_memory(masks, "masks")
+    return masks.cpu()
 
 
 def _strange(prediction: Tensor, labels: Tensor, classes: int) -> str:
@@ -178,10 +182,6 @@ def _grey(x: Tensor) -> str:
 
 def _name(model: nn.Module) -> str:
     return type(model).__name__
-
-
-def _line(error: Exception) -> str:
-    return first_line(error)
 
 
 def _plain(dtype: torch.dtype) -> str:

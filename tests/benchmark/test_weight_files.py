@@ -90,6 +90,20 @@ def file_of(value: object, path: Path) -> Path:
     return path
 
 
+def nested(count: int) -> dict[str, Any]:
+    """Dicts four deep with a hundred million paths through them."""
+    held: dict[str, Any] = {"a": 1}
+    for _ in range(4):
+        held = {str(number): held for number in range(count)}
+    return held
+
+
+def endless() -> list[Any]:
+    held: list[Any] = []
+    held.append(held)
+    return held
+
+
 def opened(path: Path, rest: str = "") -> tuple[nn.Module, str]:
     default = resolve_one(models.registry, SMALL, ModelFamily)
     return parse_external(f"mine={path}:{rest}" if rest else f"mine={path}", default).open(GREY)
@@ -124,6 +138,7 @@ LOADED: dict[str, Callable[[], object]] = {
     "the weights of a training loss": lambda: {**under("model", natural()), "criterion.weight": torch.ones(10)},
     "an average that equals the last weights": lambda: {"state_dict": natural(), "state_dict_ema": natural()},
     "an average without tensors": lambda: {"state_dict": natural(), "ema": {"decay": 0.99}},
+    "an average that holds nothing but itself": lambda: {"model": natural(), "ema": endless()},
     "another network beside it": lambda: {"generator": {"w": torch.ones(3)}, "classifier": natural()},
     "double precision": lambda: {name: tensor.double() for name, tensor in natural().items()},
     "a file of PyTorch before 1.6": lambda: legacy(natural()),
@@ -217,6 +232,24 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda _: changed(lambda weight: weight.double() * 1e300),
         "'features.0.weight' has values beyond the largest number of float32",
     ),
+    "weights without values": (lambda _: changed(lambda weight: weight.to("meta")), "is on the device meta"),
+    "sparse weights": (
+        lambda _: {name: tensor.to_sparse_csr() if tensor.dim() == 2 else tensor for name, tensor in natural().items()},
+        "'classifier.1.weight' is stored as sparse_csr, without all of its values",
+    ),
+    "sparse weights twice": (
+        lambda _: {key: changed(lambda weight: weight.to_sparse()) for key in ("a", "b")},
+        "holds weights under 'a' and under 'b'; choose",
+    ),
+    "a normalisation without values": (
+        lambda _: {
+            **under("model", natural()),
+            "normalizer.new_mean": torch.ones(1, device="meta"),
+            "normalizer.new_std": torch.ones(1),
+        },
+        "has 'normalizer.new_mean', which the model lacks",
+    ),
+    "dicts in dicts, each a hundred times": (lambda _: nested(100), "holds more than 10,000 dicts"),
     "numbers that are none": (lambda _: changed(lambda weight: weight / 0), "values that are not finite"),
     "TorchScript": (jit, "is a TorchScript archive, which is a program"),
     "an empty file": (lambda _: b"", "is empty; copy or download it again"),

@@ -1,0 +1,23 @@
+"""Whether the values of a tensor are in memory, so that it can be computed with like any other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def not_in_memory(x: Tensor) -> str:
+    """What a tensor is whose values are not all there as plain numbers, in words; empty for ordinary ones."""
+    if x.is_meta:
+        return "on the device meta, where there are none"
+    if x.is_nested:
+        return "nested"
+    if x.layout != torch.strided:
+        return f"stored as {str(x.layout).removeprefix('torch.')}"
+    return "quantised" if x.is_quantized else ""
+
+
+def check_in_memory(x: Tensor, what: str) -> None:
+    """Raise ValueError unless a tensor is an ordinary one; ``what`` names it."""
+    if problem := not_in_memory(x):
+        raise ValueError(f"{what} must be an ordinary tensor, with all its values in memory, and is {problem}")
