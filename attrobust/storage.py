@@ -1,4 +1,4 @@
-"""Whether the values of a tensor are in memory, so that it can be computed with like any other."""
+"""Whether the values of a tensor are plain numbers in memory, so that it can be computed with like any other."""
 
 from __future__ import annotations
 
@@ -21,3 +21,17 @@ def check_in_memory(x: Tensor, what: str) -> None:
     """Raise ValueError unless a tensor is an ordinary one; ``what`` names it."""
     if problem := not_in_memory(x):
         raise ValueError(f"{what} must be an ordinary tensor, with all its values in memory, and is {problem}")
+
+
+def check_real(x: Tensor, what: str) -> None:
+    """Raise ValueError unless a tensor is an ordinary one of real numbers, of which whole ones are some."""
+    check_in_memory(x, what)
+    if x.is_complex():
+        raise ValueError(f"{what} must be real numbers, not {x.dtype}")
+
+
+def check_floats(x: Tensor, what: str) -> None:
+    """Raise ValueError unless a tensor is an ordinary one of floats."""
+    check_in_memory(x, what)
+    if not x.is_floating_point():
+        raise ValueError(f"{what} must be floats, not {x.dtype}")

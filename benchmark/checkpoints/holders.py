@@ -17,7 +17,7 @@ AVERAGED = re.compile(r"(^|_)(ema|swa|avg|averaged?|shadow|polyak)(_|$)")
 """Keys under which averages of weights over the training are kept."""
 DEPTH = 4
 """Keys that may lead to a state dict."""
-MOST = 10_000
+MOST = 2_000
 """Dicts that are looked into: one that a file refers to a hundred times is a hundred, and so are those in it."""
 
 

@@ -19,6 +19,9 @@ from attrobust.networks.smoothed import input_mean, input_scale
 from attrobust.storage import not_in_memory
 from attrobust.types import ImageFacts, UsageError
 
+MOST = 50
+"""State dicts of a file up to which it is looked for an architecture that one of them fits."""
+
 
 class MismatchError(UsageError):
     """The weights are those of another architecture."""
@@ -78,6 +81,8 @@ def other_classes(trained: int, here: int) -> str:
 
 def _numbers(given: Tensor, own: Tensor, what: str) -> Tensor:
     """A weight in the type of the network's own; raises UsageError where its numbers would become others."""
+    if given.is_complex() and not own.is_complex():
+        raise UsageError(f"{what} holds {_plain(given.dtype)}, and the network has real numbers there")
     if own.is_floating_point() and (given.is_quantized or not given.is_floating_point()):
         raise UsageError(
             f"{what} holds {_plain(given.dtype)}, which is no floating-point number: quantised "
@@ -131,7 +136,12 @@ def _hint(name: str) -> str:
 
 
 def fitting_model(states: Mapping[str, State], facts: ImageFacts) -> str:
-    """Spec of the registered architecture that fits weights, up to the number of classes; empty where none does."""
+    """Spec of the registered architecture that fits weights, up to the number of classes; empty where none does.
+
+    So it is for more state dicts than ``MOST``, each of which would be held against each architecture.
+    """
+    if len(states) > MOST:
+        return ""
     for name in models.registry.names():
         try:
             family = models.registry.get(name)()

@@ -20,8 +20,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from attrobust import UsageError, load
 from attrobust.benchmark import models
+from attrobust.benchmark.checkpoints import reading
 from attrobust.benchmark.checkpoints.external import parse_external
 from attrobust.benchmark.checkpoints.source import WeightFile
+from attrobust.benchmark.checkpoints.state_dict import fitting_model, load_weights
 from attrobust.benchmark.executors.networks import Networks
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.naming.component import resolve_one
@@ -249,7 +251,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         },
         "has 'normalizer.new_mean', which the model lacks",
     ),
-    "dicts in dicts, each a hundred times": (lambda _: nested(100), "holds more than 10,000 dicts"),
+    "dicts in dicts, each a hundred times": (lambda _: nested(100), "holds more than 2,000 dicts"),
     "numbers that are none": (lambda _: changed(lambda weight: weight / 0), "values that are not finite"),
     "TorchScript": (jit, "is a TorchScript archive, which is a program"),
     "an empty file": (lambda _: b"", "is empty; copy or download it again"),
@@ -281,6 +283,35 @@ def test_what_is_not_the_networks_weights_alone_is_refused_in_one_line(kind: str
     assert str(tmp_path / "mine.pt") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "weights_only=False" not in str(caught.value)
+
+
+def test_an_archive_that_unpacks_to_more_than_memory_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = file_of({**natural(), "criterion.weight": torch.zeros(2**20)}, tmp_path / "whole.pt")
+    with zipfile.ZipFile(whole) as there, zipfile.ZipFile(tmp_path / "mine.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in there.namelist():
+            packed.writestr(name, there.read(name))
+    opened(tmp_path / "mine.pt")
+    monkeypatch.setattr(reading, "memory", lambda: 2**20)
+    with pytest.raises(UsageError, match=r"unpacks to 4.\d MB, and only 1.0 MB of memory are free"):
+        opened(tmp_path / "mine.pt")
+
+
+@pytest.mark.parametrize("given", [1.5, 2.0**40, 1 + 1j])
+def test_integers_are_loaded_where_they_stay_what_they_are(given: complex) -> None:
+    network = nn.Linear(1, 1)
+    network.register_buffer("index", torch.tensor([1], dtype=torch.int32))
+    load_weights(network, {**network.state_dict(), "index": torch.tensor([3.0])}, "mine.pt")
+    assert network.get_buffer("index").tolist() == [3]
+    with pytest.raises(UsageError, match=r"'index' (has values that are no int32|holds complex64)"):
+        load_weights(network, {**network.state_dict(), "index": torch.tensor([given])}, "mine.pt")
+
+
+def test_of_many_state_dicts_none_is_held_against_every_architecture() -> None:
+    state = natural()
+    assert fitting_model({"a": state}, GREY)
+    assert fitting_model({str(number): state for number in range(51)}, GREY) == ""
 
 
 @pytest.mark.parametrize(
@@ -365,6 +396,9 @@ def test_a_file_of_safetensors_is_read_and_a_damaged_one_is_refused(
     for spoilt in (content[:-9], content[:30]):
         with pytest.raises(UsageError, match=r"is damaged or cut off .*; copy or download it again"):
             opened(file_of(spoilt, tmp_path / "model.safetensors"))
+    header = b'{"w":{"dtype":"F4","shape":[4],"data_offsets":[0,2]}}'
+    with pytest.raises(UsageError, match="no type of numbers"):
+        opened(file_of(len(header).to_bytes(8, "little") + header + b"12", tmp_path / "model.safetensors"))
 
 
 def test_safetensors_that_is_not_installed_is_named_with_what_to_type(
