@@ -2,8 +2,8 @@
 
 Covered are torch's default dtype and device, its modes (gradients, inference, autocast), deterministic kernels, the
 number of threads, the precision of products, denormal numbers, the switches of its backends, hooks on all modules,
-NumPy's treatment of floating-point errors, and the random states of torch, NumPy and Python. Not covered are filters of
-warnings, environment variables, the current folder, and what a component changes in the code of other modules.
+NumPy's treatment of floating-point errors, the current folder, and the random states of torch, NumPy and Python. Not
+covered are filters of warnings, environment variables, and what a component changes in the code of other modules.
 
 Components compute without denormal numbers: floats closer to zero than 1.2e-38 (2.2e-308 in float64) are zero. Tails
 of a sharp softplus are full of them, and processors take many times as long over them. The processor's flag for this
@@ -21,6 +21,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,14 @@ def _readable(read: Callable[[], Any], write: Callable[[Any], object]) -> Settin
 
 def _autocast(device: str) -> Setting:
     return lambda: torch.is_autocast_enabled(device), lambda value: torch.set_autocast_enabled(device, value)
+
+
+def _current_folder() -> Path | None:
+    """The current folder; None where it has been removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def _deterministic() -> tuple[bool, bool]:
@@ -171,6 +180,7 @@ _SETTINGS: tuple[Setting, ...] = (
     *_backends(),
     *(_hooks(table) for name, table in vars(modules).items() if name.startswith("_global_") and table is not None),
     (np.geterr, lambda value: np.seterr(**value)),
+    (_current_folder, lambda folder: None if folder is None else os.chdir(folder)),
 )
 
 
