@@ -20,6 +20,7 @@ from attrobust.networks.passes import Passes, counted
 from attrobust.networks.state import untouched
 from attrobust.places import ours
 from attrobust.process import normal, seeded, standard
+from attrobust.storage import check_floats
 from attrobust.threat import ThreatModel
 from attrobust.types import Named
 
@@ -377,6 +378,7 @@ class Attack(ABC):
         result = result.detach()
         if result.shape != x.shape:
             raise ValueError(f"{type(self).__name__}.run returned {tuple(result.shape)} for {tuple(x.shape)}")
+        check_floats(result, f"what {type(self).__name__}.run returns")
         finite = result.flatten(1).isfinite().all(dim=1)
         candidate = context.threat.project(x, torch.where(finite.view(-1, 1, 1, 1), result, x))
         feasible = finite & context.threat.contains(x, candidate)

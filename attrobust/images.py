@@ -10,6 +10,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
+from attrobust.storage import check_in_memory
+
 ROUNDING = 1e-6
 """Distance from [0, 1], in pixel units, that is attributed to rounding."""
 NORMALISE = "pixels are in [0, 1] and networks normalise inside"
@@ -41,10 +43,12 @@ def check_kind(x: Tensor, what: str) -> None:
     """Raise ValueError unless a tensor is a batch of float images, whatever its values; ``what`` names it."""
     if not isinstance(x, Tensor):
         raise ValueError(f"{what} must be a tensor B×C×H×W, not {type(x).__name__}")
+    check_in_memory(x, what)
     if x.dim() != 4:
         raise ValueError(f"{what} must be B×C×H×W, not {'×'.join(map(str, x.shape)) or 'a single number'}")
-    if not x.is_floating_point():
-        raise ValueError(f"{what} must be floats, not {x.dtype}: {NORMALISE}; divide 8-bit pixels by 255")
+    if not x.is_floating_point() or x.dtype.itemsize < 2:
+        kind = f"floats of 16 bits or more, not {x.dtype}"
+        raise ValueError(f"{what} must be {kind}: {NORMALISE}; divide 8-bit pixels by 255")
 
 
 def check_like(x: Tensor, model: nn.Module, what: str) -> None:

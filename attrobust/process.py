@@ -2,8 +2,8 @@
 
 Covered are torch's default dtype and device, its modes (gradients, inference, autocast), deterministic kernels, the
 number of threads, the precision of products, denormal numbers, the switches of its backends, hooks on all modules,
-NumPy's treatment of floating-point errors, and the random states of torch, NumPy and Python. Not covered are filters of
-warnings, environment variables, the current folder, and what a component changes in the code of other modules.
+NumPy's treatment of floating-point errors, the current folder, and the random states of torch, NumPy and Python. Not
+covered are filters of warnings, environment variables, and what a component changes in the code of other modules.
 
 Components compute without denormal numbers: floats closer to zero than 1.2e-38 (2.2e-308 in float64) are zero. Tails
 of a sharp softplus are full of them, and processors take many times as long over them. The processor's flag for this
@@ -21,12 +21,14 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.modules import module as modules
 
+from attrobust.naming.safe import has_words, message_of
 from attrobust.places import ours
 
 Setting = tuple[Callable[[], Any], Callable[[Any], object]]
@@ -67,6 +69,14 @@ def _readable(read: Callable[[], Any], write: Callable[[Any], object]) -> Settin
 
 def _autocast(device: str) -> Setting:
     return lambda: torch.is_autocast_enabled(device), lambda value: torch.set_autocast_enabled(device, value)
+
+
+def _current_folder() -> Path | None:
+    """The current folder; None where it has been removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def _deterministic() -> tuple[bool, bool]:
@@ -170,6 +180,7 @@ _SETTINGS: tuple[Setting, ...] = (
     *_backends(),
     *(_hooks(table) for name, table in vars(modules).items() if name.startswith("_global_") and table is not None),
     (np.geterr, lambda value: np.seterr(**value)),
+    (_current_folder, lambda folder: None if folder is None else os.chdir(folder)),
 )
 
 
@@ -177,17 +188,18 @@ _SETTINGS: tuple[Setting, ...] = (
 def contained() -> Iterator[None]:
     """Raise an exception that ends processes, such as SystemExit, as a RuntimeError of its name and words.
 
-    For what components and plug-ins run: it is a mistake like any other there. KeyboardInterrupt passes, by which users
-    and signals end a process, and what attrobust raises itself.
+    So is one that has no words, because its ``__str__`` raises. For what components and plug-ins run: it is a mistake
+    like any other there. KeyboardInterrupt passes, by which users and signals end a process, and what attrobust raises
+    itself.
     """
     try:
         yield
-    except (Exception, KeyboardInterrupt, GeneratorExit):
+    except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
-        if ours(type(error)):
+        if has_words(error) and (isinstance(error, Exception) or ours(type(error))):
             raise
-        mistake: RuntimeError = type(type(error).__name__, (RuntimeError,), {})(str(error))
+        mistake: RuntimeError = type(type(error).__name__, (RuntimeError,), {})(message_of(error))
         raise mistake.with_traceback(error.__traceback__) from error
 
 

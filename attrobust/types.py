@@ -93,11 +93,19 @@ class Cost:
         backward: B, gradients pulled back through one evaluation, to the weights, the input or both.
         double_backward: H, derivatives of such a gradient, of whatever order; that the derivative then also flows
             back through the evaluation counts as one more B.
+
+    Raises:
+        ValueError: one that is not a finite number, or is negative.
     """
 
     forward: float = 0
     backward: float = 0
     double_backward: float = 0
+
+    def __post_init__(self) -> None:
+        for count in (self.forward, self.backward, self.double_backward):
+            if not isinstance(count, (int, float)) or not math.isfinite(count) or count < 0:
+                raise ValueError(f"a cost is a number of passes, finite and not negative, not {count!r}")
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(

@@ -15,6 +15,7 @@ from attrobust.networks.smoothed import activations, is_smooth
 from attrobust.networks.state import unchanged
 from attrobust.places import ours
 from attrobust.process import modes, normal, standard
+from attrobust.storage import check_floats
 
 BEYOND = 1.0
 """Distance from [0, 1] of the furthest point of a linf ball around an image, since its radius is at most 1."""
@@ -132,6 +133,7 @@ class Explainer(ABC):
         if not isinstance(maps, Tensor) or maps.shape != x.shape:
             returned = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
             raise ValueError(f"{type(self).__name__}.attribute returned {returned}, not a map of {tuple(x.shape)}")
+        check_floats(maps, f"what {type(self).__name__}.attribute returns")
         if create_graph and not maps.requires_grad and activations(model) and is_smooth(model):
             # No activation is piecewise linear, so gradients are not constant and their map must have a graph.
             raise ValueError(

@@ -18,6 +18,7 @@ from attrobust.networks.findings import steady
 from attrobust.networks.forward_only import ForwardOnly
 from attrobust.places import ours
 from attrobust.process import standard
+from attrobust.storage import check_real
 from attrobust.types import Scope
 
 ROUNDING = 1e-9
@@ -94,6 +95,7 @@ class Metric(ABC):
             raise ValueError(f"{returned} {type(scores).__name__} for {count} images")
         if scores.shape != (count,):
             raise ValueError(f"{returned} {tuple(scores.shape)} for {count} images")
+        check_real(scores, f"what {type(self).__name__}.{author} returns")
         values, (low, high) = _float64(scores), self.bounds
         outside = values[(values < low - ROUNDING) | (values > high + ROUNDING)]
         if len(outside):

@@ -32,14 +32,36 @@ def line(text: str) -> str:
 
 def reason(error: BaseException) -> str:
     """What went wrong in one line for rows and tables, whatever the author of an exception wrote into it."""
-    kind = type(error).__name__
-    try:
-        text = f"{kind}: {error}"
-    except Exception:  # its own __str__ raises
-        text = kind
     # Half of a pair of surrogates, as in names of files that are no UTF-8, is in no document.
-    readable = text.encode("utf-8", "backslashreplace").decode()
-    return (readable.splitlines() or [kind])[0][:LETTERS]
+    readable = described(error).encode("utf-8", "backslashreplace").decode()
+    return (readable.splitlines() or [""])[0][:LETTERS]
+
+
+def has_words(error: BaseException) -> bool:
+    """Whether an exception can be asked what it says; its author's ``__str__`` may raise, or what it is made of."""
+    try:
+        str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return False
+    return True
+
+
+def message_of(error: BaseException) -> str:
+    """What an exception says; its class where that cannot be asked."""
+    return str(error) if has_words(error) else type(error).__name__
+
+
+def described(error: BaseException) -> str:
+    """The class of an exception, and what it says."""
+    kind = type(error).__name__
+    return f"{kind}: {error}" if has_words(error) else kind
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; its class where it says nothing."""
+    return next((text for text in message_of(error).splitlines() if text.strip()), type(error).__name__)
 
 
 def lines(text: str) -> str:

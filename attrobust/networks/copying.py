@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
+from attrobust.naming.safe import first_line
 from attrobust.networks.function_mode import FunctionMode
 from attrobust.process import modes
 
@@ -43,7 +44,7 @@ def independent_copy(value: T, shared: dict[int, object] | None = None) -> T:
                 _copy_modules(value, memo)
             return copy.deepcopy(value, memo)
     except Exception as error:  # whatever the author's attributes raise
-        problem = (str(error) or type(error).__name__).splitlines()[0]
+        problem = first_line(error)
         raise ValueError(f"{type(value).__name__} cannot be copied ({problem}), as is needed here") from error
 
 

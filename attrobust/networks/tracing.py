@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from attrobust.naming.safe import first_line
 from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.probe import check_same_once
 from attrobust.networks.smoothed import OPERATIONS, make_out_of_place, shared_copy
@@ -39,7 +40,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
         make_out_of_place(double)
         graph = fx.GraphModule(double, _Tracer().trace(double))
     except Exception as error:  # the author's own code runs here, which may raise anything
-        problem = (str(error) or type(error).__name__).splitlines()[0]
+        problem = first_line(error)
         raise ValueError(
             f"torch.fx cannot trace {kind} ({problem}): write its forward without branches on values"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from attrobust.files import file_sha256, size_words
+from attrobust.naming.safe import first_line, line
 from attrobust.types import UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -25,7 +27,9 @@ ATTEMPTS = 3
 PATIENCE = 30.0
 """Seconds without an answer after which a connection counts as lost."""
 PIECE = 1 << 16
-"""Bytes that are read at once."""
+"""Bytes that are read at once, at most."""
+SLOWEST = 1 << 10
+"""Bytes a second, below which over ``PATIENCE`` seconds a connection counts as lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +112,12 @@ def _obtain(remote: Remote, part: Path, path: Path) -> bool:
             _go_on(remote, part)
             return resumed
         except HTTPError as error:
-            raise UsageError(f"{remote.name}: {remote.url} answers {error.code} {error.reason}") from error
+            raise UsageError(f"{remote.name}: {remote.url} answers {error.code} {line(str(error.reason))}") from error
         except URLError as error:
             place = urlsplit(remote.url).hostname or remote.url
             raise UsageError(
-                f"{remote.name}: no connection to {place} ({error.reason}); try again, or put the file there yourself: "
-                f"{path}"
+                f"{remote.name}: no connection to {place} ({line(str(error.reason))}); try again, or put the file "
+                f"there yourself: {path}"
             ) from error
         except _InterruptedError as error:
             if attempt == ATTEMPTS:
@@ -167,9 +171,9 @@ def _go_on(remote: Remote, part: Path) -> None:
 
 def _opened(remote: Remote, have: int) -> Any:
     """The answer of the server to a request for all that follows the first ``have`` bytes."""
-    request = Request(remote.url, headers={"Range": f"bytes={have}-"} if have else {})
+    headers = {"Range": f"bytes={have}-"} if have else {}
     try:
-        return urlopen(request, timeout=PATIENCE)
+        return urlopen(Request(remote.url, headers=headers), timeout=PATIENCE)
     except HTTPError as error:
         if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return _opened(remote, 0)
@@ -177,7 +181,9 @@ def _opened(remote: Remote, have: int) -> Any:
             raise _InterruptedError(f"{error.code} {error.reason}") from error
         raise
     except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        raise _InterruptedError(str(error) or type(error).__name__) from error
+        raise _InterruptedError(line(first_line(error))) from error
+    except ValueError as error:  # of addresses that no one can have, also of one that an answer refers to
+        raise UsageError(f"{remote.name}: {remote.url} leads to no address ({line(first_line(error))})") from error
 
 
 def _goes_on_at(answer: Any, have: int) -> bool:
@@ -186,14 +192,21 @@ def _goes_on_at(answer: Any, have: int) -> bool:
 
 
 def _pieces(answer: Any) -> Iterator[bytes]:
+    """What arrives, as it does; a connection on which hardly anything arrives counts as lost."""
+    began, arrived = time.monotonic(), 0
     while True:
         try:
-            piece = answer.read(PIECE)
-        except (http.client.HTTPException, OSError) as error:
-            raise _InterruptedError(str(error) or type(error).__name__) from error
+            piece = answer.read1(PIECE)
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            raise _InterruptedError(line(first_line(error))) from error
         if not piece:
             return
         yield piece
+        arrived += len(piece)
+        if (seconds := time.monotonic() - began) > PATIENCE:
+            if arrived < SLOWEST * seconds:
+                raise _InterruptedError(f"{arrived} bytes in {seconds:.0f} seconds")
+            began, arrived = time.monotonic(), 0
 
 
 def _unwritable(remote: Remote, path: Path, error: OSError) -> UsageError:

@@ -11,6 +11,7 @@ from torch import Tensor
 from attrobust.benchmark.checkpoints.dialects import MEANS, STDS, is_beside, translations
 from attrobust.benchmark.checkpoints.holders import AVERAGED, State
 from attrobust.benchmark.models.normalization import Constants
+from attrobust.storage import not_in_memory
 from attrobust.types import UsageError
 
 
@@ -37,7 +38,9 @@ class Fit:
     def equals(self, other: Fit) -> bool:
         """Whether the weights are the same numbers."""
         pairs = [(tensor, other.weights[name]) for name, tensor in self.weights.items()]
-        return all(one.dtype == two.dtype and not one.is_meta and torch.equal(one, two) for one, two in pairs)
+        return all(
+            one.dtype == two.dtype and are_real(one) and are_real(two) and torch.equal(one, two) for one, two in pairs
+        )
 
     def normalization(self, channels: int) -> dict[tuple[str, str], Constants]:
         """Mean and std among the rest by their names; one number stands for all channels."""
@@ -46,7 +49,9 @@ class Fit:
             parent, dot, last = name.rpartition(".")
             std_name = f"{parent}{dot}{STDS[MEANS.index(last)]}" if last in MEANS else ""
             std = self.rest.get(std_name)
-            if std is not None and mean.numel() in (1, channels) and std.numel() in (1, channels):
+            if std is None or not (are_real(mean) and are_real(std)):
+                continue
+            if mean.numel() in (1, channels) and std.numel() in (1, channels):
                 found[name, std_name] = (_numbers(mean, channels), _numbers(std, channels))
         return found
 
@@ -63,6 +68,13 @@ class Fit:
             for name, tensor in self.rest.items()
             if name not in constants and not is_beside(name, tensor.numel()) and not set(name.split(".")) & set(unused)
         ]
+
+
+def are_real(tensor: Tensor) -> bool:
+    """Whether a tensor is real numbers all of which are in memory, and none of them many times by a stride of 0."""
+    if not_in_memory(tensor) or tensor.is_complex():
+        return False
+    return tensor.numel() * tensor.itemsize <= tensor.untyped_storage().nbytes()
 
 
 def _numbers(tensor: Tensor, channels: int) -> tuple[float, ...]:

@@ -17,6 +17,8 @@ AVERAGED = re.compile(r"(^|_)(ema|swa|avg|averaged?|shadow|polyak)(_|$)")
 """Keys under which averages of weights over the training are kept."""
 DEPTH = 4
 """Keys that may lead to a state dict."""
+MOST = 2_000
+"""Dicts that are looked into: one that a file refers to a hundred times is a hundred, and so are those in it."""
 
 
 def read_states(path: Path, key: str = "") -> tuple[dict[str, State], str]:
@@ -33,7 +35,7 @@ def read_states(path: Path, key: str = "") -> tuple[dict[str, State], str]:
         UsageError: as ``read_file``, no state dict, or none under the key.
     """
     held, sha256 = read_file(path)
-    states = dict(_states(held))
+    states = dict(_states(held, path))
     if not states:
         raise UsageError(f"{path} holds no state dict ({_what(held)}); save one: torch.save(model.state_dict(), NEW)")
     if key:
@@ -52,13 +54,24 @@ def read_weights(path: Path) -> tuple[State, str]:
     return next(iter(states.values())), sha256
 
 
-def _states(held: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
-    if is_state(held):
-        yield place, held
-    elif isinstance(held, Mapping) and depth < DEPTH:
-        for key, value in held.items():
-            if isinstance(key, str) and not key.startswith("optim"):
-                yield from _states(value, f"{place}.{key}" if place else key, depth + 1)
+def _states(held: Any, path: Path) -> Iterator[tuple[str, State]]:
+    """State dicts by the keys that lead to them, in the order of the file."""
+    left: list[tuple[str, Any, int]] = [("", held, 0)]
+    looked_into = 0
+    while left:
+        place, value, depth = left.pop()
+        if is_state(value):
+            yield place, value
+        elif isinstance(value, Mapping) and depth < DEPTH:
+            inside = [(key, item) for key, item in value.items() if isinstance(key, str) and isinstance(item, Mapping)]
+            looked_into += len(inside)
+            if looked_into > MOST:
+                raise UsageError(f"{path} holds more than {MOST:,} dicts; save model.state_dict() alone")
+            left += [
+                (f"{place}.{key}" if place else key, item, depth + 1)
+                for key, item in reversed(inside)
+                if not key.startswith("optim")
+            ]
 
 
 def is_state(value: Any) -> bool:
@@ -77,8 +90,17 @@ def _averages(held: Any) -> list[str]:
 
 
 def _has_tensors(value: Any) -> bool:
-    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    return isinstance(value, Tensor) or any(map(_has_tensors, inside))
+    """Whether tensors are anywhere inside; what is referred to several times, or by itself, is looked into once."""
+    left, seen = [value], {id(value)}
+    while left:
+        item = left.pop()
+        if isinstance(item, Tensor):
+            return True
+        inside = item.values() if isinstance(item, Mapping) else item if isinstance(item, (list, tuple)) else ()
+        new = [part for part in inside if id(part) not in seen]
+        seen.update(map(id, new))
+        left += new
+    return False
 
 
 def _under(key: str, states: Mapping[str, State], path: Path) -> State:

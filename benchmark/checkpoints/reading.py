@@ -15,6 +15,7 @@ import torch
 from attrobust.files import read_plain, size_words
 from attrobust.machine import memory
 from attrobust.naming.file_names import not_a_file
+from attrobust.naming.safe import first_line
 from attrobust.types import UsageError
 
 BESIDE_WEIGHTS = (
@@ -42,7 +43,7 @@ FORMATS = (
 
 PICKLE = "data.pkl"
 """Of an archive of PyTorch, the file of names and shapes; the numbers are in others."""
-MOST_STRUCTURE = 2**28
+MOST_STRUCTURE = 2**25
 """Bytes of that file beyond which an archive is not read: the largest of networks have a few million."""
 
 
@@ -108,6 +109,7 @@ def _not_weights_in_zip(content: bytes) -> str:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = {name.rpartition("/")[2] for name in archive.namelist()}
             structure = max((one.file_size for one in archive.infolist() if one.filename.endswith(PICKLE)), default=0)
+            unpacked = sum(one.file_size for one in archive.infolist())
     except Exception:  # Of a damaged archive zipfile raises whatever its reader runs into.
         return "is damaged or cut off; copy or download it again"
     if "constants.pkl" in names:
@@ -117,6 +119,8 @@ def _not_weights_in_zip(content: bytes) -> str:
         )
     if structure > MOST_STRUCTURE:
         return f"is no weights: {size_words(structure)} of names and shapes, where weights have a few"
+    if unpacked > memory():
+        return f"unpacks to {size_words(unpacked)}, and only {size_words(memory())} of memory are free"
     if PICKLE not in names:
         return "is a zip archive without weights that torch.save wrote; unpack it and name the file in it"
     return ""
@@ -137,6 +141,10 @@ def _safetensors(path: Path, content: bytes) -> Any:
         return load(content)
     except SafetensorError as error:
         raise UsageError(f"{path} is damaged or cut off ({error}); copy or download it again") from error
+    except Exception as error:  # It checks the header, and torch may lack what that names.
+        raise UsageError(
+            f"{path} holds what torch has no type of numbers for ({first_line(error)}); save its weights as float32"
+        ) from error
 
 
 def _torch(path: Path, content: bytes) -> Any:

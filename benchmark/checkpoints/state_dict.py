@@ -16,7 +16,11 @@ from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.normalization import Constants, alike, describe, text_of
 from attrobust.naming.spec import Spec, settings_of
 from attrobust.networks.smoothed import input_mean, input_scale
+from attrobust.storage import not_in_memory
 from attrobust.types import ImageFacts, UsageError
+
+MOST = 50
+"""State dicts of a file up to which it is looked for an architecture that one of them fits."""
 
 
 class MismatchError(UsageError):
@@ -77,18 +81,22 @@ def other_classes(trained: int, here: int) -> str:
 
 def _numbers(given: Tensor, own: Tensor, what: str) -> Tensor:
     """A weight in the type of the network's own; raises UsageError where its numbers would become others."""
+    if given.is_complex() and not own.is_complex():
+        raise UsageError(f"{what} holds {_plain(given.dtype)}, and the network has real numbers there")
     if own.is_floating_point() and (given.is_quantized or not given.is_floating_point()):
         raise UsageError(
-            f"{what} holds {str(given.dtype).removeprefix('torch.')}, which is no floating-point number: quantised "
+            f"{what} holds {_plain(given.dtype)}, which is no floating-point number: quantised "
             "weights have a scale beside them; save the weights of the network before it was quantised"
         )
-    if given.is_sparse or given.is_meta:
-        raise UsageError(f"{what} is stored without all of its values; save tensor.to_dense() of it, on the CPU")
+    if problem := not_in_memory(given):
+        raise UsageError(f"{what} is {problem}, without all of its values; save tensor.to_dense() of it, on the CPU")
     if not given.to(torch.float64).isfinite().all():
         raise UsageError(f"{what} has values that are not finite")
     converted = given.to(own.dtype)
     if not converted.isfinite().all():
-        raise UsageError(f"{what} has values beyond the largest number of {str(own.dtype).removeprefix('torch.')}")
+        raise UsageError(f"{what} has values beyond the largest number of {_plain(own.dtype)}")
+    if not own.is_floating_point() and not torch.equal(converted.to(given.dtype), given):
+        raise UsageError(f"{what} has values that are no {_plain(own.dtype)}, of which the network has them")
     return converted
 
 
@@ -128,7 +136,12 @@ def _hint(name: str) -> str:
 
 
 def fitting_model(states: Mapping[str, State], facts: ImageFacts) -> str:
-    """Spec of the registered architecture that fits weights, up to the number of classes; empty where none does."""
+    """Spec of the registered architecture that fits weights, up to the number of classes; empty where none does.
+
+    So it is for more state dicts than ``MOST``, each of which would be held against each architecture.
+    """
+    if len(states) > MOST:
+        return ""
     for name in models.registry.names():
         try:
             family = models.registry.get(name)()
@@ -143,8 +156,8 @@ def fitting_model(states: Mapping[str, State], facts: ImageFacts) -> str:
                         if value != getattr(type(suited), key)
                     }
                     return str(Spec(name, typed))
-        except (UsageError, ValueError, TypeError, KeyError, RuntimeError):
-            continue  # It does not fit the images, or is a plug-in that cannot be built with its defaults.
+        except Exception:  # It does not fit weights or images, or is a plug-in that cannot be built with its defaults.
+            continue
     return ""
 
 
@@ -178,6 +191,10 @@ def _differ_in_classes(name: str, given: Tensor, own: Tensor, needed: State) -> 
     """Whether a weight is of the last layer and differs from the network's own only in the number of outputs."""
     last_layer = list(needed)[-1].rpartition(".")[0]
     return name.rpartition(".")[0] == last_layer and given.dim() > 0 and given.shape[1:] == own.shape[1:]
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _shape(tensor: Tensor) -> str:

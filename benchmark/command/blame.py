@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from attrobust.benchmark.command.listing import REGISTRIES
 from attrobust.benchmark.request.plugins import PREFIX
+from attrobust.naming.safe import described
 
 
 def raised_in_a_plugin(error: BaseException) -> str:
@@ -21,7 +22,7 @@ def raised_in_a_plugin(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
     if not frames:
         return ""
-    return f"{frames[-1].filename} line {frames[-1].lineno}: {type(error).__name__}: {error}"
+    return f"{frames[-1].filename} line {frames[-1].lineno}: {described(error)}"
 
 
 def _files() -> Iterator[str]:

@@ -6,6 +6,9 @@ import sys
 
 from attrobust.naming.safe import line
 
+LONGEST = 4000
+"""Letters of a line on stderr; of a longer one, which quotes something from outside, the middle is left out."""
+
 
 def say(text: str) -> None:
     """Print a line on stdout."""
@@ -14,4 +17,7 @@ def say(text: str) -> None:
 
 def tell(text: str) -> None:
     """Print a line on stderr."""
-    sys.stderr.write(f"{line(text)}\n")
+    shown = line(text)
+    if len(shown) > LONGEST:
+        shown = f"{shown[: LONGEST // 2]} … {shown[-LONGEST // 2 :]}"
+    sys.stderr.write(f"{shown}\n")

@@ -19,7 +19,7 @@ from attrobust.benchmark.training.loop import fresh_network
 from attrobust.methods.base import SCRATCH, Batch, Method
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.passes import counted
-from attrobust.types import ImageFacts
+from attrobust.types import Cost, ImageFacts
 
 FEW = {"steps": 2, "points": 2, "attack_points": 1, "draws": 2, "copies": 2, "samples": 2}
 """Settings that decide how many passes a step takes, and the largest values that are tried."""
@@ -61,6 +61,13 @@ def start_is_known(method: Method, bench: Bench) -> None:
     """It starts from scratch or from a method that there is."""
     if method.start != SCRATCH:
         methods.registry.check(method.start)
+
+
+@CONTRACT.claim(short=True)
+def cost_is_a_number_of_passes(method: Method, bench: Bench) -> None:
+    """The cost of a step is a Cost, or None."""
+    cost = method.cost(classes=bench.facts.classes)
+    require(cost is None or isinstance(cost, Cost), f"cost returned {type(cost).__name__}, not a Cost")
 
 
 @CONTRACT.claim(short=True)

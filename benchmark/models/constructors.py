@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from attrobust.naming.safe import first_line
+
 Value = bool | int | float | str | None
 WORDS: dict[str, Value] = {"true": True, "false": False, "none": None}
 
@@ -50,8 +52,8 @@ def built_for_size(
         except TypeError as error:
             unknown = error
         except (ValueError, AssertionError, RuntimeError, KeyError) as error:
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise ValueError(f"{name} cannot be built with {_listed({**said, **settings})}: {reason}") from error
+            said_of = f"{name} cannot be built with {_listed({**said, **settings})}"
+            raise ValueError(f"{said_of}: {first_line(error)}") from error
     raise ValueError(f"{name} cannot be built with {_listed(settings)}: {unknown}")
 
 

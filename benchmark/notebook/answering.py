@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from attrobust.benchmark.audit.probe import probe
+from attrobust.benchmark.contract.models import require_logits
 from attrobust.benchmark.evaluation.evaluate import evaluate, judge, scored_copy
 from attrobust.benchmark.evaluation.garbage import Garbage
 from attrobust.benchmark.evaluation.scores import Scores
@@ -28,6 +29,7 @@ from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.base import Metric
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.naming.component import Component
+from attrobust.networks.copying import independent_copy
 from attrobust.process import seeded
 from attrobust.types import Scope, UsageError
 
@@ -162,6 +164,10 @@ def check(question: Question, found: Given) -> None:
         attack.item.check_threat(question.rules.threat)
         if attack.item.source_model and question.source_model is None:
             raise ValueError("it is transferred from another network; give that as source_model")
+    if attack.item.source_model and question.source_model is not None:
+        with blamed_on("source_model"):
+            source_model = independent_copy(question.source_model).to(image).eval()
+            require_logits(source_model, image, found.classes)
     for metric in question.metrics:
         with blamed_on(metric.label):
             metric.item.check_size(height, width)

@@ -16,7 +16,9 @@ from attrobust.benchmark.notebook.question import Question, rules_of
 from attrobust.benchmark.notebook.result import Evaluation
 from attrobust.explainers.base import Explainer
 from attrobust.maps.reduction import Reduction
+from attrobust.maps.seeds import derive_seed
 from attrobust.metrics.base import Metric
+from attrobust.process import seeded
 from attrobust.types import UsageError
 
 
@@ -96,5 +98,7 @@ def evaluate(
         raise UsageError(f"source_model must be a torch.nn.Module, not {type(source_model).__name__}")
     if label == "true" and y is None:
         raise UsageError("label='true' explains the true classes; give them as y")
-    found = given(model, x, y, classes=classes, partners=partners, masks=masks, batch_size=batch_size)
-    return answer(question, found, name or type(model).__name__)
+    # Whatever a network sets or draws in the process is put back.
+    with seeded(derive_seed("notebook", question.rules.seed)):
+        found = given(model, x, y, classes=classes, partners=partners, masks=masks, batch_size=batch_size)
+        return answer(question, found, name or type(model).__name__)

@@ -13,9 +13,11 @@ from attrobust.benchmark.data.base import partners_among, shape_of
 from attrobust.benchmark.evaluation.inputs import Images
 from attrobust.benchmark.statistics import at_chance
 from attrobust.images import NORMALISE, check_pixels
+from attrobust.naming.safe import first_line
 from attrobust.networks.copying import independent_copy
 from attrobust.outputs import WRAPPERS, classes_of, probabilities, with_logits
-from attrobust.process import standard
+from attrobust.process import seeded
+from attrobust.storage import check_in_memory
 
 FEW = 8
 """Images that a network is tried with."""
@@ -78,13 +80,15 @@ def given(
         notes.append(f"x was {_plain(x.dtype)} and is now {_plain(like.dtype)}, as the network's weights")
     x = x.detach().to("cpu", like.dtype)
     few = x[:FEW].to(like.device)
-    with standard():
+    with seeded(0):
         try:
             count = classes if classes is not None else classes_of(network, few)
             adapted = with_logits(network, few, count)
-        except (RuntimeError, TypeError) as error:
+        except ValueError:
+            raise
+        except Exception as error:  # whatever a network raises
             raise ValueError(
-                f"{_name(model)} does not take x, {shape_of(x.shape)}: {_line(error)}{_grey(x)}"
+                f"{_name(model)} does not take x, {shape_of(x.shape)}: {first_line(error)}{_grey(x)}"
             ) from error
         if adapted is not network:
             notes.append(f"what {_name(network)} returns was made into one logit for each of {count} classes")
@@ -100,12 +104,8 @@ def given(
         partners = x[partners_among(labels.tolist(), len(x))]
         if len(x) == 1:
             notes.append("a single image has no other image for a partner; attacks that need one are given itself")
-    images = Images(
-        x=x,
-        y=labels,
-        partners=partners.detach().to("cpu", like.dtype),
-        masks=None if masks is None else masks.cpu(),
-    )
+    check_pixels(partners, "partners")
+    images = Images(x=x, y=labels, partners=partners.detach().to("cpu", like.dtype), masks=_masks(masks))
     return Given(
         network=adapted,
         images=images,
@@ -139,7 +139,13 @@ def predicted(network: nn.Module, x: Tensor, batch_size: int) -> Tensor:
 
 def _classes(y: Any, count: int, classes: int) -> Tensor:
     """True classes as int64[B]; raises ValueError."""
-    labels = torch.as_tensor(y).detach().cpu()
+    try:
+        labels = torch.as_tensor(y).detach()
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        said = f"y must be one class for each of {count} images, as whole numbers, not {type(y).__name__}"
+        raise ValueError(f"{said}: {first_line(error)}") from error
+    check_in_memory(labels, "y")
+    labels = labels.cpu()
     if labels.shape != (count,):
         raise ValueError(f"y must be one class for each of {count} images, not {shape_of(labels.shape)}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
@@ -149,6 +155,16 @@ def _classes(y: Any, count: int, classes: int) -> Tensor:
     if low < 0 or high >= classes:
         raise ValueError(f"y has classes from {int(low)} to {int(high)}; the network has {classes}, from 0")
     return labels
+
+
+def _masks(masks: Any) -> Tensor | None:
+    """Object masks on the CPU, whatever their shape; raises ValueError."""
+    if masks is None:
+        return None
+    if not isinstance(masks, Tensor):
+        raise ValueError(f"masks must be a tensor of bool, B×H×W, not {type(masks).__name__}")
+    check_in_memory(masks, "masks")
+    return masks.cpu()
 
 
 def _strange(prediction: Tensor, labels: Tensor, classes: int) -> str:
@@ -166,10 +182,6 @@ def _grey(x: Tensor) -> str:
 
 def _name(model: nn.Module) -> str:
     return type(model).__name__
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _plain(dtype: torch.dtype) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,10 +55,7 @@ def rules_of(
 ) -> Rules:
     """The rules of an evaluation; raises UsageError for one that there is not."""
     try:
-        radius = parse_number(eps) if isinstance(eps, str) else float(eps)
-        threat = ThreatModel(norm=norm, eps=radius, keep_prediction=keep_prediction)
-    except TypeError:
-        raise UsageError(f"eps must be a number such as 8 / 255 or '8/255', not {eps!r}") from None
+        threat = ThreatModel(norm=norm, eps=_radius(eps), keep_prediction=keep_prediction)
     except ValueError as error:
         raise UsageError(str(error)) from error
     if label not in ("predicted", "true"):
@@ -72,3 +70,15 @@ def rules_of(
     if not isinstance(keep_prediction, bool):
         raise UsageError(f"keep_prediction must be True or False, not {keep_prediction!r}")
     return Rules(threat=threat, reduction=reduction, label=label, seed=seed, batch_size=batch_size)
+
+
+def _radius(eps: float | str) -> float:
+    """The radius of a ball as a number; raises ValueError."""
+    if isinstance(eps, str):
+        return parse_number(eps)
+    try:
+        return float(eps)
+    except OverflowError:
+        raise ValueError("eps must be a number such as 8 / 255 or '8/255', not one beyond all floats") from None
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"eps must be a number such as 8 / 255 or '8/255', not {reprlib.repr(eps)}") from None

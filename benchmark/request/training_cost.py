@@ -6,7 +6,7 @@ from attrobust import methods
 from attrobust.benchmark.store.rows import Training
 from attrobust.benchmark.training.recipe import tuning_epochs
 from attrobust.naming.spec import build, spec_of
-from attrobust.types import Named, UsageError
+from attrobust.types import Named
 
 
 def training_passes(method: Named, training: Training, classes: int) -> float | None:
@@ -36,6 +36,6 @@ def _step(named: Named, classes: int) -> float | None:
     """Passes of a training step."""
     try:
         cost = build(methods.registry.get(named.get("name", "")), spec_of(named)).cost(classes)
-    except UsageError:
+        return None if cost is None else cost.forward + cost.backward + cost.double_backward
+    except Exception:  # A plug-in is not loaded, or is another one by now than the one of the run.
         return None
-    return None if cost is None else cost.forward + cost.backward + cost.double_backward

@@ -126,6 +126,14 @@ def test_a_line_that_is_printed_is_one_line(write_line: Callable[[str], None], s
         assert shown.count("\n") == 1
 
 
+def test_of_a_very_long_line_the_ends_are_printed(capsys: Capture) -> None:
+    tell(f"error: no dataset {'x' * 10**6}; there are digits")
+    shown = capsys.readouterr().err
+    assert len(shown) < 5000
+    assert shown.startswith("error: no dataset xxx")
+    assert shown.endswith("xxx; there are digits\n")
+
+
 def test_the_log_is_read_without_harm(tmp_path: Path, capsys: Capture) -> None:
     with logging_to(tmp_path / "log.txt"):
         for name in NAMES:

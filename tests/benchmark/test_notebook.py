@@ -122,6 +122,39 @@ def test_a_network_stays_as_it_is(natural: nn.Module, digits: tuple[Tensor, Tens
     assert "the network was in training mode; a copy in evaluation mode is evaluated" in found.notes
 
 
+class Meddling(nn.Module):
+    """Sets and draws what belongs to the process whenever it computes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(mode=True)
+        np.random.seed(0)
+        return logits + 0 * torch.rand(())
+
+
+def test_what_a_network_sets_in_the_process_is_put_back(digits: tuple[Tensor, Tensor], result: Evaluation) -> None:
+    drawn, of_numpy = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    with torch.no_grad():
+        found = attrobust.evaluate(Meddling(load("digits/natural")), *digits, **QUICK)
+        assert not torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert np.random.get_state()[1].tolist() == of_numpy
+    assert found.frame["Spearman"].equals(result.frame["Spearman"])
+
+
+def test_a_single_image_is_its_own_partner_which_is_noted(natural: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
+    found = attrobust.evaluate(natural, digits[0][:1], **QUICK)
+    assert [note for note in found.notes if "has no other image for a partner" in note]
+    given = attrobust.evaluate(natural, digits[0][:1], partners=digits[0][1:2], **QUICK)
+    assert not [note for note in given.notes if "partner" in note]
+
+
 class Tupled(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -163,6 +196,19 @@ def test_a_plain_network_and_a_transformer_are_evaluated_without_labels() -> Non
         assert np.isfinite(found.scores[0].values).all()
 
 
+class Returning(nn.Module):
+    """Returns the same row for every image, or raises what it was made of."""
+
+    def __init__(self, row: Tensor | Exception) -> None:
+        super().__init__()
+        self.row, self.weight = row, nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.row, Exception):
+            raise self.row
+        return x.mean(dim=(1, 2, 3))[:, None] * self.row * self.weight
+
+
 class Bad(NamedTuple):
     """Arguments, and what is said of them."""
 
@@ -190,6 +236,7 @@ BAD = {
     "kept": Bad({"keep_prediction": "no"}, "keep_prediction must be True or False"),
     "no eps": Bad({"eps": None}, "eps must be a number"),
     "number": Bad({"metrics": 3}, "metric must be a name"),
+    "lent by others": Bad({"attack": "transfer", "source_model": Returning(torch.ones(3))}, "source_model: "),
     "lent": Bad({"attack": "transfer", "source_model": 3}, "source_model must be a torch.nn.Module"),
     "unlabelled": Bad({"label": "true", "y": None}, "give them as y"),
     "range": Bad({"x": 255 * torch.rand(2, 1, 28, 28), "y": None}, "must be in [0, 1]"),
@@ -201,8 +248,17 @@ BAD = {
     "count": Bad({"y": torch.zeros(5, dtype=torch.int64)}, "one class for each of 6 images"),
     "classes": Bad({"y": torch.full((6,), 10)}, "the network has 10, from 0"),
     "shares": Bad({"y": torch.zeros(6)}, "whole numbers"),
+    "text": Bad({"y": list("abcdef")}, "as whole numbers, not list"),
+    "no values": Bad({"y": torch.zeros(6, dtype=torch.int64, device="meta")}, "y must be an ordinary tensor"),
+    "partners": Bad({"partners": [1, 2]}, "partners must be a tensor"),
+    "few partners": Bad({"partners": torch.rand(2, 1, 28, 28)}, "partners are 2×1×28×28, the images 6×1×28×28"),
+    "list of masks": Bad({"masks": [True]}, "masks must be a tensor of bool"),
+    "masks without values": Bad({"masks": torch.ones(6, 28, 28).bool().to("meta")}, "masks must be an ordinary tensor"),
+    "several eps": Bad({"eps": torch.tensor([0.1, 0.2])}, "eps must be a number such as"),
+    "endless eps": Bad({"eps": 10**5000}, "not one beyond all floats"),
     "model": Bad({"model": lambda x: x}, "must be a torch.nn.Module"),
     "weights": Bad({"model": nn.Flatten()}, "has no parameters"),
+    "odd error": Bad({"model": Returning(KeyError("a"))}, "Returning does not take x, 6×1×28×28: 'a'"),
     "half": Bad({"model": load("digits/natural").half()}, "turn it: network.float()"),
 }
 

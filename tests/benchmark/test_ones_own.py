@@ -175,6 +175,10 @@ def test_an_installed_plugin_that_is_no_method_names_its_distribution(tmp_path: 
             PLUGIN.replace("def loss", "def prepare(self, model):\n        raise KeyError('x')\n\n    def loss"),
             "KeyError",
         ),
+        (
+            PLUGIN.replace("def loss", "def cost(self, classes):\n        return 3.0\n\n    def loss"),
+            "cost returned float, not a Cost",
+        ),
     ],
 )
 def test_a_plugin_that_breaks_the_contract_is_one_line(

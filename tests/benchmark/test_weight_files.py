@@ -20,8 +20,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from attrobust import UsageError, load
 from attrobust.benchmark import models
+from attrobust.benchmark.checkpoints import reading
 from attrobust.benchmark.checkpoints.external import parse_external
 from attrobust.benchmark.checkpoints.source import WeightFile
+from attrobust.benchmark.checkpoints.state_dict import fitting_model, load_weights
 from attrobust.benchmark.executors.networks import Networks
 from attrobust.benchmark.models.base import ModelFamily
 from attrobust.naming.component import resolve_one
@@ -90,6 +92,20 @@ def file_of(value: object, path: Path) -> Path:
     return path
 
 
+def nested(count: int) -> dict[str, Any]:
+    """Dicts four deep with a hundred million paths through them."""
+    held: dict[str, Any] = {"a": 1}
+    for _ in range(4):
+        held = {str(number): held for number in range(count)}
+    return held
+
+
+def endless() -> list[Any]:
+    held: list[Any] = []
+    held.append(held)
+    return held
+
+
 def opened(path: Path, rest: str = "") -> tuple[nn.Module, str]:
     default = resolve_one(models.registry, SMALL, ModelFamily)
     return parse_external(f"mine={path}:{rest}" if rest else f"mine={path}", default).open(GREY)
@@ -124,6 +140,7 @@ LOADED: dict[str, Callable[[], object]] = {
     "the weights of a training loss": lambda: {**under("model", natural()), "criterion.weight": torch.ones(10)},
     "an average that equals the last weights": lambda: {"state_dict": natural(), "state_dict_ema": natural()},
     "an average without tensors": lambda: {"state_dict": natural(), "ema": {"decay": 0.99}},
+    "an average that holds nothing but itself": lambda: {"model": natural(), "ema": endless()},
     "another network beside it": lambda: {"generator": {"w": torch.ones(3)}, "classifier": natural()},
     "double precision": lambda: {name: tensor.double() for name, tensor in natural().items()},
     "a file of PyTorch before 1.6": lambda: legacy(natural()),
@@ -217,6 +234,24 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda _: changed(lambda weight: weight.double() * 1e300),
         "'features.0.weight' has values beyond the largest number of float32",
     ),
+    "weights without values": (lambda _: changed(lambda weight: weight.to("meta")), "is on the device meta"),
+    "sparse weights": (
+        lambda _: {name: tensor.to_sparse_csr() if tensor.dim() == 2 else tensor for name, tensor in natural().items()},
+        "'classifier.1.weight' is stored as sparse_csr, without all of its values",
+    ),
+    "sparse weights twice": (
+        lambda _: {key: changed(lambda weight: weight.to_sparse()) for key in ("a", "b")},
+        "holds weights under 'a' and under 'b'; choose",
+    ),
+    "a normalisation without values": (
+        lambda _: {
+            **under("model", natural()),
+            "normalizer.new_mean": torch.ones(1, device="meta"),
+            "normalizer.new_std": torch.ones(1),
+        },
+        "has 'normalizer.new_mean', which the model lacks",
+    ),
+    "dicts in dicts, each a hundred times": (lambda _: nested(100), "holds more than 2,000 dicts"),
     "numbers that are none": (lambda _: changed(lambda weight: weight / 0), "values that are not finite"),
     "TorchScript": (jit, "is a TorchScript archive, which is a program"),
     "an empty file": (lambda _: b"", "is empty; copy or download it again"),
@@ -248,6 +283,35 @@ def test_what_is_not_the_networks_weights_alone_is_refused_in_one_line(kind: str
     assert str(tmp_path / "mine.pt") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "weights_only=False" not in str(caught.value)
+
+
+def test_an_archive_that_unpacks_to_more_than_memory_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = file_of({**natural(), "criterion.weight": torch.zeros(2**20)}, tmp_path / "whole.pt")
+    with zipfile.ZipFile(whole) as there, zipfile.ZipFile(tmp_path / "mine.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in there.namelist():
+            packed.writestr(name, there.read(name))
+    opened(tmp_path / "mine.pt")
+    monkeypatch.setattr(reading, "memory", lambda: 2**20)
+    with pytest.raises(UsageError, match=r"unpacks to 4.\d MB, and only 1.0 MB of memory are free"):
+        opened(tmp_path / "mine.pt")
+
+
+@pytest.mark.parametrize("given", [1.5, 2.0**40, 1 + 1j])
+def test_integers_are_loaded_where_they_stay_what_they_are(given: complex) -> None:
+    network = nn.Linear(1, 1)
+    network.register_buffer("index", torch.tensor([1], dtype=torch.int32))
+    load_weights(network, {**network.state_dict(), "index": torch.tensor([3.0])}, "mine.pt")
+    assert network.get_buffer("index").tolist() == [3]
+    with pytest.raises(UsageError, match=r"'index' (has values that are no int32|holds complex64)"):
+        load_weights(network, {**network.state_dict(), "index": torch.tensor([given])}, "mine.pt")
+
+
+def test_of_many_state_dicts_none_is_held_against_every_architecture() -> None:
+    state = natural()
+    assert fitting_model({"a": state}, GREY)
+    assert fitting_model({str(number): state for number in range(51)}, GREY) == ""
 
 
 @pytest.mark.parametrize(
@@ -332,6 +396,9 @@ def test_a_file_of_safetensors_is_read_and_a_damaged_one_is_refused(
     for spoilt in (content[:-9], content[:30]):
         with pytest.raises(UsageError, match=r"is damaged or cut off .*; copy or download it again"):
             opened(file_of(spoilt, tmp_path / "model.safetensors"))
+    header = b'{"w":{"dtype":"F4","shape":[4],"data_offsets":[0,2]}}'
+    with pytest.raises(UsageError, match="no type of numbers"):
+        opened(file_of(len(header).to_bytes(8, "little") + header + b"12", tmp_path / "model.safetensors"))
 
 
 def test_safetensors_that_is_not_installed_is_named_with_what_to_type(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -146,6 +147,24 @@ def test_a_connection_on_which_nothing_arrives_is_given_up(
     monkeypatch.setattr(downloads, "PATIENCE", 0.1)
     web.pause = 0.5
     assert "broke off (timed out)" in line_of(remote(web), tmp_path / "aga.pt")
+
+
+def test_a_connection_on_which_hardly_anything_arrives_is_given_up(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "PATIENCE", 0.2)
+    web.drip = 0.01
+    web.files["aga.pt"] = CONTENT[:300]
+    asked = remote(web, sha256=hashlib.sha256(CONTENT[:300]).hexdigest(), size=300)
+    assert re.search(r"broke off \(\d+ bytes in 0 seconds\)", line_of(asked, tmp_path / "a"))
+
+
+@pytest.mark.parametrize("address", ["http://[", "http://a:b/", f"http://{'a' * 70}.org/", "file:///etc/hostname", "x"])
+def test_an_address_that_leads_nowhere_is_one_line(address: str, web: Web, tmp_path: Path) -> None:
+    web.moved = address
+    assert line_of(remote(web), tmp_path / "a").startswith("zoo/aga: ")
+    if not address.startswith("file"):
+        assert line_of(remote(web, url=address), tmp_path / "a").startswith("zoo/aga: ")
 
 
 def test_a_folder_that_cannot_be_written_is_named(web: Web, tmp_path: Path) -> None:

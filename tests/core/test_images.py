@@ -24,7 +24,14 @@ Images_ = tuple[Tensor, Tensor]
 NO_IMAGES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "normalised": (lambda x: (x - 0.306) / 0.324, r"in \[0, 1\], and has pixels from -0.944\d+ to 2.14\d+"),
     "8-bit levels": (lambda x: 255 * x, r"in \[0, 1\], and has pixels from 0 to 255"),
-    "bytes": (lambda x: (255 * x).to(torch.uint8), "floats, not torch.uint8.*divide 8-bit pixels by 255"),
+    "bytes": (
+        lambda x: (255 * x).to(torch.uint8),
+        "floats of 16 bits or more, not torch.uint8.*divide 8-bit pixels by 255",
+    ),
+    "8-bit floats": (lambda x: x.to(torch.float8_e4m3fn), "floats of 16 bits or more, not torch.float8_e4m3fn"),
+    "without values": (lambda x: x.to("meta"), "ordinary tensor.* is on the device meta"),
+    "sparse": (lambda x: x.to_sparse(), "ordinary tensor.* is stored as sparse_coo"),
+    "quantised": (lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8), "ordinary tensor.* is quantised"),
     "one image": (lambda x: x[0], "B×C×H×W, not 1×28×28"),
     "not finite": (lambda x: x.index_fill(3, torch.tensor([3]), float("nan")), "NaN or infinite"),
     "infinite": (lambda x: x.index_fill(3, torch.tensor([3]), float("inf")), "NaN or infinite"),

@@ -182,3 +182,12 @@ def test_a_tensor_made_in_inference_mode_is_copied_to_one_that_can_be_differenti
     assert torch.equal(normal(x), x)
     ordinary = torch.ones(2)
     assert normal(ordinary) is ordinary
+
+
+def test_the_current_folder_is_put_back_so_that_results_stay_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with restored():
+        os.chdir("/")
+    assert Path.cwd() == tmp_path

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from attrobust.naming.safe import LETTERS, reason
+from attrobust.naming.safe import LETTERS, first_line, message_of, reason
 
 
 class MuteError(Exception):
@@ -29,6 +29,18 @@ def test_an_exception_is_one_line_that_every_document_can_hold(error: Exception,
     assert reason(error) == told
     assert json.loads(json.dumps(reason(error)).encode("utf-8")) == told
     reason(error).encode("utf-8")
+
+
+@pytest.mark.parametrize("error", [MuteError(), ValueError(MuteError()), ExceptionGroup("", [MuteError()])])
+def test_an_exception_without_words_has_those_of_its_class(error: Exception) -> None:
+    kind = type(error).__name__
+    assert message_of(error) in (kind, " (1 sub-exception)")
+    assert first_line(error) in (kind, " (1 sub-exception)")
+
+
+def test_the_first_line_is_one_with_words() -> None:
+    assert first_line(ValueError("\n \nsecond")) == "second"
+    assert first_line(ValueError("\n")) == "ValueError"
 
 
 def test_long_messages_are_cut() -> None:

@@ -135,6 +135,8 @@ MISTAKES = [
     method(f"model.register_forward_hook(lambda *_: None)\n        {LOSS}", "leaves hooks in the network"),
     Mistake(METHOD, "x: Tensor, y: Tensor, generator: torch.Generator)", "x: Tensor, y: Tensor)", "takes 4 positional"),
     Mistake(METHOD, "Cost(forward=1, backward=1)", "Cost(forward=2, backward=1)", "cost says [2"),
+    Mistake(METHOD, "Cost(forward=1, backward=1)", "(1, 1, 0)", "cost returned tuple, not a Cost"),
+    Mistake(METHOD, "Cost(forward=1, backward=1)", "Cost(forward=float('nan'))", "finite and not negative, not nan"),
     Mistake(METHOD, "@dataclass(frozen=True, kw_only=True)\n", "", "amount is no setting, since Smoothed lacks"),
     Mistake(METHOD, "amount: float = 0.1", "amount: float", "setting amount has no default"),
     Mistake(MODEL, "width: int = 16", "width: complex = 16", "cannot be written on the command line"),

@@ -20,6 +20,8 @@ class Web:
         breaks_off: for every answer in turn, after how many bytes the connection is cut; None for not at all.
         status: other than that of success, for every answer in turn.
         pause: seconds before every answer.
+        drip: seconds after every byte of one.
+        moved: address that every answer refers to.
         asked: path and ``Range`` header of every request.
     """
 
@@ -28,6 +30,8 @@ class Web:
     breaks_off: list[int | None] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
     pause: float = 0.0
+    drip: float = 0.0
+    moved: str = ""
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     address: str = ""
 
@@ -48,6 +52,11 @@ def serving(web: Web) -> Iterator[Web]:
             if web.status:
                 self.send_error(web.status.pop(0))
                 return
+            if web.moved:
+                self.send_response(302)
+                self.send_header("Location", web.moved)
+                self.end_headers()
+                return
             if path not in web.files:
                 self.send_error(404)
                 return
@@ -64,7 +73,11 @@ def serving(web: Web) -> Iterator[Web]:
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             end = web.breaks_off.pop(0) if web.breaks_off else None
-            self.wfile.write(content[start:] if end is None else content[start : start + end])
+            sent = content[start:] if end is None else content[start : start + end]
+            pieces = (sent[at : at + 1] for at in range(len(sent))) if web.drip else [sent]
+            for piece in pieces:
+                self.wfile.write(piece)
+                threading.Event().wait(web.drip)
 
         def log_message(self, *_: object) -> None:
             """Nothing is printed."""
