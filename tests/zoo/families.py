@@ -136,7 +136,7 @@ def tried(network: nn.Module, spec: str, x: Tensor) -> str:
             threat=threat,
             ids=[0, 1],
             partners=x.flip(0),
-            surrogate=Saliency(),
+            surrogate=None if explainer.differentiable else Saliency(),
         )
         for name in ATTACKS:
             if not any(moved(name, steps, context, x, y) for steps in STEPS) and maps.abs().max() > 0:
