@@ -32,7 +32,7 @@ class Entries:
 
     Attributes:
         numbers: of every network, not ranked yet.
-        tested: of the methods that compete.
+        tested: of the methods that compete, without their flagged numbers.
         images: behind the numbers; 0 where all cells failed.
     """
 
@@ -72,21 +72,33 @@ class Table:
         self._tested: list[Compared] = []
         self._groups: list[Group] = []
 
-    def entries(self, place: Place, metrics: Sequence[Metric], known: Mapping[str, Cells]) -> list[Entries]:
+    def entries(
+        self,
+        place: Place,
+        metrics: Sequence[Metric],
+        known: Mapping[str, Cells],
+        raised: Sequence[Sequence[tuple[Flag, ...]]] = (),
+    ) -> list[Entries]:
         """The entries of each metric in a place, for ``add``.
 
         Args:
             place, metrics: of the group.
             known: by label, what was measured under its attack and under those that it should beat.
+            raised: flags known already, for each metric of each network; empty where there are none.
         """
         scores = known[place.attack].over(self._mask)
         others = {
             label: (name, known[label].over(self._mask)) for name, label in self._run.yardsticks.get(place.attack, [])
         }
         flags = [() if network.baseline else network.flags(place) for network in self._networks]
+        more = raised or [[()] * len(flags)] * len(metrics)
         return [
             self._entries(
-                place, metric, found, {label: (name, rows[m]) for label, (name, rows) in others.items()}, flags
+                place,
+                metric,
+                found,
+                {label: (name, rows[m]) for label, (name, rows) in others.items()},
+                [(*audited, *own) for audited, own in zip(flags, more[m], strict=True)],
             )
             for m, (metric, found) in enumerate(zip(metrics, scores, strict=True))
         ]
@@ -164,9 +176,10 @@ class Table:
                 flags=tuple(raised),
                 contests=found.contests,
             )
+        trusted = [None if number.flags else found for number, found in zip(numbers, scores, strict=True)]
         return Entries(
             numbers=numbers,
-            tested=compared(column(self._competing, scores, metric.higher_is_better)),
+            tested=compared(column(self._competing, trusted, metric.higher_is_better)),
             images=len(cells[0][1].values) if cells else 0,
         )
 

@@ -19,7 +19,7 @@ from attrobust.benchmark.report.records import Network, Place, Run
 from attrobust.benchmark.report.shards import wholes
 from attrobust.benchmark.report.table import ALL, COMMON, Group, Leaderboard
 from attrobust.benchmark.report.view.keep import EVERYTHING, Keep
-from attrobust.benchmark.report.worst import Pool, label_of, with_flags
+from attrobust.benchmark.report.worst import Pool, beaten_throughout, label_of
 from attrobust.benchmark.store.schema import SCOPES, How
 from attrobust.benchmark.store.store import Store
 from attrobust.naming.spec import fingerprint
@@ -131,12 +131,7 @@ def _groups(
             worst.add(_worst_place(unit[0].explainer, len(unit)), keep.columns(run.of("attack")), pooled)
     if not places and keep.accuracies:
         tables[0].add(Place(scope="network", explainer="", attack=""), (), ())
-    groups = [group for table in tables for group in table.groups()]
-    return groups, [with_flags(group, _under_attack(groups, group.explainer)) for group in worst.groups()]
-
-
-def _under_attack(groups: Sequence[Group], explainer: str) -> list[Group]:
-    return [item for item in groups if (item.subset, item.scope, item.explainer) == (ALL, "attack", explainer)]
+    return [group for table in tables for group in table.groups()], worst.groups()
 
 
 def _entries(
@@ -161,8 +156,14 @@ def _entries(
         known = {label: cells for label, cells in known.items() if label in rivals}
     if pool is None or pool.cells is None:
         return entries, []
-    place = _worst_place(unit[0].explainer, len(unit))
-    return entries, worst.entries(place, metrics, {place.attack: pool.cells})
+    worst_place = _worst_place(unit[0].explainer, len(unit))
+    attacks = [place.attack for place in unit]
+    # A worst case is over all images, and so is the first table.
+    flags = [
+        [beaten_throughout([*zip(attacks, numbers, strict=True)]) for numbers in zip(*under, strict=True)]
+        for under in zip(*([found.numbers for found in of_tables[0]] for of_tables in entries), strict=True)
+    ]
+    return entries, worst.entries(worst_place, metrics, {worst_place.attack: pool.cells}, flags)
 
 
 def places_of(run: Run) -> list[Place]:

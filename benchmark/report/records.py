@@ -180,10 +180,14 @@ class Network:
 
     def flags(self, place: Place) -> tuple[Flag, ...]:
         """What the audit found, told by the rows of every metric; the same of each attack on the explanation."""
-        if place.scope != "attack":
+        if place.scope not in ("attack", "worst"):
             return ()
-        metrics = self._run.of("attack")
-        rows = [self._run.row(self._position, place.explainer, place.attack, metric.label) for metric in metrics]
+        attacks = [place.attack] if place.scope == "attack" else [attack.label for attack in self._run.plan.attacks]
+        rows = [
+            self._run.row(self._position, place.explainer, attack, metric.label)
+            for attack in attacks
+            for metric in self._run.of("attack")
+        ]
         return tuple(dict.fromkeys(flag for row in rows if isinstance(row, ScoredRow) for flag in row.flags or ()))
 
     def _accuracy(self, metric: Metric) -> Number:

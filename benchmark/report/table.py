@@ -85,7 +85,8 @@ class Number:
     Attributes:
         estimate: mean and interval over images; None where the cell failed.
         feasible: images whose attack obeyed the rules; None where nothing attacked.
-        rank: one more than the rows of the group that are better and can be told from it; None where it is not ranked.
+        rank: one more than the rows of the group that are better and can be told from it; None where it is not ranked,
+            as no flagged number is.
         spread: quantiles and the worst image; None where there are none.
         flags: reasons not to trust it.
         contests: who made it worse after the run, with stronger images.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from attrobust.arrays import Floats
 from attrobust.benchmark.report.cells import Cells
 from attrobust.benchmark.report.records import Network, Stored
-from attrobust.benchmark.report.table import Group, Line, Metric, Number
+from attrobust.benchmark.report.table import Metric, Number
 from attrobust.types import Flag, UsageError
 
 BEATEN = "-beats-attack"
@@ -92,45 +91,18 @@ def _worse(one: Stored | None, other: Stored | None, metric: Metric) -> Stored |
     )
 
 
-def with_flags(worst: Group, attacks: Sequence[Group]) -> Group:
-    """A worst case with the flags of what it is the worst of.
+def beaten_throughout(under: Sequence[tuple[str, Number]]) -> tuple[Flag, ...]:
+    """The flags of a worst case that noise, or transfer, beats: where it beats all other attacks.
 
-    Flags of a network and an explainer are the same under every attack. That noise, or transfer, beats an attack counts
-    where it beats all others: else the worst case is that of an attack which did better.
-
-    Args:
-        worst: of an explainer, without flags but those of chance.
-        attacks: its groups under each attack.
-    """
-    lines = []
-    for index, line in enumerate(worst.lines):
-        parts = [group.lines[index] for group in attacks]
-        numbers = [
-            replace(number, flags=_flags(number, [(g.attack, part.numbers[m]) for g, part in pairs]))
-            for m, number in enumerate(line.numbers)
-            if (pairs := [*zip(attacks, parts, strict=True)])
-        ]
-        lines.append(replace(line, numbers=tuple(numbers), flags=_shared(parts)))
-    return replace(worst, lines=tuple(lines))
-
-
-def _shared(parts: Sequence[Line]) -> tuple[Flag, ...]:
-    return tuple(dict.fromkeys(flag for part in parts for flag in part.flags))
-
-
-def _flags(number: Number, under: Sequence[tuple[str, Number]]) -> tuple[Flag, ...]:
-    """The flags of a worst case.
+    Else the worst case is that of an attack which did better.
 
     Args:
-        number: without them.
-        under: attacks with the number under each.
+        under: attacks with what they left of one network in one metric.
     """
-    known = {flag.name: flag for _, part in reversed(under) for flag in part.flags}
-    return tuple(dict.fromkeys((*number.flags, *(flag for name, flag in known.items() if _holds(name, under)))))
+    known = {flag.name: flag for _, part in reversed(under) for flag in part.flags if flag.name.endswith(BEATEN)}
+    return tuple(flag for name, flag in known.items() if _holds(name, under))
 
 
 def _holds(name: str, under: Sequence[tuple[str, Number]]) -> bool:
-    if not name.endswith(BEATEN):
-        return True
     others = [part for attack, part in under if attack.partition(":")[0] != name.removesuffix(BEATEN)]
     return all(any(flag.name == name for flag in part.flags) for part in others)
