@@ -123,8 +123,8 @@ def _number(metric: Metric, number: Number, others: Sequence[Metric]) -> dict[st
 
 
 def _over_seeds(entry: MeanEntry, others: Sequence[Metric]) -> dict[str, object]:
-    metric, value, rank = entry.metric, entry.value, entry.rank
-    named = {"metric": header(metric, others), "higher_is_better": metric.higher_is_better, "best": rank == 1}
+    metric, number, value = entry.metric, entry.number, entry.number.value
+    named = {"metric": header(metric, others), "higher_is_better": metric.higher_is_better, "best": number.rank == 1}
     if value is None:
         return named | {"status": "failed"}
     return {
@@ -132,7 +132,7 @@ def _over_seeds(entry: MeanEntry, others: Sequence[Metric]) -> dict[str, object]
         "mean": metric.text(value.mean),
         "seeds": value.count,
         "seed_error": metric.text(value.error, digits=1),
-        "rank": "" if rank is None else rank,
-        "flags": " ".join(dict.fromkeys(flag.name for flag in entry.mean.flags)),
+        "rank": "" if number.rank is None else number.rank,
+        "flags": " ".join(dict.fromkeys(flag.name for flag in number.flags)),
         "status": "ok",
     }

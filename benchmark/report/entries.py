@@ -6,9 +6,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from attrobust.benchmark.report.table import Group, Leaderboard, Line, Mean, Metric, Number
+from attrobust.benchmark.report.table import Group, Leaderboard, Line, Mean, Metric, Number, SeedNumber
 from attrobust.benchmark.report.words import mean_name, name
-from attrobust.benchmark.statistics import OverSeeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +33,13 @@ class MeanEntry:
     Attributes:
         group, metric: see ``LineEntry``.
         mean: the method.
-        value: mean and standard error; None where a seed failed.
-        rank: see ``Number.rank``.
+        number: the number itself.
     """
 
     group: Group | None
     mean: Mean
     metric: Metric
-    value: OverSeeds | None
-    rank: int | None
+    number: SeedNumber
 
 
 def entries(board: Leaderboard) -> Iterator[LineEntry | MeanEntry]:
@@ -52,37 +49,35 @@ def entries(board: Leaderboard) -> Iterator[LineEntry | MeanEntry]:
         for metric, number in zip(board.accuracies, line.accuracies, strict=True):
             yield LineEntry(group=None, line=line, metric=metric, number=number)
     for mean in first.means:
-        for metric, value, rank in zip(board.accuracies, mean.accuracies, mean.accuracy_ranks, strict=True):
-            yield MeanEntry(group=None, mean=mean, metric=metric, value=value, rank=rank)
+        for metric, over in zip(board.accuracies, mean.accuracies, strict=True):
+            yield MeanEntry(group=None, mean=mean, metric=metric, number=over)
     for group in (*board.worst, *board.groups):
         for line in group.lines:
             for metric, number in zip(group.metrics, line.numbers, strict=True):
                 yield LineEntry(group=group, line=line, metric=metric, number=number)
         for mean in group.means:
-            for metric, value, rank in zip(group.metrics, mean.numbers, mean.ranks, strict=True):
-                yield MeanEntry(group=group, mean=mean, metric=metric, value=value, rank=rank)
+            for metric, over in zip(group.metrics, mean.numbers, strict=True):
+                yield MeanEntry(group=group, mean=mean, metric=metric, number=over)
 
 
 def printed_rows(
     board: Leaderboard,
     group: Group,
     number: Callable[[Metric, Number], str],
-    over_seeds: Callable[[Metric, Mean, OverSeeds | None, int | None], str],
+    over_seeds: Callable[[Metric, SeedNumber], str],
 ) -> list[list[str]]:
     """The rows of a group as text; the first cell of each is its name.
 
     Args:
         board, group: what is printed.
         number: how a number of one network is printed.
-        over_seeds: how one of a method over training seeds is, with its rank.
+        over_seeds: how one of a method over training seeds is.
     """
     rows = []
     for line in group.lines:
         numbers = zip(group.metrics, line.numbers, strict=True)
         rows.append([name(line, board), *itertools.starmap(number, numbers)])
     for mean in group.means:
-        values = zip(group.metrics, mean.numbers, mean.ranks, strict=True)
-        rows.append(
-            [mean_name(mean, board), *(over_seeds(metric, mean, value, rank) for metric, value, rank in values)]
-        )
+        over = zip(group.metrics, mean.numbers, strict=True)
+        rows.append([mean_name(mean, board), *itertools.starmap(over_seeds, over)])
     return rows

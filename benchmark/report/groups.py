@@ -11,12 +11,11 @@ from attrobust.benchmark.report.beaten import beaten
 from attrobust.benchmark.report.cells import Cells, Scored
 from attrobust.benchmark.report.ranking import Method, column, competing
 from attrobust.benchmark.report.records import Network, Place, Run
-from attrobust.benchmark.report.table import Group, Line, Mean, Metric, Number
+from attrobust.benchmark.report.table import Group, Line, Mean, Metric, Number, SeedNumber
 from attrobust.benchmark.statistics import (
     Compared,
     Comparison,
     Estimate,
-    OverSeeds,
     compared,
     estimates,
     over_seeds,
@@ -138,8 +137,7 @@ class Table:
                     own = [replace(number, rank=n) for number, n in zip(line.numbers, found, strict=True)]
                     lines[method[0]] = replace(line, numbers=tuple(own), accuracies=self._ranked(line, method))
                 else:
-                    mean = _mean([lines[index] for index in method], found)
-                    means.append(replace(mean, accuracy_ranks=self._accuracy_ranks(method)))
+                    means.append(_mean([lines[index] for index in method], found, self._accuracy_ranks(method)))
             ranked.append(replace(group, lines=tuple(lines), means=tuple(means)))
         return ranked
 
@@ -209,24 +207,29 @@ def line_of(network: Network, place: Place, numbers: Sequence[Number]) -> Line:
     )
 
 
-def _mean(lines: Sequence[Line], ranks: Sequence[int | None]) -> Mean:
+def _mean(lines: Sequence[Line], ranks: Sequence[int | None], accuracy_ranks: Sequence[int | None]) -> Mean:
     """One method over the lines of its seeds."""
+    accuracies = zip(*(line.accuracies for line in lines), strict=True)
+    numbers = zip(*(line.numbers for line in lines), strict=True)
     return Mean(
         label=lines[0].label,
         method=lines[0].method,
         seeds=len(lines),
-        accuracies=tuple(_over(numbers) for numbers in zip(*(line.accuracies for line in lines), strict=True)),
-        numbers=tuple(_over(numbers) for numbers in zip(*(line.numbers for line in lines), strict=True)),
-        ranks=tuple(ranks),
+        accuracies=tuple(map(_over, accuracies, accuracy_ranks)),
+        numbers=tuple(map(_over, numbers, ranks)),
         origin=lines[0].origin,
-        flags=tuple(dict.fromkeys(line.chance for line in lines if line.chance)),
+        chance=tuple(dict.fromkeys(line.chance for line in lines if line.chance)),
         passes=lines[0].passes,
     )
 
 
-def _over(numbers: Sequence[Number]) -> OverSeeds | None:
+def _over(numbers: Sequence[Number], rank: int | None) -> SeedNumber:
     means = [number.estimate.mean for number in numbers if number.estimate]
-    return over_seeds(means) if len(means) == len(numbers) else None
+    return SeedNumber(
+        value=over_seeds(means) if len(means) == len(numbers) else None,
+        rank=rank,
+        flags=tuple(dict.fromkeys(flag for number in numbers for flag in number.flags)),
+    )
 
 
 def _beaten(

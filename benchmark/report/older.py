@@ -31,7 +31,7 @@ def _with(group: Group, origin: Origin) -> Group:
         accuracies = tuple(replace(number, rank=None) for number in line.accuracies)
         lines.append(replace(line, origin=origin, accuracies=accuracies))
     for mean in group.means:
-        means.append(replace(mean, origin=origin, accuracy_ranks=(None,) * len(mean.accuracy_ranks)))
+        means.append(replace(mean, origin=origin, accuracies=tuple(replace(own, rank=None) for own in mean.accuracies)))
     return replace(group, lines=tuple(lines), means=tuple(means))
 
 

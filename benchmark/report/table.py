@@ -137,28 +137,39 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeedNumber:
+    """A number of one method over its training seeds.
+
+    Attributes:
+        value: mean and standard error over the seeds of means over images; None where a seed failed.
+        rank: see ``Number.rank``; the numbers of the seeds themselves have none.
+        flags: of the seeds' numbers.
+    """
+
+    value: OverSeeds | None
+    rank: int | None = None
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mean:
     """One method over its training seeds, in one group.
 
     Attributes:
         label, method, origin: see ``Line``.
         seeds: how many.
-        accuracies, numbers: mean and standard error over the seeds of means over images; None where a seed failed.
-        ranks: for each of ``numbers``, see ``Number.rank``; the lines of the seeds themselves have none.
-        flags: of seeds that do no better than guessing; the method then has no ranks.
-        accuracy_ranks: for each of ``accuracies``.
+        accuracies, numbers: its entries.
+        chance: raised where a seed does no better than guessing; the method then has no ranks.
         passes: see ``Line``.
     """
 
     label: str
     method: str
     seeds: int
-    accuracies: tuple[OverSeeds | None, ...]
-    numbers: tuple[OverSeeds | None, ...]
-    ranks: tuple[int | None, ...]
+    accuracies: tuple[SeedNumber, ...]
+    numbers: tuple[SeedNumber, ...]
     origin: Origin
-    flags: tuple[Flag, ...] = ()
-    accuracy_ranks: tuple[int | None, ...] = ()
+    chance: tuple[Flag, ...] = ()
     passes: float | None = None
 
 
@@ -267,7 +278,7 @@ class Leaderboard:
                 for line in first.lines
                 if not (line.baseline and line.sha256 in others)
             ),
-            means=tuple(replace(mean, numbers=mean.accuracies, ranks=mean.accuracy_ranks) for mean in first.means),
+            means=tuple(replace(mean, numbers=mean.accuracies) for mean in first.means),
         )
 
     def title(self, group: Group) -> str:

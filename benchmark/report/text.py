@@ -14,9 +14,9 @@ from attrobust.benchmark.report.table import (
     TABLE_SCOPES,
     Group,
     Leaderboard,
-    Mean,
     Metric,
     Number,
+    SeedNumber,
     Shown,
     beside,
     by_columns,
@@ -40,7 +40,6 @@ from attrobust.benchmark.report.words import (
     subset_title,
     told,
 )
-from attrobust.benchmark.statistics import OverSeeds
 from attrobust.naming.safe import line
 from attrobust.naming.safe import markdown as safe
 
@@ -184,14 +183,13 @@ def _entry(mark: Callable[[str], str], intervals: Intervals, metric: Metric, num
     return (mark(mean) if number.best else mean) + interval + missing + flag
 
 
-def _over_seeds(
-    mark: Callable[[str], str], metric: Metric, method: Mean, value: OverSeeds | None, rank: int | None
-) -> str:
+def _over_seeds(mark: Callable[[str], str], metric: Metric, number: SeedNumber) -> str:
+    value = number.value
     if value is None:
         return "failed"
     mean = metric.text(value.mean) or "undefined"
-    flag = " !" if method.flags else ""
-    return (mark(mean) if rank == 1 else mean) + f" ± {metric.width_text(value.error, 1) or 'undefined'}{flag}"
+    flag = " !" if number.flags else ""
+    return (mark(mean) if number.rank == 1 else mean) + f" ± {metric.width_text(value.error, 1) or 'undefined'}{flag}"
 
 
 def _table(head: list[str], rows: Cells) -> list[str]:

@@ -164,7 +164,7 @@ def _record(entry: LineEntry) -> Json:
 
 
 def _over_seeds(entry: MeanEntry) -> Json:
-    value = entry.value
+    number, value = entry.number, entry.number.value
     return {
         "method": entry.mean.label,
         "method_key": entry.mean.method,
@@ -174,9 +174,9 @@ def _over_seeds(entry: MeanEntry) -> Json:
         "mean": _finite(value.mean) if value else None,
         "standard_error": _finite(value.error) if value else None,
         "seeds": value.count if value else None,
-        "rank": entry.rank,
-        "best": entry.rank == 1,
-        "flags": [*dict.fromkeys(flag.name for flag in entry.mean.flags)],
+        "rank": number.rank,
+        "best": number.rank == 1,
+        "flags": [*dict.fromkeys(flag.name for flag in number.flags)],
         "status": "ok" if value else "failed",
     }
 

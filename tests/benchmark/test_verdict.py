@@ -267,7 +267,7 @@ def test_the_verdict_fits_and_cuts_no_number(columns: int, finished: Path, tmp_p
 
 
 def test_wide_terminals_show_intervals_and_narrow_ones_put_columns_below_each_other(tmp_path: Path) -> None:
-    board = made(tmp_path, ["good", "bad"])
+    board = made(tmp_path, ["good", "middling", "bad"])
     wide, narrow, tight = (
         text.terminal(board, columns=width).partition("\n(1) is a rank")[0] for width in (100, 60, 40)
     )
@@ -350,15 +350,15 @@ def test_all_who_have_the_highest_accuracy_are_named_or_counted(count: int, said
 
 
 def test_a_verdict_on_few_images_is_given_with_caution(tmp_path: Path) -> None:
-    few, enough = (sentence(verdict_of(made(tmp_path / str(n), ["good", "bad"], images=n))) for n in (6, 30))
+    few, enough = (sentence(verdict_of(made(tmp_path / str(n), ["good", "bad"], images=n, reason=""))) for n in (6, 30))
     assert few.endswith(" Caution: these are 6 images; with fewer than 30 few differences can be told from chance.")
     assert "Caution" not in enough
-    assert "Caution: these are 6 images" in text.markdown(made(tmp_path / "again", ["good", "bad"], images=6))
+    assert "Caution: these are 6 images" in text.markdown(made(tmp_path / "again", ["good", "bad"], images=6, reason=""))
 
 
 def test_methods_that_tie_are_listed_by_their_means_and_not_as_they_were_typed(tmp_path: Path) -> None:
     # Five images tell nobody apart; the last of the methods scores best.
-    board = made(tmp_path, ["bad", "middling", "good"], images=5)
+    board = made(tmp_path, ["bad", "middling", "good"], images=5, reason="")
     for group in (*board.worst, *board.groups):
         numbers = [line.numbers for line in group.lines][::-1]
         lines = [dataclasses.replace(line, numbers=own) for line, own in zip(group.lines, numbers, strict=True)]
@@ -372,10 +372,10 @@ def test_methods_that_tie_are_listed_by_their_means_and_not_as_they_were_typed(t
 def test_one_method_and_few_images_are_not_ranked(tmp_path: Path) -> None:
     alone = made(tmp_path / "one", ["good"])
     assert sentence(verdict_of(alone)).startswith("good has nothing to be compared with: ")
-    few = made(tmp_path / "few", ["good", "bad"], images=3)
+    few = made(tmp_path / "few", ["good", "bad"], images=3, reason="")
     assert sentence(verdict_of(few)) == (
         "No method can be ranked: too few images have scores of two or more. "
-        "good has 66.7 % accuracy; bad has 66.7 % accuracy, 1 flag."
+        "good has 66.7 % accuracy; bad has 66.7 % accuracy."
     )
     assert "unbeaten" not in text.terminal(few)
 
@@ -405,7 +405,7 @@ def test_baselines_are_shown_only_where_there_is_nothing_else_and_lead_nothing(t
 
 
 def test_a_network_at_chance_stands_last_and_leads_nothing(tmp_path: Path) -> None:
-    store = write_table(tmp_path, ["guesses", "good", "bad"], explainers=("saliency",))
+    store = write_table(tmp_path, ["guesses", "good", "bad"], explainers=("saliency",), reason="")
     (row,) = [row for row in store.rows().values() if row.fingerprint.startswith("000-") and isinstance(row, ScoredRow)]
     hits = (np.arange(40) % 10 == 0).astype(float)
     store.append([replace(row, scores_sha256=store.save_scores(row.fingerprint, hits, np.ones(40, dtype=bool)))])
@@ -421,13 +421,56 @@ def test_a_network_at_chance_stands_last_and_leads_nothing(tmp_path: Path) -> No
 
 
 def test_a_worst_case_has_the_flags_of_its_network_and_counts_them(tmp_path: Path) -> None:
-    board = made(tmp_path, ["good", "bad"])
+    board = made(tmp_path, ["good", "middling", "bad"])
     (group,) = board.worst
-    assert [[flag.name for flag in line.numbers[0].flags] for line in group.lines] == [[], ["masked"]]
-    assert [row.flags for row in verdict_of(board).rows] == [(), ("masked",)]
+    assert [[flag.name for flag in line.numbers[0].flags] for line in group.lines] == [[], [], ["masked"]]
+    assert [row.flags for row in verdict_of(board).rows] == [(), (), ("masked",)]
     assert ", 1 flag)" in sentence(verdict_of(board))
     flags, _, _ = closing_lines([board], ["RUN"], ["csv"], full=False)
     assert flags == "flags: bad (masked)"
+
+
+def test_flagged_numbers_have_no_rank_and_lead_no_column(tmp_path: Path) -> None:
+    # The last method is flagged; turned round, it is the best by far.
+    store = write_table(tmp_path, ["bad", "middling", "good", "liar"], explainers=("saliency",))
+    rows = store.rows()
+    loaded = {key: store.load_scores(row) for key, row in rows.items() if isinstance(row, ScoredRow)}
+    for key, row in rows.items():
+        if isinstance(row, ScoredRow) and "saliency" in key:
+            scores, feasible = loaded[f"{3 - int(key[:3]):03d}{key[3:]}"]
+            mean, sha256 = float(scores.mean()), store.save_scores(key, scores, feasible)
+            store.append([replace(row, scores_sha256=sha256, mean=mean)])
+    board = build([store])
+    for group in (*board.subset(ALL, "attack"), *board.worst):
+        assert [[number.rank for number in line.numbers] for line in group.lines] == [[3, 3], [2, 2], [1, 1], [None] * 2]
+        means = [line.numbers[0].estimate for line in group.lines]
+        assert all(other and means[3] and means[3].mean > other.mean for other in means[:3])
+    verdict = verdict_of(board)
+    assert [row.name for row in verdict.rows] == ["good", "middling", "bad", "liar"]
+    assert sentence(verdict).startswith("good comes first: unbeaten in 2 of 2 columns")
+    (line, *_) = (line for line in text.markdown(board).splitlines() if line.startswith("| liar"))
+    assert line.endswith(" ! |") and "**" not in line.split("|")[-2]
+
+
+def test_a_verdict_says_that_flags_leave_nothing_to_rank(tmp_path: Path) -> None:
+    store = write_table(tmp_path, ["good", "liar"], explainers=("saliency",))
+    assert sentence(verdict_of(build([store]))).startswith(
+        "No method can be ranked: good alone has numbers without a flag. "
+    )
+    rows = [row for row in store.rows().values() if isinstance(row, ScoredRow)]
+    (flags, *_) = (row.flags for row in rows if row.flags)
+    store.append([replace(row, flags=flags) for row in rows if "saliency" in row.fingerprint])
+    assert sentence(verdict_of(build([store]))).startswith("No method can be ranked: all their numbers are flagged. ")
+
+
+def test_a_mean_over_seeds_of_which_one_is_flagged_is_flagged_and_has_no_rank(tmp_path: Path) -> None:
+    board = made(tmp_path, ["good", "bad", "unsteady", "unsteady"])
+    for group in board.worst:
+        (mean,) = group.means
+        assert [[flag.name for flag in number.flags] for number in mean.numbers] == [["masked"]] * 2
+        assert [number.rank for number in mean.numbers] == [None] * 2
+        assert {line.numbers[0].rank for line in group.lines[:2]} == {1, 2}
+    assert verdict_of(board).rows[-1].values[0].text(interval=False).endswith(" !")
 
 
 def test_noise_that_beats_one_of_two_attacks_does_not_flag_the_worst_case(tmp_path: Path) -> None:
@@ -466,7 +509,7 @@ def test_seeds_of_a_method_are_one_row(tmp_path: Path) -> None:
     verdict = verdict_of(board)
     assert [row.name for row in verdict.rows] == ["good (3 seeds)", "bad (seed 0)"]
     (group,) = board.worst
-    assert verdict.rows[0].values[0].rank == group.means[0].ranks[0]
+    assert verdict.rows[0].values[0].rank == group.means[0].numbers[0].rank
     assert verdict.rows[0].values[0].interval.startswith("± ")
 
 

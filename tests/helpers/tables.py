@@ -37,8 +37,6 @@ def write_table(
 ) -> Store:
     """Write a run in which each method is worse than the one before it, and each attack stronger.
 
-    The last method that is no baseline has a flag.
-
     Args:
         folder: of the run.
         methods: labels of the rows; the same label again is another training seed.
@@ -46,7 +44,7 @@ def write_table(
         images: how many.
         baselines: labels of the rows behind them.
         threat: in words.
-        reason: of the flag.
+        reason: of the flag that all numbers of the last method have; empty for none.
         failed: label of a row whose attacks failed.
         accuracy_attack: under which accuracy is measured too; empty for no such column.
     """
@@ -74,7 +72,7 @@ def write_table(
                 values = (np.arange(images) % 50 != subject % 50).astype(float)
             found = estimate(values, unit=metric.unit)
             sha256 = store.save_scores(key, values, np.ones(images, dtype=bool))
-            flagged = explainer and label == methods[-1]
+            flagged = reason and explainer and label == methods[-1]
             row = records.scored(
                 key,
                 metric=metric,

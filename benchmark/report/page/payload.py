@@ -23,9 +23,8 @@ from attrobust.benchmark.report.page.evidence import (
 from attrobust.benchmark.report.page.networks import component, network_facts, total
 from attrobust.benchmark.report.page.training import costs_of, training_column, training_numbers
 from attrobust.benchmark.report.records import Network
-from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number
+from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Metric, Number, SeedNumber
 from attrobust.benchmark.report.words import header, interval_text, mean_name, name
-from attrobust.benchmark.statistics import OverSeeds
 from attrobust.benchmark.store.rows import Row, ScoredRow
 from attrobust.types import Flag
 
@@ -104,15 +103,13 @@ def _add(found: Payload, board: Leaderboard) -> None:
         keys.append(found.method("baseline" if line.baseline else "network", name(line, board), told))
     means = []
     for mean in first.means:
-        over: Json = {"table": board.where, "facts": [], "flags": found.flagged(mean.flags), "competes": not mean.flags}
+        over: Json = {"table": board.where, "facts": [], "flags": found.flagged(mean.chance)}
+        over |= {"competes": not mean.chance}
         means.append(found.method("mean", mean_name(mean, board), over))
     ordered = [by_key[line.key] for line in first.lines]
     for index, metric in enumerate(board.accuracies):
         lines = [replace(line, numbers=(line.accuracies[index],)) for line in first.lines]
-        averages = [
-            replace(mean, numbers=(mean.accuracies[index],), ranks=(mean.accuracy_ranks[index],))
-            for mean in first.means
-        ]
+        averages = [replace(mean, numbers=(mean.accuracies[index],)) for mean in first.means]
         group = replace(first, subset="", explainer="", attack=metric.attack, typed=None, lines=tuple(lines))
         group = replace(group, metrics=(metric,), means=tuple(averages))
         _add_group(found, board, group, ordered, keys, means, np.zeros(0, dtype=np.intp))
@@ -153,7 +150,7 @@ def _add_group(
             number = _number(found, metric, line.numbers[index]) | distribution(item, metric, shown)
             found.cells[key][at] = number | found.behind(item.row)
         for key, mean in zip(means, group.means, strict=True):
-            found.cells[key][at] = _mean(found, metric, mean, mean.numbers[index], mean.ranks[index])
+            found.cells[key][at] = _mean(found, metric, mean.numbers[index])
     if group.scope == "attack" and group.attack and group.explainer:
         for kind, title in COSTS:
             at = len(found.columns)
@@ -228,15 +225,16 @@ def _number(found: Payload, metric: Metric, number: Number) -> Json:
     return said
 
 
-def _mean(found: Payload, metric: Metric, mean: Mean, value: OverSeeds | None, rank: int | None) -> Json:
+def _mean(found: Payload, metric: Metric, number: SeedNumber) -> Json:
+    value = number.value
     if value is None:
         return {"status": "failed"}
     if math.isnan(value.mean):
         return {"status": "undefined"}
     said: Json = {"status": "ok", "text": metric.text(value.mean), "value": _rounded(value.mean * metric.scale)}
-    said |= {"rank": rank, "seeds": value.count}
-    if mean.flags:
-        said["flags"] = found.flagged(mean.flags)
+    said |= {"rank": number.rank, "seeds": value.count}
+    if number.flags:
+        said["flags"] = found.flagged(number.flags)
     if error := metric.width_text(value.error, 1):
         said["interval"] = f"± {error}"
         bounds = (value.mean - value.error, value.mean + value.error)

@@ -36,5 +36,5 @@ def _rows_of(group: Group) -> Group:
         group,
         metrics=(),
         lines=tuple(replace(line, numbers=()) for line in group.lines),
-        means=tuple(replace(mean, numbers=(), ranks=()) for mean in group.means),
+        means=tuple(replace(mean, numbers=()) for mean in group.means),
     )

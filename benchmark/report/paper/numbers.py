@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attrobust.benchmark.report.paper.entry import Entry, Face, Piece, plain
-from attrobust.benchmark.report.table import Mean, Metric, Number
+from attrobust.benchmark.report.table import Metric, Number, SeedNumber
 from attrobust.benchmark.report.view.style import Style
 from attrobust.benchmark.report.words import CONTESTED, interval_text
-from attrobust.benchmark.statistics import OverSeeds
 
 UNDEFINED, FAILED = plain("undefined"), plain("failed")
 
@@ -44,11 +43,12 @@ def single(metric: Metric, number: Number, style: Style, marked: Marked) -> Entr
     return (*_shown(metric.text(estimate.mean), marked), *plain(marks, "raised"), *_small(small))
 
 
-def over_seeds(metric: Metric, value: OverSeeds | None, mean: Mean, marked: Marked) -> Entry:
+def over_seeds(metric: Metric, number: SeedNumber, marked: Marked) -> Entry:
     """The mean of a method over its seeds and, small, its standard error."""
+    value = number.value
     if value is None:
         return FAILED
-    flag = plain("!" if mean.flags else "", "raised")
+    flag = plain("!" if number.flags else "", "raised")
     error = metric.width_text(value.error, 1) or "undefined"
     return (*_shown(metric.text(value.mean) or "undefined", marked), *flag, *_small(f"± {error}"))
 

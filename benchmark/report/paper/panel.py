@@ -136,8 +136,8 @@ def _numbers(board: Leaderboard, group: Group) -> list[tuple[str, tuple[Entry, .
         rows.append((name(line, board), tuple(cells)))
     for mean in group.means:
         cells = [
-            over_seeds(metric, value, mean, Marked.of(rank, second))
-            for metric, value, rank, second in zip(group.metrics, mean.numbers, mean.ranks, seconds, strict=True)
+            over_seeds(metric, number, Marked.of(number.rank, second))
+            for metric, number, second in zip(group.metrics, mean.numbers, seconds, strict=True)
         ]
         rows.append((mean_name(mean, board), tuple(cells)))
     return rows
@@ -145,7 +145,7 @@ def _numbers(board: Leaderboard, group: Group) -> list[tuple[str, tuple[Entry, .
 
 def _second(group: Group, column: int) -> int | None:
     """The next rank after the best in a column."""
-    ranks = [line.numbers[column].rank for line in group.lines] + [mean.ranks[column] for mean in group.means]
+    ranks = [line.numbers[column].rank for line in group.lines] + [mean.numbers[column].rank for mean in group.means]
     return min((rank for rank in ranks if rank is not None and rank > 1), default=None)
 
 

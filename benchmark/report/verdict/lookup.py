@@ -51,8 +51,7 @@ class Found:
     def rank(self, item: Item, place: Place) -> int | None:
         """The rank of a method in a column."""
         group, position = place
-        row = self.row(group, item)
-        return row.ranks[position] if isinstance(row, Mean) else row.numbers[position].rank
+        return self.row(group, item).numbers[position].rank
 
     def order(self, item: Item, places: Sequence[Place]) -> tuple[float, float]:
         """What orders methods that are unbeaten equally often, the least first.
@@ -76,7 +75,7 @@ class Found:
         group, position = place
         value: Estimate | OverSeeds | None
         row, sign = self.row(group, item), 1 if group.metrics[position].higher_is_better else -1
-        value = row.numbers[position] if isinstance(row, Mean) else row.numbers[position].estimate
+        value = row.numbers[position].value if isinstance(row, Mean) else row.numbers[position].estimate
         return -math.inf if value is None or math.isnan(value.mean) else sign * value.mean
 
     def flags(self, item: Item) -> tuple[str, ...]:

@@ -30,10 +30,8 @@ def _winner(verdict: Verdict) -> str:
     if len(rows) == 1:
         return f"{rows[0].name} has nothing to be compared with: {_accuracy(rows[0], verdict)}."
     if not verdict.counted:
-        failed = all(value.mean == "failed" for row in rows for value in row.values)
-        why = "their numbers failed" if failed else "too few images have scores of two or more"
         known = "; ".join(f"{row.name} has {_accuracy(row, verdict)}" for row in rows[:NAMED])
-        return f"No method can be ranked: {why}. {known}{_more(rows)}."
+        return f"No method can be ranked: {_why_not(rows)}. {known}{_more(rows)}."
     most = rows[0].unbeaten
     first, others = [row for row in rows if row.unbeaten == most], [row for row in rows if row.unbeaten < most]
     columns = f"unbeaten in {most} of {verdict.counted} column{'s' if verdict.counted > 1 else ''}"
@@ -46,6 +44,18 @@ def _winner(verdict: Verdict) -> str:
         return said
     behind = [f"{row.name}, unbeaten in {row.unbeaten} ({_accuracy(row, verdict)})" for row in others[:NAMED]]
     return f"{said} Behind: {'; '.join(behind)}{_more(others)}."
+
+
+def _why_not(rows: Sequence[Row]) -> str:
+    """Why there are no ranks."""
+    if all(value.mean == "failed" for row in rows for value in row.values):
+        return "their numbers failed"
+    trusted = [row for row in rows if not all(value.flagged for value in row.values)]
+    if not trusted:
+        return "all their numbers are flagged"
+    if len(trusted) == 1:
+        return f"{trusted[0].name} alone has numbers without a flag"
+    return "too few images have scores of two or more"
 
 
 def _without_methods(verdict: Verdict) -> str:

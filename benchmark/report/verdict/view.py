@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Mean, Metric, Number
+from attrobust.benchmark.report.table import ALL, Group, Leaderboard, Line, Mean, Metric, Number, SeedNumber
 from attrobust.benchmark.report.verdict.lookup import Found, Item, Place
 from attrobust.benchmark.report.view.style import Intervals
 from attrobust.benchmark.report.words import CONTESTED, header, interval_text, method_name, name
-from attrobust.benchmark.statistics import OverSeeds
 
 INSERTION = "insertion"
 
@@ -24,6 +23,7 @@ class Value:
         rank: in its column; None where it is not ranked.
         missing: images on which it is undefined, where it is defined on others.
         marks: of flags and contests.
+        flagged: whether there is a flag.
     """
 
     mean: str
@@ -31,6 +31,7 @@ class Value:
     rank: int | None = None
     missing: int = 0
     marks: str = ""
+    flagged: bool = False
 
     def text(self, *, interval: bool, bold: str = "") -> str:
         """In one line, e.g. ``47.8 [44.7, 51.1] (1)``."""
@@ -148,7 +149,7 @@ def _row(found: Found, item: Item, shown: Sequence[Place], ranked: Sequence[Plac
         unbeaten=sum(found.rank(item, place) == 1 for place in ranked),
         passes=item.passes,
         flags=found.flags(item),
-        competes=not (item.flags if isinstance(item, Mean) else item.baseline or item.chance),
+        competes=not (item.chance or (isinstance(item, Line) and item.baseline)),
     )
 
 
@@ -156,7 +157,7 @@ def _value(found: Found, item: Item, place: Place) -> Value:
     group, position = place
     row, metric = found.row(group, item), group.metrics[position]
     if isinstance(row, Mean):
-        return _over_seeds(metric, row.numbers[position], row.ranks[position], flagged=bool(row.flags))
+        return _over_seeds(metric, row.numbers[position])
     return _number(metric, row.numbers[position], found.board.style.intervals)
 
 
@@ -166,25 +167,28 @@ def _number(metric: Metric, number: Number, intervals: Intervals) -> Value:
     if estimate is None:
         return Value(mean="failed")
     if not estimate.defined:
-        return Value(mean="undefined", marks=marks)
+        return Value(mean="undefined", marks=marks, flagged=bool(number.flags))
     return Value(
         mean=metric.text(estimate.mean),
         interval=interval_text(metric, estimate, intervals),
         rank=number.rank,
         missing=estimate.n - estimate.defined,
         marks=marks,
+        flagged=bool(number.flags),
     )
 
 
-def _over_seeds(metric: Metric, value: OverSeeds | None, rank: int | None, *, flagged: bool) -> Value:
+def _over_seeds(metric: Metric, number: SeedNumber) -> Value:
+    value = number.value
     if value is None:
         return Value(mean="failed")
     error = metric.width_text(value.error, 1)
     return Value(
         mean=metric.text(value.mean) or "undefined",
         interval=f"± {error}" if error else "",
-        rank=rank,
-        marks="!" if flagged else "",
+        rank=number.rank,
+        marks="!" if number.flags else "",
+        flagged=bool(number.flags),
     )
 
 

@@ -85,14 +85,7 @@ class Keep:
 
         def of(group: Group) -> Group:
             lines = [replace(line, accuracies=tuple(line.accuracies[i] for i in kept)) for line in group.lines]
-            means = [
-                replace(
-                    mean,
-                    accuracies=tuple(mean.accuracies[i] for i in kept),
-                    accuracy_ranks=tuple(mean.accuracy_ranks[i] for i in kept),
-                )
-                for mean in group.means
-            ]
+            means = [replace(mean, accuracies=tuple(mean.accuracies[i] for i in kept)) for mean in group.means]
             return replace(group, lines=tuple(lines), means=tuple(means))
 
         shown = tuple(board.accuracies[i] for i in kept)
