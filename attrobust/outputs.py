@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from attrobust.networks.function_mode import FunctionMode
 
 LOG = logging.getLogger("attrobust")
 SUM = 1e-4
 """How far from 1 probabilities in float32 may add up to."""
 WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
 """Modules of torch around a network that compute the same, and the attribute that holds it."""
+
+QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
+"""Packages of torch's layers whose weights are integers."""
 
 
 class Logits(nn.Module):
@@ -49,30 +55,24 @@ def with_logits(network: nn.Module, x: Tensor, classes: int) -> nn.Module:
         classes: their number, K.
 
     Raises:
-        ValueError: it is a TorchScript program, computes in less than the precision of the images, or returns nothing
+        ValueError: see ``check_weights``; it computes in less than the precision of the images; or it returns nothing
             that could be the logits, or more than one such thing.
     """
     while (kind := type(network).__name__) in WRAPPERS:
         LOG.info("%s: the network inside is used, which computes the same", kind)
         network = getattr(network, WRAPPERS[kind]).eval()
-    name = type(network).__name__
-    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
-        raise ValueError(
-            f"{name} is a TorchScript program, whose layers cannot be followed; give the module that it was made of"
-        )
-    low = next((p for p in network.parameters() if p.is_floating_point() and p.dtype.itemsize < 4), None)
-    if low is not None:
-        raise ValueError(
-            f"{name} has weights in {_plain(low.dtype)}, in which attacks drown in rounding; turn it: network.float()"
-        )
-    with torch.no_grad():
+    check_weights(network)
+    name, lowest = type(network).__name__, Lowest()
+    with torch.no_grad(), lowest:
         output = network(x)
     entry, shape = _place(output, len(x), classes, name)
     logits = _entry_of(output, entry)
-    if not logits.is_floating_point() or logits.dtype.itemsize < x.dtype.itemsize:
+    is_low = not logits.is_floating_point() or logits.dtype.itemsize < x.dtype.itemsize
+    if is_low or lowest.dtype is not None:
+        does = f"returns {_plain(logits.dtype)}" if is_low else f"has values in {_plain(lowest.dtype)} inside"
         raise ValueError(
-            f"{name} returns {_plain(logits.dtype)} for images in {_plain(x.dtype)}: it computes in lower precision "
-            "inside (autocast), in which attacks drown in rounding; leave that out"
+            f"{name} {does} for images in {_plain(x.dtype)}: it computes in lower precision "
+            "(autocast), in which attacks drown in rounding; leave that out"
         )
     if (told := probabilities(_shaped(logits, shape))) and len(x) > 1:
         LOG.warning("warning: outputs of %s: %s", name, told)
@@ -82,6 +82,52 @@ def with_logits(network: nn.Module, x: Tensor, classes: int) -> nn.Module:
     how = {"one": " as two logits, -z/2 and z/2", "flat": " without its last axes"}.get(shape, "")
     LOG.warning("warning: %s returns %s; %s%s", name, _shown(output), where, how)
     return Logits(network, entry, shape).eval()
+
+
+class Lowest(FunctionMode):
+    """While active, notes a type of less than 32 bits that some function of torch returns.
+
+    Attributes:
+        dtype: the first such type; None where there is none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtype: torch.dtype | None = None
+
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        """See ``FunctionMode.call``."""
+        result = func(*args, **settings)
+        if self.dtype is None and isinstance(result, Tensor) and _is_low(result):
+            self.dtype = result.dtype
+        return result
+
+
+def check_weights(network: nn.Module) -> None:
+    """Raise ValueError where weights have no values, too few bits, or cannot be followed by a gradient."""
+    name = type(network).__name__
+    modules = [*network.modules()]
+    if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
+        raise ValueError(
+            f"{name} is a TorchScript program, whose layers cannot be followed; give the module that it was made of"
+        )
+    quantised = next((part for part in modules if type(part).__module__.startswith(QUANTISED)), None)
+    if quantised is not None:
+        raise ValueError(
+            f"{name} has a quantised {type(quantised).__name__}, which has no gradient; give the network from before"
+        )
+    for key, weights in network.named_parameters():
+        if is_lazy(weights) or weights.is_meta:
+            raise ValueError(f"{name} has no values for {key!r} yet; load its weights first")
+        if _is_low(weights):
+            raise ValueError(
+                f"{name} has weights in {_plain(weights.dtype)}, in which attacks drown in rounding; "
+                "turn it: network.float()"
+            )
+
+
+def _is_low(values: Tensor) -> bool:
+    return values.is_floating_point() and values.dtype.itemsize < 4
 
 
 def classes_of(network: nn.Module, x: Tensor) -> int:
@@ -94,6 +140,7 @@ def classes_of(network: nn.Module, x: Tensor) -> int:
     Raises:
         ValueError: it cannot be told from what the network returns.
     """
+    check_weights(network)
     with torch.no_grad():
         output = network(x)
     found = [output] if isinstance(output, Tensor) else [*_entries(output).values()]

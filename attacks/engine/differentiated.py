@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from attrobust.networks.kinks import SmoothActivation
 from attrobust.networks.passes import once_a_batch
 from attrobust.networks.pooling import LogSumExpPool
-from attrobust.networks.smoothed import PIECEWISE_LINEAR, is_smooth, smooth_activation_model, smooth_pooling_model
+from attrobust.networks.smoothed import (
+    PIECEWISE_LINEAR,
+    computes_as,
+    is_smooth,
+    smooth_activation_model,
+    smooth_pooling_model,
+)
 from attrobust.networks.spelled import SmoothedFunctions, function_calls_noted
 from attrobust.threat import ThreatModel
 
@@ -105,7 +111,7 @@ def activation_displacements(
     generator = torch.Generator().manual_seed(0)
     clean, noise = (torch.rand(PROBES, *shape, generator=generator, dtype=torch.float64).to(like) for _ in range(2))
     names: dict[nn.Module, str] = {
-        module: name for name, module in model.named_modules() if isinstance(module, (*PIECEWISE_LINEAR, nn.MaxPool2d))
+        module: name for name, module in model.named_modules() if computes_as(module, (*PIECEWISE_LINEAR, nn.MaxPool2d))
     }
 
     def inputs(images: Tensor) -> dict[str, list[Tensor]]:

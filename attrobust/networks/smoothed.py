@@ -96,9 +96,17 @@ OPERATIONS = (
 """Layers of this package that explainers treat as single operations, like layers of torch."""
 
 
+def computes_as(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
+    """Whether a module is of one of torch's classes, or of one derived from it whose forward pass is the same.
+
+    The class of an author may compute something else, and the functions that it calls are seen as such.
+    """
+    return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
+
+
 def is_smooth(model: nn.Module) -> bool:
     """Whether no activation module of the model is piecewise linear; see ``spelled`` for those written as functions."""
-    return not any(isinstance(module, PIECEWISE_LINEAR) for module in model.modules())
+    return not any(computes_as(module, PIECEWISE_LINEAR) for module in model.modules())
 
 
 def activations(model: nn.Module) -> list[nn.Module]:
@@ -122,7 +130,7 @@ def softplus_model(model: nn.Module, beta: float) -> nn.Module:
     if not beta > 0:
         raise ValueError(f"softplus beta must be above 0, not {beta:g}")
     piecewise_linear = [module for module in model.modules() if isinstance(module, PIECEWISE_LINEAR)]
-    if not piecewise_linear or any(not isinstance(module, nn.ReLU) for module in piecewise_linear):
+    if not piecewise_linear or not all(computes_as(module, (nn.ReLU,)) for module in piecewise_linear):
         names = ", ".join(sorted({type(module).__name__ for module in piecewise_linear})) or "none"
         raise ValueError(f"a softplus model needs nn.ReLU activations; those of the model that are not smooth: {names}")
     smoothed = shared_copy(model)
@@ -140,11 +148,11 @@ def smooth_activation_model(model: nn.Module, beta: float) -> nn.Module:
     Raises:
         ValueError: an activation is discontinuous, or a class of the network's author.
     """
-    if not any(isinstance(module, PIECEWISE_LINEAR) for module in model.modules()):
+    if is_smooth(model):
         return model
     smoothed = shared_copy(model)
     replace_modules(
-        smoothed, lambda module: smooth_activation(module, beta) if isinstance(module, PIECEWISE_LINEAR) else None
+        smoothed, lambda module: smooth_activation(module, beta) if computes_as(module, PIECEWISE_LINEAR) else None
     )
     return smoothed
 
@@ -185,7 +193,7 @@ def smooth_pooling_model(model: nn.Module, inverse_temperature: float) -> nn.Mod
 
 
 def _smoothable(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
-    return isinstance(module, nn.MaxPool2d) and not module.return_indices
+    return computes_as(module, (nn.MaxPool2d,)) and not module.return_indices
 
 
 def _softplus(relu: nn.ReLU, beta: float) -> nn.Module:

@@ -19,7 +19,13 @@ from attrobust.networks.findings import remembered
 from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.known import is_known
 from attrobust.networks.pooling import LogSumExpPool
-from attrobust.networks.smoothed import PIECEWISE_LINEAR, shared_copy, smooth_activation, smooth_activation_model
+from attrobust.networks.smoothed import (
+    PIECEWISE_LINEAR,
+    computes_as,
+    shared_copy,
+    smooth_activation,
+    smooth_activation_model,
+)
 
 Note = Callable[[int, nn.Module, Tensor], object]
 """Called with the number of a call in the pass, its module and its input."""
@@ -161,8 +167,7 @@ def function_calls_noted(network: nn.Module, note: Note) -> Iterator[None]:
     def leave(_module: nn.Module, _inputs: object, _output: object) -> None:
         watch.inside -= 1
 
-    kinds = (*PIECEWISE_LINEAR, nn.MaxPool2d)
-    modules = [module for module in network.modules() if isinstance(module, kinds)]
+    modules = [module for module in network.modules() if computes_as(module, (*PIECEWISE_LINEAR, nn.MaxPool2d))]
     handles = [module.register_forward_pre_hook(enter, prepend=True) for module in modules]
     handles += [module.register_forward_hook(leave, always_call=True) for module in modules]
     try:

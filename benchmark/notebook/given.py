@@ -79,7 +79,8 @@ def given(
     if x.dtype != like.dtype:
         notes.append(f"x was {_plain(x.dtype)} and is now {_plain(like.dtype)}, as the network's weights")
     x = x.detach().to("cpu", like.dtype)
-    few = x[:FEW].to(like.device)
+    # A copy, since a network may change the images it is given.
+    few = x[:FEW].to(like.device, copy=True)
     with seeded(0):
         try:
             count = classes if classes is not None else classes_of(network, few)
@@ -88,7 +89,7 @@ def given(
             raise
         except Exception as error:  # whatever a network raises
             raise ValueError(
-                f"{_name(model)} does not take x, {shape_of(x.shape)}: {first_line(error)}{_grey(x)}"
+                f"{_name(model)} does not take x, {shape_of(x.shape)}: {first_line(error)}{_grey(x, error)}"
             ) from error
         if adapted is not network:
             notes.append(f"what {_name(network)} returns was made into one logit for each of {count} classes")
@@ -176,8 +177,9 @@ def _strange(prediction: Tensor, labels: Tensor, classes: int) -> str:
     return f"{reason}; {NORMALISE}: nn.Sequential(attrobust.Normalize(mean, std), network)" if reason else ""
 
 
-def _grey(x: Tensor) -> str:
-    return "; x has one channel: x.expand(-1, 3, -1, -1) has three" if x.shape[1] == 1 else ""
+def _grey(x: Tensor, error: Exception) -> str:
+    wants_three = x.shape[1] == 1 and "channels" in first_line(error)
+    return "; x has one channel: x.expand(-1, 3, -1, -1) has three" if wants_three else ""
 
 
 def _name(model: nn.Module) -> str:

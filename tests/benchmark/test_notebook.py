@@ -209,6 +209,17 @@ class Returning(nn.Module):
         return x.mean(dim=(1, 2, 3))[:, None] * self.row * self.weight
 
 
+class Overwriting(nn.Module):
+    """A network that subtracts a mean from its input in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = load("digits/natural")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x.sub_(0.1))  # type: ignore[no-any-return]
+
+
 class Bad(NamedTuple):
     """Arguments, and what is said of them."""
 
@@ -260,16 +271,21 @@ BAD = {
     "weights": Bad({"model": nn.Flatten()}, "has no parameters"),
     "odd error": Bad({"model": Returning(KeyError("a"))}, "Returning does not take x, 6×1×28×28: 'a'"),
     "half": Bad({"model": load("digits/natural").half()}, "turn it: network.float()"),
+    "lazy": Bad({"model": nn.Sequential(nn.Flatten(), nn.LazyLinear(10))}, "has no values for '1.weight' yet"),
+    "overwriting": Bad({"model": Overwriting()}, "changes the images it is given"),
+    "types": Bad({"model": nn.Sequential(load("digits/natural"), nn.Linear(10, 10).double())}, "Double"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused_in_one_line(case: str, natural: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
-    given = {"model": natural, "x": digits[0], "y": digits[1], **QUICK, **BAD[case].change}
+    given = {"model": natural, "x": digits[0].clone(), "y": digits[1], **QUICK, **BAD[case].change}
     with pytest.raises((UsageError, ValueError)) as refused:
         attrobust.evaluate(**given)
     assert BAD[case].said in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert "one channel" not in str(refused.value)
+    assert "x" in BAD[case].change or torch.equal(given["x"], digits[0])
 
 
 def test_a_network_that_guesses_is_asked_about_normalisation(natural: nn.Module) -> None:

@@ -108,6 +108,16 @@ def lower(x: Tensor) -> nn.Module:
     return Inside()
 
 
+class Float(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float()
+
+
+def quantised(_x: Tensor) -> nn.Module:
+    network: nn.Module = torch.ao.quantization.quantize_dynamic(load("digits/natural"), {nn.Linear})
+    return network
+
+
 def traced(x: Tensor) -> nn.Module:
     program: nn.Module = torch.jit.trace(load("digits/natural"), x)  # type: ignore[no-untyped-call]
     return program.eval()
@@ -137,7 +147,14 @@ def traced(x: Tensor) -> nn.Module:
         (lambda _: Returning(lambda z: z.argmax(dim=1)[:, None].repeat(1, 10)), "returns int64 for images in float32"),
         (lambda _: load("digits/natural").half(), r"weights in float16, .* turn it: network\.float\(\)"),
         (lambda _: load("digits/natural").bfloat16(), "weights in bfloat16"),
-        (lower, r"returns bfloat16 for images in float32: it computes in lower precision inside \(autocast\)"),
+        (lower, r"returns bfloat16 for images in float32: it computes in lower precision \(autocast\)"),
+        (lambda x: nn.Sequential(lower(x), Float()), "has values in bfloat16 inside for images in float32"),
+        (
+            lambda _: nn.Sequential(nn.Flatten(), nn.LazyLinear(10)),
+            "has no values for '1.weight' yet; load its weights",
+        ),
+        (lambda _: load("digits/natural").to("meta"), "has no values for '.*' yet; load its weights"),
+        (quantised, "has a quantised Linear, which has no gradient; give the network from before"),
         (traced, "is a TorchScript program, whose layers cannot be followed; give the module that it was made of"),
     ],
 )

@@ -14,7 +14,7 @@ from attrobust.attacks.base import Context
 from attrobust.attacks.engine.differentiated import activation_displacements, call_name, smoothed_model
 from attrobust.explainers.saliency import Saliency
 from attrobust.metrics.shared.derivatives import second_order
-from attrobust.networks.smoothed import PIECEWISE_LINEAR
+from attrobust.networks.smoothed import PIECEWISE_LINEAR, softplus_model
 from attrobust.networks.spelled import MODULES, Call, function_kinks
 from attrobust.threat import ThreatModel
 
@@ -144,6 +144,49 @@ def test_the_same_weights_in_another_spelling_are_attacked_alike(
         found.append(attack(context, x, y).x)
     assert (found[0] - x).abs().max() > 0.03
     assert (found[0] - found[1]).abs().max() < 1e-4
+
+
+class HalfReLU(nn.ReLU):
+    """Computes something else than the class of torch that it is derived from."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / 2
+
+
+class PaddedPool(nn.MaxPool2d):
+    """As above; timm has a pooling like it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(F.pad(x, (0, 1, 0, 1)), self.kernel_size, self.stride)
+
+
+class Half(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 2
+
+
+def test_classes_derived_from_torchs_are_attacked_as_what_they_compute(
+    real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x, y = real_images[0][:4], real_images[1][:4]
+    found = []
+    for activation, pool in (
+        (HalfReLU(), PaddedPool(2)),
+        (nn.Sequential(nn.ReLU(), Half()), nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2))),
+    ):
+        torch.manual_seed(0)
+        one = nn.Sequential(nn.Conv2d(1, 6, 5, 2), activation, pool, nn.Flatten(), nn.Linear(6 * 6 * 6, 10)).eval()
+        context = make_context(one, Saliency(), x, threat=ThreatModel(eps=16 / 255))
+        smoothed = attacks.registry.get("topk")().differentiated(context, x).network
+        found.append((one(x), smoothed(x), attacks.registry.get("topk")(steps=6)(context, x, y).x))
+    for mine, spelled_out in zip(*found, strict=True):
+        assert (mine - spelled_out).abs().max() < 1e-4
+    assert (found[0][0] - found[0][1]).abs().max() > 1e-3
+
+
+def test_softplus_does_not_stand_for_a_class_that_computes_something_else() -> None:
+    with pytest.raises(ValueError, match="not smooth: HalfReLU"):
+        softplus_model(nn.Sequential(nn.Flatten(), HalfReLU(), nn.Linear(784, 10)), 1.0)
 
 
 def test_the_displacements_of_functions_are_those_of_modules() -> None:

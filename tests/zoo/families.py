@@ -28,6 +28,7 @@ from attrobust.benchmark.data.imagefolder import ImageFolder
 from attrobust.explainers.base import Explainer
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map
+from attrobust.maps.rows import is_constant
 from attrobust.naming.component import resolve_one
 from attrobust.threat import ThreatModel
 
@@ -114,7 +115,7 @@ def moved(name: str, steps: int, context: Context, x: Tensor, y: Tensor) -> bool
 
 
 def tried(network: nn.Module, spec: str, x: Tensor) -> str:
-    """``ran``, or the words in which it was refused, or the error that it is."""
+    """``ran``, or the words in which it was refused, or the error that it is; a constant map is not attacked."""
     explainer: Explainer = resolve_one(explainers.registry, spec, Explainer).item
     with torch.no_grad():
         y = network(x).argmax(dim=1)
@@ -136,8 +137,10 @@ def tried(network: nn.Module, spec: str, x: Tensor) -> str:
             threat=threat,
             ids=[0, 1],
             partners=x.flip(0),
-            surrogate=Saliency(),
+            surrogate=None if explainer.differentiable else Saliency(),
         )
+        if maps.abs().max() > 0 and is_constant(context.reduce(maps).flatten(1)).all():
+            return "ran: the map is constant"
         for name in ATTACKS:
             if not any(moved(name, steps, context, x, y) for steps in STEPS) and maps.abs().max() > 0:
                 return f"WRONG: {name} moves nothing"
