@@ -68,8 +68,9 @@ def with_logits(network: nn.Module, x: Tensor, classes: int) -> nn.Module:
     entry, shape = _place(output, len(x), classes, name)
     logits = _entry_of(output, entry)
     is_low = not logits.is_floating_point() or logits.dtype.itemsize < x.dtype.itemsize
-    if is_low or lowest.dtype is not None:
-        does = f"returns {_plain(logits.dtype)}" if is_low else f"has values in {_plain(lowest.dtype)} inside"
+    inside = lowest.dtype
+    if is_low or inside is not None:
+        does = f"has values in {_plain(inside)} inside" if inside and not is_low else f"returns {_plain(logits.dtype)}"
         raise ValueError(
             f"{name} {does} for images in {_plain(x.dtype)}: it computes in lower precision "
             "(autocast), in which attacks drown in rounding; leave that out"
