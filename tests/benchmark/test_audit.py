@@ -21,7 +21,7 @@ from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.noise import Noise
 from attrobust.attacks.topk import TopK
 from attrobust.attacks.transfer import Transfer
-from attrobust.benchmark.audit import answers, case, masking, uninformative
+from attrobust.benchmark.audit import answers, case, jumps, masking, uninformative
 from attrobust.benchmark.audit.filling import filled
 from attrobust.benchmark.audit.probe import probe
 from attrobust.benchmark.evaluation.inputs import Images, Rules
@@ -32,6 +32,7 @@ from attrobust.explainers.base import Explainer, UnderivedExplainer
 from attrobust.explainers.baselines import Constant, Edges, Input, Random
 from attrobust.explainers.ig import IG
 from attrobust.explainers.input_x_gradient import InputXGradient
+from attrobust.explainers.occlusion import Occlusion
 from attrobust.explainers.saliency import Saliency
 from attrobust.metrics.similarity.cosine import Cosine
 from attrobust.threat import ThreatModel
@@ -347,6 +348,54 @@ def test_a_second_derivative_that_is_infinite_is_no_gradient_to_follow(real_imag
     assert "not finite on 12 of 12 images" in raised["gradient-vanishes"]
 
 
+class OwnReLU(torch.autograd.Function):
+    """A ReLU with a backward pass of its author's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * (x > 0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return gradient * (x > 0)
+
+
+SPELLED: dict[str, Callable[[Tensor], Tensor]] = {
+    "where": lambda x: torch.where(x > 0, x, torch.zeros_like(x)),
+    "mask": lambda x: x * (x > 0),
+    "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "modulus": lambda x: (x + x.abs()) / 2,
+    "own": OwnReLU.apply,
+}
+
+
+def spelled(name: str) -> nn.Module:
+    """A shipped network whose ReLUs are written in another way."""
+    network = load("digits/natural")
+    for path, module in [*network.named_modules()]:
+        if isinstance(module, nn.ReLU):
+            parent, _, last = path.rpartition(".")
+            setattr(network.get_submodule(parent), last, Step(SPELLED[name]))
+    return network
+
+
+@pytest.mark.parametrize("eps", [1 / 255, 16 / 255])
+@pytest.mark.parametrize("name", SPELLED)
+def test_activations_that_attacks_cannot_smooth_are_told(name: str, eps: float, few_images: Pictures) -> None:
+    assert [*flags(spelled(name), few_images, eps=eps)] == ["gradient-jumps"]
+
+
+def test_maps_of_which_attacks_differentiate_the_network_itself_are_not_asked_for_jumps(few_images: Pictures) -> None:
+    assert jumps.gradient_jumps(subject(spelled("where"), few_images, Saliency()))
+    assert not jumps.gradient_jumps(subject(spelled("where"), few_images, Occlusion(window=7)))
+
+
+def test_smooth_functions_of_an_author_have_no_jumps(few_images: Pictures) -> None:
+    assert "gradient-jumps" not in flags(before(lambda x: torch.sqrt(x**2 + 1e-2)), few_images)
+
+
 class Quantized(torch.autograd.Function):
     """A staircase whose gradient is said to be that of a straight line, of the wrong slope."""
 
@@ -365,7 +414,7 @@ def staircase() -> nn.Module:
 
 def test_more_steps_along_a_gradient_that_lies_do_not_help(few_images: Pictures) -> None:
     raised = flags(staircase(), few_images)
-    assert [*raised] == ["gradient-differs", "more-steps-do-not-help"]
+    assert [*raised] == ["gradient-differs", "gradient-jumps", "more-steps-do-not-help"]
     assert "12 steps" in raised["more-steps-do-not-help"]
 
 
@@ -490,6 +539,7 @@ def test_the_page_of_flags_has_every_flag_and_threshold() -> None:
         f"{answers.ALONE} images are tried",
         f"first {answers.DIFFERENTIATED} images",
         f"above {answers.DIFFERS:.0%}".replace("%", " %"),
+        f"above {jumps.UNSEEN:.0%}".replace("%", " %"),
         f"before and after is {uninformative.SAME:g} or more",
         f"mean Pearson correlation is {uninformative.ALIKE:g} or more",
         f"{', '.join(f'{share:.0%}' for share in uninformative.SHARES)}".replace("%", "").replace(", 20", " and 20 %"),
