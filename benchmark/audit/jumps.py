@@ -71,4 +71,5 @@ def _gradient(network: nn.Module, x: Tensor, y: Tensor, *, create_graph: bool = 
 
 
 def _norm(values: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(values.detach().flatten(1), dim=1)
+    found: Tensor = torch.linalg.vector_norm(values.detach().flatten(1), dim=1)
+    return found
