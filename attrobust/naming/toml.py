@@ -52,8 +52,8 @@ def table(path: Path) -> dict[str, Any]:
 def values(data: bytes, where: str) -> dict[str, Any]:
     """What the text of a TOML file holds; raises UsageError, beginning with the file, where it is none."""
     try:
-        return tomllib.loads(data.decode().replace("\r\n", "\n"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+    except (ValueError, RecursionError) as error:  # Of a number of 4301 digits it is no TOMLDecodeError.
         raise UsageError(f"{where}: not readable as TOML: {error}") from error
 
 

@@ -132,4 +132,7 @@ class FolderSplit(Split):
         if self._sha256.setdefault(path, digest) != digest:
             raise UsageError(f"imagefolder: {path} changed since the run started; run the same command again")
         self._largest[path] = decoded.largest
-        return self._preparation(decoded.image)
+        try:
+            return self._preparation(decoded.image)
+        except ValueError as error:
+            raise UsageError(f"imagefolder: {path} {error}") from error

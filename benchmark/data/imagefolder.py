@@ -12,7 +12,7 @@ import torch
 from attrobust.benchmark.data import register
 from attrobust.benchmark.data.absent import Absent
 from attrobust.benchmark.data.base import Dataset, Loaded, Split, fixed_order
-from attrobust.benchmark.data.class_lists import ClassList, in_order, read_classes
+from attrobust.benchmark.data.class_lists import WHOLE, ClassList, in_order, of_labels, read_classes
 from attrobust.benchmark.data.decode import DecodeError, size_of
 from attrobust.benchmark.data.folder_split import FolderSplit
 from attrobust.benchmark.data.layout import Labelled, find_splits
@@ -114,11 +114,11 @@ class ImageFolder(Dataset):
         """The classes that labels are numbered by: as set, or those of the training images where there are some."""
         those = [found["train"]] if "train" in found else list(found.values())
         names = sorted({name for labelled in those for _, name in labelled})
-        are_numbers = all(name.isdecimal() for name in names)
+        are_numbers = all(WHOLE.fullmatch(name) for name in names)
         if self.classes is not None:
             classes = read_classes(self.classes, root)
-        elif self.labels is not None and are_numbers:
-            classes = read_classes(str(1 + max(map(int, names))), root)
+        elif self.labels is not None and (numbered := of_labels(names, f"labels: {root / self.labels}")):
+            classes = numbered
         else:
             classes = in_order(names, "train/" if "train" in found else "the folder")
             if are_numbers and names != sorted(names, key=int):

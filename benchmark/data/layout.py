@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrobust.benchmark.data.tree import SUFFIXES, Tree, left_out, read_tree
+from attrobust.naming.file_names import not_a_file
 from attrobust.types import SplitName, UsageError
 
 LOG = logging.getLogger("attrobust")
@@ -86,9 +87,11 @@ def _no_classes(tree: Tree) -> str:
 
 def _from_table(root: Path, table: Path) -> dict[SplitName, Labelled]:
     """The images of a CSV file, which names them below ``root``; those without a split are test images."""
+    if problem := not_a_file(table):
+        raise UsageError(f"imagefolder: labels: {table} {problem}")
     try:
         with table.open(encoding="utf-8-sig", newline="") as opened:
-            rows = [row for row in csv.reader(opened) if row]
+            rows = list(csv.reader(opened, strict=True))  # Else a quote without its other takes in all rows below it.
     except OSError as error:
         raise UsageError(f"imagefolder: labels: {table} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -97,9 +100,10 @@ def _from_table(root: Path, table: Path) -> dict[SplitName, Labelled]:
     found: dict[SplitName, Labelled] = {}
     names = {name: split for split, all_names in FOLDERS.items() for name in all_names}
     for line, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
         where = f"imagefolder: labels: row {line} of {table}"
-        if len(row) <= max(columns.values()):
-            raise UsageError(f"{where} has {len(row)} columns, and its head more")
+        _check_cells(row, columns, len(rows[0]), where)
         file, label = root / row[columns["file"]].strip(), row[columns["label"]].strip()
         split = row[columns["split"]].strip().lower() if "split" in columns else "test"
         if Path(row[columns["file"]]).is_absolute() or ".." in Path(row[columns["file"]]).parts:
@@ -118,6 +122,16 @@ def _from_table(root: Path, table: Path) -> dict[SplitName, Labelled]:
     return {split: sorted(labelled, key=lambda pair: (pair[1], pair[0])) for split, labelled in found.items()}
 
 
+def _check_cells(row: Sequence[str], columns: Mapping[str, int], head: int, where: str) -> None:
+    """Raise UsageError unless a row has the columns of the head, and no others: a comma in a label would cut it."""
+    if len(row) <= max(columns.values()):
+        raise UsageError(f"{where} has {len(row)} columns, and its head more")
+    if any(cell.strip() for cell in row[head:]):
+        raise UsageError(f"{where} has more columns than its head; put text that has a comma in quotes")
+    if not row[columns["file"]].strip():
+        raise UsageError(f"{where} names no file")
+
+
 def _columns(rows: Sequence[Sequence[str]], table: Path) -> dict[str, int]:
     """The positions of the columns file, label and, where there is one, split, by the head of a CSV file."""
     head = [name.strip().lower() for name in rows[0]] if rows else []
@@ -130,6 +144,7 @@ def _columns(rows: Sequence[Sequence[str]], table: Path) -> dict[str, int]:
             found[column] = head.index(present[0])
         elif column != "split":
             raise UsageError(
-                f"imagefolder: labels: the first row of {table} names no column {column!r}; write file,label above"
+                f"imagefolder: labels: the first row of {table} names no column {column!r}; write file,label "
+                "above, with commas between columns"
             )
     return found

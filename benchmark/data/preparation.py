@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+SCALED = 2**28
+"""Pixels of a scaled image at most: 1 GiB in Pillow's four bytes, before the centre is cropped."""
 Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
 
 
@@ -34,12 +36,14 @@ class Preparation:
             raise ValueError(f"resize={self.resize} must be between size={self.size} and 8192 pixels")
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """An RGB image of any size, to uint8 C×size×size."""
+        """An RGB image of any size, to uint8 C×size×size; raises ValueError for one too long to be scaled."""
         if self.channels == 1:
             image = image.convert("L")
         if min(image.size) != self.resize:
             short, (width, height) = min(image.size), image.size
             scaled = (self.resize * width // short, self.resize * height // short)
+            if scaled[0] * scaled[1] > SCALED:
+                raise ValueError(f"is {width}×{height}, which scaled to {scaled[0]}×{scaled[1]} is too large; crop it")
             image = image.resize(scaled, Image.Resampling[self.interpolation.upper()])
         left, top = (round((side - self.size) / 2) for side in image.size)
         image = image.crop((left, top, left + self.size, top + self.size))

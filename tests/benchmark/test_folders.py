@@ -166,6 +166,12 @@ def test_a_folder_whose_splits_or_classes_are_not_told_is_refused(
         ("file,label,split\n{},0,dev\n", "row 2 of .* has the split 'dev'; use train, val or test"),
         ("file,label,split\n{},0,train\n", "has no images of the split test"),
         ("file,label\n{},0\n", "has images of 1 classes"),
+        ("file,label\n,0\n", "row 2 of .*labels.csv names no file"),
+        ("file,label\n\n\n{},\n", "row 4 of .*labels.csv has no label"),
+        ("file;label\n{};0\n", "write file,label above, with commas between columns"),
+        ("file,label\n{},big, grey cat\n", "row 2 of .*labels.csv has more columns than its head"),
+        ('file,label,note\n{},0,"open\nnone.png,1,closed\n', "labels.csv is no CSV file .*unexpected end of data"),
+        ('file,label\n{},"1"0\n', "labels.csv is no CSV file"),
     ],
 )
 def test_a_table_of_labels_that_makes_no_sense_is_refused_with_its_row(text: str, message: str, folder: Path) -> None:
@@ -173,8 +179,41 @@ def test_a_table_of_labels_that_makes_no_sense_is_refused_with_its_row(text: str
     (folder / "labels.csv").write_text(text.replace("{}", next(folder.glob("*.png")).name))
     with pytest.raises(UsageError, match=message):
         ImageFolder(labels="labels.csv").load(folder)
-    with pytest.raises(UsageError, match=r"labels: .*other\.csv cannot be read: No such file"):
+    with pytest.raises(UsageError, match=r"labels: .*other\.csv does not exist"):
         ImageFolder(labels="other.csv").load(folder)
+
+
+@pytest.mark.parametrize("odd", ["10.0", "-1", "+1", "1e1", "nan", "unknown", "\u0661"])
+def test_labels_of_which_some_are_numbers_are_never_numbered_as_names(odd: str, folder: Path) -> None:
+    """In the order of letters 10 comes before 2, so that every number would stand for another logit."""
+    flat(folder)
+    files = sorted(path.name for path in folder.glob("*.png"))
+    for others in ("2", "2.0"):
+        (folder / "labels.csv").write_text(f"file,label\n{files[0]},{odd}\n{files[1]},{others}\n", encoding="utf-8")
+        with pytest.raises(UsageError, match=r"labels that are numbers, and .* is not the number of a logit") as caught:
+            ImageFolder(labels="labels.csv").load(folder)
+    assert "\n" not in str(caught.value)
+    (folder / "names.txt").write_text(f"2.0\n{odd}\n", encoding="utf-8")
+    assert ImageFolder(labels="labels.csv", classes="names.txt").load(folder).classes == ("2.0", odd)
+
+
+@pytest.mark.parametrize("label", ["1000000", "99999999999", "9" * 5000])
+def test_numbers_that_no_class_has_are_refused_before_classes_are_made(label: str, folder: Path) -> None:
+    flat(folder)
+    files = sorted(path.name for path in folder.glob("*.png"))
+    (folder / "labels.csv").write_text(f"file,label\n{files[0]},0\n{files[1]},{label}\n")
+    with pytest.raises(UsageError, match=r"1000000 .*are the most"):
+        ImageFolder(labels="labels.csv").load(folder)
+    with pytest.raises(UsageError, match="more than 1000000 classes"):
+        ImageFolder(labels="labels.csv", classes=f"{label}1").load(folder)
+
+
+@pytest.mark.parametrize("setting", ["labels", "classes"])
+def test_what_is_no_file_is_not_waited_for(setting: str, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    for name, kind in (("pipe", "pipe"), ("/dev/zero", "device"), (".", "folder")):
+        with pytest.raises(UsageError, match=f"is a {kind}, and no file"):
+            ImageFolder(**{setting: name}).load(folder)  # type: ignore[arg-type]
 
 
 def test_a_table_beside_a_folder_of_all_images_is_named(folder: Path) -> None:
@@ -265,6 +304,17 @@ def test_a_file_says_which_classes_the_folders_are(name: str, content: str, fold
         ("[", "does not number classes from 0"),
         ('["0", "1", "0"]', "names the class '0' twice"),
         ('["0", "1"]', "has the class '2', which classes=list.json lacks"),
+        ('{"0": 0, "1": 1, "0": 2}', "classes=list.json has '0' twice"),
+        ('{"0": ["ape"], "1": ["bee"], "0": ["cat"]}', "classes=list.json has '0' twice"),
+        ('{"0": "0", "1": "1", "01": "2"}', "does not number classes from 0"),
+        ('{"0": "0", "0_1": "1"}', "does not number classes from 0"),
+        ('{"0": [null, "0"], "1": "1"}', "does not number classes from 0"),
+        ('{"0": {"0": 3}, "1": "1"}', "does not number classes from 0"),
+        ("[" * 100_000, "does not number classes from 0"),
+        (
+            '{"0": ["n0", "0"], "1": ["n1", "0"]}',
+            "the class '0', which in classes=list.json is the name of the numbers 0 and 1; use another of its names",
+        ),
     ],
 )
 def test_a_file_of_classes_that_makes_no_sense_is_refused(content: str, message: str, folder: Path) -> None:

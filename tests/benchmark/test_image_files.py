@@ -130,6 +130,18 @@ def test_a_file_that_does_not_decode_stops_the_run_before_training(
     assert len(err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("size", [(400, 1), (1, 400)])
+def test_a_file_too_long_to_be_scaled_is_named_before_it_is(
+    size: tuple[int, int], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attrobust.benchmark.data.preparation.SCALED", 28 * 28 * 400 - 1)
+    long = folder / "test" / "digit0" / "long.png"
+    Image.new("1", size).save(long)
+    split = ImageFolder(size=28).load(folder).splits["test"]
+    with pytest.raises(UsageError, match=rf"{long} is {size[0]}×{size[1]}, which scaled to .* is too large; crop it"):
+        assert split.sha256
+
+
 def test_an_image_that_is_gone_after_the_start_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{IMAGES}.CACHE_BYTES", 0)
     split = ImageFolder(size=28).load(folder).splits["test"]

@@ -122,6 +122,7 @@ class Plate:
         ('name = "p"\n[parts.lid]\nsize = 3', "parts.lid.size must be str, not 3"),
         ('name = "p"\nfixed = 1', "unknown key 'fixed'"),
         ("name = ", "not readable as TOML"),
+        (f"name = {'9' * 5000}", "not readable as TOML"),
     ],
 )
 def test_settings_files_name_file_key_and_what_it_must_be(text: str, said: str, tmp_path: Path) -> None:
@@ -136,6 +137,8 @@ def test_settings_files_are_read_and_the_same_types_hold_in_code(tmp_path: Path)
     path = tmp_path / "plate.toml"
     path.write_text('name = "p"\nheat = 2\nsteps = [1, 2]\n[parts.lid]\nsize = "3"\n')
     assert toml.read(Plate, path) == Plate(name="p", heat=2.0, steps=(1, 2), parts={"lid": {"size": "3"}})
+    path.write_bytes(b'\xef\xbb\xbfname = "p"\r\nheat = 2\r\n')
+    assert toml.read(Plate, path) == Plate(name="p", heat=2.0), "as an editor of Windows writes it"
     path.write_text("heat = 2\n")
     assert toml.read(Plate, path, {"name": "given"}).name == "given"
     path.write_text('name = "p"\n')
