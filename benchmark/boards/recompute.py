@@ -26,7 +26,7 @@ from attrobust.benchmark.boards.sample import StoredCell
 from attrobust.benchmark.evaluation.evaluate import accuracy_under_attack, evaluate, judge
 from attrobust.benchmark.evaluation.scores import Scores, joined, unattacked
 from attrobust.benchmark.store.contests import before, read_images
-from attrobust.benchmark.store.rows import Row, ScoredRow
+from attrobust.benchmark.store.rows import ACCURACY, Row, ScoredRow
 from attrobust.maps.seeds import derive_seed
 from attrobust.naming.safe import reason
 from attrobust.networks.copying import independent_copy
@@ -73,6 +73,8 @@ def recompute(cell: StoredCell, opener: Opener, images: int) -> list[Disagreemen
     try:
         scores = scores_of(cell, opener, rows)
         found = [_compared(cell, row, _chosen(cell, row, rows), scores, index) for index, row in enumerate(cell.rows)]
+        found += [_facts_again(cell, row, opener) for row in cell.rows]
+        found.append(_feasible_again(cell, rows, scores))
         contests = contests_again(cell, opener)
     except UsageError as error:
         return [Disagreement(cell, "", f"cannot be computed again: {error}")]
@@ -134,6 +136,33 @@ def _compared(
         allowed = allowance(whole, len(old), unit=row.metric.unit, binary=row.metric.scope == "accuracy")
         problem = of_mean(old, new, allowed, higher_is_better=row.metric.higher_is_better)
     return Disagreement(cell, row.metric.label, problem) if problem else None
+
+
+def _facts_again(cell: StoredCell, row: ScoredRow, opener: Opener) -> Disagreement | None:
+    """What a row says of its metric, or of guessing, that is otherwise by the present code and the images."""
+    facts, pairs = row.metric, dict[str, tuple[object, object]]()
+    if facts.scope == "accuracy":
+        pairs = {name: (getattr(facts, name), getattr(ACCURACY, name)) for name in ("higher_is_better", "unit")}
+        labels = opener.data(row.cell).splits[row.split].labels
+        if row.guessing is not None:
+            pairs["guessing"] = round(row.guessing, 9), round(float(torch.bincount(labels).max()) / len(labels), 9)
+    else:
+        kind = type(metric_of(facts))
+        pairs["higher_is_better"] = facts.higher_is_better, kind.higher_is_better
+        pairs["unit"] = facts.unit, kind.bounds == (0.0, 1.0)
+    wrong = [f"{name} was {was} and is {now}" for name, (was, now) in pairs.items() if was != now]
+    return Disagreement(cell, facts.label, ", ".join(wrong)) if wrong else None
+
+
+def _feasible_again(cell: StoredCell, rows: range, scores: Scores) -> Disagreement | None:
+    """Which images obeyed the rules, where that does not depend on rounding."""
+    if cell.rows[0].cell.attack.get("name", "") not in ("", *EXACT):
+        return None
+    for row in cell.rows:
+        stored = cell.store.load(row).feasible[rows.start : rows.stop]
+        if differ := int((stored != scores.feasible.numpy()).sum()):
+            return Disagreement(cell, row.metric.label, f"feasible differs on {differ} of {len(rows)} images")
+    return None
 
 
 def per_image(old: Floats, new: Floats) -> str:

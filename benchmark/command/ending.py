@@ -15,8 +15,16 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the terminal was closed"}
-"""By name, what the signals say that end a command."""
+WORDS = {
+    "SIGINT": "interrupted",
+    "SIGTERM": "terminated",
+    "SIGHUP": "the terminal was closed",
+    "SIGQUIT": "quit",
+    "SIGUSR1": "ended by SIGUSR1",
+    "SIGUSR2": "ended by SIGUSR2",
+    "SIGXCPU": "the limit of CPU time is reached (ulimit -t)",
+}
+"""By name, what the signals say that end a command; schedulers send the last ones some time before they kill."""
 AGAIN = 10.0
 """Seconds after which a signal is raised once more where the command has not ended: something has swallowed it."""
 

@@ -100,6 +100,8 @@ def in_words(error: OSError) -> str:
     """An error of the operating system in one line."""
     if error.filename == STDOUT:
         return f"stdout cannot be written: {error.strerror}; what was computed is in its files"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open; what was computed is kept: allow more (ulimit -n 1024), or take fewer workers"
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
     hint = "; what was computed is kept: make room, and type the same command again"
     return f"{where}{error.strerror or error}{hint if where and error.errno in TEMPORARY else ''}"

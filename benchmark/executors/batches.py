@@ -110,12 +110,17 @@ class Batches:
         )
 
     def _known(self, job: BatchJob, part: BatchPart) -> AttackOutput | None:
-        """The results of the attack on a part, as far as they are kept."""
+        """The results of the attack on a part, as far as they are kept and of these images."""
         if part.known is None:
             return None
         rows, data = part.known
         images = self._images(job.whole.split, job.whole.cell.images).take(rows)
-        return some_of(decoded(data, images.x), range(part.rows.start - rows.start, part.rows.stop - rows.start))
+        try:
+            whole = decoded(data, images.x)
+        except ValueError as error:
+            LOG.warning("%s: %s; attacking them again", job.label, error)
+            return None
+        return some_of(whole, range(part.rows.start - rows.start, part.rows.stop - rows.start))
 
     def _images(self, split: SplitName, count: int) -> FirstImages:
         """The first images of a split, with partners that are looked for once."""

@@ -17,8 +17,6 @@ from attrobust.types import UsageError
 LOG = logging.getLogger("attrobust")
 REACHED = 5.0
 """Seconds in which the head of a cluster answers."""
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-"""Names of the signals that end a command."""
 HINT = "start one with `ray start --head`, join it from other machines, and run the command on one of them"
 
 
@@ -113,13 +111,14 @@ def signals_wait() -> Iterator[None]:
 @contextlib.contextmanager
 def _own_signals() -> Iterator[Mapping[int, Any]]:
     """Afterwards signals do what they did: Ray would exit at SIGTERM, without a word. Yields what they did."""
-    before = {number: signal.getsignal(number) for name in SIGNALS if (number := getattr(signal, name, None))}
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
     try:
         yield before
     finally:
         for number, handler in before.items():
-            with contextlib.suppress(ValueError):  # in another thread than the main one
-                signal.signal(number, handler)
+            if handler is not None and signal.getsignal(number) != handler:
+                with contextlib.suppress(ValueError):  # in another thread than the main one
+                    signal.signal(number, handler)
 
 
 class _ToLog(io.TextIOBase):

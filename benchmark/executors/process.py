@@ -21,7 +21,6 @@ from tqdm import tqdm
 
 from attrobust.benchmark.executors.base import Job, Result, one_line
 from attrobust.benchmark.executors.jobs import failed
-from attrobust.children import belong_to_parent
 from attrobust.naming.file_names import real
 from attrobust.types import SplitName, UsageError
 
@@ -120,13 +119,12 @@ class _Unseen(io.TextIOWrapper):
 
 
 def serve(connection: Connection, setup: Setup) -> None:
-    """Carry out jobs until the connection is closed, or the process that made this one is gone.
+    """Carry out jobs until the connection is closed.
 
     Args:
         connection: of which jobs are received, and messages sent.
         setup: of the process.
     """
-    belong_to_parent()
     sys.stderr = _Unseen(os.fdopen(os.dup(2), "wb", buffering=0), line_buffering=True, write_through=True)
     # What plug-ins print must not stand among the tables.
     with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import pickle
 import signal
 import time
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from attrobust.benchmark.executors.base import Job, Result
+from attrobust.benchmark.executors.entry import begin
 from attrobust.benchmark.executors.pool import PATIENCE, Pool
-from attrobust.benchmark.executors.process import Message, Ready, Setup, heard, serve
+from attrobust.benchmark.executors.process import Message, Ready, Setup, heard
 from attrobust.children import made_unaware
 from attrobust.types import UsageError
 
@@ -98,7 +100,7 @@ class Workers(Pool):
     def _made(self, place: int) -> _Process:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self._setups[place]), daemon=True)
+        process = context.Process(target=begin, args=(theirs, pickle.dumps(self._setups[place])), daemon=True)
         with made_unaware():
             process.start()
         theirs.close()

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from attrobust.arrays import Booleans, Floats, Integers
+from attrobust.benchmark.store.attacked import are_results
 from attrobust.benchmark.store.rows import PassCounts, Provenance
 from attrobust.files import read_plain, write_atomically
 from attrobust.sealed import opened, sealed
@@ -105,7 +106,12 @@ class Pieces:
 
     def results(self, cell: str, rows: range) -> bytes:
         """The results of the attack on some images; empty where there are none, or they are damaged."""
-        return _read(self._folder / ATTACKED / cell / _name(rows)) or b""
+        path = self._folder / ATTACKED / cell / _name(rows)
+        data = _read(path) or b""
+        if data and not are_results(data, len(rows)):
+            LOG.warning("%s is damaged; computing it again", path)
+            return b""
+        return data
 
     def damaged(self) -> list[Path]:
         """The files that are damaged or another's."""
@@ -172,9 +178,11 @@ def _place(path: Path) -> str:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file is as it was written, and of scores can be read."""
-    data = _read(path, quiet=True)
-    return data is not None and (path.parts[-3] != PIECES or _piece(_rows(path), data) is not None)
+    """Whether a file is as it was written, and has the form that it should have."""
+    data, rows = _read(path, quiet=True), _rows(path)
+    if data is None:
+        return False
+    return are_results(data, len(rows)) if path.parts[-3] == ATTACKED else _piece(rows, data) is not None
 
 
 def _piece(rows: range, data: bytes) -> Piece | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os.path import lexists
@@ -73,7 +74,13 @@ def put_aside(folder: Path, path: Path) -> Path:
     """Move one file of a run or a sweep into its folder ``damaged``; returns where it lies there."""
     place = _place(folder, path)
     place.parent.mkdir(parents=True, exist_ok=True)
-    path.rename(place)
+    try:
+        path.rename(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        problem = f"{folder / DAMAGED} is on another file system than {path}"
+        raise UsageError(f"{problem}, so that nothing can be set aside there; move it away") from error
     return place
 
 

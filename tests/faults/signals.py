@@ -28,7 +28,10 @@ WORDS = ["--methods", "natural", "--explainers", "saliency", "--baselines", "non
 WORDS += ["--batch-size", "2", "--metrics", "cosine,topk:k=10%", "--no-audit", "--attacks", "topk:steps=2"]
 WORDS += ["--accuracy-attack", "none"]
 TRAINED = ["--retrain", "--epochs", "2", "--model", "lenet:width=4,hidden=8"]
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES)
+TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""Those that a terminal sends."""
 LAST = "the same command goes on where it stopped"
 TABLE = "leaderboard.csv"
 PATIENCE = 120.0
@@ -70,8 +73,8 @@ def ended(folder: Path, words: Sequence[str], number: signal.Signals, seconds: f
     if process.poll() is not None:
         process.communicate()
         return "done before", ""
-    # Ctrl-C and a terminal that is closed reach all processes of a command, SIGTERM the one that it is sent to.
-    (process.send_signal if number == signal.SIGTERM else functools.partial(os.killpg, process.pid))(number)
+    # What a terminal sends reaches all processes of a command, the others the one that they are sent to.
+    (functools.partial(os.killpg, process.pid) if number in TERMINAL else process.send_signal)(number)
     try:
         _, err = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
@@ -118,7 +121,7 @@ def main() -> int:
         longest = options.longest or whole
         wanted = (Path(name) / "whole" / TABLE).read_bytes()
         for index in range(options.tries):
-            number, seconds = SIGNALS[index % 3], rng.uniform(0.0, longest)
+            number, seconds = SIGNALS[index % len(SIGNALS)], rng.uniform(0.0, longest)
             folder = Path(name) / f"ended-{index // 6}"
             word, err = ended(folder, words, number, seconds)
             counts[number][word] += 1

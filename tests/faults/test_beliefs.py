@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,32 @@ def test_a_part_that_cannot_be_read_is_computed_again(folder: Path, whole: dict[
         code, out, _ = run(["verify", folder], capsys)
         assert (code, f"{part} is damaged" in out) == (1, True), out
         check_recovers(folder, whole, capsys)
+
+
+def test_results_of_an_attack_that_cannot_be_read_are_computed_again(
+    folder: Path, whole: dict[str, bytes], capsys: Capture
+) -> None:
+    """They have the right digest; of one the arrays are there too, and say other images, members or fewer bytes."""
+    lines = (folder / "rows.jsonl").read_bytes().splitlines(keepends=True)
+    paths = sorted((folder / "attacked").glob("*/*"))
+    with np.load(io.BytesIO(paths[0].read_bytes()[32:])) as found:
+        arrays = dict(found)
+    wrong: list[dict[str, Any]] = [
+        {"moved": arrays["moved"][:-9]},
+        {"shape": arrays["shape"] + 1},
+        {"feasible": arrays["feasible"][:-1]},
+        {"sources": arrays["sources"] + 7},
+        {"passes": arrays["passes"][:2]},
+    ]
+    contents = [b"garbage", saved(x=np.zeros(1)), *(saved(**(arrays | item)) for item in wrong)]
+    for content in contents:
+        paths[0].write_bytes(sealed(content, "/".join(paths[0].parts[-3:])))
+        code, out, _ = run(["verify", folder], capsys)
+        assert (code, f"{paths[0]} is damaged" in out) == (1, True), out
+    for path in paths:
+        path.write_bytes(sealed(contents[0], "/".join(path.parts[-3:])))
+    (folder / "rows.jsonl").write_bytes(lines[0])
+    check_recovers(folder, whole, capsys)
 
 
 def test_facts_of_a_metric_that_another_version_wrote_are_written_again(

@@ -83,7 +83,7 @@ def test_a_run_that_was_ended_again_and_again_has_the_same_table(
     assert start(tmp_path / "whole", ["--workers", "1"]).wait() == 0
     rng = random.Random(0)
     for index in range(42):
-        word, err = ended(tmp_path / "run", ["--workers", workers], SIGNALS[index % 3], rng.uniform(1, 12))
+        word, err = ended(tmp_path / "run", ["--workers", workers], SIGNALS[index % len(SIGNALS)], rng.uniform(1, 12))
         assert word in ("survived", "done before"), err
     assert start(tmp_path / "run", ["--workers", workers]).wait() == 0
     assert (tmp_path / "run" / TABLE).read_bytes() == (tmp_path / "whole" / TABLE).read_bytes()

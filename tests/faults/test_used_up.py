@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,10 @@ def test_a_file_of_holes_is_refused_before_it_is_read(
     [
         (MemoryError(), "there is not enough memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "there is not enough memory"),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            "too many files are open; what was computed is kept: allow more",
+        ),
         (RuntimeError("can't start new thread"), "the system lets this user start no more threads"),
     ],
 )
@@ -52,6 +58,24 @@ def test_what_is_used_up_is_one_line(
     monkeypatch.setattr(command, "_benchmark", fail)
     code, _, err = run([*WORDS, "--out", tmp_path / "run"], capsys)
     assert (code, err.startswith(f"error: {said}"), len(err.splitlines())) == (2, True, 1), err
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="a second file system is that of shared memory")
+def test_a_folder_for_what_is_damaged_on_another_file_system_is_named(
+    undisturbed: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed, folder)
+    path = next(folder.glob("attacked/*/*"))
+    path.write_bytes(b"x")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        if Path(elsewhere).stat().st_dev == folder.stat().st_dev:
+            pytest.skip("shared memory is on the same file system")
+        (folder / "damaged").symlink_to(elsewhere)
+        code, _, err = run(["verify", folder, "--repair"], capsys)
+        assert (code, len(err.splitlines())) == (2, 1), err
+        assert f"{folder / 'damaged'} is on another file system than" in err
+        assert path.read_bytes() == b"x"
 
 
 @pytest.mark.parametrize("words", [["--out=--"], ["--methods=--"], ["--plugin=--"], ["--images=--"]], ids=str)

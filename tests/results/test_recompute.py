@@ -19,7 +19,9 @@ from attrobust.benchmark.boards.recompute import OF_MEAN, allowance, of_mean, pe
 from attrobust.benchmark.boards.sample import StoredCell, cells_of, sample
 from attrobust.benchmark.checkpoints.card import shipped
 from attrobust.benchmark.store.store import Store
+from attrobust.naming.validate import as_json
 
+from faults.test_hostile import put_row
 from helpers.boards import ATTACK, NAME, copied, row_of, with_scores
 from helpers.runs import FAST, run
 
@@ -73,6 +75,18 @@ def test_forged_scores_do_not_come_out_again(
     assert "1 numbers differ" in out.splitlines()[-1]
     assert f"computing {len(cells(results))} of" in err
     assert " s\n" in err
+
+
+def test_forged_facts_do_not_come_out_again(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the right digest: a metric that is turned round, and the share of guessing."""
+    row = as_json(row_of(results / NAME, attack="noise:draws=2", metric="spearman"))
+    put_row(results / NAME, row | {"metric": row["metric"] | {"higher_is_better": False}})
+    row = as_json(next(row for row in Store(results / NAME).rows().values() if row.metric.label == "accuracy"))
+    put_row(results / NAME, row | {"guessing": 0.99})
+    found = [line for cell in cells(results) for line in recompute(cell, Opener(results / NAME, None), 2)]
+    words = [line.what for line in found]
+    assert any("higher_is_better was False and is True" in line for line in words), words
+    assert any("guessing was 0.99 and is 0.1" in line for line in words), words
 
 
 def test_weights_that_are_gone_or_changed_are_named(results: Path) -> None:
