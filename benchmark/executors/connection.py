@@ -111,7 +111,7 @@ def signals_wait() -> Iterator[None]:
 @contextlib.contextmanager
 def _own_signals() -> Iterator[Mapping[int, Any]]:
     """Afterwards signals do what they did: Ray would exit at SIGTERM, without a word. Yields what they did."""
-    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in signal.valid_signals()}
     try:
         yield before
     finally:
