@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from attrobust.benchmark.checkpoints.nesting import is_nested
 from attrobust.files import read_plain, size_words
 from attrobust.machine import memory
 from attrobust.naming.file_names import not_a_file
@@ -39,8 +40,9 @@ FORMATS = (
     (b"\x1f\x8b", "is a gzip archive; unpack it with gunzip or tar and name the file in it"),
 )
 """First bytes of files that are no weights, and what to say of them."""
-
-
+NESTED = "is no weights: it holds tuples in tuples, deeper or larger than weights have; save model.state_dict() alone"
+    "is no weights: it holds tuples in tuples, deeper or larger than weights ever have; save model.state_dict() alone"
+)
 PICKLE = "data.pkl"
 """Of an archive of PyTorch, the file of names and shapes; the numbers are in others."""
 MOST_STRUCTURE = 2**25
@@ -101,7 +103,7 @@ def _not_weights(content: bytes) -> str:
     text = content[:256].decode("utf-8", errors="replace")
     if "\ufffd" not in text[:-1] and all(letter.isprintable() or letter.isspace() for letter in text):
         return f"is a text file ({text.strip()[:40]!r}), and no weights; download those themselves"
-    return ""
+    return NESTED if is_nested(content) else ""
 
 
 def _not_weights_in_zip(content: bytes) -> str:
@@ -110,6 +112,8 @@ def _not_weights_in_zip(content: bytes) -> str:
             names = {name.rpartition("/")[2] for name in archive.namelist()}
             structure = max((one.file_size for one in archive.infolist() if one.filename.endswith(PICKLE)), default=0)
             unpacked = sum(one.file_size for one in archive.infolist())
+            small = structure <= MOST_STRUCTURE
+            pickles = [archive.read(name) for name in archive.namelist() if name.endswith(PICKLE)] if small else []
     except Exception:  # Of a damaged archive zipfile raises whatever its reader runs into.
         return "is damaged or cut off; copy or download it again"
     if "constants.pkl" in names:
@@ -121,6 +125,8 @@ def _not_weights_in_zip(content: bytes) -> str:
         return f"is no weights: {size_words(structure)} of names and shapes, where weights have a few"
     if unpacked > memory():
         return f"unpacks to {size_words(unpacked)}, and only {size_words(memory())} of memory are free"
+    if any(map(is_nested, pickles)):
+        return NESTED
     if PICKLE not in names:
         return "is a zip archive without weights that torch.save wrote; unpack it and name the file in it"
     return ""

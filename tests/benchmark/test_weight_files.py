@@ -22,6 +22,7 @@ from attrobust import UsageError, load
 from attrobust.benchmark import models
 from attrobust.benchmark.checkpoints import reading
 from attrobust.benchmark.checkpoints.external import parse_external
+from attrobust.benchmark.checkpoints.nesting import is_nested
 from attrobust.benchmark.checkpoints.source import WeightFile
 from attrobust.benchmark.checkpoints.state_dict import fitting_model, load_weights
 from attrobust.benchmark.executors.networks import Networks
@@ -296,6 +297,41 @@ def test_an_archive_that_unpacks_to_more_than_memory_is_not_unpacked(
     monkeypatch.setattr(reading, "memory", lambda: 2**20)
     with pytest.raises(UsageError, match=r"unpacks to 4.\d MB, and only 1.0 MB of memory are free"):
         opened(tmp_path / "mine.pt")
+
+
+def of_tuples(count: int, *, again: bytes = b"") -> bytes:
+    """A pickle of a dictionary whose key is a tuple in so many others; ``again`` stands behind each."""
+    return b"\x80\x02}(" + b")" + (again + b"\x85") * count + b"K\x01u."
+
+
+DEEP = {
+    "in a row": of_tuples(300_000),
+    "fetched again": of_tuples(300_000, again=b"q\x010h\x01"),
+    "each twice in the next": of_tuples(60, again=b"q\x01h\x01\x86"),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+@pytest.mark.parametrize("wrap", ["archive", "bare"])
+def test_tuples_that_no_interpreter_can_hash_are_not_read(wrap: str, kind: str, tmp_path: Path) -> None:
+    content = DEEP[kind]
+    path = tmp_path / "deep.pt"
+    path.write_bytes(archive("archive/data.pkl", content) if wrap == "archive" else content)
+    with pytest.raises(UsageError, match="it holds tuples in tuples, deeper or larger"):
+        reading.read_file(path)
+
+
+def test_tuples_of_weights_and_optimisers_are_read(tmp_path: Path) -> None:
+    network = load("digits/natural")
+    state = {"model": network.state_dict(), "optimizer": torch.optim.Adam(network.parameters()).state_dict()}
+    for path in (file_of(state, tmp_path / "new.pt"), tmp_path / "old.pt"):
+        if not path.exists():
+            torch.save(state, path, _use_new_zipfile_serialization=False)
+        assert set(reading.read_file(path)[0]) == {"model", "optimizer"}
+    shared: tuple[object, ...] = (1,)
+    for _ in range(16):
+        shared = (shared, shared)
+    assert not is_nested(pickle.dumps({shared: [shared] * 2000}, protocol=2))
 
 
 @pytest.mark.parametrize("given", [1.5, 2.0**40, 1 + 1j])
