@@ -41,8 +41,6 @@ FORMATS = (
 )
 """First bytes of files that are no weights, and what to say of them."""
 NESTED = "is no weights: it holds tuples in tuples, deeper or larger than weights have; save model.state_dict() alone"
-    "is no weights: it holds tuples in tuples, deeper or larger than weights ever have; save model.state_dict() alone"
-)
 PICKLE = "data.pkl"
 """Of an archive of PyTorch, the file of names and shapes; the numbers are in others."""
 MOST_STRUCTURE = 2**25
