@@ -73,7 +73,9 @@ def _of_run(store: Store, *, repair: bool) -> int:
         found = examine(store)
         for problem in found.problems:
             say(f"{store.folder}: {problem.words}")
-        say(f"{store.folder}: {found.sound} rows recomputed and equal, {len(found.problems)} problems")
+        count = len(found.problems)
+        problems = "1 problem" if count == 1 else f"{count} problems"
+        say(f"{store.folder}: {found.sound} rows recomputed and equal, {problems}")
         if repair:
             _repair(store, found.problems, argv)
     return len(found.problems)
