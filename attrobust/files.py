@@ -87,7 +87,8 @@ def read_plain(path: Path) -> bytes:
 
 def check_size(path: Path) -> None:
     """Raise UsageError for a file that does not fit into the free memory, as one of holes may not; OSError for none."""
-    if (size := path.stat().st_size) > max(SMALL, memory()):
+    size = path.stat().st_size
+    if size > SMALL and size > memory():  # The system is asked for large files only: there are thousands of small ones.
         raise UsageError(f"{path} is larger than the free memory: {size_words(size)}; move it away")
 
 

@@ -20,7 +20,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +72,18 @@ def _autocast(device: str) -> Setting:
 
 
 def _current_folder() -> Path | None:
-    """The current folder; None where it has been removed."""
+    """The current folder; None where it has been removed, or cannot be read."""
     try:
         return Path.cwd()
-    except FileNotFoundError:
+    except OSError:
         return None
+
+
+def _go_back(folder: Path | None) -> None:
+    """Make a folder the current one again; where it has been removed since, there is none to go back to."""
+    with suppress(OSError):
+        if folder is not None:
+            os.chdir(folder)
 
 
 def _deterministic() -> tuple[bool, bool]:
@@ -180,7 +187,7 @@ _SETTINGS: tuple[Setting, ...] = (
     *_backends(),
     *(_hooks(table) for name, table in vars(modules).items() if name.startswith("_global_") and table is not None),
     (np.geterr, lambda value: np.seterr(**value)),
-    (_current_folder, lambda folder: None if folder is None else os.chdir(folder)),
+    (_current_folder, _go_back),
 )
 
 

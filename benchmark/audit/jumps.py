@@ -37,7 +37,6 @@ def gradient_jumps(case: AuditCase) -> list[Flag]:
     network, generator = differentiated(case.scored, case.x), torch.Generator().manual_seed(0)
     signs = torch.randint(0, 2, case.x.shape, generator=generator).to(case.x) * 2 - 1
     step = SPAN * case.threat.eps * case.threat.direction(signs)
-    unseen = torch.ones(len(case.y), dtype=torch.bool)
     for nodes in NODES:
         with SecondOrder():
             unseen = _unseen(network, case.x, case.y, step, nodes) > UNSEEN

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from attrobust.naming.safe import message_of
+
 STDOUT = "stdout"
 HANDLER = "attrobust-plain"
 PLAIN = {"↑": "^", "↓": "v", "×": "x", "±": "+-", "–": "-", "—": "-", "…": "...", "≤": "<=", "≥": ">=", "·": "*"}
@@ -109,7 +111,7 @@ def in_words(error: OSError) -> str:
 
 def exhausted(error: BaseException) -> str:
     """What of the machine an exception says is used up, in one line; empty where it says something else."""
-    text = str(error)
+    text = message_of(error)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(sign in text for sign in NO_MEMORY)):
         return "there is not enough memory; what was computed is kept: free some, and type the same command again"
     if isinstance(error, RuntimeError) and NO_THREAD in text:

@@ -191,3 +191,14 @@ def test_the_current_folder_is_put_back_so_that_results_stay_in_one(
     with restored():
         os.chdir("/")
     assert Path.cwd() == tmp_path
+
+
+def test_a_current_folder_that_is_gone_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    there = tmp_path / "there"
+    there.mkdir()
+    os.chdir(there)
+    with restored():
+        os.chdir(tmp_path)
+        there.rmdir()
+    assert Path.cwd() == tmp_path
