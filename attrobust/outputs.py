@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from attrobust.networks.function_mode import FunctionMode
+from attrobust.storage import type_name
 
 LOG = logging.getLogger("attrobust")
 SUM = 1e-4
@@ -70,9 +71,13 @@ def with_logits(network: nn.Module, x: Tensor, classes: int) -> nn.Module:
     is_low = not logits.is_floating_point() or logits.dtype.itemsize < x.dtype.itemsize
     inside = lowest.dtype
     if is_low or inside is not None:
-        does = f"has values in {_plain(inside)} inside" if inside and not is_low else f"returns {_plain(logits.dtype)}"
+        does = (
+            f"has values in {type_name(inside)} inside"
+            if inside and not is_low
+            else f"returns {type_name(logits.dtype)}"
+        )
         raise ValueError(
-            f"{name} {does} for images in {_plain(x.dtype)}: it computes in lower precision "
+            f"{name} {does} for images in {type_name(x.dtype)}: it computes in lower precision "
             "(autocast), in which attacks drown in rounding; leave that out"
         )
     if (told := probabilities(_shaped(logits, shape))) and len(x) > 1:
@@ -122,7 +127,7 @@ def check_weights(network: nn.Module) -> None:
             raise ValueError(f"{name} has no values for {key!r} yet; load its weights first")
         if _is_low(weights):
             raise ValueError(
-                f"{name} has weights in {_plain(weights.dtype)}, in which attacks drown in rounding; "
+                f"{name} has weights in {type_name(weights.dtype)}, in which attacks drown in rounding; "
                 "turn it: network.float()"
             )
 
@@ -234,7 +239,3 @@ def _shown(output: Any) -> str:
         if isinstance(value, Tensor)
     )
     return f"a {type(output).__name__} ({entries or 'no tensors'})"
-
-
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def type_name(dtype: torch.dtype) -> str:
+    """A type of numbers in a word, e.g. ``float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
 def not_in_memory(x: Tensor) -> str:
     """What a tensor is whose values are not all there as plain numbers, in words; empty for ordinary ones."""
     if x.is_meta:

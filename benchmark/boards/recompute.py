@@ -23,6 +23,7 @@ from attrobust.attacks.base import Attack
 from attrobust.benchmark.boards.given import Given
 from attrobust.benchmark.boards.opened import Opener, attack_of, explainer_of, metric_of, rules_of
 from attrobust.benchmark.boards.sample import StoredCell
+from attrobust.benchmark.data.base import guessing
 from attrobust.benchmark.evaluation.evaluate import accuracy_under_attack, evaluate, judge
 from attrobust.benchmark.evaluation.scores import Scores, joined, unattacked
 from attrobust.benchmark.store.contests import before, read_images
@@ -143,9 +144,9 @@ def _facts_again(cell: StoredCell, row: ScoredRow, opener: Opener) -> Disagreeme
     facts, pairs = row.metric, dict[str, tuple[object, object]]()
     if facts.scope == "accuracy":
         pairs = {name: (getattr(facts, name), getattr(ACCURACY, name)) for name in ("higher_is_better", "unit")}
-        labels = opener.data(row.cell).splits[row.split].labels
         if row.guessing is not None:
-            pairs["guessing"] = round(row.guessing, 9), round(float(torch.bincount(labels).max()) / len(labels), 9)
+            now = guessing(opener.data(row.cell).splits[row.split].labels)
+            pairs["guessing"] = round(row.guessing, 9), round(now, 9)
     else:
         kind = type(metric_of(facts))
         pairs["higher_is_better"] = facts.higher_is_better, kind.higher_is_better

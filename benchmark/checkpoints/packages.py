@@ -24,6 +24,7 @@ from attrobust.benchmark.models.constructors import constructor_settings
 from attrobust.benchmark.models.normalization import text_of
 from attrobust.benchmark.models.torchvision_names import AUXILIARY
 from attrobust.naming.component import Component, resolve
+from attrobust.naming.safe import reason
 from attrobust.naming.spec import Spec, build
 from attrobust.naming.suggest import did_you_mean
 from attrobust.types import UsageError
@@ -211,8 +212,7 @@ def _fetched(fetch: Callable[[], Any], origin: str, remedy: str) -> Any:
     try:
         return fetch()
     except Exception as error:  # whatever a package raises without a network
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UsageError(f"{origin} cannot be had ({reason}); {remedy}") from error
+        raise UsageError(f"{origin} cannot be had ({reason(error)}); {remedy}") from error
 
 
 PACKAGES: dict[str, Callable[[str, dict[str, str]], Resolved]] = {

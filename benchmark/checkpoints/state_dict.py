@@ -16,7 +16,7 @@ from attrobust.benchmark.models.base import ModelFamily
 from attrobust.benchmark.models.normalization import Constants, alike, describe, text_of
 from attrobust.naming.spec import Spec, settings_of
 from attrobust.networks.smoothed import input_mean, input_scale
-from attrobust.storage import not_in_memory
+from attrobust.storage import not_in_memory, type_name
 from attrobust.types import ImageFacts, UsageError
 
 MOST = 50
@@ -82,10 +82,10 @@ def other_classes(trained: int, here: int) -> str:
 def _numbers(given: Tensor, own: Tensor, what: str) -> Tensor:
     """A weight in the type of the network's own; raises UsageError where its numbers would become others."""
     if given.is_complex() and not own.is_complex():
-        raise UsageError(f"{what} holds {_plain(given.dtype)}, and the network has real numbers there")
+        raise UsageError(f"{what} holds {type_name(given.dtype)}, and the network has real numbers there")
     if own.is_floating_point() and (given.is_quantized or not given.is_floating_point()):
         raise UsageError(
-            f"{what} holds {_plain(given.dtype)}, which is no floating-point number: quantised "
+            f"{what} holds {type_name(given.dtype)}, which is no floating-point number: quantised "
             "weights have a scale beside them; save the weights of the network before it was quantised"
         )
     if problem := not_in_memory(given):
@@ -94,9 +94,9 @@ def _numbers(given: Tensor, own: Tensor, what: str) -> Tensor:
         raise UsageError(f"{what} has values that are not finite")
     converted = given.to(own.dtype)
     if not converted.isfinite().all():
-        raise UsageError(f"{what} has values beyond the largest number of {_plain(own.dtype)}")
+        raise UsageError(f"{what} has values beyond the largest number of {type_name(own.dtype)}")
     if not own.is_floating_point() and not torch.equal(converted.to(given.dtype), given):
-        raise UsageError(f"{what} has values that are no {_plain(own.dtype)}, of which the network has them")
+        raise UsageError(f"{what} has values that are no {type_name(own.dtype)}, of which the network has them")
     return converted
 
 
@@ -191,10 +191,6 @@ def _differ_in_classes(name: str, given: Tensor, own: Tensor, needed: State) -> 
     """Whether a weight is of the last layer and differs from the network's own only in the number of outputs."""
     last_layer = list(needed)[-1].rpartition(".")[0]
     return name.rpartition(".")[0] == last_layer and given.dim() > 0 and given.shape[1:] == own.shape[1:]
-
-
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _shape(tensor: Tensor) -> str:

@@ -167,6 +167,11 @@ def partners(split: Split, count: int) -> list[int]:
     return partners_among(split.labels.tolist(), count)
 
 
+def guessing(labels: Tensor) -> float:
+    """The share of the images that are of their most frequent class, from their classes, int64[N]."""
+    return float(torch.bincount(labels).max()) / len(labels)
+
+
 def partners_among(labels: Sequence[int], count: int) -> list[int]:
     """For each of the first ``count`` images the position of its partner: the next image, cyclically, of another class.
 

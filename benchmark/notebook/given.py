@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attrobust.benchmark.contract.models import require_logits
-from attrobust.benchmark.data.base import partners_among, shape_of
+from attrobust.benchmark.data.base import guessing, partners_among, shape_of
 from attrobust.benchmark.evaluation.inputs import Images
 from attrobust.benchmark.statistics import at_chance
 from attrobust.images import NORMALISE, check_pixels
@@ -17,7 +17,7 @@ from attrobust.naming.safe import first_line
 from attrobust.networks.copying import independent_copy
 from attrobust.outputs import WRAPPERS, classes_of, probabilities, with_logits
 from attrobust.process import seeded
-from attrobust.storage import check_in_memory
+from attrobust.storage import check_in_memory, type_name
 
 FEW = 8
 """Images that a network is tried with."""
@@ -77,7 +77,7 @@ def given(
     if like is None:
         raise ValueError(f"{_name(model)} has no parameters; a network is wanted that was trained")
     if x.dtype != like.dtype:
-        notes.append(f"x was {_plain(x.dtype)} and is now {_plain(like.dtype)}, as the network's weights")
+        notes.append(f"x was {type_name(x.dtype)} and is now {type_name(like.dtype)}, as the network's weights")
     x = x.detach().to("cpu", like.dtype)
     # A copy, since a network may change the images it is given.
     few = x[:FEW].to(like.device, copy=True)
@@ -150,7 +150,7 @@ def _classes(y: Any, count: int, classes: int) -> Tensor:
     if labels.shape != (count,):
         raise ValueError(f"y must be one class for each of {count} images, not {shape_of(labels.shape)}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise ValueError(f"y must be whole numbers, the positions of the classes, not {_plain(labels.dtype)}")
+        raise ValueError(f"y must be whole numbers, the positions of the classes, not {type_name(labels.dtype)}")
     labels = labels.to(torch.int64)
     low, high = labels.aminmax()
     if low < 0 or high >= classes:
@@ -170,10 +170,10 @@ def _masks(masks: Any) -> Tensor | None:
 
 def _strange(prediction: Tensor, labels: Tensor, classes: int) -> str:
     """What an accuracy that is no better than guessing may mean; empty where it is better, or images say too little."""
-    guessing = max(1 / classes, float(labels.bincount().max()) / len(labels))
-    if len(labels) < FEW or guessing > 0.5:
+    guess = max(1 / classes, guessing(labels))
+    if len(labels) < FEW or guess > 0.5:
         return ""
-    reason = at_chance(int((prediction == labels).sum()), len(labels), guessing)
+    reason = at_chance(int((prediction == labels).sum()), len(labels), guess)
     return f"{reason}; {NORMALISE}: nn.Sequential(attrobust.Normalize(mean, std), network)" if reason else ""
 
 
@@ -184,7 +184,3 @@ def _grey(x: Tensor, error: Exception) -> str:
 
 def _name(model: nn.Module) -> str:
     return type(model).__name__
-
-
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

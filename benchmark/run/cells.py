@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
 from msgspec import structs
 
 from attrobust.attacks.base import Attack
-from attrobust.benchmark.data.base import Loaded, image_facts
+from attrobust.benchmark.data.base import Loaded, guessing, image_facts
 from attrobust.benchmark.executors.jobs import CellJob, NetworkJob
 from attrobust.benchmark.request.request import Request
 from attrobust.benchmark.run.batches import Pieces, in_batches
@@ -160,7 +159,7 @@ def cells_of(
             attack=attack,
             audit=audit,
             wording=said | {name: wording(part) for name, part in parts.items() if part},
-            guessing=None if metrics or attack else float(torch.bincount(split.labels).max()) / len(split),
+            guessing=None if metrics or attack else guessing(split.labels),
         )
         job, before = in_batches(job, size_of(job), keeps=request.keep_images)
         return PlacedCell(column=column.label if column else "", job=job, parts=before)
