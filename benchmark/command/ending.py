@@ -27,6 +27,8 @@ WORDS = {
 """By name, what the signals say that end a command; schedulers send the last ones some time before they kill."""
 AGAIN = 10.0
 """Seconds after which a signal is raised once more where the command has not ended: something has swallowed it."""
+SOON = 0.1
+"""Seconds after which a signal that came during an import is looked at again."""
 
 
 class Ended(KeyboardInterrupt):
@@ -34,10 +36,15 @@ class Ended(KeyboardInterrupt):
 
 
 class Ending:
-    """Ends a command where a signal comes; one that comes while it ends, or when it is done, changes nothing."""
+    """Ends a command where a signal comes; one that comes while it ends, or when it is done, changes nothing.
+
+    One that comes during an import ends it after the import, for ``AGAIN`` seconds: extension modules that are being
+    loaded end the process where a function of Python raises, torch's with C++'s ``terminate``.
+    """
 
     def __init__(self) -> None:
         self._came = 0
+        self._first = 0.0
         self._is_ending = False
         self._thread = _thread.get_ident()
 
@@ -57,15 +64,20 @@ class Ending:
         sys.stderr.write(line_of(self._came))
         return 128 + self._came
 
-    def _end(self, signum: int, _frame: FrameType | None) -> None:
+    def _end(self, signum: int, frame: FrameType | None) -> None:
         if self._is_ending:
             return
+        if not self._came:
+            self._first = time.monotonic()
         self._came, self._is_ending = signum, True
-        _thread.start_new_thread(self._raise_again, ())
+        if _is_importing(frame) and time.monotonic() < self._first + AGAIN:
+            _thread.start_new_thread(self._raise_again, (SOON,))
+            return
+        _thread.start_new_thread(self._raise_again, (AGAIN,))
         raise Ended
 
-    def _raise_again(self) -> None:
-        time.sleep(AGAIN)
+    def _raise_again(self, seconds: float) -> None:
+        time.sleep(seconds)
         self._is_ending = False
         if hasattr(signal, "pthread_kill"):
             signal.pthread_kill(self._thread, self._came)  # Which also wakes one that sleeps.
@@ -76,6 +88,16 @@ class Ending:
 def exit_on_signals() -> None:
     """Let a signal end this process at once, in one line."""
     _hand_to(_exit)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported in a frame or below it; a plug-in, which we execute ourselves, is not."""
+    while frame is not None:
+        spec = frame.f_globals.get("__spec__")
+        if frame.f_code.co_name == "<module>" and getattr(spec, "_initializing", False):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _exit(signum: int, _frame: FrameType | None) -> None:

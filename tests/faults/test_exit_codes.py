@@ -188,9 +188,8 @@ def test_an_exception_that_nothing_takes_in_is_one_line_where_a_plug_in_raises_i
 
 def test_a_signal_is_no_mistake_of_a_plug_in(plugin: Path, tmp_path: Path, capsys: Capture) -> None:
     interrupting = tmp_path / "interrupting.py"
-    interrupting.write_text(
-        PLUGINS.replace("        sys.exit(0)\n    raise", "        raise KeyboardInterrupt\n    raise")
-    )
+    assert PLUGINS.count("sys.exit(0)") == 1
+    interrupting.write_text(PLUGINS.replace("sys.exit(0)", "raise KeyboardInterrupt"))
     code, out, err = ended(["--explainers", "leaving:where=run"], interrupting, tmp_path / "run", capsys)
     assert code == 130
     assert not out

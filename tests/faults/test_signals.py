@@ -52,6 +52,19 @@ def test_a_signal_that_is_swallowed_comes_again() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_signal_during_an_import_waits_for_its_end(tmp_path: Path) -> None:
+    """As torch's does, whose extension module ends the process where a handler raises while it is loaded."""
+    module = "import signal, sys\nsignal.raise_signal({})\nsys.stderr.write('imported\\n')\n{}\n"
+    for rest in ("", "import time\nwhile True: time.sleep(0.01)"):
+        (tmp_path / "loaded.py").write_text(module.format(int(signal.SIGTERM), rest))
+        code = CODE.replace("signal.raise_signal(NUMBER)", "import loaded; time.sleep(60)").replace("KIND", "raise")
+        done = subprocess.run(
+            [sys.executable, "-c", code, ENDING], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+        )
+        assert done.returncode == 143
+        assert done.stderr.splitlines() == ["imported", f"terminated; {LAST}"]
+
+
 def test_a_command_that_is_done_stays_done() -> None:
     assert swallowed("return 0", signal.SIGINT).returncode == 0
 
