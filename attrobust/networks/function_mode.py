@@ -6,11 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from torch import fx
 from torch.overrides import TorchFunctionMode
 
 
 class FunctionMode(TorchFunctionMode, ABC):
-    """While active on this thread, every call of a torch function goes through ``call``."""
+    """While active on this thread, every call of a torch function goes through ``call``.
+
+    Calls that torch.fx traces do not: its variables have no values to compute with, and a graph holds what its network
+    calls.
+    """
 
     def __torch_function__(
         self,
@@ -20,6 +25,8 @@ class FunctionMode(TorchFunctionMode, ABC):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """See ``call``."""
+        if any(issubclass(kind, fx.Proxy) for kind in types):
+            return func(*args, **(kwargs or {}))
         return self.call(func, args, dict(kwargs or {}))
 
     @abstractmethod

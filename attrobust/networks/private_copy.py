@@ -24,8 +24,8 @@ from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.known import is_known
 from attrobust.networks.probe import check_same, check_same_once, probe_for
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, make_out_of_place, shared_copy
-from attrobust.networks.spelled import RELU, max_pool
-from attrobust.networks.tracing import traced
+from attrobust.networks.spelled import MODULES, RELU, SmoothedFunctions, max_pool
+from attrobust.networks.tracing import forward_hooks, traced
 
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 CALLED_ONCE = (*PIECEWISE_LINEAR, *SMOOTH, *POOLS)
@@ -41,15 +41,14 @@ _MODULES: dict[Callable[..., Any], Callable[..., nn.Module]] = {
 """Functions, and the constructor of the module that computes the same."""
 
 _OTHERS = {
+    *MODULES,
     *(functional.gelu, functional.silu, functional.elu, functional.selu, functional.celu, functional.mish),
-    *(functional.leaky_relu, functional.relu6, functional.prelu, functional.rrelu, functional.hardtanh),
-    *(functional.hardswish, functional.hardsigmoid, functional.threshold, functional.softsign),
-    *(torch.clamp, torch.clamp_, torch.clamp_min, Tensor.clamp, Tensor.clamp_, Tensor.clamp_min, Tensor.clip),
-    *(torch.clamp_max, Tensor.clamp_max, torch.threshold, torch.fmax, Tensor.maximum),
-    *(Tensor.where, Tensor.abs, torch.abs),
-    *(torch.maximum, torch.minimum, torch.where, torch.max_pool2d, torch.max_pool1d, torch.max_pool3d),
+    *(functional.softsign, torch.clamp_max, Tensor.clamp_max, torch.fmax, Tensor.maximum, Tensor.where),
+    *(Tensor.abs, torch.abs, torch.maximum, torch.minimum, torch.where, torch.max_pool1d, torch.max_pool3d),
 }
-"""Nonlinear functions that are not rewritten to modules."""
+"""Nonlinear functions; those that are not in ``_MODULES`` are not rewritten to modules."""
+_FUNCTION, _AGAIN = "attrobust_function", "attrobust_again"
+"""What the names of modules begin with that stand for functions, and for further calls of a module."""
 
 
 class Network(nn.Module):
@@ -99,6 +98,8 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
     Raises:
         ValueError: the network calls functional activations, or one module several times, and cannot be rewritten.
     """
+    if isinstance(model, SmoothedFunctions):
+        return _smoothed(model, one_module_per_call(model.network, x))
     network = _copy(model)
 
     def problems_of_copy() -> tuple[str, ...]:
@@ -121,6 +122,18 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
     if left:
         raise ValueError(f"{left[0]} in {type(model).__name__} and cannot be made a module: {advice}")
     check_same_once(model, network.network, x, "one module per call")
+    return network
+
+
+def _smoothed(model: SmoothedFunctions, network: Network) -> Network:
+    """A copy of the network within, with one module per call, where modules that stand for functions are smooth."""
+    numbers = itertools.count()
+    for name, module in list(network.network.named_children()):
+        # In the order of their calls. Others that stand for functions, as of the sigmoid, have no kink and no number.
+        if name.startswith(_FUNCTION) and isinstance(module, (nn.ReLU, nn.MaxPool2d)):
+            smooth = model.counterpart(next(numbers), module)
+            setattr(network.network, name, module if smooth is None else smooth)
+    vars(network).update(forward_hooks(model))
     return network
 
 
@@ -185,23 +198,25 @@ def _rewritten(graph: fx.GraphModule) -> fx.GraphModule:
     modules = dict(graph.named_modules())
     methods = {getattr(Tensor, name): name for name in ("relu", "relu_", "sigmoid", "tanh")}
     by_method = {name: _MODULES[function] for function, name in methods.items()}
-    fresh = (f"call_{i}" for i in itertools.count() if not hasattr(graph, f"call_{i}"))
+    numbers = itertools.count()
     used: set[nn.Module] = set()
     for node in list(graph.graph.nodes):
         module: nn.Module | None = None
+        prefix = _FUNCTION
         if node.op == "call_function" and node.target in _MODULES:
             module = _made(_MODULES[node.target], node)
         elif node.op == "call_method" and node.target in by_method:
             module = _made(by_method[node.target], node)
         elif node.op == "call_module" and isinstance(modules[node.target], CALLED_ONCE):
             if modules[node.target] in used:
-                module = shared_copy(modules[node.target])
+                module, prefix = shared_copy(modules[node.target]), _AGAIN
             used.add(modules[node.target])
         if module is not None:
-            name = next(fresh)
+            name = next(name for i in numbers if not hasattr(graph, name := f"{prefix}_{i}"))
             graph.add_submodule(name, module)
             with graph.graph.inserting_before(node):
-                node.replace_all_uses_with(graph.graph.call_module(name, node.args[:1]))
+                x = node.args[:1] or (node.kwargs["input"],)
+                node.replace_all_uses_with(graph.graph.call_module(name, x))
             graph.graph.erase_node(node)
     graph.recompile()
     return graph

@@ -234,15 +234,15 @@ class SmoothedFunctions(nn.Module):
             return self.network(x)
 
     def _smoothed(self, number: int, module: nn.Module, call: Call) -> Any:
-        smooth = self._counterpart(number, module)
+        smooth = self.counterpart(number, module)
         if smooth is None:
             return call.run()
         x: Tensor = call.args[0]
         # A copy, since the derivative needs the value before it is overwritten.
         return x.copy_(smooth(x.clone())) if call.is_in_place else smooth(x)
 
-    def _counterpart(self, number: int, module: nn.Module) -> nn.Module | None:
-        """What is smooth in the place of a call; None to keep it."""
+    def counterpart(self, number: int, module: nn.Module) -> nn.Module | None:
+        """What is smooth in the place of the call with a number, from 0, and a module; None to keep the call."""
         if not isinstance(module, nn.MaxPool2d):
             return smooth_activation(module, self.factor * _at(self._activations, number))
         return None if self._pools is None else LogSumExpPool(module, self.factor * _at(self._pools, number))

@@ -47,7 +47,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
     for node in graph.graph.nodes:
         _take_out_of_place(node)
     graph.recompile()
-    vars(graph).update(_forward_hooks(model))
+    vars(graph).update(forward_hooks(model))
     return graph
 
 
@@ -113,7 +113,7 @@ class _Hooked(nn.Module):
 
     def __init__(self, model: nn.Module, interpreter: fx.Interpreter) -> None:
         super().__init__()
-        vars(self).update(_forward_hooks(model))
+        vars(self).update(forward_hooks(model))
         self.run = interpreter.run
 
     def forward(self, x: Tensor) -> Any:
@@ -177,7 +177,8 @@ class _NoSwitches(FunctionMode):
         return func(*args, **settings)
 
 
-def _forward_hooks(model: nn.Module) -> dict[str, Any]:
+def forward_hooks(model: nn.Module) -> dict[str, Any]:
+    """Copies of the tables of the hooks that are called before and after a network, by attribute."""
     return {name: copy.copy(hooks) for name, hooks in vars(model).items() if name.startswith("_forward_")}
 
 

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attrobust import attacks, load
+from attrobust import attacks, explainers, load
 from attrobust.attacks.base import Context
 from attrobust.attacks.engine.differentiated import activation_displacements, call_name, smoothed_model
+from attrobust.explainers.guided import GuidedBackprop
 from attrobust.explainers.saliency import Saliency
 from attrobust.metrics.shared.derivatives import second_order
+from attrobust.networks.forward_only import ForwardOnly
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, softplus_model
 from attrobust.networks.spelled import MODULES, Call, function_kinks
 from attrobust.threat import ThreatModel
@@ -38,6 +40,7 @@ CALLS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "F.prelu": (lambda x: F.prelu(x, torch.tensor([0.1, 0.3], dtype=x.dtype)), "PReLU"),
     "F.hardswish": (F.hardswish, "Hardswish"),
     "F.hardsigmoid": (F.hardsigmoid, "Hardsigmoid"),
+    "torch.clip": (lambda x: torch.clip(x, 0), "ReLU"),
     "F.threshold": (lambda x: F.threshold(x, 0.0, 0.0), "ReLU"),
     "F.max_pool2d": (lambda x: F.max_pool2d(x, 2), "MaxPool2d"),
     "F.max_pool2d with a stride": (lambda x: F.max_pool2d(x, 3, stride=1, padding=1), "MaxPool2d"),
@@ -49,6 +52,9 @@ NONE: dict[str, Callable[[Tensor], Tensor]] = {
     "an activation module": nn.ReLU(),
     "a pooling module": nn.MaxPool2d(2),
 }
+
+REWRITING = ("deeplift", "guided-backprop", "lrp")
+"""Explainers that set hooks on modules, or have a rule for every operation."""
 
 
 class Calls(nn.Module):
@@ -73,12 +79,13 @@ class Function(nn.Module):
         return self.call(x, *self.settings, **self.more)
 
 
-def spelled(network: nn.Module, which: Callable[[int], bool]) -> nn.Module:
+def spelled(network: nn.Module, which: Callable[[int], bool], *, inplace: bool = False) -> nn.Module:
     """A copy of a sequence of layers with some of its activations and poolings as functions."""
     count, layers = 0, []
     for layer in network:  # type: ignore[attr-defined]
         if isinstance(layer, (nn.ReLU, nn.MaxPool2d)):
-            function = Function(F.relu) if isinstance(layer, nn.ReLU) else Function(F.max_pool2d, layer.kernel_size)
+            relu = Function(F.relu, inplace=inplace)
+            function = relu if isinstance(layer, nn.ReLU) else Function(F.max_pool2d, layer.kernel_size)
             layers.append(function if which(count) else layer)
             count += 1
         else:
@@ -144,6 +151,39 @@ def test_the_same_weights_in_another_spelling_are_attacked_alike(
         found.append(attack(context, x, y).x)
     assert (found[0] - x).abs().max() > 0.03
     assert (found[0] - found[1]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("inplace", [False, True], ids=["", "in place"])
+@pytest.mark.parametrize("name", REWRITING)
+def test_explainers_that_rewrite_networks_are_attacked_alike_in_another_spelling(
+    name: str, inplace: bool, real_images: tuple[Tensor, Tensor], make_context: ContextMaker
+) -> None:
+    x, y = real_images[0][:2], real_images[1][:2]
+    layers = plain()
+    found = []
+    for one in (layers, spelled(layers, lambda _: True, inplace=inplace)):
+        context = make_context(one, explainers.registry.get(name)(), x, threat=ThreatModel(eps=16 / 255))
+        with ForwardOnly():
+            found.append(attacks.registry.get("topk")(steps=3)(context, x, y).x)
+    assert (found[0] - x).abs().max() > 0.01
+    assert (found[0] - found[1]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", sorted(name for name, (_, kind) in CALLS.items() if kind != "MaxPool2d"))
+def test_no_activation_is_hidden_from_guided_backpropagation(name: str, real_images: tuple[Tensor, Tensor]) -> None:
+    """Its rule is set on modules, and without them it would be the plain gradient."""
+    x, y = real_images[0][:2], real_images[1][:2]
+    call, kind = CALLS[name]
+    torch.manual_seed(0)
+    before, after = nn.Conv2d(1, 2, 5, 3), nn.Sequential(nn.Flatten(), nn.Linear(2 * 8 * 8, 10))
+    network = nn.Sequential(before, Calls(call), after).eval()
+    try:
+        maps = GuidedBackprop()(network, x, y)
+    except ValueError as error:
+        assert "cannot be made a module" in str(error)
+        return
+    assert kind == "ReLU"
+    assert torch.allclose(maps, GuidedBackprop()(nn.Sequential(before, nn.ReLU(), after).eval(), x, y))
 
 
 class HalfReLU(nn.ReLU):
