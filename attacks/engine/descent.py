@@ -15,6 +15,7 @@ from attrobust.attacks.base import Attack, Context
 from attrobust.attacks.engine.differentiated import SmoothedModel, activation_displacements, smoothed_model
 from attrobust.attacks.engine.feasible import Objective, along_boundary
 from attrobust.naming.checks import above_zero, at_least
+from attrobust.networks.reused import calls_apart
 from attrobust.networks.second_order import SecondOrder
 from attrobust.networks.spelled import function_kinks
 
@@ -98,14 +99,15 @@ class GradientAttack(Attack):
         if self.differentiate == "own" or source.explainer.varies_within_region:
             return SmoothedModel(source.model, {})
         absolute = self.beta is not None and self.pool is not None
-        displacements = {} if absolute else activation_displacements(source.model, context.threat, x.shape[1:], x)
+        model = calls_apart(source.model, x)
+        displacements = {} if absolute else activation_displacements(model, context.threat, x.shape[1:], x)
         return smoothed_model(
-            source.model,
+            model,
             displacements,
             beta=self.beta,
             pool=self.pool,
             inverse_temperature=self.inverse_temperature,
-            functions=len(function_kinks(source.model, x)),
+            functions=len(function_kinks(model, x)),
         )
 
     def cooling(self, iteration: int) -> float:

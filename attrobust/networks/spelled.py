@@ -59,11 +59,11 @@ def _prelu(weight: Tensor) -> nn.Module:
     return module
 
 
-def _rrelu(lower: float = 1 / 8, upper: float = 1 / 3) -> nn.Module:
+def _rrelu(lower: float = 1 / 8, upper: float = 1 / 3, *_switches: bool) -> nn.Module:
     return nn.LeakyReLU((lower + upper) / 2)
 
 
-def _threshold(threshold: float, value: float) -> nn.Module:
+def _threshold(threshold: float, value: float, *_switches: bool) -> nn.Module:
     return nn.ReLU() if threshold == value == 0 else nn.Threshold(threshold, value)
 
 
@@ -108,7 +108,7 @@ class Call:
     def module(self) -> nn.Module | None:
         """The module that computes the same; None where the function has no kink."""
         make = MODULES.get(self.function)
-        if make is None or not self.args:
+        if make is None or not self.args or self.settings.get("return_indices"):
             return None
         return make(*self.args[1:], **{key: self.settings[key] for key in self.settings if key not in _NO_SETTING})
 

@@ -29,6 +29,7 @@ from attrobust.naming.component import Component
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.known import is_known
 from attrobust.networks.passes import counted
+from attrobust.networks.reused import calls_apart
 from attrobust.networks.second_order import SecondOrder
 from attrobust.networks.spelled import function_kinks
 from attrobust.process import standard
@@ -58,10 +59,10 @@ def check_maps(scored: nn.Module, explainer: Component[Explainer], grid: Grid, i
         return
     differentiated = scored
     if not explainer.item.varies_within_region:
-        functions = len(function_kinks(differentiated, image))
-        differentiated = smoothed_model(
-            differentiated, {}, beta=None, pool=None, inverse_temperature=0.3, functions=functions
-        ).network
+        apart = calls_apart(scored, image)
+        functions = len(function_kinks(apart, image))
+        smoothed = smoothed_model(apart, {}, beta=None, pool=None, inverse_temperature=0.3, functions=functions)
+        differentiated = smoothed.network
     target = torch.zeros(1, dtype=torch.int64)
     short = shortened(explainer.item, FEW)
     with counted(differentiated) as passes:

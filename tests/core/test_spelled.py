@@ -16,6 +16,7 @@ from attrobust.explainers.guided import GuidedBackprop
 from attrobust.explainers.saliency import Saliency
 from attrobust.metrics.shared.derivatives import second_order
 from attrobust.networks.forward_only import ForwardOnly
+from attrobust.networks.reused import calls_apart
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, softplus_model
 from attrobust.networks.spelled import MODULES, Call, function_kinks
 from attrobust.threat import ThreatModel
@@ -133,11 +134,26 @@ def test_every_function_of_the_table_makes_a_module_with_a_kink() -> None:
         assert isinstance(module, (*PIECEWISE_LINEAR, nn.MaxPool2d)), func
 
 
+def shared(network: nn.Module) -> nn.Module:
+    """The same sequence of layers with one ReLU and one pooling, which are called again and again."""
+    relu, pool = nn.ReLU(inplace=True), nn.MaxPool2d(2)
+    kinds = {nn.ReLU: relu, nn.MaxPool2d: pool}
+    return nn.Sequential(*(kinds.get(type(layer), layer) for layer in network.children())).eval()
+
+
+SPELLINGS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "all are functions": lambda layers: spelled(layers, lambda _: True),
+    "every other is a function": lambda layers: spelled(layers, lambda number: number % 2 == 0),
+    "one module is called again": shared,
+    "one module is called again, beside functions": lambda layers: shared(spelled(layers, lambda number: number < 2)),
+}
+
+
 @pytest.mark.parametrize("name", ["topk", "direct", "target"])
-@pytest.mark.parametrize("which", [lambda _: True, lambda number: number % 2 == 0], ids=["all", "every other"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
 def test_the_same_weights_in_another_spelling_are_attacked_alike(
     name: str,
-    which: Callable[[int], bool],
+    spelling: str,
     real_images: tuple[Tensor, Tensor],
     make_context: ContextMaker,
 ) -> None:
@@ -145,7 +161,7 @@ def test_the_same_weights_in_another_spelling_are_attacked_alike(
     layers = plain()
     attack = attacks.registry.get(name)(steps=6)
     found = []
-    for one in (layers, spelled(layers, which)):
+    for one in (layers, SPELLINGS[spelling](layers)):
         context = make_context(one, Saliency(), x, threat=ThreatModel(eps=16 / 255))
         assert torch.equal(one(x), layers(x))
         found.append(attack(context, x, y).x)
@@ -184,6 +200,30 @@ def test_no_activation_is_hidden_from_guided_backpropagation(name: str, real_ima
         return
     assert kind == "ReLU"
     assert torch.allclose(maps, GuidedBackprop()(nn.Sequential(before, nn.ReLU(), after).eval(), x, y))
+
+
+@pytest.mark.parametrize("kind", [*PIECEWISE_LINEAR, nn.MaxPool2d])
+def test_every_module_that_is_called_again_is_smooth_at_every_call(kind: type[nn.Module]) -> None:
+    def made() -> nn.Module:
+        return kind(*{nn.MaxPool2d: (3, 1, 1), nn.Threshold: (0.0, 0.0)}.get(kind, ()))
+
+    again = made()
+    for between in (Half(), nn.Sequential(Half(), Half())):
+        one, other = nn.Sequential(again, between, again).eval(), nn.Sequential(made(), between, made()).eval()
+        functions = calls_apart(one, X.float())
+        assert calls_apart(other, X.float()) is other
+        assert torch.equal(functions(X.float()), one(X.float()))
+        count = len(function_kinks(functions, X.float()))
+        assert count == 2
+        smooth = smoothed_model(functions, {}, beta=2.0, pool=2.0, inverse_temperature=1.0, functions=count).network
+        twin = smoothed_model(other, {}, beta=2.0, pool=2.0, inverse_temperature=1.0).network
+        assert torch.allclose(smooth(X.float()), twin(X.float()), atol=1e-6)
+        assert not torch.allclose(smooth(X.float()), one(X.float()), atol=1e-3)
+
+
+def test_a_pooling_that_returns_places_is_kept() -> None:
+    network = Calls(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)).eval()
+    assert function_kinks(network, X) == ()
 
 
 class HalfReLU(nn.ReLU):
