@@ -167,7 +167,7 @@ def smooth_activation(module: nn.Module, beta: float) -> nn.Module:
     Raises:
         ValueError: it is discontinuous, or a class of the network's author.
     """
-    if isinstance(module, nn.ReLU):
+    if isinstance(module, nn.ReLU) or (isinstance(module, nn.Threshold) and module.threshold == module.value == 0):
         return _softplus(module, beta)
     if type(module) not in RAMPS:
         raise ValueError(
@@ -196,7 +196,7 @@ def _smoothable(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
     return computes_as(module, (nn.MaxPool2d,)) and not module.return_indices
 
 
-def _softplus(relu: nn.ReLU, beta: float) -> nn.Module:
+def _softplus(relu: nn.ReLU | nn.Threshold, beta: float) -> nn.Module:
     return SoftplusInPlace(beta=beta) if relu.inplace else nn.Softplus(beta=beta)
 
 

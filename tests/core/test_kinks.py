@@ -52,6 +52,7 @@ def test_everything_piecewise_linear_but_a_jump_is_covered() -> None:
     assert {*RAMPS, nn.ReLU} == {*PIECEWISE_LINEAR} - {nn.Threshold}
     with pytest.raises(ValueError, match="Threshold has no smooth counterpart; attack with differentiate=own"):
         smooth_activation_model(nn.Sequential(nn.Threshold(0.1, 20.0)), 1.0)
+    assert isinstance(smooth_activation_model(nn.Sequential(nn.Threshold(0.0, 0.0)), 1.0)[0], nn.Softplus)  # type: ignore[index]
 
 
 def test_activations_in_place_change_the_tensor_they_are_given() -> None:
