@@ -158,14 +158,15 @@ def _cells(board: Leaderboard, group: Group, mark: Callable[[str], str], shown: 
 
 
 def _spreads(board: Leaderboard, group: Group) -> Cells:
-    """Per metric ``worst / 5 % / median``."""
+    """Per metric ``worst / 5 % / median``, with a ``!`` where the number has a flag."""
     rows = []
     for network in group.lines:
         cells = []
         for metric, number in zip(group.metrics, network.numbers, strict=True):
             found = number.spread
             values = () if found is None else (found.worst, found.tail, found.median)
-            cells.append(" / ".join(metric.text(value) or "undefined" for value in values) or "failed")
+            text = " / ".join(metric.text(value) or "undefined" for value in values)
+            cells.append(text + _flagged(number) if text else "failed")
         rows.append([safe(name(network, board)), *cells])
     return rows
 
@@ -177,7 +178,7 @@ def _entry(mark: Callable[[str], str], intervals: Intervals, metric: Metric, num
     if not estimate.defined:
         return "undefined"
     mean = metric.text(estimate.mean)
-    flag = (" !" if number.flags else "") + (f" {CONTESTED}" if number.contests else "")
+    flag = _flagged(number) + (f" {CONTESTED}" if number.contests else "")
     missing = f" ({estimate.n - estimate.defined} undefined)" if estimate.defined < estimate.n else ""
     interval = f" {interval_text(metric, estimate, intervals)}".rstrip()
     return (mark(mean) if number.best else mean) + interval + missing + flag
@@ -188,8 +189,12 @@ def _over_seeds(mark: Callable[[str], str], metric: Metric, number: SeedNumber) 
     if value is None:
         return "failed"
     mean = metric.text(value.mean) or "undefined"
-    flag = " !" if number.flags else ""
+    flag = _flagged(number)
     return (mark(mean) if number.rank == 1 else mean) + f" ± {metric.width_text(value.error, 1) or 'undefined'}{flag}"
+
+
+def _flagged(number: Number | SeedNumber) -> str:
+    return " !" if number.flags else ""
 
 
 def _table(head: list[str], rows: Cells) -> list[str]:

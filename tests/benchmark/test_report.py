@@ -318,6 +318,9 @@ def test_a_network_at_chance_is_told_in_every_format(chance: Leaderboard) -> Non
     # In the verdict accuracy and the worst case, then accuracy, the worst case and two attacks in two metrics.
     assert [line.count(" !") for line in marked] == [2, 1, 2, 2, 2]
     assert not any("*" in line for line in marked)
+    rows = [line for line in text.markdown(chance).splitlines() if line.startswith("| guesses ")]
+    assert all(line.count(" !") >= line.count(" | ") - 1 for line in rows[1:]), "the quantiles among them"
+    assert sum(" / " in line for line in rows) == 3
     # The verdict has the marks of text.
     assert latex.render(chance).count("\\textsuperscript{!}") == 1 + 5 * 2
 
