@@ -100,6 +100,8 @@ def _not_weights(content: bytes) -> str:
         return _not_weights_in_zip(content)
     text = content[:256].decode("utf-8", errors="replace")
     if "\ufffd" not in text[:-1] and all(letter.isprintable() or letter.isspace() for letter in text):
+        if b'"weight_map"' in content:
+            return "is the index of weights in several files; put their tensors into one file and name that"
         return f"is a text file ({text.strip()[:40]!r}), and no weights; download those themselves"
     return NESTED if is_nested(content) else ""
 

@@ -257,6 +257,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "TorchScript": (jit, "is a TorchScript archive, which is a program"),
     "an empty file": (lambda _: b"", "is empty; copy or download it again"),
     "a text file": (lambda _: b"accuracy: 0.9\n", "is a text file ('accuracy: 0.9')"),
+    "an index of several files": (
+        lambda _: b'{"metadata": {"total_size": 8}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}\n',
+        "is the index of weights in several files; put their tensors into one file",
+    ),
     "a page of a download": (lambda _: "<!DOCTYPE html><p>Größe".encode(), "is a text file ('<!DOCTYPE html>"),
     "a pointer of Git LFS": (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "half a file": (cut, "is damaged or cut off; copy or download it again"),
