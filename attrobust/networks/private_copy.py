@@ -55,13 +55,14 @@ class Network(nn.Module):
     """The root module of a private copy of a network.
 
     Attributes:
+        kind: name of the class of the network that it is a copy of.
         around: makes the context of the forward pass, in which a graph mode is suspended.
         output: logits of the last forward pass, detached; None before one.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, kind: str) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.kind = network, kind
         self.around: Callable[[], AbstractContextManager[None]] = nullcontext
         self.output: Tensor | None = None
 
@@ -117,7 +118,7 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
         rewritten = _rewritten(traced(network.network))
     except ValueError as error:
         raise ValueError(f"{problems[0]} in {type(model).__name__}, and torch.fx cannot trace it: {advice}") from error
-    network = Network(rewritten)
+    network = Network(rewritten, network.kind)
     left = remembered(model, x, "calls left hidden", lambda: hidden_calls(rewritten, probe_for(model, x))[0])
     if left:
         raise ValueError(f"{left[0]} in {type(model).__name__} and cannot be made a module: {advice}")
@@ -138,7 +139,7 @@ def _smoothed(model: SmoothedFunctions, network: Network) -> Network:
 
 
 def _copy(model: nn.Module) -> Network:
-    network = Network(shared_copy(model))
+    network = Network(shared_copy(model), type(model).__name__)
     make_out_of_place(network)
     network.training = model.training
     return network

@@ -232,7 +232,7 @@ def _rectified(model: nn.Module, image: Tensor, mode: GraphMode | None) -> Netwo
     network = _network(model, image, mode)
     if not any(isinstance(module, nn.ReLU) for module in network.modules()):
         raise ValueError(
-            f"{type(model).__name__} has no ReLU, so that Captum would return its plain gradient; "
+            f"{network.kind} has no ReLU, so that Captum would return its plain gradient; "
             "make its activations modules of a class derived from nn.ReLU"
         )
     return network
