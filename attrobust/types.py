@@ -17,6 +17,13 @@ Settings = dict[str, Any]
 """Settings of a component or of a training by name: JSON values, as many as its class has fields."""
 
 
+LARGEST = 2**63 - 1
+"""Of whole numbers that are typed."""
+LONGEST = 40
+"""Characters of a number that errors quote."""
+WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+
+
 class UsageError(Exception):
     """A mistake in what the user asked for: printed as one line, exit code 2."""
 
@@ -25,21 +32,48 @@ def parse_number(text: str) -> float:
     """Read a finite number, written as a decimal (``0.03``), in scientific notation or as a fraction (``8/255``).
 
     Raises:
-        ValueError: the text is neither, divides by zero or is not finite.
+        ValueError: the text is neither, has digits that are not ASCII or ``_`` between them, divides by zero, is not
+            finite, or is so close to zero that it would be read as zero.
     """
     numerator, slash, denominator = text.strip().partition("/")
     try:
-        value = float(numerator) / float(denominator) if slash else float(numerator)
+        if "_" in text or not text.isascii():
+            raise ValueError
+        above, below = float(numerator), float(denominator) if slash else 1.0
+        value = above / below
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{text!r} is not a number (write 0.03 or 8/255)") from None
-    if not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a finite number")
-    return value
+        raise ValueError(f"{quoted(text)} is not a number (write 0.03 or 8/255)") from None
+    if not (math.isfinite(value) and math.isfinite(below)):
+        raise ValueError(f"{quoted(text)} is not a finite number")
+    if value == 0 and re.search("[1-9]", numerator.lower().partition("e")[0]):
+        raise ValueError(f"{quoted(text)} is too close to zero to be told from it")
+    return value + 0.0  # Of -0 this is 0.
+
+
+def parse_whole(text: str) -> int:
+    """Read a whole number in ASCII digits; raises ValueError for another text, and where it is above ``LARGEST``."""
+    stripped = text.strip()
+    if WHOLE.fullmatch(stripped) is None:
+        raise ValueError(f"{quoted(text)} is not a whole number")
+    # Python refuses to read thousands of digits, and leading zeros change nothing.
+    digits = stripped.lstrip("+-").lstrip("0")
+    if len(digits) > len(str(LARGEST)) or int(digits or "0") > LARGEST:
+        raise ValueError(f"{quoted(text)} is too large a number; the largest is {LARGEST}")
+    return int(digits or "0") * (-1 if stripped.startswith("-") else 1)
+
+
+def quoted(text: str) -> str:
+    """A number as typed, in quotation marks, and no more of it than a line has room for."""
+    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 def percent(share: float, digits: str = ".1f") -> str:
     """A share as people read it, ``61.2 %``, with digits in the words of ``format``."""
     return f"{format(100 * share, digits)} %"
+
+
+MOST_PIXELS = 2**53
+"""Of an amount; above it floats skip whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +91,16 @@ class Amount:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``"100"`` or ``"10%"``; raises ValueError outside (0, 100 %] or for a count that is not whole."""
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text, re.ASCII)
         if match is None:
-            raise ValueError(f"{text!r} is neither a count such as 100 nor a percentage such as 10%")
+            raise ValueError(f"{quoted(text)} is neither a count such as 100 nor a percentage such as 10%")
         value, percent = float(match[1]), bool(match[2])
         if value <= 0 or (percent and value > 100):
-            raise ValueError(f"{text!r} must be above 0" + (" and at most 100%" if percent else ""))
+            raise ValueError(f"{quoted(text)} must be above 0" + (" and at most 100%" if percent else ""))
+        if not percent and value > MOST_PIXELS:
+            raise ValueError(f"{quoted(text)} is more pixels than any map has")
         if not percent and value != int(value):
-            raise ValueError(f"{text!r} must be a whole number of pixels or end in %")
+            raise ValueError(f"{quoted(text)} must be a whole number of pixels or end in %")
         return cls(value, percent)
 
     def of(self, total: int) -> int:

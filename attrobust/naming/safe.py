@@ -10,8 +10,11 @@ import re
 
 BREAKS = re.compile("\\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+\\s*")
 """Ends of lines, as ``str.splitlines`` knows them."""
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Control characters but for tabs and ends of lines."""
+CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Control characters but for tabs and ends of lines, and characters that have no width or turn text around."""
 SPECIAL = "\\|*_<>`~$"
 """Characters that Markdown reads as more than themselves."""
 LINKS = re.compile(r"(?:\](?=[(\[:])|&(?=#|\w+;)|:(?=//)|(?<=\bwww)\.|(?<=\w)@(?=\w))")
@@ -70,7 +73,7 @@ def lines(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Text in which escapes stand for control characters; ends of lines, and all else, stay."""
+    """Text in which escapes stand for what ``CONTROL`` finds; ends of lines, and all else, stay."""
     return CONTROL.sub(lambda match: _shown(match[0]), text)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from attrobust.naming.suggest import did_you_mean
 from attrobust.naming.validate import hints_of
-from attrobust.types import Amount, Named, Settings, UsageError, parse_number
+from attrobust.types import WHOLE, Amount, Named, Settings, UsageError, parse_number, parse_whole
 
 T = TypeVar("T")
 
@@ -182,10 +182,12 @@ def _convert(kind: Any, text: str) -> Any:
             raise ValueError(f"{text!r} is neither true nor false")
         return text.lower() == "true"
     if kind is int:
+        if WHOLE.fullmatch(text.strip()):
+            return parse_whole(text)
         number = parse_number(text)
         if number != int(number):
             raise ValueError(f"{text!r} is not a whole number")
-        return int(number)
+        return parse_whole(str(int(number)))
     if kind is float:
         return parse_number(text)
     if kind is str:

@@ -14,6 +14,9 @@ from attrobust.benchmark.store.rows import ScoredRow
 from attrobust.benchmark.store.store import Store
 from attrobust.naming.spec import fingerprint
 
+CHEAP = 5.0
+"""Seconds of the run in which clean accuracy is computed again."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoredCell:
@@ -52,18 +55,27 @@ class StoredCell:
         return " / ".join(filter(None, [self.run, named(self.subject), self.explainer, self.attack, *what]))
 
     def chosen(self, images: int) -> range:
-        """Positions of the images that are computed again: some in a row; a whole batch where the attack depends on it.
+        """Positions of the images that are computed again, some in a row.
 
         Args:
-            images: at most so many, but for such a batch.
+            images: at most so many. It is a whole batch where the attack depends on it. Of clean accuracy, a few hits
+                of which say little, it is all that take at most ``CHEAP`` seconds.
         """
         batch = self.rows[0].cell.batch_size
         if batch:
             return range(min(batch, self.images))
-        count = min(images, self.images)
+        count = min(max(images, self._cheap), self.images)
         number = int(hashlib.sha256(self.key.encode()).hexdigest()[:8], 16)
         start = number % (self.images - count + 1)
         return range(start, start + count)
+
+    @property
+    def _cheap(self) -> int:
+        """Of clean accuracy, how many images take little time; none of other cells."""
+        row = self.rows[0]
+        if row.metric.scope != "accuracy" or row.cell.attack:
+            return 0
+        return int(self.images * min(1.0, CHEAP / max(row.seconds, CHEAP)))
 
     def seconds(self, images: int) -> float:
         """How long it takes, by the time that it took when it was written."""

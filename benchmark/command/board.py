@@ -43,8 +43,8 @@ def recompute(folder: Path, count: int, images: int, data_root: Path | None, sho
     check_registered(folder, chosen)
     estimate = sum(cell.seconds(images) for cell in chosen)
     tell(
-        f"{shown}: computing {len(chosen)} of {len(cells)} cells again, on at most {images} images each; "
-        f"where they were made this took {estimate:.0f} s"
+        f"{shown}: computing {len(chosen)} of {len(cells)} cells again, on at most {images} images each, "
+        f"clean accuracy on more; where they were made this took {estimate:.0f} s"
     )
     # Imported late, so that the folder's own mistakes are answered at once.
     from attrobust.benchmark.boards import recompute as again

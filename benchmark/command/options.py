@@ -11,7 +11,7 @@ from attrobust import __version__
 from attrobust.benchmark.store.schema import INTERVALS
 from attrobust.naming.file_names import not_a_path
 from attrobust.naming.suggest import RENAMED, did_you_mean
-from attrobust.types import UsageError
+from attrobust.types import UsageError, parse_whole
 
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
 FORMATS = ("csv", "latex", "markdown", "latex-full", "html", "wide", "json", "bibtex")
@@ -157,7 +157,7 @@ def benchmark_parser() -> Parser:
         metavar="DIR",
         help="folder of the dataset (default for downloads: $ATTROBUST_DATA)",
     )
-    add("--image-size", type=int, metavar="N", help="width of the images of an imagefolder")
+    add("--image-size", type=whole, metavar="N", help="width of the images of an imagefolder")
     add("--model", metavar="SPECS", help="architecture; several are a sweep")
     add("--explainers", metavar="SPECS")
     add("--attacks", metavar="SPECS")
@@ -175,10 +175,10 @@ def benchmark_parser() -> Parser:
     add("--eps", metavar="E,E", help="radius in pixel units, e.g. 8/255; several are a sweep")
     add("--norm", choices=("linf", "l2"))
     add("--allow-flips", action="store_true", help="attacks may change the prediction (default: the protocol's)")
-    add("--images", type=int, metavar="N", help="how many images of the fixed test list are attacked")
+    add("--images", type=whole, metavar="N", help="how many images of the fixed test list are attacked")
     add("--seeds", metavar="S,S|S-S", help="training seeds, 0,1,2 or 0-2; each is a row")
     add("--recipe", metavar="NAME|FILE", help="training settings (default: the dataset's)")
-    add("--epochs", type=int, metavar="N", help="length of training")
+    add("--epochs", type=whole, metavar="N", help="length of training")
     add("--retrain", action="store_true", help="train instead of using shipped checkpoints")
     add(
         "--strict",
@@ -190,7 +190,7 @@ def benchmark_parser() -> Parser:
     add("--plugin", action="append", default=[], type=some_path, metavar="FILE.py", help="register your own classes")
     add(
         "--batch-size",
-        type=int,
+        type=whole,
         metavar="N",
         help="images attacked together (default: 64, or as many as --memory has room for)",
     )
@@ -256,9 +256,18 @@ def some_path(text: str) -> Path:
 
 def positive(text: str) -> int:
     """A whole number above 0; raises ArgumentTypeError for anything else."""
-    if not text.isdecimal() or int(text) == 0:
+    value = whole(text)
+    if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number; raises ArgumentTypeError for anything else."""
+    try:
+        return parse_whole(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def formats_of(text: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrobust.benchmark.command.options import BY_DEFAULT, EXPORTED, FULL, Parser, positive, some_path
+from attrobust.benchmark.command.options import BY_DEFAULT, EXPORTED, FULL, Parser, positive, some_path, whole
 from attrobust.benchmark.report.view.style import INTERVALS as INTERVAL_STYLES
 from attrobust.benchmark.store.schema import INTERVALS
 
@@ -272,6 +272,6 @@ def publish_parser() -> Parser:
     add("--under", default="", metavar="NAME", help="first part of names (default: the dataset's name)")
     add("--to", type=some_path, metavar="DIR", help="folder of the cards (default: the package's own)")
     add("--url", default="", metavar="URL", help="where weight files will be downloaded from")
-    add("--largest", type=int, default=500_000, metavar="BYTES", help="size from which on files need --url")
+    add("--largest", type=whole, default=500_000, metavar="BYTES", help="size from which on files need --url")
     add("--files", type=some_path, metavar="DIR", help="with --url, folder that the weight files are written into")
     return parser

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from attrobust.naming.file_names import free_name
 from attrobust.naming.spec import parse_specs
-from attrobust.types import UsageError, parse_number
+from attrobust.types import UsageError, parse_number, parse_whole, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,17 +98,18 @@ def seeds_of(text: str) -> tuple[int, ...]:
     """Training seeds from ``0,1,2`` or ``0-4``; raises UsageError on anything else."""
     found: list[int] = []
     for piece in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", piece)
-        first, last = (match[1], match[2]) if match else (piece, piece)
+        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", piece, re.ASCII)
         try:
-            count = int(last) - int(first) + 1
-        except ValueError:
-            raise UsageError(f"--seeds {text!r} must be whole numbers separated by commas, e.g. 0,1,2 or 0-4") from None
+            first, last = (parse_whole(end) for end in ((match[1], match[2]) if match else (piece, piece)))
+        except ValueError as error:
+            where = f"--seeds {quoted(text)} must be whole numbers separated by commas, e.g. 0,1,2 or 0-4"
+            raise UsageError(f"{where}: {error}") from None
+        count = last - first + 1
         if count > MOST_SEEDS:
             raise UsageError(f"--seeds {text!r} are {count:,} trainings of each method; at most {MOST_SEEDS:,}")
         if count < 1:
             raise UsageError(f"--seeds {text!r}: a range counts up, {last}-{first}")
-        found += range(int(first), int(last) + 1)
+        found += range(first, last + 1)
     return tuple(found)
 
 

@@ -37,11 +37,13 @@ from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component, refuse_without_effect, resolve, resolve_one
 from attrobust.naming.spec import Sweep, parse_specs, parse_sweeps
 from attrobust.naming.suggest import did_you_mean
-from attrobust.types import UsageError, parse_number
+from attrobust.types import LARGEST, UsageError, parse_number, parse_whole, quoted
 
 TOGETHER = 64
 """Images attacked together where there is memory for them: more are hardly faster, see ``chunks.CPU``."""
 UNITS = {"": 2**30, "gb": 10**9, "mb": 10**6, "gib": 2**30, "mib": 2**20}
+MOST_WORKERS = 10_000
+"""Of a run."""
 SIZE = re.compile(r"(.*?)\s*([gm]i?b|)", re.IGNORECASE)
 """Any text, with a unit or without one."""
 
@@ -257,17 +259,24 @@ def _bytes(text: str) -> int:
         size = parse_number(match[1])
     except ValueError as error:
         raise UsageError(f"--memory {error}; write 4GB, 512MB or 4, which is GiB") from None
-    if not size > 0:
-        raise UsageError(f"--memory {text} must be above 0; write 4GB, 512MB or 4, which is GiB")
-    return max(1, int(size * UNITS[match[2].lower()]))
+    size *= UNITS[match[2].lower()]
+    if not 0 < size < LARGEST:
+        raise UsageError(
+            f"--memory {text} must be above 0, and what a machine may have; write 4GB, 512MB or 4, which is GiB"
+        )
+    return max(1, int(size))
 
 
 def _workers(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--workers {text} must be a number of processes from 1, or auto")
-    return int(text)
+    try:
+        count = parse_whole(text)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= MOST_WORKERS:
+        raise UsageError(f"--workers {quoted(text)} must be a number of processes from 1 to {MOST_WORKERS:,}, or auto")
+    return count
 
 
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from attrobust.types import UsageError
+from attrobust.types import UsageError, parse_whole, quoted
 
 MOST = 100_000
 """Shares of a run."""
@@ -26,12 +26,15 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> Shard:
         """Read ``2/3``; raises UsageError on anything else."""
-        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip(), re.ASCII)
         if match is None:
-            raise UsageError(f"--shard {text!r} must be a share and how many there are, e.g. 2/3")
-        if int(match[2]) > MOST:
+            raise UsageError(f"--shard {quoted(text)} must be a share and how many there are, e.g. 2/3")
+        try:
+            shard = cls(number=parse_whole(match[1]), count=parse_whole(match[2]))
+        except ValueError as error:
+            raise UsageError(f"--shard {quoted(text)}: {error}") from None
+        if shard.count > MOST:
             raise UsageError(f"--shard {text}: a run has at most {MOST:,} shares")
-        shard = cls(number=int(match[1]), count=int(match[2]))
         if not 1 <= shard.number <= shard.count:
             raise UsageError(f"--shard {text}: shares are counted from 1/N to N/N")
         return shard

@@ -97,7 +97,9 @@ class Store:
         except Timeout:
             raise UsageError(f"another process is writing {self.folder}; wait for it or choose another --out") from None
         except OSError as error:
-            raise UsageError(f"--out {self.folder} cannot be written: {error.strerror}") from error
+            taken = isinstance(error, FileExistsError)
+            why = "it is a link that leads to no folder; choose another" if taken else error.strerror
+            raise UsageError(f"--out {self.folder} cannot be written: {why}") from error
         try:
             yield
         except BaseException:

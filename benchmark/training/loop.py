@@ -182,15 +182,17 @@ def _step(
     optimizer.step()
 
 
-def correct(model: nn.Module, split: Split, count: int, device: torch.device, batch_size: int = 256) -> Tensor:
-    """Whether each of the first ``count`` images is classified correctly, bool[count]; sets evaluation mode."""
+def correct(
+    model: nn.Module, split: Split, end: int, device: torch.device, batch_size: int = 256, *, first: int = 0
+) -> Tensor:
+    """Whether each image from ``first`` up to, not including, ``end`` is classified correctly; sets evaluation mode."""
     model.eval()
     hits = []
     if device.type == "cpu":
         batch_size = max(1, min(batch_size, PIXELS // split.batch(range(1))[0][0, 0].numel()))
     with torch.no_grad():
-        for start in range(0, count, batch_size):
-            x, y = split.batch(range(start, min(start + batch_size, count)))
+        for start in range(first, end, batch_size):
+            x, y = split.batch(range(start, min(start + batch_size, end)))
             hits.append(model(x.to(device)).argmax(dim=1).cpu() == y)
     return torch.cat(hits)
 

@@ -90,6 +90,8 @@ def test_no_export_computes_obeys_or_links_a_name(name: str, tmp_path: Path) -> 
     assert json.loads(write.as_json(board))["where"] == f"{name} where"
     body = write.page(board).partition("<body>")[2].partition("<dialog")[0]
     assert not re.search(r"<script|<b>|href=|<img", body)
+    page = write.page(board)
+    assert not set(re.findall(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e]", page))
     for row in write.FORMATS["bibtex"][1](board).splitlines():
         assert row == "" or not CONTROLS.search(row)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from attrobust.naming.spec import Spec, build, canonical, fingerprint, parse_specs, parse_sweeps
 from attrobust.threat import ThreatModel, format_eps
-from attrobust.types import Amount, UsageError, parse_number
+from attrobust.types import LARGEST, Amount, UsageError, parse_number, parse_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +151,54 @@ def test_fingerprints_do_not_change_between_runs_or_versions() -> None:
 @given(st.integers(1, 1000), st.integers(1, 1000))
 def test_fractions_are_exact(a: int, b: int) -> None:
     assert parse_number(f"{a}/{b}") == a / b
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1_6/255",
+        "8/2_55",
+        "\uff18/255",
+        "\u0668/255",
+        "1e-400",
+        "1/1e400",
+        "1e-300/1e300",
+        "0x8",
+        "\u00b2",
+        "nan",
+        "1/0",
+    ],
+)
+def test_a_number_that_would_be_read_as_another_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a (finite )?number|too close to zero"):
+        parse_number(text)
+
+
+def test_zero_is_one_number() -> None:
+    for text in ("0", "-0", "0.0", "0e5", "0/7", "-0/7"):
+        assert str(parse_number(text)) == "0.0"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1.0", "1e3", "1_0", "\uff14", "\u00b2", "0x8", "1 0", str(LARGEST + 1), "9" * 5000]
+)
+def test_what_is_no_whole_number_is_said_in_a_short_line(text: str) -> None:
+    with pytest.raises(ValueError, match=r"whole number|too large") as caught:
+        parse_whole(text)
+    assert len(str(caught.value)) < 120
+
+
+@given(st.integers(-LARGEST, LARGEST))
+def test_whole_numbers_are_exact(value: int) -> None:
+    assert parse_whole(f" {value} ") == value
+    assert build(Settings, Spec("x", {"steps": str(value)})).steps == value
+
+
+def test_settings_take_no_number_that_a_float_would_change() -> None:
+    assert build(Settings, Spec("x", {"steps": "9007199254740993"})).steps == 9007199254740993
+    for key, text in (("steps", "1e30"), ("steps", "1_0"), ("k", "9" * 400), ("k", "\uff11\uff10%"), ("k", "9" * 17)):
+        with pytest.raises(UsageError, match=rf"x: {key}: "):
+            build(Settings, Spec("x", {key: text}))
 
 
 @given(st.integers(1, 255))

@@ -77,6 +77,21 @@ def test_forged_scores_do_not_come_out_again(
     assert " s\n" in err
 
 
+def test_accuracies_that_were_exchanged_do_not_come_out_again(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = row_of(results / NAME, attack="", metric="accuracy")
+    hits = Store(results / NAME).load(row).scores
+    of_few = next(cell for cell in cells(results) if cell.rows[0].fingerprint == row.fingerprint)
+    others = replace(of_few, rows=(structs.replace(row, seconds=1e9),)).chosen(8)
+    forged = hits.copy()
+    forged[next(place for place in range(len(hits)) if place not in others)] -= 1
+    with_scores(results / NAME, row, np.abs(forged).tolist())
+    code, out, _ = run(["verify", results / NAME, "--recompute", "100", "--images", "8"], capsys)
+    assert code == 1
+    assert f"aga (seed 0) / accuracy / accuracy: 1 of {len(hits)} images differ" in out
+
+
 def test_forged_facts_do_not_come_out_again(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With the right digest: a metric that is turned round, and the share of guessing."""
     row = as_json(row_of(results / NAME, attack="noise:draws=2", metric="spearman"))

@@ -37,7 +37,11 @@ def render(*boards: Leaderboard) -> str:
     style and the script of the page, by their hashes, and no request of any kind.
     """
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=_readable,
     )
     style = _joined("style", STYLES, "css")
     script = f'(() => {{\n"use strict";\n{_joined("script", SCRIPTS, "js")}}})();\n'
@@ -76,12 +80,17 @@ def embedded(data: object) -> str:
 
 
 def _visible(data: object) -> object:
-    """The same without control characters."""
+    """The same without control characters, and without what turns the direction of text around."""
     if isinstance(data, str):
         return visible(data)
     if isinstance(data, Mapping):
         return {_visible(key): _visible(value) for key, value in data.items()}
     return [_visible(value) for value in data] if isinstance(data, (list, tuple)) else data
+
+
+def _readable(value: object) -> object:
+    """What the template writes: text as ``_visible`` makes it; style, script and data are finished."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _joined(folder: str, names: tuple[str, ...], suffix: str) -> str:

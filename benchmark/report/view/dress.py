@@ -10,7 +10,7 @@ from attrobust.benchmark.report.view.names import unknown
 from attrobust.benchmark.report.view.rename import KINDS, Renamed, renamed, with_unit
 from attrobust.benchmark.report.view.selection import HELD_APART, accuracy_key, known_of
 from attrobust.naming.lists import refuse_empty
-from attrobust.types import UsageError
+from attrobust.types import UsageError, parse_whole
 
 MOST_DIGITS = 9
 
@@ -105,7 +105,11 @@ def _digits(text: str, columns: Collection[str], where: str) -> dict[str, int]:
         name, _, count = item.rpartition("=")
         if name and name.strip() not in columns:
             raise unknown(name.strip(), columns, "--digits", where)
-        if not count.strip().isdecimal() or int(count) > MOST_DIGITS:
+        try:
+            digits = parse_whole(count)
+        except ValueError:
+            digits = -1
+        if not 0 <= digits <= MOST_DIGITS:
             raise UsageError(f"--digits {text!r}: {item!r} is not N or COLUMN=N, with N from 0 to {MOST_DIGITS}")
-        found[name.strip()] = int(count)
+        found[name.strip()] = digits
     return found
