@@ -146,10 +146,11 @@ class Attended:
             logits = network(x)
         layers = tuple(tape.attention.values())
         kind = type(model).__name__
-        if not layers:
+        matrices = (*layers, *tape.unused.values())
+        if not matrices:
             raise ValueError(f"{kind} has no attention, a softmax that is multiplied by values: explain a transformer")
-        tokens = layers[-1].shape[-1]
-        for layer in (*layers, *tape.unused.values()):
+        tokens = (layers or matrices)[-1].shape[-1]
+        for layer in matrices:
             if layer.dim() not in (3, 4) or layer.shape[0] != len(x) or layer.shape[-2:] != (tokens, tokens):
                 shape = "×".join(map(str, layer.shape))
                 raise ValueError(
