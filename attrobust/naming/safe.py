@@ -59,6 +59,8 @@ def message_of(error: BaseException) -> str:
 def described(error: BaseException) -> str:
     """The class of an exception, and what it says."""
     kind = type(error).__name__
+    if isinstance(error, MemoryError) and not error.args:
+        return f"{kind}: there is not enough memory"
     return f"{kind}: {error}" if has_words(error) else kind
 
 

@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar
 
 from attrobust.naming.suggest import did_you_mean
 from attrobust.naming.validate import hints_of
-from attrobust.types import WHOLE, Amount, Named, Settings, UsageError, parse_number, parse_whole
+from attrobust.numbers import WHOLE, parse_number, parse_whole
+from attrobust.types import Amount, Named, Settings, UsageError
 
 T = TypeVar("T")
 

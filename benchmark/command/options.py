@@ -11,7 +11,8 @@ from attrobust import __version__
 from attrobust.benchmark.store.schema import INTERVALS
 from attrobust.naming.file_names import not_a_path
 from attrobust.naming.suggest import RENAMED, did_you_mean
-from attrobust.types import UsageError, parse_whole
+from attrobust.numbers import parse_whole
+from attrobust.types import UsageError
 
 AXES = ("methods", "explainers", "attacks", "metrics", "datasets", "models", "protocols", "recipes", "checkpoints")
 FORMATS = ("csv", "latex", "markdown", "latex-full", "html", "wide", "json", "bibtex")

@@ -17,7 +17,8 @@ from attrobust.benchmark.boards.sample import StoredCell
 from attrobust.benchmark.store.rows import MetricFacts
 from attrobust.naming.lists import refuse_empty
 from attrobust.naming.suggest import did_you_mean
-from attrobust.types import UsageError, parse_number
+from attrobust.numbers import parse_number
+from attrobust.types import UsageError
 
 Rank = Literal["worst", "median"]
 Image = int | Rank

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
-from attrobust.types import parse_number
+from attrobust.numbers import parse_number
 
 Normalization = Literal["data", "imagenet", "cifar10", "half", "none"]
 """``data`` stands for the constants of the dataset in use; the others are those of ``CONSTANTS``. Constants themselves

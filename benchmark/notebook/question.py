@@ -14,8 +14,9 @@ from attrobust.explainers.base import Explainer
 from attrobust.maps.reduction import Reduction
 from attrobust.metrics.base import CaseMetric
 from attrobust.naming.component import Component
+from attrobust.numbers import parse_number
 from attrobust.threat import ThreatModel
-from attrobust.types import Scope, UsageError, parse_number
+from attrobust.types import Scope, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from attrobust.benchmark.report.entries import LineEntry, MeanEntry, entries
 from attrobust.benchmark.report.table import ALL, Leaderboard, Line, Mean, Metric, Number
 from attrobust.benchmark.report.words import any_contested, header, method_name
 from attrobust.naming.safe import csv_cell
-from attrobust.types import parse_number
+from attrobust.numbers import parse_number
 
 SHARED = ["protocol", "dataset", "model", "threat", "norm", "eps", "interval"]
 ROW = ["subset", "method", "seed", "checkpoint", "epochs", "recipe", "training_passes", "baseline"]

@@ -6,7 +6,8 @@ import functools
 
 from attrobust.benchmark.store.rows import MetricFacts, Ways
 from attrobust.naming.spec import Spec
-from attrobust.types import Amount, Named, UsageError, parse_number
+from attrobust.numbers import parse_number
+from attrobust.types import Amount, Named, UsageError
 
 PRESET = "preset"
 

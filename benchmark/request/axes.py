@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from attrobust.naming.file_names import free_name
 from attrobust.naming.spec import parse_specs
-from attrobust.types import UsageError, parse_number, parse_whole, quoted
+from attrobust.numbers import parse_number, parse_whole, quoted
+from attrobust.types import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

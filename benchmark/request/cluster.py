@@ -6,7 +6,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Literal
 
-from attrobust.types import UsageError, parse_number
+from attrobust.numbers import parse_number
+from attrobust.types import UsageError
 
 Wanted = Literal["auto", "cpu", "cuda"]
 """What nodes compute on; with ``auto`` on GPUs where there are any."""

@@ -13,7 +13,8 @@ from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component, refuse_without_effect, resolve_one
 from attrobust.naming.registry import Registry
 from attrobust.naming.spec import Spec, Sweep
-from attrobust.types import UsageError, parse_number
+from attrobust.numbers import parse_number
+from attrobust.types import UsageError
 
 T = TypeVar("T")
 

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from attrobust.naming import toml as settings
 from attrobust.naming.file_names import unsuitable
 from attrobust.naming.validate import check_types
+from attrobust.numbers import parse_number
 from attrobust.threat import ThreatModel
-from attrobust.types import UsageError, parse_number
+from attrobust.types import UsageError
 
 FOLDER = Path(__file__).parent / "protocols"
 PAPERS = FOLDER / "papers"

@@ -37,7 +37,8 @@ from attrobust.metrics.base import Metric
 from attrobust.naming.component import Component, refuse_without_effect, resolve, resolve_one
 from attrobust.naming.spec import Sweep, parse_specs, parse_sweeps
 from attrobust.naming.suggest import did_you_mean
-from attrobust.types import LARGEST, UsageError, parse_number, parse_whole, quoted
+from attrobust.numbers import LARGEST, parse_number, parse_whole, quoted
+from attrobust.types import UsageError
 
 TOGETHER = 64
 """Images attacked together where there is memory for them: more are hardly faster, see ``chunks.CPU``."""

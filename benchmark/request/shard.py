@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from attrobust.types import UsageError, parse_whole, quoted
+from attrobust.numbers import parse_whole, quoted
+from attrobust.types import UsageError
 
 MOST = 100_000
 """Shares of a run."""

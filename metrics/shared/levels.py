@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from attrobust.types import Amount, parse_number
+from attrobust.numbers import parse_number
+from attrobust.types import Amount
 
 
 def percentages(levels: str) -> list[float]:

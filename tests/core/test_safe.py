@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from attrobust.naming.safe import LETTERS, first_line, message_of, reason
+from attrobust.naming.safe import LETTERS, described, first_line, message_of, reason
 
 
 class MuteError(Exception):
@@ -45,3 +45,8 @@ def test_the_first_line_is_one_with_words() -> None:
 
 def test_long_messages_are_cut() -> None:
     assert len(reason(ValueError("x" * 1000))) == LETTERS
+
+
+def test_an_error_of_memory_that_says_nothing_is_put_into_words() -> None:
+    assert described(MemoryError()) == "MemoryError: there is not enough memory"
+    assert described(MemoryError("of the GPU")) == "MemoryError: of the GPU"

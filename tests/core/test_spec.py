@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attrobust.naming.spec import Spec, build, canonical, fingerprint, parse_specs, parse_sweeps
+from attrobust.numbers import LARGEST, parse_number, parse_whole
 from attrobust.threat import ThreatModel, format_eps
-from attrobust.types import LARGEST, Amount, UsageError, parse_number, parse_whole
+from attrobust.types import Amount, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

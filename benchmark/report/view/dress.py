@@ -10,7 +10,8 @@ from attrobust.benchmark.report.view.names import unknown
 from attrobust.benchmark.report.view.rename import KINDS, Renamed, renamed, with_unit
 from attrobust.benchmark.report.view.selection import HELD_APART, accuracy_key, known_of
 from attrobust.naming.lists import refuse_empty
-from attrobust.types import UsageError, parse_whole
+from attrobust.numbers import parse_whole
+from attrobust.types import UsageError
 
 MOST_DIGITS = 9
 
