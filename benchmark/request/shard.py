@@ -32,10 +32,10 @@ class Shard:
             raise UsageError(f"--shard {quoted(text)} must be a share and how many there are, e.g. 2/3")
         try:
             shard = cls(number=parse_whole(match[1]), count=parse_whole(match[2]))
-        except ValueError as error:
-            raise UsageError(f"--shard {quoted(text)}: {error}") from None
+        except ValueError:
+            shard = cls(number=1, count=MOST + 1)  # Of digits alone, only numbers that are too large cannot be read.
         if shard.count > MOST:
-            raise UsageError(f"--shard {text}: a run has at most {MOST:,} shares")
+            raise UsageError(f"--shard {quoted(text)}: a run has at most {MOST:,} shares")
         if not 1 <= shard.number <= shard.count:
             raise UsageError(f"--shard {text}: shares are counted from 1/N to N/N")
         return shard

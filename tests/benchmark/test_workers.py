@@ -190,7 +190,7 @@ def test_what_is_wrong_in_a_worker_ends_the_run_in_one_line(tmp_path: Path, caps
 def test_a_number_of_workers_is_a_number(count: str, tmp_path: Path, capsys: Capture) -> None:
     code, _, err = run([*WORDS, f"--workers={count}", "--out", tmp_path / "run"], capsys)
     assert code == 2
-    assert "must be a number of processes from 1, or auto" in err
+    assert "must be a number of processes from 1 to 10,000, or auto" in err
     assert not (tmp_path / "run").exists()
 
 
