@@ -17,8 +17,8 @@ from attrobust.attacks.engine.feasible import Objective
 from attrobust.attacks.published.maps import OfPredicted, RightIG
 from attrobust.attacks.published.variants import LastIterate, by_variant
 from attrobust.naming.checks import above_zero
+from attrobust.networks.smooth_calls import softplus_everywhere
 from attrobust.networks.smoothed import input_mean, input_scale
-from attrobust.networks.spelled import softplus_everywhere
 
 MAP_WEIGHT, OUTPUT_WEIGHT = 1e11, 1e6
 REFERENCE_BETA = 1000.0

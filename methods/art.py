@@ -16,8 +16,8 @@ from attrobust.methods.losses.draws import uniform
 from attrobust.methods.losses.gradients import differentiable
 from attrobust.methods.pgd_at import runner_up
 from attrobust.naming.checks import above_zero, at_least, not_negative
+from attrobust.networks.smooth_calls import softplus_everywhere
 from attrobust.networks.smoothed import input_mean, input_scale
-from attrobust.networks.spelled import softplus_everywhere
 from attrobust.networks.state import evaluating
 from attrobust.threat import ThreatModel
 from attrobust.types import Amount, Card, Cost

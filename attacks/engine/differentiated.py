@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from attrobust.networks.kinks import SmoothActivation
 from attrobust.networks.passes import once_a_batch
 from attrobust.networks.pooling import LogSumExpPool
+from attrobust.networks.smooth_calls import SmoothedFunctions
 from attrobust.networks.smoothed import (
     PIECEWISE_LINEAR,
     computes_as,
@@ -17,7 +18,7 @@ from attrobust.networks.smoothed import (
     smooth_activation_model,
     smooth_pooling_model,
 )
-from attrobust.networks.spelled import SmoothedFunctions, function_calls_noted
+from attrobust.networks.spelled import function_calls_noted
 from attrobust.threat import ThreatModel
 
 PROBES = 8

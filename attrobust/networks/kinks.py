@@ -7,6 +7,7 @@ derivative is zero, so gradients of gradients are zero too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,6 +30,15 @@ class SmoothActivation(nn.Module):
         self.inplace = bool(getattr(piecewise_linear, "inplace", False))
         self.piecewise_linear = (piecewise_linear,)
         """In a tuple, so that it is not a submodule and is not found among the network's activations."""
+
+    def __getattr__(self, name: str) -> Any:
+        """A setting or weight of the activation that it stands for: networks may call a function with it."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or "piecewise_linear" not in vars(self):
+                raise
+            return getattr(self.piecewise_linear[0], name)
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""

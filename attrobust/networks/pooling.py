@@ -34,6 +34,8 @@ class LogSumExpPool(nn.Module):
         if pool.return_indices:
             raise ValueError("a max-pooling that returns indices has no smooth counterpart")
         self.inverse_temperature = inverse_temperature
+        # Networks may call a function with the settings of the module.
+        self.kernel_size, self.return_indices = pool.kernel_size, False
         self.ceil_mode = pool.ceil_mode
         self.kernel, self.padding, self.dilation = (pair(x) for x in (pool.kernel_size, pool.padding, pool.dilation))
         self.stride = pair(pool.stride)

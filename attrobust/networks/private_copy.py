@@ -23,9 +23,19 @@ from attrobust.networks.findings import remembered
 from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.known import is_known
 from attrobust.networks.probe import check_same, check_same_once, probe_for
-from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, make_out_of_place, shared_copy
-from attrobust.networks.spelled import MODULES, RELU, SmoothedFunctions, max_pool
-from attrobust.networks.tracing import forward_hooks, traced
+from attrobust.networks.reused import Called
+from attrobust.networks.smooth_calls import SmoothedFunctions
+from attrobust.networks.smoothed import (
+    OPERATIONS,
+    PIECEWISE_LINEAR,
+    SMOOTH,
+    forward_hooks,
+    make_out_of_place,
+    replace_modules,
+    shared_copy,
+)
+from attrobust.networks.spelled import MODULES, RELU, max_pool
+from attrobust.networks.tracing import traced
 
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 CALLED_ONCE = (*PIECEWISE_LINEAR, *SMOOTH, *POOLS)
@@ -57,6 +67,7 @@ class Network(nn.Module):
     Attributes:
         kind: name of the class of the network that it is a copy of.
         around: makes the context of the forward pass, in which a graph mode is suspended.
+        calls: makes the context in which functions are smooth, see ``SmoothedFunctions.calls``.
         output: logits of the last forward pass, detached; None before one.
     """
 
@@ -64,11 +75,12 @@ class Network(nn.Module):
         super().__init__()
         self.network, self.kind = network, kind
         self.around: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.calls: Callable[[], AbstractContextManager[object]] = nullcontext
         self.output: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """B×C×H×W pixels to logits, which are stored in ``output``, detached."""
-        with self.around():
+        with self.around(), self.calls():
             output: Tensor = self.network(x)
             self.output = output.detach()
         return output
@@ -84,6 +96,12 @@ def private_copy(model: nn.Module, x: Tensor) -> Network:
     Raises:
         ValueError: the copy does not compute what the network does.
     """
+    if isinstance(model, SmoothedFunctions):
+        # Of the network within, so that its layers have their own names.
+        network = private_copy(model.network, x)
+        network.calls = model.calls
+        vars(network).update(forward_hooks(model))
+        return network
     network = _copy(model)
     check_same_once(model, network.network, x, "out of place")
     return network
@@ -115,7 +133,7 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
         return network
     advice = "give every call of an activation or a max-pooling an nn.Module of its own"
     try:
-        rewritten = _rewritten(traced(network.network))
+        rewritten = _rewritten(traced(network.network, (*OPERATIONS, Called)))
     except ValueError as error:
         raise ValueError(f"{problems[0]} in {type(model).__name__}, and torch.fx cannot trace it: {advice}") from error
     network = Network(rewritten, network.kind)
@@ -128,12 +146,17 @@ def one_module_per_call(model: nn.Module, x: Tensor) -> Network:
 
 def _smoothed(model: SmoothedFunctions, network: Network) -> Network:
     """A copy of the network within, with one module per call, where modules that stand for functions are smooth."""
-    numbers = itertools.count()
-    for name, module in list(network.network.named_children()):
-        # In the order of their calls. Others that stand for functions, as of the sigmoid, have no kink and no number.
-        if name.startswith(_FUNCTION) and isinstance(module, (nn.ReLU, nn.MaxPool2d)):
-            smooth = model.counterpart(next(numbers), module)
-            setattr(network.network, name, module if smooth is None else smooth)
+    kinks = (*PIECEWISE_LINEAR, nn.MaxPool2d)
+    # In the order of their calls. Others that stand for functions, as of the sigmoid, have no kink and no number.
+    functions = [
+        module
+        for name, module in network.network.named_children()
+        if name.startswith(_FUNCTION) and isinstance(module, kinks)
+    ]
+    smooth: dict[nn.Module, nn.Module | None] = {
+        module: model.counterpart(number, module) for number, module in enumerate(functions)
+    }
+    replace_modules(network, smooth.get)
     vars(network).update(forward_hooks(model))
     return network
 
@@ -212,6 +235,8 @@ def _rewritten(graph: fx.GraphModule) -> fx.GraphModule:
             if modules[node.target] in used:
                 module, prefix = shared_copy(modules[node.target]), _AGAIN
             used.add(modules[node.target])
+        elif node.op == "call_module" and isinstance(modules[node.target], Called):
+            module = shared_copy(modules[node.target].module[0])
         if module is not None:
             name = next(name for i in numbers if not hasattr(graph, name := f"{prefix}_{i}"))
             graph.add_submodule(name, module)

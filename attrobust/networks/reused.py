@@ -31,7 +31,7 @@ def calls_apart(network: nn.Module, x: Tensor) -> nn.Module:
         return network
     apart = shared_copy(network)
     again = {apart.get_submodule(name) for name in names}
-    replace_modules(apart, lambda module: _Called(module) if module in again else None)
+    replace_modules(apart, lambda module: Called(module) if module in again else None)
     return apart
 
 
@@ -47,15 +47,15 @@ def _called_again(network: nn.Module, x: Tensor) -> tuple[str, ...]:
     return tuple(name for name, count in calls.items() if count > 1)
 
 
-class _Called(nn.Module):
+class Called(nn.Module):
     """What a module computes, by the function that it calls."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self._module = (module,)
+        self.module = (module,)
         """In a tuple, so that it is not found among the network's activations."""
 
     def forward(self, x: Tensor) -> Any:
         """What the module gives."""
-        (module,) = self._module
+        (module,) = self.module
         return module.forward(x)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -197,7 +197,10 @@ def _smoothable(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
 
 
 def _softplus(relu: nn.ReLU | nn.Threshold, beta: float) -> nn.Module:
-    return SoftplusInPlace(beta=beta) if relu.inplace else nn.Softplus(beta=beta)
+    softplus = SoftplusInPlace(beta=beta) if relu.inplace else nn.Softplus(beta=beta)
+    # Networks may call a function with the settings of the module.
+    vars(softplus)["inplace"] = relu.inplace
+    return softplus
 
 
 class SoftplusInPlace(nn.Softplus):
@@ -225,6 +228,11 @@ def shared_copy(model: nn.Module) -> nn.Module:
             if name.endswith("_hooks") and isinstance(table, dict) and table:
                 shared[id(table)] = copy.copy(table)
     return independent_copy(model, shared)
+
+
+def forward_hooks(model: nn.Module) -> dict[str, Any]:
+    """Copies of the tables of the hooks that are called before and after a network, by attribute."""
+    return {name: copy.copy(hooks) for name, hooks in vars(model).items() if name.startswith("_forward_")}
 
 
 def make_out_of_place(model: nn.Module) -> None:

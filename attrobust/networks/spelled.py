@@ -18,13 +18,10 @@ from torch.nn import functional as F
 from attrobust.networks.findings import remembered
 from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.known import is_known
-from attrobust.networks.pooling import LogSumExpPool
 from attrobust.networks.smoothed import (
     PIECEWISE_LINEAR,
     computes_as,
     shared_copy,
-    smooth_activation,
-    smooth_activation_model,
 )
 
 Note = Callable[[int, nn.Module, Tensor], object]
@@ -46,7 +43,7 @@ def max_pool(
 
 def _clamp(min: Any = None, max: Any = None) -> nn.Module | None:
     """An activation where the lower bound is the number zero; other bounds guard divisions and logarithms."""
-    if isinstance(min, Tensor) or isinstance(max, Tensor) or min != 0:
+    if isinstance(min, Tensor) or isinstance(max, Tensor) or min != 0 or (max is not None and max <= 0):
         return None
     return nn.ReLU() if max is None else nn.Hardtanh(0.0, float(max))
 
@@ -108,7 +105,9 @@ class Call:
     def module(self) -> nn.Module | None:
         """The module that computes the same; None where the function has no kink."""
         make = MODULES.get(self.function)
-        if make is None or not self.args or self.settings.get("return_indices"):
+        if make is None or not self.args or not _is_float(self.args[0]):
+            return None
+        if self.settings.get("return_indices") or "out" in self.settings:
             return None
         return make(*self.args[1:], **{key: self.settings[key] for key in self.settings if key not in _NO_SETTING})
 
@@ -123,7 +122,12 @@ class Call:
         return self.function(*self.args, **self.settings)
 
 
-class _Calls(FunctionMode):
+def _is_float(x: object) -> bool:
+    """Whether it may depend on an image by a derivative; integers are places and sizes."""
+    return isinstance(x, Tensor) and x.is_floating_point()
+
+
+class Calls(FunctionMode):
     """Goes through the calls of functions with kinks, outside of modules that make such calls.
 
     Args:
@@ -159,7 +163,7 @@ def function_calls_noted(network: nn.Module, note: Note) -> Iterator[None]:
         note(number, module, call.args[0])
         return call.run()
 
-    watch = _Calls(noted)
+    watch = Calls(noted)
 
     def enter(_module: nn.Module, _inputs: object) -> None:
         watch.inside += 1
@@ -196,57 +200,3 @@ def function_kinks(network: nn.Module, x: Tensor) -> tuple[str, ...]:
         return tuple(found)
 
     return () if is_known(network) else remembered(network, x, "functions with kinks", find)
-
-
-def softplus_everywhere(model: nn.Module, x: Tensor, beta: float) -> nn.Module:
-    """As ``smooth_activation_model``, also for activations that are called as functions; a smooth network is returned.
-
-    Args:
-        model: the network.
-        x: images, B×C×H×W, of which the first is tried.
-        beta: one over the temperature, above 0.
-    """
-    network = smooth_activation_model(model, beta)
-    return SmoothedFunctions(network, [beta], None) if function_kinks(model, x) else network
-
-
-class SmoothedFunctions(nn.Module):
-    """A network whose functions with kinks are smooth, call by call; its modules stay as they are.
-
-    Args:
-        network: the network, whose parts stay its own.
-        activations: one over the temperature of each call of an activation, in the order of calls; the last one is for
-            all further calls.
-        pools: the same of each max-pooling, by the same numbers; None to keep max-pooling.
-    """
-
-    def __init__(self, network: nn.Module, activations: list[float], pools: list[float] | None) -> None:
-        super().__init__()
-        self.network = network
-        self.factor = 1.0
-        """By which the first temperatures are divided."""
-        self._activations, self._pools = activations, pools
-        self.training = network.training
-
-    def forward(self, x: Tensor) -> Any:
-        """What the network gives for B×C×H×W."""
-        with _Calls(self._smoothed):
-            return self.network(x)
-
-    def _smoothed(self, number: int, module: nn.Module, call: Call) -> Any:
-        smooth = self.counterpart(number, module)
-        if smooth is None:
-            return call.run()
-        x: Tensor = call.args[0]
-        # A copy, since the derivative needs the value before it is overwritten.
-        return x.copy_(smooth(x.clone())) if call.is_in_place else smooth(x)
-
-    def counterpart(self, number: int, module: nn.Module) -> nn.Module | None:
-        """What is smooth in the place of the call with a number, from 0, and a module; None to keep the call."""
-        if not isinstance(module, nn.MaxPool2d):
-            return smooth_activation(module, self.factor * _at(self._activations, number))
-        return None if self._pools is None else LogSumExpPool(module, self.factor * _at(self._pools, number))
-
-
-def _at(values: list[float], number: int) -> float:
-    return values[min(number, len(values) - 1)]

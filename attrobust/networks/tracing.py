@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,10 @@ from torch.nn import functional as F
 from attrobust.naming.safe import first_line
 from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.probe import check_same_once
-from attrobust.networks.smoothed import OPERATIONS, make_out_of_place, shared_copy
+from attrobust.networks.smoothed import OPERATIONS, forward_hooks, make_out_of_place, shared_copy
 
 
-def traced(model: nn.Module) -> fx.GraphModule:
+def traced(model: nn.Module, leaves: tuple[type[nn.Module], ...] = OPERATIONS) -> fx.GraphModule:
     """The network as a graph whose leaves are ``torch.nn`` layers and ``OPERATIONS``, with nothing computed in place.
 
     Its modules are copies of the model's, hooks included, that share every tensor; the model is unchanged. The hooks of
@@ -26,6 +25,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
 
     Args:
         model: the network, traced in its present mode (training or evaluation).
+        leaves: modules that are leaves beside layers of torch.
 
     Raises:
         ValueError: torch.fx cannot trace the model.
@@ -38,7 +38,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
     try:
         double = shared_copy(model)
         make_out_of_place(double)
-        graph = fx.GraphModule(double, _Tracer().trace(double))
+        graph = fx.GraphModule(double, _Tracer(leaves).trace(double))
     except Exception as error:  # the author's own code runs here, which may raise anything
         problem = first_line(error)
         raise ValueError(
@@ -126,6 +126,10 @@ class _Tracer(fx.Tracer):
     The modules of the network get subclasses of their own while it is traced; no other network may share them.
     """
 
+    def __init__(self, leaves: tuple[type[nn.Module], ...]) -> None:
+        super().__init__()
+        self._leaves = leaves
+
     def trace(self, root: nn.Module | Callable[..., Any], concrete_args: dict[str, Any] | None = None) -> fx.Graph:
         """The graph of a network that takes one argument."""
         assert isinstance(root, nn.Module) and concrete_args is None
@@ -151,7 +155,7 @@ class _Tracer(fx.Tracer):
     def _call_of(self, kind: type[nn.Module], name: str) -> Callable[..., Any]:
         def call(module: nn.Module, *args: Any, **settings: Any) -> Any:
             library = kind.__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(module, nn.Sequential)
-            if library or isinstance(module, OPERATIONS):
+            if library or isinstance(module, self._leaves):
                 return self.create_proxy("call_module", name, args, settings)
             # ``forward`` and not a call: hooks expect tensors. Where a hook changes the output, ``check_same`` sees it.
             return module.forward(*args, **settings)
@@ -175,11 +179,6 @@ class _NoSwitches(FunctionMode):
         if func is torch._C._set_grad_enabled:
             raise ValueError("it switches gradients on or off; use detach()")
         return func(*args, **settings)
-
-
-def forward_hooks(model: nn.Module) -> dict[str, Any]:
-    """Copies of the tables of the hooks that are called before and after a network, by attribute."""
-    return {name: copy.copy(hooks) for name, hooks in vars(model).items() if name.startswith("_forward_")}
 
 
 def _take_out_of_place(node: fx.Node) -> None:

@@ -18,6 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from attrobust.networks.findings import remembered
 from attrobust.networks.known import is_known
+from attrobust.networks.pooling import LogSumExpPool
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, SMOOTH, shared_copy
 
 Layout = Literal["channels first", "channels last", "tokens", "none"]
@@ -25,8 +26,9 @@ Layout = Literal["channels first", "channels last", "tokens", "none"]
 MAKERS = (
     *(_ConvNd, _BatchNorm, nn.GroupNorm, nn.InstanceNorm2d, nn.Upsample),
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d, nn.FractionalMaxPool2d),
+    LogSumExpPool,
 )
-"""Layers of torch whose output of four axes is B×C×h×w."""
+"""Layers whose output of four axes is B×C×h×w."""
 FURTHER = 8
 """Class, distillation and register tokens that may stand before those of the grid."""
 
@@ -205,8 +207,10 @@ class _Watch:
             return True
         # What enters an activation may be a sum of two maps, which no module has made.
         made = self._shapes if isinstance(module, (*PIECEWISE_LINEAR, *SMOOTH)) else ()
-        passed = any(isinstance(x, Tensor) and x.shape == output.shape and self._is_known(x) for x in inputs)
-        return passed or tuple(output.shape) in made
+        # As many channels as rows and columns do not tell which axis is which; what enters does.
+        cube = len(set(output.shape[1:])) == 1
+        known = [x for x in inputs if isinstance(x, Tensor) and self._is_known(x)]
+        return any(cube or x.shape == output.shape for x in known) or tuple(output.shape) in made
 
     def _is_known(self, x: Tensor) -> bool:
         return any(x is known for known in self._maps)

@@ -14,8 +14,8 @@ from attrobust.attacks.target import Target
 from attrobust.explainers.saliency import Saliency
 from attrobust.maps.reduction import reduce_map
 from attrobust.networks.kinks import RAMPS, SmoothActivation
+from attrobust.networks.smooth_calls import softplus_everywhere
 from attrobust.networks.smoothed import PIECEWISE_LINEAR, smooth_activation_model
-from attrobust.networks.spelled import softplus_everywhere
 from attrobust.threat import ThreatModel
 
 MADE = [
