@@ -18,11 +18,7 @@ from torch.nn import functional as F
 from attrobust.networks.findings import remembered
 from attrobust.networks.function_mode import FunctionMode
 from attrobust.networks.known import is_known
-from attrobust.networks.smoothed import (
-    PIECEWISE_LINEAR,
-    computes_as,
-    shared_copy,
-)
+from attrobust.networks.smoothed import PIECEWISE_LINEAR, computes_as, shared_copy
 
 Note = Callable[[int, nn.Module, Tensor], object]
 """Called with the number of a call in the pass, its module and its input."""
