@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from msgspec.structs import replace
 
@@ -38,7 +39,7 @@ class Origin:
     Attributes:
         model: architecture as typed.
         training: how it was trained; None where nothing was.
-        checkpoint: where a user's weights are from; empty for others, or where an older version did not say.
+        checkpoint: where a user's weights are from, of a file its folder and name; empty for others, or where an older version did not say.
         facts: by name, all of it that may tell it from another network.
     """
 
@@ -77,12 +78,17 @@ def origin_of(subject: SubjectEntry) -> Origin:
     elif subject.is_untrained:
         facts[UNTRAINED] = Fact(value=True, words=UNTRAINED)
     elif subject.method is None:
-        facts[CHECKPOINT] = Fact(value=subject.checkpoint, words=f"checkpoint {subject.checkpoint}".rstrip())
+        facts[CHECKPOINT] = Fact(value=subject.checkpoint, words=f"checkpoint {_place(subject.checkpoint)}".rstrip())
     if subject.method is not None:
         settings = subject.method.get("settings", {})
         facts |= {f"method.{key}": Fact(value=value, words=f"{key}={value}") for key, value in settings.items()}
     facts |= {f"plugin.{index}": Fact(value=digest, words=_file(digest)) for index, digest in enumerate(plugins)}
-    return Origin(model=subject.architecture, training=training, checkpoint=subject.checkpoint, facts=facts)
+    return Origin(model=subject.architecture, training=training, checkpoint=_place(subject.checkpoint), facts=facts)
+
+
+def _place(checkpoint: str) -> str:
+    """A file with its folder: enough to find it again, and nothing of the machine that goes into a paper."""
+    return checkpoint if "://" in checkpoint else "/".join(PurePath(checkpoint).parts[-2:])
 
 
 def trainings(named: Sequence[tuple[str, Origin]]) -> str:

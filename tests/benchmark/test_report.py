@@ -456,12 +456,12 @@ def test_captions_and_columns_say_model_epochs_and_recipe(tmp_path: Path) -> Non
     start = Named(name="natural", settings={})
     model = {"model": Named(name="resnet18", settings={}), "architecture": "resnet18"}
     changes: list[dict[str, Any]] = [{"trained": trained(RECIPE)}, {"trained": trained(TUNED, start)}]
-    changes.append({"checkpoint": "weights.pt", **model})
+    changes.append({"checkpoint": "/home/somebody/of-mine/weights.pt", **model})
     subjects = tuple(replace(one, **change) for one, change in zip(plan.subjects, changes, strict=True))
     store.write_plan(replace(plan, subjects=subjects))
     board = build([store])
     said = "Trained for 2 epochs (1 where it goes on from trained weights), adam, learning rate 0.003, batch size 64."
-    said += " masked is a user's checkpoint weights.pt."
+    said += " masked is a user's checkpoint of-mine/weights.pt."
     for table in (text.terminal(board), text.markdown(board), latex.render(board)):
         assert said in " ".join(table.split())
         assert "digits, models as the rows name them, 40 test images" in " ".join(table.split())
@@ -476,7 +476,7 @@ def test_captions_and_columns_say_model_epochs_and_recipe(tmp_path: Path) -> Non
     assert [*table["recipe"]] == [
         adam.format("0.003"),
         f"{adam.format('0.0003')}, from weights of natural",
-        "checkpoint weights.pt",
+        "checkpoint of-mine/weights.pt",
     ]
     alone = replace(plan, subjects=plan.subjects[:1], entries=tuple(item for item in plan.entries if not item.subject))
     store.write_plan(replace(alone, subjects=(replace(alone.subjects[0], **changes[2]),)))
@@ -485,7 +485,7 @@ def test_captions_and_columns_say_model_epochs_and_recipe(tmp_path: Path) -> Non
     assert {(row["method"], row["model"], row["epochs"], row["start"], row["checkpoint"]) for row in shown} == {
         ("better", "lenet", 2, None, None),
         ("twin", "lenet", 1, "natural", None),
-        ("masked", "resnet18", None, None, "weights.pt"),
+        ("masked", "resnet18", None, None, "of-mine/weights.pt"),
     }
 
 
