@@ -30,6 +30,7 @@ from attrobust.networks.smoothed import (
     PIECEWISE_LINEAR,
     SMOOTH,
     forward_hooks,
+    is_relu,
     make_out_of_place,
     replace_modules,
     shared_copy,
@@ -164,6 +165,8 @@ def _smoothed(model: SmoothedFunctions, network: Network) -> Network:
 def _copy(model: nn.Module) -> Network:
     network = Network(shared_copy(model), type(model).__name__)
     make_out_of_place(network)
+    # Explainers have rules for nn.ReLU.
+    replace_modules(network, lambda module: nn.ReLU() if is_relu(module) else None)
     network.training = model.training
     return network
 

@@ -167,7 +167,7 @@ def smooth_activation(module: nn.Module, beta: float) -> nn.Module:
     Raises:
         ValueError: it is discontinuous, or a class of the network's author.
     """
-    if isinstance(module, nn.ReLU) or (isinstance(module, nn.Threshold) and module.threshold == module.value == 0):
+    if isinstance(module, nn.ReLU) or is_relu(module):
         return _softplus(module, beta)
     if type(module) not in RAMPS:
         raise ValueError(
@@ -194,6 +194,15 @@ def smooth_pooling_model(model: nn.Module, inverse_temperature: float) -> nn.Mod
 
 def _smoothable(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
     return computes_as(module, (nn.MaxPool2d,)) and not module.return_indices
+
+
+def is_relu(module: nn.Module) -> TypeGuard[nn.Threshold]:
+    """Whether a module is a ReLU that is written as a threshold."""
+    return (
+        isinstance(module, nn.Threshold)
+        and computes_as(module, (nn.Threshold,))
+        and module.threshold == module.value == 0
+    )
 
 
 def _softplus(relu: nn.ReLU | nn.Threshold, beta: float) -> nn.Module:

@@ -170,6 +170,19 @@ class FunctionalSoftplus(nn.Module):
         return self.head(functional.softplus(self.b(self.relu(self.a(x))), beta=2.0).flatten(1))
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("explainer", [GuidedBackprop(), Deconvolution(), DeepLift(), LRP()], ids=type)
+def test_a_threshold_at_zero_is_a_relu(explainer: Explainer, inplace: bool, x: Tensor) -> None:
+    def network(make: Callable[[], nn.Module]) -> nn.Module:
+        return made(lambda: small(make(), nn.Conv2d(4, 4, 3, padding=1), make()))
+
+    model, spelled = network(nn.ReLU), network(lambda: nn.Threshold(0.0, 0.0, inplace))
+    expected = explainer(model, x, TARGET)
+    assert not torch.equal(expected, Saliency()(model, x, TARGET)), "rules of its own are at work"
+    torch.testing.assert_close(explainer(spelled, x, TARGET), expected, rtol=0, atol=0)
+    assert all(isinstance(spelled[place], nn.Threshold) for place in (1, 3)), "the network itself is as it was"  # type: ignore[index]
+
+
 def test_functional_softplus_is_the_rectifier_it_stands_for(x: Tensor) -> None:
     model: Any = made(FunctionalSoftplus)
     modules = nn.Sequential(model.a, model.relu, model.b, nn.Softplus(2.0), nn.Flatten(), model.head)
