@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 A = TypeVar("A", int, str, tuple[str, ...])
+M = TypeVar("M", bound=type[nn.Module])
 
 _PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.memory_format))
 _CONTAINERS = frozenset((list, tuple, dict, OrderedDict, set, frozenset, torch.Size))
@@ -34,6 +35,21 @@ _NAMED = (type, FunctionType, BuiltinFunctionType, Enum)
 """Objects that do not change."""
 _AROUND = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Tables of hooks that ``forward`` passes by."""
+_TEMPERATURES: dict[type[nn.Module], str] = {nn.Softplus: "beta"}
+"""Attributes with numbers on which the values of a module depend, and nothing that is asked about a network."""
+
+
+def has_temperature(attribute: str) -> Callable[[M], M]:
+    """Decorator of a module's class, which names the attribute that attacks change at every step.
+
+    Answers about a network hold for every number that is there, as they do for every value of the images.
+    """
+
+    def note(kind: M) -> M:
+        _TEMPERATURES[kind] = attribute
+        return kind
+
+    return note
 
 
 def remembered(network: nn.Module, x: Tensor, question: str, find: Callable[[], A]) -> A:
@@ -106,8 +122,9 @@ class _State:
             return
         seen.add(id(module))
         self.facts.extend(vars(module))
+        temperature = _TEMPERATURES.get(type(module))
         for name, value in vars(module).items():
-            if name not in without:
+            if name not in without and not (name == temperature and type(value) in (int, float)):
                 if name.endswith("_hooks") and isinstance(value, dict) and value:
                     raise _UnseenError  # What a hook does depends on its owner.
                 self._note(value, seen)

@@ -12,10 +12,13 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attrobust.networks.findings import has_temperature
+
 Ramp = Callable[[Tensor], Tensor]
 """``max(x, 0)``, or softplus in its place."""
 
 
+@has_temperature("beta")
 class SmoothActivation(nn.Module):
     """An activation written as a sum of ramps, each of which is a softplus: ``log(1 + exp(beta x)) / beta``.
 

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
+from attrobust.networks.findings import has_temperature
 from attrobust.networks.second_order import transformed
 from attrobust.networks.windows import pair
 
 
+@has_temperature("inverse_temperature")
 class LogSumExpPool(nn.Module):
     """``log(Σ exp(s x)) / s`` over the windows of a max-pooling, which is the limit for large s.
 

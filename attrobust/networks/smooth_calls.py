@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attrobust.networks.findings import has_temperature
 from attrobust.networks.pooling import LogSumExpPool
 from attrobust.networks.smoothed import forward_hooks, smooth_activation, smooth_activation_model
 from attrobust.networks.spelled import Call, Calls, function_kinks
@@ -27,6 +28,7 @@ def softplus_everywhere(model: nn.Module, x: Tensor, beta: float) -> nn.Module:
     return SmoothedFunctions(network, [beta], None) if function_kinks(model, x) else network
 
 
+@has_temperature("factor")
 class SmoothedFunctions(nn.Module):
     """A network whose functions with kinks are smooth, call by call; its modules stay as they are.
 

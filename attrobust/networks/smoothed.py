@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from attrobust.networks.batch_norm import SpelledOutBatchNorm
 from attrobust.networks.copying import independent_copy
+from attrobust.networks.findings import has_temperature
 from attrobust.networks.kinks import RAMPS, SmoothActivation
 from attrobust.networks.low_curvature import CentredSoftplus, LipschitzBatchNorm
 from attrobust.networks.pooling import LogSumExpPool
@@ -212,6 +213,7 @@ def _softplus(relu: nn.ReLU | nn.Threshold, beta: float) -> nn.Module:
     return softplus
 
 
+@has_temperature("beta")
 class SoftplusInPlace(nn.Softplus):
     """Softplus that overwrites its input, as an in-place ReLU does; the network may use the changed tensor again."""
 

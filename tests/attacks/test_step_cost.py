@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attrobust import load
@@ -19,7 +20,12 @@ from attrobust.attacks.base import Context
 from attrobust.attacks.direct import Direct
 from attrobust.attacks.engine.walk import Walk
 from attrobust.attacks.topk import TopK
+from attrobust.explainers.base import Explainer
+from attrobust.explainers.deeplift import DeepLift
+from attrobust.explainers.gradcam import GradCam
+from attrobust.explainers.guided import GuidedBackprop
 from attrobust.explainers.ig import IG
+from attrobust.explainers.lrp import LRP
 from attrobust.explainers.saliency import Saliency
 from attrobust.images import pixels_trusted
 from attrobust.maps import rows
@@ -101,6 +107,48 @@ def test_a_step_on_a_gpu_waits_twice(real_images: tuple[Tensor, Tensor], make_co
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert sum("synchroniz" in str(warning.message) for warning in caught) <= 2
+
+
+class Small(nn.Module):
+    """A network of an author's own class, so that copies of it are tried."""
+
+    def __init__(self, relu: Callable[[Tensor], Tensor], pool: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 6, 3), nn.Linear(6, 10)
+        self.relu, self.pool = relu, pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second(self.pool(self.relu(self.first(x))))
+        return self.head(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("explainer", [GradCam(), GuidedBackprop(), DeepLift(), LRP()], ids=type)
+@pytest.mark.parametrize(
+    "parts",
+    [(nn.ReLU(), nn.MaxPool2d(2)), (nn.ReLU(inplace=True), nn.Identity()), (functional.relu, nn.MaxPool2d(2))],
+    ids=["modules", "in place", "functions"],
+)
+def test_copies_of_a_network_are_tried_once_and_not_at_every_step(
+    explainer: Explainer,
+    parts: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]],
+    real_images: tuple[Tensor, Tensor],
+    make_context: ContextMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, y = (part[:2] for part in real_images)
+    trials: Counter[int] = Counter()
+    convolve: Callable[..., Tensor] = nn.Conv2d._conv_forward
+
+    def counting(module: nn.Conv2d, images: Tensor, *weights: Tensor | None) -> Tensor:
+        trials[steps] += not torch.is_grad_enabled()
+        return convolve(module, images, *weights)
+
+    with seeded(0):
+        context = make_context(frozen(Small(*parts)), explainer, x)
+        monkeypatch.setattr(nn.Conv2d, "_conv_forward", counting)
+        for steps in (2, 6):
+            TopK(steps=steps)(context, x, y)
+    assert trials[2] == trials[6] > 0
 
 
 class Asked(Saliency):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from attrobust.explainers import registry
 from attrobust.networks import private_copy, probe
 from attrobust.networks.copying import independent_copy
 from attrobust.networks.findings import remembered, steady
+from attrobust.networks.kinks import SmoothActivation
 
 IMAGES = torch.zeros(1, 3, 8, 8)
 
@@ -152,6 +154,26 @@ def test_hooks_of_the_network_itself_are_passed_by() -> None:
     asked(network)
     network.register_forward_hook(lambda *_: None)
     assert not asked(network)
+
+
+def test_a_temperature_is_passed_by_and_other_settings_are_not() -> None:
+    class Own(nn.Softplus):
+        """May decide by its beta what it computes."""
+
+    network, asked = Network(), itertools.count()
+
+    def answers() -> int:
+        return remembered(network, IMAGES, "question", lambda: next(asked))
+
+    with steady(ours=True):
+        for relu, names in ((nn.Softplus(), {"beta"}), (SmoothActivation(nn.ReLU6(), 1.0), {"beta"}), (Own(), set())):
+            network.relu = relu  # type: ignore[assignment]
+            before = answers()
+            for name in ("beta", "threshold", "inplace"):
+                if hasattr(relu, name):
+                    setattr(relu, name, 7)
+                    assert (answers() == before) == (name in names)
+                    before = answers()
 
 
 def test_an_error_is_not_kept() -> None:
