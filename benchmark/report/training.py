@@ -39,7 +39,8 @@ class Origin:
     Attributes:
         model: architecture as typed.
         training: how it was trained; None where nothing was.
-        checkpoint: where a user's weights are from, of a file its folder and name; empty for others, or where an older version did not say.
+        checkpoint: where a user's weights are from, of a file its folder and name; empty for others, or where an older
+            version did not say.
         facts: by name, all of it that may tell it from another network.
     """
 
