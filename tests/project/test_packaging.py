@@ -75,10 +75,12 @@ def test_a_source_distribution_builds_the_same_wheel(clone: Path, wheel: list[st
 
 
 def test_shipped_weights_are_small() -> None:
-    sizes = [path.stat().st_size for path in (ROOT / "benchmark" / "checkpoints" / "shipped").rglob("*.pt")]
+    files = [*(ROOT / "benchmark" / "checkpoints" / "shipped").rglob("*.pt")]
+    sizes = {path: path.stat().st_size for path in files}
     assert len(sizes) >= 5
-    assert max(sizes) < 1_000_000
-    assert sum(sizes) < 40_000_000
+    # The LeNet of the AGA paper has 1.1 million weights, which are shipped in half precision.
+    assert all(size < (2_500_000 if path.parent.name == "cifar10-jpeg" else 1_000_000) for path, size in sizes.items())
+    assert sum(sizes.values()) < 40_000_000
 
 
 def test_there_is_one_version_and_pyproject_stays_three_lines() -> None:
